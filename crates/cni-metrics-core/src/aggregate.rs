@@ -1,0 +1,1 @@
+//! Many samples to one snapshot.

@@ -1,0 +1,10 @@
+//! The arithmetic of the helper: pure, deterministic, without clock, network or randomness.
+//!
+//! Data flows through the modules in reading order: the nouns ([`model`]), the one table of families and published
+//! names ([`catalogue`]), a page's text to a [`model::NodeSample`] ([`parse`]), and many samples to a
+//! [`model::Snapshot`] ([`aggregate`]). Time is always an argument.
+
+pub mod aggregate;
+pub mod catalogue;
+pub mod model;
+pub mod parse;

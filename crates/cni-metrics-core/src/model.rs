@@ -1,0 +1,315 @@
+//! The nouns: what is scraped, what a page yields, and what a round concludes.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::catalogue::{FAMILIES, Family, METRICS, Metric};
+
+/// Milliseconds since the Unix epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct UnixMillis(pub i64);
+
+impl UnixMillis {
+    /// Seconds since the Unix epoch, as Prometheus' `process_start_time_seconds` counts them.
+    pub fn as_seconds(self) -> f64 {
+        self.0 as f64 / 1000.0
+    }
+}
+
+macro_rules! text_newtype {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+        #[serde(transparent)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Wraps the text.
+            pub fn new(text: impl Into<Arc<str>>) -> Self {
+                Self(text.into())
+            }
+
+            /// The text itself.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+text_newtype! {
+    /// A Kubernetes node's name (or, for saved pages, the file's).
+    NodeName
+}
+text_newtype! {
+    /// A pod's UID: a replaced pod is a new node to the counters, whatever its name.
+    PodUid
+}
+
+/// What is known of a node beyond its page; each is `None` where it was not granted or not labelled.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct NodeLabels {
+    /// Availability zone, label `topology.kubernetes.io/zone`.
+    pub zone: Option<Arc<str>>,
+    /// EC2 instance type, label `node.kubernetes.io/instance-type`.
+    pub instance_type: Option<Arc<str>>,
+    /// Node group, label `eks.amazonaws.com/nodegroup`, else `alpha.eksctl.io/nodegroup-name`, else Karpenter's
+    /// `karpenter.sh/nodepool`.
+    pub node_group: Option<Arc<str>>,
+}
+
+/// One aws-node pod, as the aggregate needs to know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The pod's UID: the key of all per-node state.
+    pub uid: PodUid,
+    /// The node it runs on.
+    pub node: NodeName,
+    /// When the pod was created, by the API server's clock.
+    pub created_at: Option<UnixMillis>,
+    /// The node's labels.
+    pub labels: Arc<NodeLabels>,
+}
+
+/// Why a node gave no sample this round. The label (see [`FailureKind::label`]) is also the metric label, the log
+/// field and the JSON key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// No complete answer within the scrape's time.
+    Timeout,
+    /// The node, or the API server itself, refused the connection or broke it off.
+    ConnectRefused,
+    /// The API server denied the request (RBAC).
+    Forbidden,
+    /// The pod is gone.
+    NotFound,
+    /// The API server could not reach the node on the agent's port: usually a missing security-group rule.
+    ProxyUnavailable,
+    /// The API server asked to slow down (HTTP 429).
+    Throttled,
+    /// Any other HTTP status.
+    BadStatus,
+    /// The page exceeded the size limit.
+    TooLarge,
+    /// The page could not be read as metrics.
+    BadPage,
+    /// The round's deadline came first.
+    Cancelled,
+}
+
+impl FailureKind {
+    /// All kinds, in the order in which they are shown.
+    pub const ALL: [Self; 10] = [
+        Self::Timeout,
+        Self::ConnectRefused,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::ProxyUnavailable,
+        Self::Throttled,
+        Self::BadStatus,
+        Self::TooLarge,
+        Self::BadPage,
+        Self::Cancelled,
+    ];
+
+    /// The stable name: metric label, log field, JSON key.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::ConnectRefused => "connect_refused",
+            Self::Forbidden => "forbidden",
+            Self::NotFound => "not_found",
+            Self::ProxyUnavailable => "proxy_unavailable",
+            Self::Throttled => "throttled",
+            Self::BadStatus => "bad_status",
+            Self::TooLarge => "too_large",
+            Self::BadPage => "bad_page",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl fmt::Display for FailureKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
+    }
+}
+
+/// One family of the catalogue on one page: its series added up.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct FamilySample {
+    /// Sum over the family's readable series; finite.
+    pub sum: f64,
+    /// At least one line of this family could not be read: the sum is a lower bound, and a counter keeps its
+    /// baseline rather than seem to have fallen.
+    pub damaged: bool,
+}
+
+/// One API's latency summary on one page, added up over error and status.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LatencySample {
+    /// The EC2 operation, label `api`.
+    pub api: Box<str>,
+    /// `_sum`, milliseconds.
+    pub sum_ms: f64,
+    /// `_count`, observations.
+    pub count: f64,
+    /// The highest 0.99 quantile of the series, where the page has one that is not NaN (old agents), milliseconds.
+    pub p99_ms: Option<f64>,
+}
+
+/// What one page says: only what the catalogue names.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct NodeSample {
+    /// `process_start_time_seconds`, if the page has it.
+    pub process_start_seconds: Option<f64>,
+    /// By [`Family`]; `None` where the page has no series of it.
+    pub families: [Option<FamilySample>; FAMILIES],
+    /// By API, in name order.
+    pub latency: Vec<LatencySample>,
+    /// The page has 0.99 quantiles at all (old agents), though all of them may be NaN.
+    pub has_quantiles: bool,
+}
+
+impl NodeSample {
+    /// The family's sum, if the page has it.
+    pub fn get(&self, family: Family) -> Option<FamilySample> {
+        self.families.get(family as usize).copied().flatten()
+    }
+
+    /// True where the pool holds IPv6 prefixes: `total ≥ 2^48`, or `ip_max` 0 while `total > 0`.
+    pub fn is_ipv6(&self) -> bool {
+        let value = |family| self.get(family).map(|sample| sample.sum);
+        let total = value(Family::TotalIpAddresses).unwrap_or(0.0);
+        total >= 281_474_976_710_656.0 || (total > 0.0 && value(Family::IpMax) == Some(0.0))
+    }
+}
+
+/// What a round knows of one target once its scrape is over.
+#[derive(Debug, Clone)]
+pub struct Observation {
+    /// Whose.
+    pub target: Target,
+    /// The pod counts toward `nodesExpected` (scheduled, Running, not being deleted, past its first 60 s). A target
+    /// that was scraped, or ever has been, counts regardless.
+    pub expected: bool,
+    /// The sample, or why there is none.
+    pub outcome: Result<NodeSample, FailureKind>,
+}
+
+/// How complete a round is.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Coverage {
+    /// aws-node pods that should have answered.
+    pub expected: u64,
+    /// Of those, answered with a readable page.
+    pub scraped: u64,
+    /// The rest, by kind; kinds with no node are left out.
+    pub failed: BTreeMap<FailureKind, u64>,
+}
+
+/// Published values by [`Metric`]; `None` is "not measured, not published".
+#[derive(Debug, Clone, PartialEq)]
+pub struct Values(pub [Option<f64>; METRICS]);
+
+impl Default for Values {
+    fn default() -> Self {
+        Self([None; METRICS])
+    }
+}
+
+impl Values {
+    /// The value, if there is one.
+    pub fn get(&self, metric: Metric) -> Option<f64> {
+        self.0.get(metric as usize).copied().flatten()
+    }
+
+    /// Sets the value.
+    pub fn set(&mut self, metric: Metric, value: Option<f64>) {
+        if let Some(slot) = self.0.get_mut(metric as usize) {
+            *slot = value;
+        }
+    }
+}
+
+/// One node's part of a round.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NodeFigures {
+    /// The pod's UID.
+    pub uid: PodUid,
+    /// The node.
+    pub name: NodeName,
+    /// Its labels.
+    pub labels: Arc<NodeLabels>,
+    /// Its pool holds IPv6 prefixes, so its address figures are not in the cluster's IPv4 totals.
+    pub ipv6: bool,
+    /// Why there are no values, where there are none.
+    pub failure: Option<FailureKind>,
+    /// Gauges as read; counters as this round's increase (or as totals, see [`crate::aggregate::CounterMode`]);
+    /// latency as this round's highest mean over the node's APIs.
+    pub values: Values,
+}
+
+/// IPv6 nodes, counted apart from the IPv4 totals.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct Ipv6Figures {
+    /// Nodes scraped whose pool holds IPv6 prefixes.
+    pub nodes: u64,
+    /// Pod addresses assigned on them.
+    pub assigned_ip_addresses: f64,
+}
+
+/// Something that should not happen, found in the numbers themselves.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Anomaly {
+    /// A counter went down although the process did not restart; counted as 0.
+    CounterDecreased {
+        /// Where.
+        node: NodeName,
+        /// Which.
+        family: Family,
+        /// Its value at the previous scrape.
+        from: f64,
+        /// Its value now.
+        to: f64,
+    },
+    /// A sum left the range of a finite number; the metric is left out of this round.
+    NotFinite {
+        /// Which.
+        metric: Metric,
+    },
+}
+
+/// One round's conclusion: what every sink and every view reads.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Snapshot {
+    /// 1 for the helper's first round.
+    pub round: u64,
+    /// When the round began: the timestamp of all its numbers.
+    pub at: UnixMillis,
+    /// How long it took, milliseconds.
+    pub duration_ms: u64,
+    /// How complete it is.
+    pub coverage: Coverage,
+    /// Cluster aggregates under their published names (the two coverage metrics included).
+    pub metrics: Values,
+    /// Counters since the helper's start, by [`Metric`]; monotonic. `None` until first measured.
+    pub totals: Values,
+    /// IPv6 nodes.
+    pub ipv6: Ipv6Figures,
+    /// Per node, by node name then UID.
+    pub nodes: Vec<NodeFigures>,
+    /// What looked wrong.
+    pub anomalies: Vec<Anomaly>,
+}

@@ -1,0 +1,1 @@
+//! Cluster metrics of the Amazon VPC CNI.

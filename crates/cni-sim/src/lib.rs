@@ -1,0 +1,1 @@
+//! A simulated EKS cluster over real sockets.

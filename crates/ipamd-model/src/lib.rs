@@ -1,0 +1,1 @@
+//! One node's ipamd as a deterministic state machine.
