@@ -1,0 +1,3 @@
+//! The EC2 API as far as a network tool reads it: subnets, instances, network interfaces, tags.
+
+pub mod view;
