@@ -1,1 +1,14 @@
 //! One node's ipamd as a deterministic state machine.
+//!
+//! Time, randomness and the answers of EC2 and IMDS are inputs; pool operations and the metrics page are outputs.
+//! Read in this order: `limits` (what an instance type may carry), `settings` (the agent's environment), `ec2` (the
+//! outside as the agent sees it), `pool` (the datastore and its decisions), `metrics` (counters and the page), `node`
+//! (the process: init, loop, reconcile, RPCs) and `plan` (the same machine used as a calculator).
+
+pub mod ec2;
+pub mod limits;
+pub mod metrics;
+pub mod node;
+pub mod plan;
+pub mod pool;
+pub mod settings;

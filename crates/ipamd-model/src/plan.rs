@@ -1,0 +1,1 @@
+//! The machine used as a calculator.
