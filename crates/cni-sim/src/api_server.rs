@@ -1,0 +1,5 @@
+//! The simulated Kubernetes API server.
+
+pub mod backend;
+
+pub use backend::{Backend, SharedBackend};

@@ -1,0 +1,427 @@
+//! The objects behind the simulated API server: one store, one growing resourceVersion, a bounded history for watches.
+//!
+//! Writers (the world, and clients for leases) replace whole objects; readers get `Arc`s and never hold the lock while
+//! they render or send. A watcher is only a number, the last resourceVersion it has seen: it asks for what came after,
+//! and one that fell behind the history is told so ([`Expired`]) as etcd's compaction would.
+
+pub mod manifest;
+pub mod objects;
+
+pub use objects::{
+    ContainerPhase, ContainerState, ContainerTemplate, DaemonSetObject, LeaseObject, Meta, NamespaceObject, NodeObject,
+    ObjectKey, Owner, Pairs, PodObject, PodPhase, PodTemplate, Uid, pairs,
+};
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use tokio::sync::watch;
+
+/// How many changes of each kind a new store keeps for watchers.
+pub const DEFAULT_HISTORY: usize = 16_384;
+
+/// The kinds the store knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// `v1` Pod.
+    Pod,
+    /// `v1` Node.
+    Node,
+    /// `v1` Namespace.
+    Namespace,
+    /// `apps/v1` DaemonSet.
+    DaemonSet,
+    /// `coordination.k8s.io/v1` Lease.
+    Lease,
+}
+
+impl Kind {
+    /// All kinds, in the order of their index.
+    pub const ALL: [Self; 5] = [Self::Pod, Self::Node, Self::Namespace, Self::DaemonSet, Self::Lease];
+
+    /// The kind's name in manifests.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pod => "Pod",
+            Self::Node => "Node",
+            Self::Namespace => "Namespace",
+            Self::DaemonSet => "DaemonSet",
+            Self::Lease => "Lease",
+        }
+    }
+}
+
+/// One object of any kind.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Object {
+    /// A pod.
+    Pod(Arc<PodObject>),
+    /// A node.
+    Node(Arc<NodeObject>),
+    /// A namespace.
+    Namespace(Arc<NamespaceObject>),
+    /// A DaemonSet.
+    DaemonSet(Arc<DaemonSetObject>),
+    /// A lease.
+    Lease(Arc<LeaseObject>),
+}
+
+impl Object {
+    /// The object's metadata.
+    pub fn meta(&self) -> &Meta {
+        match self {
+            Self::Pod(object) => &object.meta,
+            Self::Node(object) => &object.meta,
+            Self::Namespace(object) => &object.meta,
+            Self::DaemonSet(object) => &object.meta,
+            Self::Lease(object) => &object.meta,
+        }
+    }
+
+    /// The object's kind.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Pod(_) => Kind::Pod,
+            Self::Node(_) => Kind::Node,
+            Self::Namespace(_) => Kind::Namespace,
+            Self::DaemonSet(_) => Kind::DaemonSet,
+            Self::Lease(_) => Kind::Lease,
+        }
+    }
+
+    fn meta_mut(&mut self) -> &mut Meta {
+        match self {
+            Self::Pod(object) => &mut Arc::make_mut(object).meta,
+            Self::Node(object) => &mut Arc::make_mut(object).meta,
+            Self::Namespace(object) => &mut Arc::make_mut(object).meta,
+            Self::DaemonSet(object) => &mut Arc::make_mut(object).meta,
+            Self::Lease(object) => &mut Arc::make_mut(object).meta,
+        }
+    }
+}
+
+/// An object with the resourceVersion of its last write.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// `metadata.resourceVersion`.
+    pub resource_version: u64,
+    /// The object.
+    pub object: Object,
+}
+
+/// One change, as a watcher sees it. `before` is what a watcher with a selector needs: an object that stops matching
+/// is a deletion to it.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// The resourceVersion of the change.
+    pub resource_version: u64,
+    /// The object before, with the resourceVersion it had; none for a creation.
+    pub before: Option<Stored>,
+    /// The object after; none for a deletion.
+    pub after: Option<Object>,
+}
+
+/// The asked resourceVersion is older than the history (`410 Gone` to a client).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("too old resource version: {asked} ({oldest})")]
+pub struct Expired {
+    /// What was asked for.
+    pub asked: u64,
+    /// The oldest version that can still be answered.
+    pub oldest: u64,
+}
+
+/// A write refused for optimistic concurrency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WriteConflict {
+    /// Creation of what is there already.
+    #[error("the object exists already")]
+    Exists,
+    /// Update or deletion of what is not there.
+    #[error("the object does not exist")]
+    Missing,
+    /// The object was changed by somebody else.
+    #[error("the object has been modified")]
+    Modified,
+}
+
+/// What a conditional write expects to find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// Nothing: a creation.
+    Absent,
+    /// Any version.
+    Present,
+    /// Exactly this version.
+    Version(u64),
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    objects: BTreeMap<ObjectKey, Stored>,
+    history: VecDeque<Change>,
+    /// Changes up to here are forgotten.
+    forgotten_to: u64,
+}
+
+#[derive(Debug)]
+struct State {
+    resource_version: u64,
+    tables: [Table; Kind::ALL.len()],
+}
+
+/// The store. Cheap to share behind an `Arc`; all methods take `&self`.
+#[derive(Debug)]
+pub struct KubeStore {
+    state: RwLock<State>,
+    history_limit: usize,
+    changed: [watch::Sender<u64>; Kind::ALL.len()],
+}
+
+impl Default for KubeStore {
+    fn default() -> Self {
+        Self::new(DEFAULT_HISTORY)
+    }
+}
+
+impl KubeStore {
+    /// An empty store that keeps the last `history_limit` changes of each kind.
+    pub fn new(history_limit: usize) -> Self {
+        // Not 0: "0" means "any version" to clients, and 1 is etcd's empty store.
+        let first = 1;
+        Self {
+            state: RwLock::new(State { resource_version: first, tables: Default::default() }),
+            history_limit,
+            changed: std::array::from_fn(|_| watch::Sender::new(first)),
+        }
+    }
+
+    /// Creates or replaces a pod; returns its resourceVersion. Writing an equal object changes nothing.
+    pub fn upsert_pod(&self, pod: PodObject) -> u64 {
+        self.upsert(Object::Pod(Arc::new(pod)))
+    }
+
+    /// Creates or replaces a node; see [`Self::upsert_pod`].
+    pub fn upsert_node(&self, node: NodeObject) -> u64 {
+        self.upsert(Object::Node(Arc::new(node)))
+    }
+
+    /// Creates or replaces a namespace; see [`Self::upsert_pod`].
+    pub fn upsert_namespace(&self, namespace: NamespaceObject) -> u64 {
+        self.upsert(Object::Namespace(Arc::new(namespace)))
+    }
+
+    /// Creates or replaces a DaemonSet; see [`Self::upsert_pod`].
+    pub fn upsert_daemon_set(&self, daemon_set: DaemonSetObject) -> u64 {
+        self.upsert(Object::DaemonSet(Arc::new(daemon_set)))
+    }
+
+    /// Deletes a pod; false if there was none.
+    pub fn delete_pod(&self, key: &ObjectKey) -> bool {
+        self.delete(Kind::Pod, key, Expect::Present).is_ok()
+    }
+
+    /// Deletes a node by name; false if there was none.
+    pub fn delete_node(&self, name: &str) -> bool {
+        self.delete(Kind::Node, &ObjectKey::new("", name), Expect::Present).is_ok()
+    }
+
+    /// Deletes a namespace by name (not what is in it); false if there was none.
+    pub fn delete_namespace(&self, name: &str) -> bool {
+        self.delete(Kind::Namespace, &ObjectKey::new("", name), Expect::Present).is_ok()
+    }
+
+    /// Deletes a DaemonSet; false if there was none.
+    pub fn delete_daemon_set(&self, key: &ObjectKey) -> bool {
+        self.delete(Kind::DaemonSet, key, Expect::Present).is_ok()
+    }
+
+    /// One pod.
+    pub fn pod(&self, key: &ObjectKey) -> Option<Arc<PodObject>> {
+        match self.get(Kind::Pod, key)?.object {
+            Object::Pod(pod) => Some(pod),
+            _ => None,
+        }
+    }
+
+    /// One node.
+    pub fn node(&self, name: &str) -> Option<Arc<NodeObject>> {
+        match self.get(Kind::Node, &ObjectKey::new("", name))?.object {
+            Object::Node(node) => Some(node),
+            _ => None,
+        }
+    }
+
+    /// All pods, in key order.
+    pub fn pods(&self) -> Vec<Arc<PodObject>> {
+        let pods = self.read();
+        let objects = pods.table(Kind::Pod).objects.values();
+        objects
+            .filter_map(|stored| if let Object::Pod(pod) = &stored.object { Some(Arc::clone(pod)) } else { None })
+            .collect()
+    }
+
+    /// How many objects of a kind there are.
+    pub fn count(&self, kind: Kind) -> usize {
+        self.read().table(kind).objects.len()
+    }
+
+    /// Creates or replaces an object of any kind; returns its resourceVersion.
+    pub fn upsert(&self, object: Object) -> u64 {
+        let mut state = self.write();
+        let key = object.meta().key();
+        let before = state.table(object.kind()).objects.get(&key).cloned();
+        self.put(&mut state, key, before, object)
+    }
+
+    /// A conditional write, for clients: returns the new resourceVersion.
+    pub fn write_if(&self, object: Object, expect: Expect) -> Result<u64, WriteConflict> {
+        let mut state = self.write();
+        let key = object.meta().key();
+        let before = state.table(object.kind()).objects.get(&key).cloned();
+        check(before.as_ref(), expect)?;
+        Ok(self.put(&mut state, key, before, object))
+    }
+
+    /// Deletes an object; returns it as it was.
+    pub fn delete(&self, kind: Kind, key: &ObjectKey, expect: Expect) -> Result<Stored, WriteConflict> {
+        let mut state = self.write();
+        check(state.table(kind).objects.get(key), expect)?;
+        let before = state.table_mut(kind).objects.remove(key).ok_or(WriteConflict::Missing)?;
+        let version = state.next_version();
+        self.record(&mut state, kind, Change { resource_version: version, before: Some(before.clone()), after: None });
+        Ok(before)
+    }
+
+    /// One object with its resourceVersion.
+    pub fn get(&self, kind: Kind, key: &ObjectKey) -> Option<Stored> {
+        self.read().table(kind).objects.get(key).cloned()
+    }
+
+    /// The resourceVersion of the last write to anything.
+    pub fn resource_version(&self) -> u64 {
+        self.read().resource_version
+    }
+
+    /// All objects of a kind (of one namespace, if given) in key order, with the version they are consistent at.
+    pub fn list(&self, kind: Kind, namespace: Option<&str>) -> (u64, Vec<Stored>) {
+        let state = self.read();
+        let from = ObjectKey::new(namespace.unwrap_or_default(), "");
+        let range = state.table(kind).objects.range((Bound::Included(from), Bound::Unbounded));
+        let objects = range
+            .take_while(|(key, _)| namespace.is_none_or(|wanted| &*key.namespace == wanted))
+            .map(|(_, stored)| stored.clone())
+            .collect();
+        (state.resource_version, objects)
+    }
+
+    /// The list as it was at an earlier version, undone from the history: what the later pages of a chunked list show.
+    pub fn list_at(&self, kind: Kind, namespace: Option<&str>, version: u64) -> Result<Vec<Stored>, Expired> {
+        let changes = self.changes_since(kind, version, usize::MAX)?;
+        let (now, objects) = self.list(kind, namespace);
+        // A write may have slipped in between the two locks: take the history again if so.
+        let changes = if now > version { self.changes_since(kind, version, usize::MAX)? } else { changes };
+        let mut at: BTreeMap<ObjectKey, Stored> =
+            objects.into_iter().map(|stored| (stored.object.meta().key(), stored)).collect();
+        for change in changes.into_iter().rev() {
+            if let Some(after) = &change.after {
+                at.remove(&after.meta().key());
+            }
+            if let Some(before) = change.before {
+                at.insert(before.object.meta().key(), before);
+            }
+        }
+        Ok(at.into_values().filter(|s| namespace.is_none_or(|wanted| &*s.object.meta().namespace == wanted)).collect())
+    }
+
+    /// At most `limit` changes of a kind after a version.
+    pub fn changes_since(&self, kind: Kind, version: u64, limit: usize) -> Result<Vec<Change>, Expired> {
+        let state = self.read();
+        let table = state.table(kind);
+        if version < table.forgotten_to {
+            return Err(Expired { asked: version, oldest: table.forgotten_to });
+        }
+        let first = table.history.partition_point(|change| change.resource_version <= version);
+        Ok(table.history.iter().skip(first).take(limit).cloned().collect())
+    }
+
+    /// Tells when the kind changes; the value is the version of its last change.
+    pub fn subscribe(&self, kind: Kind) -> watch::Receiver<u64> {
+        self.changed[kind as usize].subscribe()
+    }
+
+    /// Forgets all history, as an etcd compaction or an API server restart does: watchers that were behind, and new
+    /// ones that start from an older version, get 410 Gone.
+    pub fn forget_history(&self) {
+        let mut state = self.write();
+        let version = state.resource_version;
+        for table in &mut state.tables {
+            table.history.clear();
+            table.forgotten_to = version;
+        }
+    }
+
+    fn put(&self, state: &mut State, key: ObjectKey, before: Option<Stored>, mut object: Object) -> u64 {
+        let kind = object.kind();
+        let uid = object.meta().uid;
+        if uid == Uid(0) {
+            // A replacement is the same object and keeps its UID.
+            let kept = before.as_ref().map(|stored| stored.object.meta().uid);
+            object.meta_mut().uid = kept.unwrap_or_else(|| Uid::derived(kind.name(), &key, object.meta().created_ms));
+        }
+        if let Some(same) = before.as_ref().filter(|stored| stored.object == object) {
+            return same.resource_version;
+        }
+        let version = state.next_version();
+        state.table_mut(kind).objects.insert(key, Stored { resource_version: version, object: object.clone() });
+        self.record(state, kind, Change { resource_version: version, before, after: Some(object) });
+        version
+    }
+
+    fn record(&self, state: &mut State, kind: Kind, change: Change) {
+        let version = change.resource_version;
+        let table = state.table_mut(kind);
+        table.history.push_back(change);
+        while table.history.len() > self.history_limit {
+            if let Some(forgotten) = table.history.pop_front() {
+                table.forgotten_to = forgotten.resource_version;
+            }
+        }
+        self.changed[kind as usize].send_replace(version);
+    }
+
+    // A writer that panicked leaves whole objects behind (every write is one insert), so a poisoned lock is usable.
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn check(before: Option<&Stored>, expect: Expect) -> Result<(), WriteConflict> {
+    match (expect, before) {
+        (Expect::Absent, None) | (Expect::Present, Some(_)) => Ok(()),
+        (Expect::Absent, Some(_)) => Err(WriteConflict::Exists),
+        (_, None) => Err(WriteConflict::Missing),
+        (Expect::Version(version), Some(stored)) if stored.resource_version == version => Ok(()),
+        (Expect::Version(_), Some(_)) => Err(WriteConflict::Modified),
+    }
+}
+
+impl State {
+    fn table(&self, kind: Kind) -> &Table {
+        &self.tables[kind as usize]
+    }
+
+    fn table_mut(&mut self, kind: Kind) -> &mut Table {
+        &mut self.tables[kind as usize]
+    }
+
+    fn next_version(&mut self) -> u64 {
+        self.resource_version += 1;
+        self.resource_version
+    }
+}
