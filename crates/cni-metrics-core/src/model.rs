@@ -57,7 +57,7 @@ text_newtype! {
 }
 
 /// What is known of a node beyond its page; each is `None` where it was not granted or not labelled.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize)]
 pub struct NodeLabels {
     /// Availability zone, label `topology.kubernetes.io/zone`.
     pub zone: Option<Arc<str>>,

@@ -1,0 +1,136 @@
+//! A pod, trimmed to what discovery needs while it is being decoded.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use cni_metrics_core::model::{PodUid, UnixMillis};
+use kube::core::{ObjectMeta, Resource};
+use serde::Deserialize;
+
+use super::index::Pod;
+
+/// A pod with everything else left undecoded.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct SlimPod {
+    #[serde(deserialize_with = "slim_metadata")]
+    metadata: ObjectMeta,
+    #[serde(default)]
+    spec: SlimSpec,
+    #[serde(default)]
+    status: SlimStatus,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SlimSpec {
+    node_name: Option<Box<str>>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SlimStatus {
+    phase: Option<Box<str>>,
+    #[serde(rename = "podIP")]
+    pod_ip: Option<Box<str>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SlimMeta {
+    name: Option<String>,
+    namespace: Option<String>,
+    uid: Option<String>,
+    resource_version: Option<String>,
+    creation_timestamp: Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>,
+    deletion_timestamp: Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>,
+}
+
+/// Decodes the six fields of the metadata that are used; labels, annotations and managed fields are skipped unread.
+fn slim_metadata<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
+    let slim = SlimMeta::deserialize(deserializer)?;
+    Ok(ObjectMeta {
+        name: slim.name,
+        namespace: slim.namespace,
+        uid: slim.uid,
+        resource_version: slim.resource_version,
+        creation_timestamp: slim.creation_timestamp,
+        deletion_timestamp: slim.deletion_timestamp,
+        ..ObjectMeta::default()
+    })
+}
+
+impl SlimPod {
+    /// The key under which the pod is kept.
+    pub(crate) fn name(&self) -> &str {
+        self.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    /// What the index keeps of it.
+    pub(crate) fn into_pod(self) -> Pod {
+        Pod {
+            uid: PodUid::new(self.metadata.uid.unwrap_or_default()),
+            name: Arc::from(self.metadata.name.unwrap_or_default()),
+            node: self.spec.node_name.map(Arc::from),
+            ip: self.status.pod_ip.as_deref().and_then(|ip| ip.parse::<IpAddr>().ok()),
+            running: self.status.phase.as_deref() == Some("Running"),
+            deleting: self.metadata.deletion_timestamp.is_some(),
+            created_at: self.metadata.creation_timestamp.map(|time| UnixMillis(time.0.as_millisecond())),
+        }
+    }
+}
+
+impl Resource for SlimPod {
+    type DynamicType = ();
+    type Scope = k8s_openapi::NamespaceResourceScope;
+
+    fn kind((): &()) -> Cow<'_, str> {
+        "Pod".into()
+    }
+
+    fn group((): &()) -> Cow<'_, str> {
+        "".into()
+    }
+
+    fn version((): &()) -> Cow<'_, str> {
+        "v1".into()
+    }
+
+    fn plural((): &()) -> Cow<'_, str> {
+        "pods".into()
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_what_a_round_needs_and_nothing_else() {
+        let json = serde_json::json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {
+                "name": "aws-node-x7k2p", "namespace": "kube-system", "uid": "u-1", "resourceVersion": "7",
+                "creationTimestamp": "2026-11-01T00:00:00Z",
+                "labels": {"k8s-app": "aws-node"}, "managedFields": [{"manager": "kubelet"}],
+            },
+            "spec": {"nodeName": "ip-10-0-0-1", "containers": [{"name": "aws-node"}]},
+            "status": {"phase": "Running", "podIP": "10.0.0.1"},
+        });
+        let slim: SlimPod = serde_json::from_value(json).unwrap();
+        assert!(slim.metadata.labels.is_none() && slim.metadata.managed_fields.is_none());
+        let pod = slim.into_pod();
+        assert_eq!(pod.node.as_deref(), Some("ip-10-0-0-1"));
+        assert_eq!(pod.ip, Some("10.0.0.1".parse().unwrap()));
+        assert_eq!(pod.created_at, Some(UnixMillis(1_793_491_200_000)));
+        assert!(pod.running && !pod.deleting);
+    }
+}

@@ -1,0 +1,212 @@
+//! The watches themselves, and what is logged when their state changes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures::StreamExt;
+use kube::runtime::watcher::{self, Event};
+use kube::runtime::{WatchStreamExt, watcher as watch_of};
+use kube::{Api, Client};
+use tracing::{debug, info, warn};
+
+use super::index::{Index, IndexReader, Pod};
+use super::nodes::SlimNode;
+use super::pods::SlimPod;
+use crate::shutdown::Shutdown;
+
+/// How long a watch that the API server denies is left alone: each try is a line in its audit log.
+const DENIED_PAUSE: Duration = Duration::from_secs(60);
+
+/// Which pods are the agents.
+#[derive(Debug, Clone)]
+pub struct DiscoverSettings {
+    /// Their namespace.
+    pub namespace: String,
+    /// Their label selector.
+    pub selector: String,
+}
+
+/// How often each watch had to begin anew.
+#[derive(Debug, Default)]
+pub struct WatchStats {
+    /// Complete lists of pods taken (1 is the first).
+    pub pod_lists: AtomicU64,
+    /// Failures of the pods' watch.
+    pub pod_failures: AtomicU64,
+    /// Failures of the nodes' watch.
+    pub node_failures: AtomicU64,
+}
+
+/// The running watches.
+#[derive(Debug, Clone)]
+pub struct Discovery {
+    /// The table they keep.
+    pub index: IndexReader,
+    /// Their history.
+    pub stats: Arc<WatchStats>,
+}
+
+impl Discovery {
+    /// Starts both watches; they end with `shutdown`.
+    pub fn spawn(client: &Client, settings: &DiscoverSettings, shutdown: &Shutdown) -> Self {
+        let discovery = Self { index: Arc::new(Index::default()), stats: Arc::default() };
+        let pods = watch_pods(client.clone(), settings.clone(), discovery.clone());
+        let nodes = watch_nodes(client.clone(), discovery.clone());
+        for watch in [tokio::spawn(shutdown.clone().or_ended(pods)), tokio::spawn(shutdown.clone().or_ended(nodes))] {
+            drop(watch);
+        }
+        discovery
+    }
+}
+
+async fn watch_pods(client: Client, settings: DiscoverSettings, discovery: Discovery) {
+    let api: Api<SlimPod> = Api::namespaced(client, &settings.namespace);
+    let config = watcher::Config::default().labels(&settings.selector);
+    let mut stream = watch_of(api, config).default_backoff().boxed();
+    let mut listed: BTreeMap<Arc<str>, Arc<Pod>> = BTreeMap::new();
+    let mut state = WatchState::new(format!("pods in namespace {}", settings.namespace), Role::Needed);
+    while let Some(event) = stream.next().await {
+        match event {
+            Ok(Event::Init) => listed.clear(),
+            Ok(Event::InitApply(pod)) => {
+                let pod = pod.into_pod();
+                listed.insert(Arc::clone(&pod.name), Arc::new(pod));
+            }
+            Ok(Event::InitDone) => {
+                let pods = std::mem::take(&mut listed);
+                state.synced(pods.len());
+                discovery.index.replace_pods(pods);
+                discovery.stats.pod_lists.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok(Event::Apply(pod)) => {
+                state.recovered();
+                discovery.index.apply_pod(pod.into_pod());
+            }
+            Ok(Event::Delete(pod)) => {
+                state.recovered();
+                discovery.index.remove_pod(pod.name());
+            }
+            Err(error) => {
+                discovery.stats.pod_failures.fetch_add(1, Ordering::Relaxed);
+                state.failed(&error).await;
+            }
+        }
+    }
+}
+
+async fn watch_nodes(client: Client, discovery: Discovery) {
+    let mut stream = watch_of(Api::<SlimNode>::all(client), watcher::Config::default()).default_backoff().boxed();
+    let mut listed = Vec::new();
+    let mut state = WatchState::new("nodes".to_owned(), Role::Optional);
+    while let Some(event) = stream.next().await {
+        match event {
+            Ok(Event::Init) => listed.clear(),
+            Ok(Event::InitApply(node)) => listed.push((Box::from(node.name()), node.labels())),
+            Ok(Event::InitDone) => {
+                state.synced(listed.len());
+                discovery.index.replace_labels(std::mem::take(&mut listed));
+            }
+            Ok(Event::Apply(node)) => {
+                state.recovered();
+                discovery.index.apply_labels(Box::from(node.name()), node.labels());
+            }
+            Ok(Event::Delete(node)) => {
+                state.recovered();
+                discovery.index.remove_labels(node.name());
+            }
+            Err(error) => {
+                discovery.stats.node_failures.fetch_add(1, Ordering::Relaxed);
+                state.failed(&error).await;
+            }
+        }
+    }
+}
+
+/// Whether the helper can do without this watch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Needed,
+    Optional,
+}
+
+/// Logs each change of a watch's state once.
+#[derive(Debug)]
+struct WatchState {
+    what: String,
+    role: Role,
+    failure: Option<String>,
+}
+
+impl WatchState {
+    fn new(what: String, role: Role) -> Self {
+        Self { what, role, failure: None }
+    }
+
+    fn synced(&mut self, objects: usize) {
+        self.failure = None;
+        info!("watching {}: {objects} listed", self.what);
+    }
+
+    fn recovered(&mut self) {
+        if self.failure.take().is_some() {
+            info!("watching {} again", self.what);
+        }
+    }
+
+    /// Logs the failure if it is a new one, and waits where asking again at once would be rude. The back-off between
+    /// ordinary tries is the stream's own.
+    async fn failed(&mut self, error: &watcher::Error) {
+        let denied = is_denied(error);
+        let text = sentence(error);
+        if self.failure.as_deref() == Some(&text) {
+            debug!("watch of {} failed again: {text}", self.what);
+        } else if denied && self.role == Role::Optional {
+            info!("{} may not be listed ({text}); zone, instance type and node group are left out", self.what);
+        } else if denied {
+            warn!("{} may not be watched: {text}; a Role with get, list and watch on pods is needed there", self.what);
+        } else if is_expired(error) {
+            debug!("watch of {} expired, listing anew", self.what);
+            return;
+        } else {
+            warn!("watch of {} failed, trying again: {text}", self.what);
+        }
+        self.failure = Some(text);
+        if denied && self.role == Role::Optional {
+            tokio::time::sleep(DENIED_PAUSE).await;
+        }
+    }
+}
+
+fn status_code(error: &watcher::Error) -> Option<u16> {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchFailed(kube::Error::Api(status))
+        | watcher::Error::WatchError(status) => Some(status.code),
+        _ => None,
+    }
+}
+
+fn is_denied(error: &watcher::Error) -> bool {
+    matches!(status_code(error), Some(401 | 403))
+}
+
+fn is_expired(error: &watcher::Error) -> bool {
+    status_code(error) == Some(410)
+}
+
+/// The innermost useful text: the API server's own message, or the chain of causes once each.
+fn sentence(error: &watcher::Error) -> String {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchFailed(kube::Error::Api(status))
+        | watcher::Error::WatchError(status) => status.message.clone(),
+        watcher::Error::InitialListFailed(inner)
+        | watcher::Error::WatchStartFailed(inner)
+        | watcher::Error::WatchFailed(inner) => super::connect::causes(inner),
+        watcher::Error::NoResourceVersion => error.to_string(),
+    }
+}

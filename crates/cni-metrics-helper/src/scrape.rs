@@ -1,0 +1,189 @@
+//! One agent's page, fetched within a time limit and a size limit, or the reason why not.
+//!
+//! Two ways lead to an agent: through the API server's pod proxy, and straight to the node's address. `auto` begins
+//! with the proxy; when the API server cannot reach the node, or has not answered after half of the scrape's time, the
+//! direct way is tried beside it, so that a lost node never costs more than one scrape's time.
+
+mod body;
+mod direct;
+mod failure;
+mod proxy;
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use kube::Client;
+use tokio::time::Instant;
+
+pub use failure::ScrapeError;
+
+use crate::discover::Pod;
+
+/// How nodes are reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Via {
+    /// The proxy first, directly where the API server cannot reach the node.
+    Auto,
+    /// The API server's pod proxy only.
+    Proxy,
+    /// The node's address only.
+    Direct,
+}
+
+impl FromStr for Via {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text.to_ascii_lowercase().as_str() {
+            "auto" => Ok(Self::Auto),
+            "proxy" => Ok(Self::Proxy),
+            "direct" => Ok(Self::Direct),
+            _ => Err(()),
+        }
+    }
+}
+
+/// The way a page came, or the one to begin with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Path {
+    /// Through the API server.
+    Proxy,
+    /// Straight from the node.
+    Direct,
+}
+
+/// How pages are fetched.
+#[derive(Debug, Clone)]
+pub struct ScrapeSettings {
+    /// How nodes are reached.
+    pub via: Via,
+    /// Scrapes in flight at once.
+    pub concurrency: usize,
+    /// One scrape's time, retries included.
+    pub timeout: Duration,
+    /// A page's size limit in bytes, after decompression.
+    pub max_bytes: usize,
+    /// The agents' namespace.
+    pub namespace: String,
+    /// The agents' metrics port.
+    pub port: u16,
+}
+
+/// A page and how it came.
+#[derive(Debug, Clone)]
+pub struct Page {
+    /// The page's text.
+    pub body: Bytes,
+    /// The way it came.
+    pub path: Path,
+    /// In `auto`: the API server could not reach the node, although the direct way worked.
+    pub detour: Option<String>,
+}
+
+/// Fetches pages. Connections to the API server and to nodes are kept and used again.
+#[derive(Clone)]
+pub struct Scraper {
+    settings: ScrapeSettings,
+    proxy: proxy::Proxy,
+    direct: direct::Direct,
+}
+
+impl Scraper {
+    /// A scraper that speaks to the API server by `client`, whose own retries must be off.
+    pub fn new(client: Client, settings: ScrapeSettings) -> Self {
+        let proxy = proxy::Proxy::new(client, &settings);
+        let direct = direct::Direct::new(&settings);
+        Self { settings, proxy, direct }
+    }
+
+    /// Scrapes in flight at once.
+    pub fn concurrency(&self) -> usize {
+        self.settings.concurrency
+    }
+
+    /// Fetches the pod's page before `round_deadline`. `known_detour` says that the API server lately could not reach
+    /// this node.
+    pub async fn scrape(&self, pod: &Pod, known_detour: bool, round_deadline: Instant) -> Result<Page, ScrapeError> {
+        let deadline = round_deadline.min(Instant::now() + self.settings.timeout);
+        match self.settings.via {
+            Via::Proxy => self.by_path(Path::Proxy, pod, deadline).await,
+            Via::Direct => self.by_path(Path::Direct, pod, deadline).await,
+            Via::Auto if known_detour => match self.by_path(Path::Direct, pod, deadline).await {
+                Ok(page) => Ok(Page { detour: Some(String::new()), ..page }),
+                Err(error) => Err(error),
+            },
+            Via::Auto => self.auto(pod, deadline).await,
+        }
+        .map_err(|error| error.or_cancelled(Instant::now() >= round_deadline))
+    }
+
+    async fn auto(&self, pod: &Pod, deadline: Instant) -> Result<Page, ScrapeError> {
+        let proxy = self.by_path(Path::Proxy, pod, deadline);
+        tokio::pin!(proxy);
+        let patience = deadline.saturating_duration_since(Instant::now()) / 2;
+        match tokio::time::timeout(patience, &mut proxy).await {
+            Ok(Err(error)) if error.is_unreachable_by_proxy() => self.detour(pod, deadline, error).await,
+            Ok(answer) => answer,
+            Err(_half_of_the_time) => {
+                let direct = self.by_path(Path::Direct, pod, deadline);
+                tokio::pin!(direct);
+                tokio::select! {
+                    answer = &mut proxy => match answer {
+                        Err(error) if error.is_unreachable_by_proxy() => merge(error, direct.await),
+                        answer => answer,
+                    },
+                    answer = &mut direct => match answer {
+                        Ok(page) => Ok(detoured(page, &ScrapeError::Timeout { after: patience })),
+                        Err(error) => proxy.await.map_err(|proxy_error| proxy_error.beside(error)),
+                    },
+                }
+            }
+        }
+    }
+
+    async fn detour(&self, pod: &Pod, deadline: Instant, error: ScrapeError) -> Result<Page, ScrapeError> {
+        merge(error, self.by_path(Path::Direct, pod, deadline).await)
+    }
+
+    /// One way, with one more try on a broken connection or where the API server asked to wait and time remains.
+    async fn by_path(&self, path: Path, pod: &Pod, deadline: Instant) -> Result<Page, ScrapeError> {
+        let first = self.attempt(path, pod, deadline).await;
+        let again = match &first {
+            Err(ScrapeError::Broken(_)) => Some(Duration::ZERO),
+            Err(ScrapeError::Throttled { retry_after, .. }) => *retry_after,
+            _ => None,
+        };
+        match again {
+            Some(wait) if Instant::now() + wait < deadline => {
+                tokio::time::sleep(wait).await;
+                self.attempt(path, pod, deadline).await
+            }
+            _ => first,
+        }
+    }
+
+    async fn attempt(&self, path: Path, pod: &Pod, deadline: Instant) -> Result<Page, ScrapeError> {
+        let after = deadline.saturating_duration_since(Instant::now());
+        let fetched = match path {
+            Path::Proxy => tokio::time::timeout_at(deadline, self.proxy.fetch(pod)).await,
+            Path::Direct => tokio::time::timeout_at(deadline, self.direct.fetch(pod)).await,
+        };
+        match fetched {
+            Ok(answer) => answer.map(|body| Page { body, path, detour: None }),
+            Err(_elapsed) => Err(ScrapeError::Timeout { after }),
+        }
+    }
+}
+
+/// The direct answer where it is a page, else the failure that says more.
+fn merge(proxy_error: ScrapeError, direct: Result<Page, ScrapeError>) -> Result<Page, ScrapeError> {
+    match direct {
+        Ok(page) => Ok(detoured(page, &proxy_error)),
+        Err(error) => Err(proxy_error.beside(error)),
+    }
+}
+
+fn detoured(page: Page, proxy_error: &ScrapeError) -> Page {
+    Page { detour: Some(proxy_error.to_string()), ..page }
+}

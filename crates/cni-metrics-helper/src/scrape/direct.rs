@@ -1,0 +1,43 @@
+//! Straight to the node's address: plain HTTP, as the agent serves it.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use http_body_util::Empty;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+
+use super::failure::ScrapeError;
+use super::{ScrapeSettings, body, proxy};
+use crate::discover::Pod;
+
+#[derive(Clone)]
+pub(super) struct Direct {
+    client: Client<HttpConnector, Empty<Bytes>>,
+    port: u16,
+    max_bytes: usize,
+}
+
+impl Direct {
+    pub(super) fn new(settings: &ScrapeSettings) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(settings.timeout));
+        connector.set_nodelay(true);
+        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(1).build(connector);
+        Self { client, port: settings.port, max_bytes: settings.max_bytes }
+    }
+
+    pub(super) async fn fetch(&self, pod: &Pod) -> Result<Bytes, ScrapeError> {
+        let address = SocketAddr::new(pod.ip.ok_or(ScrapeError::NoAddress)?, self.port);
+        let request = proxy::page_request(Request::get(format!("http://{address}/metrics")), Empty::new())?;
+        let response = self.client.request(request).await.map_err(|error| ScrapeError::from_client(&error))?;
+        let (head, page) = response.into_parts();
+        if head.status == StatusCode::OK {
+            return body::read(&head.headers, page, self.max_bytes).await;
+        }
+        let text = body::read(&head.headers, page, proxy::ERROR_BYTES).await.unwrap_or_default();
+        Err(ScrapeError::BadStatus { code: head.status.as_u16(), message: proxy::excerpt(&text) })
+    }
+}
