@@ -1,1 +1,15 @@
 //! A simulated EKS cluster over real sockets.
+//!
+//! A scenario describes a world: subnets, node groups, workload, faults. The [cluster] plays it
+//! deterministically on a clock of its own; the [API server](api_server), the nodes' pages and the [AWS services](aws)
+//! show it over HTTP, and [fault] names what those services can be told to do wrong.
+
+pub mod cluster;
+pub mod fault;
+
+pub mod kube_store;
+
+pub mod api_server;
+
+pub mod aws;
+pub mod ec2;

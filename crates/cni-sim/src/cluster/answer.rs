@@ -1,0 +1,104 @@
+//! What one scrape of one agent meets: the vocabulary between the world and the servers that speak HTTP for it.
+
+use bytes::Bytes;
+use std::fmt;
+use std::time::Duration;
+
+/// A pod's namespace and name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PodKey {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+}
+
+impl PodKey {
+    /// The key of `namespace/name`.
+    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+}
+
+impl fmt::Display for PodKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// Which way a scrape came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Via {
+    /// Through the API server's pod proxy.
+    Proxy,
+    /// Straight to the pod's address.
+    Direct,
+}
+
+/// Identifies one rendered page. Hand it to `World::delivered` once the whole body was given to the peer:
+/// only delivered pages are part of the truth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ServeTicket(pub(crate) u64);
+
+/// What a scrape meets. The HTTP layer plays it; it decides nothing.
+#[derive(Debug, Clone)]
+pub enum Answer {
+    /// A good page (status 200, `text/plain; version=0.0.4; charset=utf-8; escaping=underscores`).
+    Page {
+        /// The text, not compressed.
+        body: Bytes,
+        /// For the truth.
+        ticket: ServeTicket,
+    },
+    /// A good page that trickles in.
+    SlowPage {
+        /// The text, not compressed.
+        body: Bytes,
+        /// Pace of the body.
+        bytes_per_second: u32,
+        /// Silence before the first byte.
+        first_byte_after: Duration,
+        /// For the truth.
+        ticket: ServeTicket,
+    },
+    /// An HTTP answer that is no page: an error status, or status 200 with a body nobody can use (HTML, garbage, nothing).
+    Status {
+        /// HTTP status code.
+        code: u16,
+        /// Value of `Retry-After`, in seconds.
+        retry_after_s: Option<u32>,
+        /// Value of `Content-Type`.
+        content_type: &'static str,
+        /// The body.
+        body: Bytes,
+    },
+    /// Says `Content-Encoding: gzip`; the body unpacks to `unpacked_bytes` of comment lines.
+    GzipBomb {
+        /// Size after decompression.
+        unpacked_bytes: u64,
+    },
+    /// A text page of `bytes` bytes, not compressed.
+    Huge {
+        /// Size on the wire.
+        bytes: u64,
+    },
+    /// Half of a page, then the connection breaks.
+    Truncated {
+        /// What is sent before the break; the announced length is longer.
+        body: Bytes,
+        /// The `Content-Length` that is announced.
+        announced_bytes: u64,
+    },
+    /// The request is read and never answered.
+    Hang,
+    /// One byte a second, for ever.
+    EndlessSlow,
+    /// The connection is reset after the request was read.
+    Reset,
+    /// Nothing listens: connection refused.
+    Refused,
+    /// The packets vanish: the connection never opens (a missing security-group rule).
+    Dropped,
+    /// No such pod.
+    NotFound,
+}
