@@ -1,0 +1,90 @@
+{{/* The name of every object: fullnameOverride, else release and chart name as Helm charts do. */}}
+{{- define "cni-metrics-helper.fullname" -}}
+{{- $chart := default .Chart.Name .Values.nameOverride -}}
+{{- $full := ternary .Release.Name (printf "%s-%s" .Release.Name $chart) (contains $chart .Release.Name) -}}
+{{- default $full .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
+{{- end }}
+
+{{- define "cni-metrics-helper.serviceAccountName" -}}
+{{- $made := ternary (include "cni-metrics-helper.fullname" .) "default" .Values.serviceAccount.create -}}
+{{- default $made .Values.serviceAccount.name -}}
+{{- end }}
+
+{{/* The one selector label. It is the original's and immutable in a Deployment: never change it. */}}
+{{- define "cni-metrics-helper.selectorLabels" -}}
+k8s-app: cni-metrics-helper
+{{- end }}
+
+{{- define "cni-metrics-helper.labels" -}}
+{{ include "cni-metrics-helper.selectorLabels" . }}
+app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/component: metrics
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{/* AWS's accounts hold the original; its releases are all v1.*, which these rights do not fit. */}}
+{{- define "cni-metrics-helper.image" -}}
+{{- $image := .Values.image -}}
+{{- $tag := default .Chart.AppVersion $image.tag | toString -}}
+{{- $originals := list "602401143452" "961992271922" "918309763551" "013241004608" "151742754352" -}}
+{{- if $image.override -}}
+{{- $image.override -}}
+{{- else -}}
+{{- if and (has (toString $image.account) $originals) (regexMatch "^v?1\\." $tag) -}}
+{{- fail (printf "image.tag %s in AWS's registry %s is the original Go helper, not this one: push this program's image to a registry of yours and set image.override (all other values may stay)" $tag (toString $image.account)) -}}
+{{- end -}}
+{{- printf "%s.dkr.ecr.%s.%s/cni-metrics-helper:%s" (toString $image.account) $image.region $image.domain $tag -}}
+{{- end -}}
+{{- end }}
+
+{{/* A variable of env as text, "" when absent: call with (list . "NAME"). Large numbers stay digits. */}}
+{{- define "cni-metrics-helper.setting" -}}
+{{- $value := index (index . 0).Values.env (index . 1) -}}
+{{- if kindIs "float64" $value -}}{{- int64 $value -}}
+{{- else if not (kindIs "invalid" $value) -}}{{- $value -}}
+{{- end -}}
+{{- end }}
+
+{{/* "true" where a yes/no variable is on, else "". */}}
+{{- define "cni-metrics-helper.isOn" -}}
+{{- if has (include "cni-metrics-helper.setting" . | lower) (list "true" "yes") -}}true{{- end -}}
+{{- end }}
+
+{{/* The port of an address variable: (list . "NAME" default). */}}
+{{- define "cni-metrics-helper.port" -}}
+{{- $address := include "cni-metrics-helper.setting" . -}}
+{{- regexFind "[0-9]+$" (default (index . 2) $address) -}}
+{{- end }}
+{{- define "cni-metrics-helper.metricsPort" -}}
+{{- include "cni-metrics-helper.port" (list . "PROMETHEUS_ADDRESS" "0.0.0.0:61681") -}}
+{{- end }}
+{{- define "cni-metrics-helper.adminPort" -}}
+{{- include "cni-metrics-helper.port" (list . "ADMIN_ADDRESS" "0.0.0.0:61682") -}}
+{{- end }}
+
+{{- define "cni-metrics-helper.agentNamespace" -}}
+{{- default "kube-system" (include "cni-metrics-helper.setting" (list . "AGENT_NAMESPACE")) -}}
+{{- end }}
+
+{{- define "cni-metrics-helper.leaseNamespace" -}}
+{{- default .Release.Namespace (include "cni-metrics-helper.setting" (list . "LEASE_NAMESPACE")) -}}
+{{- end }}
+
+{{- define "cni-metrics-helper.scrapesByProxy" -}}
+{{- if ne (include "cni-metrics-helper.setting" (list . "SCRAPE_VIA") | lower) "direct" -}}true{{- end -}}
+{{- end }}
+
+{{/* "true" with leader election: asked for, or more than one replica. Refuses replicas that would all publish. */}}
+{{- define "cni-metrics-helper.elects" -}}
+{{- $asked := include "cni-metrics-helper.setting" (list . "LEADER_ELECTION") | lower -}}
+{{- if has $asked (list "true" "yes") -}}true
+{{- else if gt (int .Values.replicas) 1 -}}
+{{- if $asked -}}
+{{- fail (printf "replicas is %d but env.LEADER_ELECTION is %s: every replica would publish the same events; remove one of the two" (int .Values.replicas) $asked) -}}
+{{- end -}}
+true
+{{- end -}}
+{{- end }}
