@@ -12,4 +12,8 @@ pub mod kube_store;
 pub mod api_server;
 
 pub mod aws;
+pub mod cloudwatch;
 pub mod ec2;
+pub mod imds;
+pub mod pod_identity;
+pub mod sts;

@@ -164,7 +164,7 @@ impl Bucket {
     }
 }
 
-/// SplitMix64, scaled to [0, 1): tiny, seedable, and good enough to choose victims.
+/// `SplitMix64`, scaled to [0, 1): tiny, seedable, and good enough to choose victims.
 fn uniform(state: &mut u64) -> f64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut bits = *state;
