@@ -1,0 +1,105 @@
+//! `generate`: everything around the helper that would otherwise be clicked together: manifest, rights, dashboards,
+//! alarms. Same flags, same bytes.
+
+mod alarms;
+mod cloudwatch_dashboard;
+mod grafana;
+mod iam;
+mod manifest;
+mod rules;
+mod target;
+mod thresholds;
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+
+use target::{Target, TargetArgs};
+
+/// Write manifests, IAM policies, dashboards, alarms and rules.
+#[derive(Debug, Clone, Args)]
+pub struct GenerateArgs {
+    #[command(flatten)]
+    target: TargetArgs,
+    /// Write files into this directory instead of to the standard output
+    #[arg(long, value_name = "DIR", global = true)]
+    output_dir: Option<PathBuf>,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+enum What {
+    /// Kubernetes manifest: what the Helm chart renders, as plain YAML
+    Manifest(manifest::ManifestArgs),
+    /// IAM policy, trust policies and the commands that put them in place
+    IamPolicy(iam::IamArgs),
+    /// CloudWatch dashboard, a body for put-dashboard
+    CloudwatchDashboard(cloudwatch_dashboard::DashboardArgs),
+    /// CloudWatch alarms, as inputs for put-metric-alarm or as a stack template
+    CloudwatchAlarms(alarms::AlarmArgs),
+    /// Grafana dashboard for a Prometheus data source
+    GrafanaDashboard(grafana::GrafanaArgs),
+    /// Prometheus recording and alerting rules
+    PrometheusRules(rules::RulesArgs),
+}
+
+/// One file that is made.
+struct Artifact {
+    name: String,
+    body: String,
+}
+
+impl Artifact {
+    fn new(name: impl Into<String>, body: impl Into<String>) -> Self {
+        Self { name: name.into(), body: body.into() }
+    }
+
+    /// Pretty JSON that ends with a line feed.
+    fn json(name: impl Into<String>, value: &impl serde::Serialize) -> anyhow::Result<Self> {
+        Ok(Self::new(name, serde_json::to_string_pretty(value)? + "\n"))
+    }
+}
+
+/// What one subcommand makes: the one artifact that goes to the standard output, or all of them for a directory.
+struct Output {
+    shown: Artifact,
+    beside: Vec<Artifact>,
+}
+
+impl Output {
+    fn one(artifact: Artifact) -> Self {
+        Self { shown: artifact, beside: Vec::new() }
+    }
+}
+
+/// Makes what is asked for and writes it to `out`, or to files whose paths are written to `out`.
+pub fn run(args: GenerateArgs, out: &mut dyn Write) -> anyhow::Result<()> {
+    let target = Target::new(args.target)?;
+    let output = match &args.what {
+        What::Manifest(args) => manifest::make(&target, args)?,
+        What::IamPolicy(args) => iam::make(&target, args)?,
+        What::CloudwatchDashboard(args) => cloudwatch_dashboard::make(&target, args)?,
+        What::CloudwatchAlarms(args) => alarms::make(&target, args)?,
+        What::GrafanaDashboard(args) => grafana::make(args)?,
+        What::PrometheusRules(args) => rules::make(&target, args)?,
+    };
+    match args.output_dir {
+        None => out.write_all(output.shown.body.as_bytes())?,
+        Some(dir) => write_files(&dir, &output, out)?,
+    }
+    Ok(out.flush()?)
+}
+
+fn write_files(dir: &Path, output: &Output, out: &mut dyn Write) -> anyhow::Result<()> {
+    fs::create_dir_all(dir).with_context(|| format!("cannot make the directory {}", dir.display()))?;
+    for artifact in std::iter::once(&output.shown).chain(&output.beside) {
+        let path = dir.join(&artifact.name);
+        fs::write(&path, &artifact.body).with_context(|| format!("cannot write {}", path.display()))?;
+        writeln!(out, "{}", path.display())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,189 @@
+//! A CloudWatch dashboard of one cluster.
+//!
+//! Two points a minute arrive for every metric. So gauges are shown by their Average, and only counters, whose points
+//! are the events of their interval, by their Sum; a Sum of a gauge would be twice the truth.
+
+use clap::Args;
+use cni_metrics_core::catalogue::{Kind, Metric};
+use serde_json::{Value, json};
+
+use super::target::Target;
+use super::{Artifact, Output};
+
+/// CloudWatch lays widgets out on 24 columns.
+const HALF_WIDTH: u32 = 12;
+const HEIGHT: u32 = 6;
+/// Seconds a point of a graph stands for.
+const PERIOD_SECONDS: u32 = 60;
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct DashboardArgs {
+    /// The CloudWatch namespace the helper publishes to
+    #[arg(long, value_name = "NAME", default_value = "Kubernetes")]
+    cloudwatch_namespace: String,
+}
+
+pub(super) fn make(target: &Target, args: &DashboardArgs) -> anyhow::Result<Output> {
+    let board = Board {
+        cluster: target.needed_cluster_id()?,
+        region: target.needed_region()?,
+        namespace: &args.cloudwatch_namespace,
+    };
+    Ok(Output::one(Artifact::json("cloudwatch-dashboard.json", &board.body())?))
+}
+
+struct Board<'a> {
+    cluster: &'a str,
+    region: &'a str,
+    namespace: &'a str,
+}
+
+impl Board<'_> {
+    fn body(&self) -> Value {
+        let graphs = [self.graphs_of_addresses(), self.graphs_of_trouble()].concat();
+        let mut widgets = vec![json!({
+            "type": "text", "x": 0, "y": 0, "width": 2 * HALF_WIDTH, "height": 2,
+            "properties": { "markdown": format!(
+                "## VPC CNI addresses of {}\nSums over the nodes that answered: look at *Coverage* before you trust a dip.",
+                markdown_escaped(self.cluster)
+            ) },
+        })];
+        for (position, graph) in (0_u32..).zip(graphs) {
+            widgets.push(json!({
+                "type": "metric",
+                "x": position % 2 * HALF_WIDTH, "y": 2 + position / 2 * HEIGHT, "width": HALF_WIDTH, "height": HEIGHT,
+                "properties": graph,
+            }));
+        }
+        json!({ "start": "-PT6H", "widgets": widgets })
+    }
+
+    fn graphs_of_addresses(&self) -> Vec<Value> {
+        use Metric::{AssignIpAddresses, EniAllocated, EniMaxAvailable, MaxIpAddresses, TotalIpAddresses};
+        vec![
+            self.graph(
+                "Utilisation (percent of what the nodes could hold)",
+                &[
+                    expression("IF(capacity > 0, 100 * assigned / capacity)", "addresses"),
+                    expression("IF(slots > 0, 100 * attached / slots)", "interfaces"),
+                    self.hidden(AssignIpAddresses, "assigned"),
+                    self.hidden(MaxIpAddresses, "capacity"),
+                    self.hidden(EniAllocated, "attached"),
+                    self.hidden(EniMaxAvailable, "slots"),
+                ],
+                &json!({ "min": 0, "max": 100, "showUnits": false }),
+            ),
+            self.graph(
+                "Pod addresses",
+                &[
+                    self.line(AssignIpAddresses, "assigned to pods"),
+                    self.line(TotalIpAddresses, "attached to nodes"),
+                    self.line(MaxIpAddresses, "most the nodes could hold"),
+                ],
+                &from_zero(),
+            ),
+            self.graph(
+                "Warm addresses (attached, no pod uses them)",
+                &[
+                    expression("held - assigned", "warm"),
+                    self.hidden(TotalIpAddresses, "held"),
+                    self.hidden(AssignIpAddresses, "assigned"),
+                ],
+                &from_zero(),
+            ),
+            self.graph(
+                "Network interfaces",
+                &[self.line(EniAllocated, "attached"), self.line(EniMaxAvailable, "most the nodes could have")],
+                &from_zero(),
+            ),
+        ]
+    }
+
+    fn graphs_of_trouble(&self) -> Vec<Value> {
+        use Metric::{
+            AddReqCount, AwsApiErr, AwsApiLatency, AwsUtilErr, DelReqCount, Ec2ApiErrCount, Ec2ApiReqCount,
+            ForceRemoveEni, ForceRemoveIps, IpamdErr, NoAvailableIpAddresses, NodesExpected, NodesScraped, PodEniErr,
+        };
+        vec![
+            self.graph(
+                "Pods refused an address (events a minute)",
+                &[self.line(NoAvailableIpAddresses, "no address was free")],
+                &from_zero(),
+            ),
+            self.graph(
+                "Addresses asked for and released (events a minute)",
+                &[self.line(AddReqCount, "asked for"), self.line(DelReqCount, "released")],
+                &from_zero(),
+            ),
+            self.graph(
+                "Errors by kind (events a minute)",
+                &[
+                    self.line(IpamdErr, "ipamd"),
+                    self.line(AwsApiErr, "AWS API"),
+                    self.line(AwsUtilErr, "around AWS calls"),
+                    self.line(PodEniErr, "security groups for pods"),
+                    self.line(ForceRemoveEni, "interfaces lost in use"),
+                    self.line(ForceRemoveIps, "addresses lost in use"),
+                ],
+                &from_zero(),
+            ),
+            self.graph(
+                "EC2 API calls (events a minute)",
+                &[self.line(Ec2ApiReqCount, "calls"), self.line(Ec2ApiErrCount, "failed")],
+                &from_zero(),
+            ),
+            self.graph(
+                "EC2 API latency (highest mean of an API, ms)",
+                &[self.line(AwsApiLatency, "latency")],
+                &from_zero(),
+            ),
+            self.graph(
+                "Coverage",
+                &[self.line(NodesExpected, "nodes that should answer"), self.line(NodesScraped, "nodes that answered")],
+                &from_zero(),
+            ),
+        ]
+    }
+
+    fn graph(&self, title: &str, metrics: &[Value], left_axis: &Value) -> Value {
+        json!({
+            "title": title, "view": "timeSeries", "stacked": false, "region": self.region,
+            "period": PERIOD_SECONDS, "stat": "Average", "metrics": metrics, "yAxis": { "left": left_axis },
+        })
+    }
+
+    fn line(&self, metric: Metric, label: &str) -> Value {
+        self.metric(metric, &json!({ "label": label, "stat": statistic(metric) }))
+    }
+
+    /// A metric that is only an operand of an expression.
+    fn hidden(&self, metric: Metric, id: &str) -> Value {
+        self.metric(metric, &json!({ "id": id, "visible": false, "stat": statistic(metric) }))
+    }
+
+    fn metric(&self, metric: Metric, options: &Value) -> Value {
+        json!([self.namespace, metric.name(), "CLUSTER_ID", self.cluster, options])
+    }
+}
+
+/// The statistic that tells the truth about a metric that arrives twice a minute.
+pub(super) fn statistic(metric: Metric) -> &'static str {
+    match metric.kind() {
+        Kind::Counter => "Sum",
+        Kind::Latency => "Maximum",
+        Kind::SumGauge | Kind::Own => "Average",
+    }
+}
+
+fn expression(formula: &str, label: &str) -> Value {
+    json!([{ "expression": formula, "label": label }])
+}
+
+fn from_zero() -> Value {
+    json!({ "min": 0, "showUnits": false })
+}
+
+/// The name as it is, not as Markdown.
+fn markdown_escaped(text: &str) -> String {
+    text.chars().flat_map(|c| c.is_ascii_punctuation().then_some('\\').into_iter().chain([c])).collect()
+}

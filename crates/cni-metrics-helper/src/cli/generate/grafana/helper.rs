@@ -1,0 +1,164 @@
+//! The board of this helper's output: cluster, zones and nodes, EC2, errors, coverage, the helper itself.
+
+use super::{Board, Panel, label_values};
+
+pub(super) fn board() -> Board {
+    Board {
+        uid: "cni-metrics-helper",
+        title: "VPC CNI addresses",
+        variables: vec![
+            label_values("zone", "Zone", "label_values(cni_node_ip_max, zone)"),
+            label_values(
+                "instance_type",
+                "Instance type",
+                "label_values(cni_node_ip_max{zone=~\"$zone\"}, instance_type)",
+            ),
+        ],
+        panels: [overview(), addresses(), nodes(), ec2(), health()].into_iter().flatten().collect(),
+    }
+}
+
+fn overview() -> Vec<Panel> {
+    vec![
+        Panel::number(
+            "Addresses in use",
+            "percentunit",
+            "sum(cni_cluster_assigned_ip_addresses) / (sum(cni_cluster_ip_max) > 0)",
+        ),
+        Panel::number(
+            "Interfaces in use",
+            "percentunit",
+            "sum(cni_cluster_eni_allocated) / (sum(cni_cluster_eni_max) > 0)",
+        ),
+        Panel::number(
+            "Coverage",
+            "percentunit",
+            "sum(cni_cluster_nodes_scraped) / (sum(cni_cluster_nodes_expected) > 0)",
+        )
+        .with_red_below(1.0),
+        Panel::number(
+            "Pods refused an address, 1 h",
+            "short",
+            "sum(increase(cni_cluster_no_available_ip_addresses_total[1h]))",
+        ),
+        Panel::number("Nodes", "short", "sum(cni_cluster_nodes_expected)"),
+        Panel::number("IPv6 nodes", "short", "sum(cni_cluster_ipv6_nodes)"),
+    ]
+}
+
+fn addresses() -> Vec<Panel> {
+    vec![
+        Panel::lines(
+            "Pod addresses",
+            "short",
+            vec![
+                ("sum(cni_cluster_assigned_ip_addresses)", "assigned to pods"),
+                ("sum(cni_cluster_total_ip_addresses)", "attached to nodes"),
+                ("sum(cni_cluster_ip_max)", "most the nodes could hold"),
+            ],
+        ),
+        Panel::lines(
+            "Warm addresses (attached, no pod uses them)",
+            "short",
+            vec![("sum(cni_cluster_total_ip_addresses) - sum(cni_cluster_assigned_ip_addresses)", "warm")],
+        ),
+        Panel::lines(
+            "Network interfaces and prefixes",
+            "short",
+            vec![
+                ("sum(cni_cluster_eni_allocated)", "interfaces attached"),
+                ("sum(cni_cluster_eni_max)", "most the nodes could have"),
+                ("sum(cni_cluster_total_ipv4_prefixes)", "IPv4 prefixes"),
+            ],
+        ),
+        Panel::lines(
+            "Addresses asked for, released, refused",
+            "ops",
+            vec![
+                ("sum(rate(cni_cluster_add_ip_requests_total[$__rate_interval]))", "asked for"),
+                ("sum(rate(cni_cluster_del_ip_requests_total[$__rate_interval]))", "released"),
+                ("sum(rate(cni_cluster_no_available_ip_addresses_total[$__rate_interval]))", "refused"),
+            ],
+        ),
+    ]
+}
+
+fn nodes() -> Vec<Panel> {
+    vec![
+        Panel::bars(
+            "Addresses in use by zone",
+            "percentunit",
+            "sum by (zone) (cni_node_assigned_ip_addresses{zone=~\"$zone\", instance_type=~\"$instance_type\"}) / (sum by (zone) (cni_node_ip_max{zone=~\"$zone\", instance_type=~\"$instance_type\"}) > 0)",
+            "{{zone}}",
+        ),
+        Panel::bars(
+            "Addresses in use by instance type",
+            "percentunit",
+            "sum by (instance_type) (cni_node_assigned_ip_addresses{zone=~\"$zone\", instance_type=~\"$instance_type\"}) / (sum by (instance_type) (cni_node_ip_max{zone=~\"$zone\", instance_type=~\"$instance_type\"}) > 0)",
+            "{{instance_type}}",
+        ),
+        Panel::rows(
+            "The 50 fullest nodes",
+            "percentunit",
+            "topk(50, max by (node, zone, instance_type) (cni_node_assigned_ip_addresses{zone=~\"$zone\", instance_type=~\"$instance_type\"} / (cni_node_ip_max{zone=~\"$zone\", instance_type=~\"$instance_type\"} > 0)))",
+            "{{node}} · {{instance_type}} · {{zone}}",
+        ),
+    ]
+}
+
+fn ec2() -> Vec<Panel> {
+    vec![
+        Panel::lines(
+            "EC2 API calls",
+            "reqps",
+            vec![
+                ("sum(rate(cni_cluster_ec2_api_requests_total[$__rate_interval]))", "calls"),
+                ("sum(rate(cni_cluster_ec2_api_errors_total[$__rate_interval]))", "failed"),
+            ],
+        ),
+        Panel::lines(
+            "EC2 API latency (highest mean of an API)",
+            "ms",
+            vec![("max(cni_cluster_aws_api_latency_max_milliseconds)", "latency")],
+        ),
+        Panel::lines(
+            "Errors by kind",
+            "ops",
+            vec![
+                ("sum(rate(cni_cluster_ipamd_errors_total[$__rate_interval]))", "ipamd"),
+                ("sum(rate(cni_cluster_aws_api_errors_total[$__rate_interval]))", "AWS API"),
+                ("sum(rate(cni_cluster_aws_utils_errors_total[$__rate_interval]))", "around AWS calls"),
+                ("sum(rate(cni_cluster_pod_eni_errors_total[$__rate_interval]))", "security groups for pods"),
+                ("sum(rate(cni_cluster_force_removed_enis_total[$__rate_interval]))", "interfaces lost in use"),
+                ("sum(rate(cni_cluster_force_removed_ips_total[$__rate_interval]))", "addresses lost in use"),
+            ],
+        ),
+        Panel::lines(
+            "ipamd at work",
+            "short",
+            vec![("sum(cni_cluster_ipamd_actions_in_progress)", "pool actions running")],
+        ),
+    ]
+}
+
+fn health() -> Vec<Panel> {
+    vec![
+        Panel::lines(
+            "Coverage",
+            "short",
+            vec![
+                ("sum(cni_cluster_nodes_expected)", "nodes that should answer"),
+                ("sum(cni_cluster_nodes_scraped)", "nodes that answered"),
+                ("sum by (reason) (cni_cluster_nodes_failed)", "failed: {{reason}}"),
+            ],
+        ),
+        Panel::lines(
+            "Helper: age and duration of the last round",
+            "s",
+            vec![
+                ("time() - max(cni_cluster_last_round_timestamp_seconds)", "age"),
+                ("max(cni_cluster_last_round_duration_seconds)", "duration"),
+            ],
+        ),
+    ]
+}

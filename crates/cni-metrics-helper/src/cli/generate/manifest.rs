@@ -1,0 +1,101 @@
+//! The manifest: the chart's own rendering, kept as a template, with the cluster's values put in.
+
+use anyhow::{Context, ensure};
+use clap::Args;
+
+use super::target::{Partition, Target};
+use super::{Artifact, Output};
+
+/// The chart rendered with the marker values below (`deploy/manifest/render.sh` renews it; a test compares).
+const TEMPLATE: &str = include_str!("manifest.yaml");
+
+const NAMESPACE: &str = "xx-namespace-xx";
+const IMAGE: &str = "\"xx-image-xx\"";
+const CLUSTER_ID: &str = "\"xx-cluster-id-xx\"";
+const REGION_LINES: &str = "            - name: AWS_REGION\n              value: \"xx-region-0\"\n";
+const ROLE_LINES: &str = "  annotations:\n    eks.amazonaws.com/role-arn: xx-role-arn-xx\n";
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct ManifestArgs {
+    /// The image, whole; instead of --account
+    #[arg(long, value_name = "REFERENCE", conflicts_with = "account")]
+    image: Option<String>,
+    /// The AWS account whose ECR registry holds the image
+    #[arg(long, value_name = "DIGITS")]
+    account: Option<String>,
+    /// The IAM role of the service account (IRSA)
+    #[arg(long, value_name = "ARN")]
+    role_arn: Option<String>,
+}
+
+pub(super) fn make(target: &Target, args: &ManifestArgs) -> anyhow::Result<Output> {
+    let region = target.region.as_deref();
+    let region_lines = region.map(|region| REGION_LINES.replace("xx-region-0", region)).unwrap_or_default();
+    let role_lines = match &args.role_arn {
+        Some(arn) => {
+            ensure!(
+                is_role_arn(arn, target.partition),
+                "--role-arn {arn:?}: an IAM role of the partition {}",
+                target.partition.name()
+            );
+            ROLE_LINES.replace("xx-role-arn-xx", arn)
+        }
+        None => String::new(),
+    };
+    let mut body = TEMPLATE.to_owned();
+    for (marker, text) in [
+        (REGION_LINES, region_lines),
+        (ROLE_LINES, role_lines),
+        (IMAGE, quoted(&image(target, args)?)?),
+        (CLUSTER_ID, quoted(target.cluster_id().unwrap_or_default())?),
+        (NAMESPACE, target.namespace.clone()),
+    ] {
+        ensure!(body.contains(marker), "the manifest's template lacks {marker:?}");
+        body = body.replace(marker, &text);
+    }
+    Ok(Output::one(Artifact::new("cni-metrics-helper.yaml", body)))
+}
+
+/// Where the image is: as given, or in the registry of an account; AWS's own accounts are the chart's defaults.
+fn image(target: &Target, args: &ManifestArgs) -> anyhow::Result<String> {
+    if let Some(image) = &args.image {
+        let is_reference = |byte: u8| byte.is_ascii_alphanumeric() || b"./:_@-".contains(&byte);
+        ensure!(
+            !image.is_empty() && image.bytes().all(is_reference),
+            "--image {image:?}: an image such as registry/name:tag"
+        );
+        return Ok(image.clone());
+    }
+    let region = target.region.as_deref().unwrap_or(target.partition.usual_region());
+    let account = args.account.as_deref().unwrap_or(match region {
+        "us-gov-east-1" => "151742754352",
+        "us-gov-west-1" => "013241004608",
+        "cn-north-1" => "918309763551",
+        "cn-northwest-1" => "961992271922",
+        _ => "602401143452",
+    });
+    ensure!(
+        account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit()),
+        "--account {account:?}: twelve digits"
+    );
+    let (domain, version) = (target.partition.domain(), env!("CARGO_PKG_VERSION"));
+    Ok(format!("{account}.dkr.ecr.{region}.{domain}/cni-metrics-helper:v{version}"))
+}
+
+/// A YAML double-quoted scalar: JSON's quoting is a part of YAML's.
+fn quoted(text: &str) -> anyhow::Result<String> {
+    serde_json::to_string(text).context("text cannot be quoted")
+}
+
+fn is_role_arn(arn: &str, partition: Partition) -> bool {
+    let parts: Vec<&str> = arn.splitn(6, ':').collect();
+    let [head, in_partition, service, region, account, role] = parts.as_slice() else { return false };
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"/_+=,.@-".contains(&byte);
+    *head == "arn"
+        && *in_partition == partition.name()
+        && *service == "iam"
+        && region.is_empty()
+        && account.len() == 12
+        && account.bytes().all(|byte| byte.is_ascii_digit())
+        && role.strip_prefix("role/").is_some_and(|name| !name.is_empty() && name.bytes().all(is_name))
+}

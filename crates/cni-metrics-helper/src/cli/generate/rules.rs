@@ -1,0 +1,208 @@
+//! Prometheus rules on the helper's own output: recorded ratios, and alerts that say what to do.
+
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+use super::target::Target;
+use super::thresholds::Thresholds;
+use super::{Artifact, Output};
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct RulesArgs {
+    /// What to show: an object for the Prometheus operator, or a plain rules file
+    #[arg(long, value_enum, default_value = "prometheus-rule")]
+    format: Format,
+    #[command(flatten)]
+    thresholds: Thresholds,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A `PrometheusRule` object (monitoring.coreos.com/v1)
+    PrometheusRule,
+    /// A rules file for `rule_files`
+    RulesFile,
+}
+
+pub(super) fn make(target: &Target, args: &RulesArgs) -> anyhow::Result<Output> {
+    let rules = RuleFile { groups: vec![recorded(), alerts(&args.thresholds)] };
+    let file = Artifact::new("prometheus-rules.yaml", serde_saphyr::to_string(&rules)?);
+    let object = PrometheusRule {
+        api_version: "monitoring.coreos.com/v1",
+        kind: "PrometheusRule",
+        metadata: Metadata {
+            name: "cni-metrics-helper",
+            namespace: target.namespace.clone(),
+            labels: BTreeMap::from([
+                ("app.kubernetes.io/name", "cni-metrics-helper"),
+                ("k8s-app", "cni-metrics-helper"),
+            ]),
+        },
+        spec: &rules,
+    };
+    let object = Artifact::new("prometheusrule.yaml", serde_saphyr::to_string(&object)?);
+    Ok(match args.format {
+        Format::PrometheusRule => Output { shown: object, beside: vec![file] },
+        Format::RulesFile => Output { shown: file, beside: vec![object] },
+    })
+}
+
+#[derive(Serialize)]
+struct PrometheusRule<'a> {
+    #[serde(rename = "apiVersion")]
+    api_version: &'static str,
+    kind: &'static str,
+    metadata: Metadata,
+    spec: &'a RuleFile,
+}
+
+#[derive(Serialize)]
+struct Metadata {
+    name: &'static str,
+    namespace: String,
+    labels: BTreeMap<&'static str, &'static str>,
+}
+
+#[derive(Serialize)]
+struct RuleFile {
+    groups: Vec<Group>,
+}
+
+#[derive(Serialize)]
+struct Group {
+    name: &'static str,
+    rules: Vec<Rule>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Rule {
+    Record { record: &'static str, expr: &'static str },
+    Alert(Alert),
+}
+
+#[derive(Serialize)]
+struct Alert {
+    #[serde(rename = "alert")]
+    name: &'static str,
+    expr: String,
+    #[serde(rename = "for", skip_serializing_if = "Option::is_none")]
+    lasting: Option<String>,
+    labels: BTreeMap<&'static str, &'static str>,
+    annotations: BTreeMap<&'static str, &'static str>,
+}
+
+fn recorded() -> Group {
+    let rules = [
+        ("cni_cluster:ip_utilisation:ratio", "cni_cluster_assigned_ip_addresses / (cni_cluster_ip_max > 0)"),
+        ("cni_cluster:eni_utilisation:ratio", "cni_cluster_eni_allocated / (cni_cluster_eni_max > 0)"),
+        ("cni_cluster:warm_ip_addresses:sum", "cni_cluster_total_ip_addresses - cni_cluster_assigned_ip_addresses"),
+        ("cni_cluster:coverage:ratio", "cni_cluster_nodes_scraped / (cni_cluster_nodes_expected > 0)"),
+        ("cni_cluster:refused_ip_addresses:increase5m", "increase(cni_cluster_no_available_ip_addresses_total[5m])"),
+        ("cni_cluster:ec2_api_errors:increase5m", "increase(cni_cluster_ec2_api_errors_total[5m])"),
+        ("cni_node:ip_utilisation:ratio", "cni_node_assigned_ip_addresses / (cni_node_ip_max > 0)"),
+    ];
+    Group {
+        name: "cni-metrics-helper.recorded",
+        rules: rules.into_iter().map(|(record, expr)| Rule::Record { record, expr }).collect(),
+    }
+}
+
+fn alerts(limits: &Thresholds) -> Group {
+    Group {
+        name: "cni-metrics-helper.alerts",
+        rules: [capacity(limits), health(limits)].into_iter().flatten().collect(),
+    }
+}
+
+fn capacity(limits: &Thresholds) -> Vec<Rule> {
+    vec![
+        alert(
+            "VpcCniPodsRefusedAnAddress",
+            format!("cni_cluster:refused_ip_addresses:increase5m >= {}", limits.refused),
+            None,
+            "critical",
+            "Pods cannot start: their node has no free address",
+            "About {{ printf \"%.0f\" $value }} requests in 5 minutes found no free address. Look for a full or fragmented \
+             subnet, nodes at their limit, and EC2 errors.",
+        ),
+        alert(
+            "VpcCniClusterNearlyFull",
+            format!("cni_cluster:ip_utilisation:ratio >= {}", ratio(limits.full_percent)),
+            Some("5m".to_owned()),
+            "warning",
+            "Pods use most of the addresses the nodes could hold",
+            "{{ $value | humanizePercentage }} of what the nodes could hold is in use: add nodes, larger nodes, or prefixes.",
+        ),
+        alert(
+            "VpcCniInterfacesAtLimit",
+            format!("cni_cluster:eni_utilisation:ratio >= {}", ratio(limits.eni_percent)),
+            Some("10m".to_owned()),
+            "warning",
+            "Nodes have nearly all the network interfaces they can have",
+            "{{ $value | humanizePercentage }} of the possible interfaces are attached: a node that is full cannot grow its pool.",
+        ),
+        alert(
+            "VpcCniNodeFull",
+            "cni_node:ip_utilisation:ratio >= 1".to_owned(),
+            Some("15m".to_owned()),
+            "info",
+            "A node has given out every address it could hold",
+            "Node {{ $labels.node }} ({{ $labels.instance_type }}, {{ $labels.zone }}) has no address left for a further pod.",
+        ),
+    ]
+}
+
+fn health(limits: &Thresholds) -> Vec<Rule> {
+    let silent_seconds = limits.silent_minutes * 60;
+    vec![
+        alert(
+            "VpcCniEc2Errors",
+            format!("cni_cluster:ec2_api_errors:increase5m >= {}", limits.ec2_errors),
+            None,
+            "warning",
+            "EC2 calls of the VPC CNI fail",
+            "About {{ printf \"%.0f\" $value }} EC2 calls failed in 5 minutes: throttling, missing rights, or a subnet \
+             without free addresses.",
+        ),
+        alert(
+            "VpcCniCoverageIncomplete",
+            format!("cni_cluster:coverage:ratio < {}", ratio(limits.coverage_percent)),
+            Some("10m".to_owned()),
+            "warning",
+            "Nodes do not answer the helper, so sums are too low",
+            "{{ $value | humanizePercentage }} of the nodes answered; cni_cluster_nodes_failed has the reasons, the \
+             helper's log the names.",
+        ),
+        alert(
+            "VpcCniHelperSilent",
+            format!(
+                "time() - cni_cluster_last_round_timestamp_seconds > {silent_seconds} or \
+                 absent(cni_cluster_last_round_timestamp_seconds)"
+            ),
+            Some(format!("{}m", limits.silent_minutes)),
+            "warning",
+            "The helper has not finished a round",
+            "No figures arrive: is its pod running and ready, and does Prometheus scrape port 61681?",
+        ),
+    ]
+}
+
+fn alert(
+    name: &'static str,
+    expr: String,
+    lasting: Option<String>,
+    severity: &'static str,
+    summary: &'static str,
+    description: &'static str,
+) -> Rule {
+    let labels = BTreeMap::from([("severity", severity)]);
+    let annotations = BTreeMap::from([("summary", summary), ("description", description)]);
+    Rule::Alert(Alert { name, expr, lasting, labels, annotations })
+}
+
+/// Percent as the fraction that the recorded ratios are.
+fn ratio(percent: u32) -> f64 {
+    f64::from(percent) / 100.0
+}
