@@ -2,6 +2,11 @@
 //!
 //! Names are a promise to dashboards and alarms: an entry may be added, never renamed.
 
+use std::fmt;
+use std::str::FromStr;
+
+use thiserror::Error;
+
 /// Number of families that are read.
 pub const FAMILIES: usize = 21;
 
@@ -112,4 +117,459 @@ pub struct Row {
     pub set: MetricSet,
     /// One sentence for `--help`-like places, Prometheus HELP lines and documentation.
     pub help: &'static str,
+}
+
+/// The families and their rows, in the order of [`Family`] and [`Metric`].
+pub const CATALOGUE: [Row; METRICS] = [
+    Row {
+        metric: Metric::AssignIpAddresses,
+        family: Some("awscni_assigned_ip_addresses"),
+        name: "assignIPAddresses",
+        kind: Kind::SumGauge,
+        unit: Unit::Count,
+        set: MetricSet::Compat,
+        help: "Pod addresses assigned to pods now.",
+    },
+    Row {
+        metric: Metric::TotalIpAddresses,
+        family: Some("awscni_total_ip_addresses"),
+        name: "totalIPAddresses",
+        kind: Kind::SumGauge,
+        unit: Unit::Count,
+        set: MetricSet::Compat,
+        help: "Pod addresses held by the nodes, assigned or not.",
+    },
+    Row {
+        metric: Metric::TotalIpv4Prefixes,
+        family: Some("awscni_total_ipv4_prefixes"),
+        name: "totalIPv4Prefixes",
+        kind: Kind::SumGauge,
+        unit: Unit::Count,
+        set: MetricSet::Compat,
+        help: "IPv4 /28 prefixes held by the nodes.",
+    },
+    Row {
+        metric: Metric::TotalAssignedIpv4sPerCidr,
+        family: Some("awscni_assigned_ip_per_cidr"),
+        name: "totalAssignedIPv4sPerCidr",
+        kind: Kind::SumGauge,
+        unit: Unit::Count,
+        set: MetricSet::Compat,
+        help: "Pod addresses assigned, added up over the attached CIDRs.",
+    },
+    Row {
+        metric: Metric::EniAllocated,
+        family: Some("awscni_eni_allocated"),
+        name: "eniAllocated",
+        kind: Kind::SumGauge,
+        unit: Unit::Count,
+        set: MetricSet::Compat,
+        help: "Network interfaces attached and managed.",
+    },
+    Row {
+        metric: Metric::EniMaxAvailable,
+        family: Some("awscni_eni_max"),
+        name: "eniMaxAvailable",
+        kind: Kind::SumGauge,
+        unit: Unit::Count,
+        set: MetricSet::Compat,
+        help: "Network interfaces the nodes could have, less unmanaged ones.",
+    },
+    Row {
+        metric: Metric::MaxIpAddresses,
+        family: Some("awscni_ip_max"),
+        name: "maxIPAddresses",
+        kind: Kind::SumGauge,
+        unit: Unit::Count,
+        set: MetricSet::Compat,
+        help: "Pod addresses the nodes could hold at most.",
+    },
+    Row {
+        metric: Metric::IpamdActionInProgress,
+        family: Some("awscni_ipamd_action_inprogress"),
+        name: "ipamdActionInProgress",
+        kind: Kind::SumGauge,
+        unit: Unit::Count,
+        set: MetricSet::Compat,
+        help: "Pool actions of ipamd that are running now.",
+    },
+    Row {
+        metric: Metric::AwsApiLatency,
+        family: Some("awscni_aws_api_latency_ms"),
+        name: "awsAPILatency",
+        kind: Kind::Latency,
+        unit: Unit::Milliseconds,
+        set: MetricSet::Compat,
+        help: "Highest mean latency of an EC2 API over nodes and APIs in the interval, milliseconds.",
+    },
+    Row {
+        metric: Metric::AwsApiErr,
+        family: Some("awscni_aws_api_error_count"),
+        name: "awsAPIErr",
+        kind: Kind::Counter,
+        unit: Unit::Count,
+        set: MetricSet::Compat,
+        help: "EC2 and instance metadata calls that failed with an API error.",
+    },
+    Row {
+        metric: Metric::AwsUtilErr,
+        family: Some("awscni_aws_utils_error_count"),
+        name: "awsUtilErr",
+        kind: Kind::Counter,
+        unit: Unit::Count,
+        set: MetricSet::Compat,
+        help: "Failed steps around EC2 calls, such as cleaning up an interface.",
+    },
+    Row {
+        metric: Metric::IpamdErr,
+        family: Some("awscni_ipamd_error_count"),
+        name: "ipamdErr",
+        kind: Kind::Counter,
+        unit: Unit::Count,
+        set: MetricSet::Compat,
+        help: "Errors inside ipamd.",
+    },
+    Row {
+        metric: Metric::ReconcileCount,
+        family: Some("awscni_reconcile_count"),
+        name: "reconcileCount",
+        kind: Kind::Counter,
+        unit: Unit::Count,
+        set: MetricSet::Compat,
+        help: "Addresses and interfaces that reconciliation looked at or swept.",
+    },
+    Row {
+        metric: Metric::AddReqCount,
+        family: Some("awscni_add_ip_req_count"),
+        name: "addReqCount",
+        kind: Kind::Counter,
+        unit: Unit::Count,
+        set: MetricSet::Compat,
+        help: "Requests for a pod address.",
+    },
+    Row {
+        metric: Metric::DelReqCount,
+        family: Some("awscni_del_ip_req_count"),
+        name: "delReqCount",
+        kind: Kind::Counter,
+        unit: Unit::Count,
+        set: MetricSet::Compat,
+        help: "Requests to release a pod address.",
+    },
+    Row {
+        metric: Metric::PodEniErr,
+        family: Some("awscni_pod_eni_error_count"),
+        name: "podENIErr",
+        kind: Kind::Counter,
+        unit: Unit::Count,
+        set: MetricSet::Compat,
+        help: "Errors while setting up security groups for pods.",
+    },
+    Row {
+        metric: Metric::ForceRemoveEni,
+        family: Some("awscni_force_removed_enis"),
+        name: "forceRemoveENI",
+        kind: Kind::Counter,
+        unit: Unit::Count,
+        set: MetricSet::Compat,
+        help: "Network interfaces that vanished while pods used them.",
+    },
+    Row {
+        metric: Metric::ForceRemoveIps,
+        family: Some("awscni_force_removed_ips"),
+        name: "forceRemoveIPs",
+        kind: Kind::Counter,
+        unit: Unit::Count,
+        set: MetricSet::Compat,
+        help: "Pod addresses that vanished while pods used them.",
+    },
+    Row {
+        metric: Metric::Ec2ApiReqCount,
+        family: Some("awscni_ec2api_req_count"),
+        name: "ec2ApiReqCount",
+        kind: Kind::Counter,
+        unit: Unit::Count,
+        set: MetricSet::Compat,
+        help: "EC2 API calls.",
+    },
+    Row {
+        metric: Metric::Ec2ApiErrCount,
+        family: Some("awscni_ec2api_error_count"),
+        name: "ec2ApiErrCount",
+        kind: Kind::Counter,
+        unit: Unit::Count,
+        set: MetricSet::Compat,
+        help: "EC2 API calls that failed.",
+    },
+    Row {
+        metric: Metric::NoAvailableIpAddresses,
+        family: Some("awscni_no_available_ip_addresses"),
+        name: "noAvailableIPAddresses",
+        kind: Kind::Counter,
+        unit: Unit::Count,
+        set: MetricSet::Standard,
+        help: "Pod addresses refused because the node had none free.",
+    },
+    Row {
+        metric: Metric::NodesExpected,
+        family: None,
+        name: "nodesExpected",
+        kind: Kind::Own,
+        unit: Unit::Count,
+        set: MetricSet::Standard,
+        help: "Nodes whose aws-node pod should have answered.",
+    },
+    Row {
+        metric: Metric::NodesScraped,
+        family: None,
+        name: "nodesScraped",
+        kind: Kind::Own,
+        unit: Unit::Count,
+        set: MetricSet::Standard,
+        help: "Nodes whose aws-node pod answered with a readable page.",
+    },
+];
+
+impl Family {
+    /// Every family, in the catalogue's order.
+    pub const ALL: [Self; FAMILIES] = [
+        Self::AssignedIpAddresses,
+        Self::TotalIpAddresses,
+        Self::TotalIpv4Prefixes,
+        Self::AssignedIpPerCidr,
+        Self::EniAllocated,
+        Self::EniMax,
+        Self::IpMax,
+        Self::IpamdActionInProgress,
+        Self::AwsApiLatencyMs,
+        Self::AwsApiErrorCount,
+        Self::AwsUtilsErrorCount,
+        Self::IpamdErrorCount,
+        Self::ReconcileCount,
+        Self::AddIpReqCount,
+        Self::DelIpReqCount,
+        Self::PodEniErrorCount,
+        Self::ForceRemovedEnis,
+        Self::ForceRemovedIps,
+        Self::Ec2ApiReqCount,
+        Self::Ec2ApiErrorCount,
+        Self::NoAvailableIpAddresses,
+    ];
+
+    /// Number of families that are counters.
+    pub const COUNTER_COUNT: usize = 12;
+
+    /// The families that are counters, in the catalogue's order.
+    pub const COUNTERS: [Self; Self::COUNTER_COUNT] = [
+        Self::AwsApiErrorCount,
+        Self::AwsUtilsErrorCount,
+        Self::IpamdErrorCount,
+        Self::ReconcileCount,
+        Self::AddIpReqCount,
+        Self::DelIpReqCount,
+        Self::PodEniErrorCount,
+        Self::ForceRemovedEnis,
+        Self::ForceRemovedIps,
+        Self::Ec2ApiReqCount,
+        Self::Ec2ApiErrorCount,
+        Self::NoAvailableIpAddresses,
+    ];
+
+    /// The metric it is published as.
+    pub const fn metric(self) -> Metric {
+        self.row().metric
+    }
+
+    /// How it is folded.
+    pub const fn kind(self) -> Kind {
+        self.row().kind
+    }
+
+    /// ipamd's name of it.
+    pub const fn name(self) -> &'static str {
+        match self.row().family {
+            Some(name) => name,
+            None => "",
+        }
+    }
+
+    /// True for gauges that count IPv4 pod addresses: nodes whose pool holds IPv6 prefixes are left out of their sums.
+    pub const fn counts_ipv4(self) -> bool {
+        matches!(
+            self,
+            Self::AssignedIpAddresses
+                | Self::TotalIpAddresses
+                | Self::TotalIpv4Prefixes
+                | Self::AssignedIpPerCidr
+                | Self::IpMax
+        )
+    }
+
+    const fn row(self) -> &'static Row {
+        row_at(self as usize)
+    }
+}
+
+impl Metric {
+    /// Every metric, in the catalogue's order.
+    pub const ALL: [Self; METRICS] = [
+        Self::AssignIpAddresses,
+        Self::TotalIpAddresses,
+        Self::TotalIpv4Prefixes,
+        Self::TotalAssignedIpv4sPerCidr,
+        Self::EniAllocated,
+        Self::EniMaxAvailable,
+        Self::MaxIpAddresses,
+        Self::IpamdActionInProgress,
+        Self::AwsApiLatency,
+        Self::AwsApiErr,
+        Self::AwsUtilErr,
+        Self::IpamdErr,
+        Self::ReconcileCount,
+        Self::AddReqCount,
+        Self::DelReqCount,
+        Self::PodEniErr,
+        Self::ForceRemoveEni,
+        Self::ForceRemoveIps,
+        Self::Ec2ApiReqCount,
+        Self::Ec2ApiErrCount,
+        Self::NoAvailableIpAddresses,
+        Self::NodesExpected,
+        Self::NodesScraped,
+    ];
+
+    /// Its row.
+    pub const fn row(self) -> &'static Row {
+        row_at(self as usize)
+    }
+
+    /// The published name.
+    pub const fn name(self) -> &'static str {
+        self.row().name
+    }
+
+    /// How it is folded.
+    pub const fn kind(self) -> Kind {
+        self.row().kind
+    }
+
+    /// The metric with this published name, letter for letter.
+    pub fn by_name(name: &str) -> Option<Self> {
+        CATALOGUE.iter().find(|row| row.name == name).map(|row| row.metric)
+    }
+}
+
+impl fmt::Display for Metric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// The row of a [`Family`] or [`Metric`]; both are numbered as the table is, which a test holds.
+#[expect(clippy::indexing_slicing, reason = "in const context; a discriminant is always below METRICS")]
+const fn row_at(index: usize) -> &'static Row {
+    const TABLE: &[Row; METRICS] = &CATALOGUE;
+    &TABLE[index]
+}
+
+/// A text that names no metric set.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{text:?} is no metric set: it must be compat or standard")]
+pub struct UnknownMetricSet {
+    text: String,
+}
+
+impl MetricSet {
+    /// True if the metric belongs to the set.
+    pub fn contains(self, metric: Metric) -> bool {
+        metric.row().set <= self
+    }
+
+    /// The set's metrics, in the catalogue's order.
+    pub fn metrics(self) -> impl Iterator<Item = Metric> {
+        Metric::ALL.into_iter().filter(move |metric| self.contains(*metric))
+    }
+
+    /// The name under which it is configured.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Compat => "compat",
+            Self::Standard => "standard",
+        }
+    }
+}
+
+impl fmt::Display for MetricSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for MetricSet {
+    type Err = UnknownMetricSet;
+
+    /// Accepts the names in any case.
+    fn from_str(text: &str) -> Result<Self, UnknownMetricSet> {
+        [Self::Compat, Self::Standard]
+            .into_iter()
+            .find(|set| set.name().eq_ignore_ascii_case(text.trim()))
+            .ok_or_else(|| UnknownMetricSet { text: text.to_owned() })
+    }
+}
+
+impl fmt::Display for Unit {
+    /// CloudWatch's own spelling.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Count => "Count",
+            Self::Milliseconds => "Milliseconds",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn enums_and_table_are_numbered_alike() {
+        for (index, metric) in Metric::ALL.into_iter().enumerate() {
+            assert_eq!(metric as usize, index);
+            assert_eq!(metric.row().metric, metric);
+            assert_eq!(Metric::by_name(metric.name()), Some(metric));
+        }
+        for (index, family) in Family::ALL.into_iter().enumerate() {
+            assert_eq!(family as usize, index);
+            assert_eq!(family.metric() as usize, index);
+            assert!(family.name().starts_with("awscni_"), "{family:?}");
+        }
+        let counters: Vec<_> = Family::ALL.into_iter().filter(|family| family.kind() == Kind::Counter).collect();
+        assert_eq!(counters, Family::COUNTERS);
+    }
+
+    #[test]
+    fn the_published_names_never_change() {
+        let table: String = CATALOGUE
+            .iter()
+            .map(|row| {
+                format!("{} {} {:?} {} {}\n", row.family.unwrap_or("(own)"), row.name, row.kind, row.unit, row.set)
+            })
+            .collect();
+        insta::assert_snapshot!(table);
+    }
+
+    #[test]
+    fn compat_is_what_the_go_helper_published() {
+        assert_eq!(MetricSet::Compat.metrics().count(), 20);
+        assert_eq!(MetricSet::Standard.metrics().count(), METRICS);
+        assert!(!MetricSet::Compat.contains(Metric::NoAvailableIpAddresses));
+    }
+
+    #[test]
+    fn metric_sets_are_read_in_any_case() {
+        assert_eq!("Standard".parse(), Ok(MetricSet::Standard));
+        assert_eq!(" compat ".parse(), Ok(MetricSet::Compat));
+        let error = "all".parse::<MetricSet>().unwrap_err();
+        assert_eq!(error.to_string(), "\"all\" is no metric set: it must be compat or standard");
+    }
 }

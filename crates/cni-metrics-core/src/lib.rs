@@ -4,7 +4,12 @@
 //! names ([`catalogue`]), a page's text to a [`model::NodeSample`] ([`parse`]), and many samples to a
 //! [`model::Snapshot`] ([`aggregate`]). Time is always an argument.
 
-pub mod aggregate;
-pub mod catalogue;
+#![deny(clippy::indexing_slicing)]
+
 pub mod model;
+
+pub mod catalogue;
+
 pub mod parse;
+
+pub mod aggregate;

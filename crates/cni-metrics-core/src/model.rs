@@ -169,6 +169,9 @@ pub struct LatencySample {
     pub p99_ms: Option<f64>,
 }
 
+/// What ipamd counts for one IPv6 /80 prefix: 2^48 addresses, more than any IPv4 pool can hold.
+const IPV6_PREFIX_ADDRESSES: f64 = 281_474_976_710_656.0;
+
 /// What one page says: only what the catalogue names.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct NodeSample {
@@ -176,7 +179,7 @@ pub struct NodeSample {
     pub process_start_seconds: Option<f64>,
     /// By [`Family`]; `None` where the page has no series of it.
     pub families: [Option<FamilySample>; FAMILIES],
-    /// By API, in name order.
+    /// By API, in name order. The family's own entry in `families` holds the sum of `sum_ms`.
     pub latency: Vec<LatencySample>,
     /// The page has 0.99 quantiles at all (old agents), though all of them may be NaN.
     pub has_quantiles: bool,
@@ -188,11 +191,13 @@ impl NodeSample {
         self.families.get(family as usize).copied().flatten()
     }
 
-    /// True where the pool holds IPv6 prefixes: `total ≥ 2^48`, or `ip_max` 0 while `total > 0`.
+    /// True where the pool holds IPv6 prefixes: `total ≥ 2^48`, or `ip_max` 0 while `total > 0`. An `ip_max` whose line
+    /// was damaged says nothing.
     pub fn is_ipv6(&self) -> bool {
-        let value = |family| self.get(family).map(|sample| sample.sum);
-        let total = value(Family::TotalIpAddresses).unwrap_or(0.0);
-        total >= 281_474_976_710_656.0 || (total > 0.0 && value(Family::IpMax) == Some(0.0))
+        let total = self.get(Family::TotalIpAddresses).map_or(0.0, |sample| sample.sum);
+        let none_possible =
+            self.get(Family::IpMax).is_some_and(|ip_max| !ip_max.damaged && ip_max.sum.total_cmp(&0.0).is_eq());
+        total >= IPV6_PREFIX_ADDRESSES || (total > 0.0 && none_possible)
     }
 }
 

@@ -1,0 +1,403 @@
+//! The contract's rules, one by one.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::model::{FailureKind, FamilySample, LatencySample, NodeName};
+
+const HELPER_START_S: i64 = 1_000_000;
+
+/// A page: counters, gauges and latencies as a test needs them.
+#[derive(Clone, Default)]
+struct Page(NodeSample);
+
+impl Page {
+    fn started(seconds: i64) -> Self {
+        Self(NodeSample { process_start_seconds: Some(seconds as f64), ..NodeSample::default() })
+    }
+
+    fn old() -> Self {
+        Self::started(HELPER_START_S - 500)
+    }
+
+    fn with(mut self, family: Family, sum: f64) -> Self {
+        self.0.families[family as usize] = Some(FamilySample { sum, damaged: false });
+        self
+    }
+
+    fn damaged(mut self, family: Family, sum: f64) -> Self {
+        self.0.families[family as usize] = Some(FamilySample { sum, damaged: true });
+        self
+    }
+
+    fn adds(self, count: f64) -> Self {
+        self.with(Family::AddIpReqCount, count)
+    }
+
+    fn latency(mut self, api: &str, sum_ms: f64, count: f64) -> Self {
+        self.0.latency.push(LatencySample { api: api.into(), sum_ms, count, p99_ms: None });
+        self.with(Family::AwsApiLatencyMs, sum_ms)
+    }
+
+    fn p99(mut self, api: &str, p99_ms: Option<f64>) -> Self {
+        self.0.has_quantiles = true;
+        self.0.latency.push(LatencySample { api: api.into(), sum_ms: 900.0, count: 3.0, p99_ms });
+        self
+    }
+}
+
+/// A helper that has one node, `n`, with pod `u` unless told otherwise.
+struct Helper {
+    aggregator: Aggregator,
+    created_at: Option<UnixMillis>,
+}
+
+fn helper() -> Helper {
+    helper_started(HelperStart {
+        clock: UnixMillis(HELPER_START_S * 1000),
+        api_server: Some(UnixMillis(HELPER_START_S * 1000)),
+    })
+}
+
+fn helper_started(start: HelperStart) -> Helper {
+    let created_at = Some(UnixMillis((HELPER_START_S - 1000) * 1000));
+    Helper { aggregator: Aggregator::new(start, CounterMode::Increase), created_at }
+}
+
+fn target(uid: &str, created_at: Option<UnixMillis>) -> Target {
+    Target { uid: PodUid::new(uid), node: NodeName::new("n"), created_at, labels: Arc::default() }
+}
+
+impl Helper {
+    fn created(mut self, seconds: i64) -> Self {
+        self.created_at = Some(UnixMillis(seconds * 1000));
+        self
+    }
+
+    fn round(&mut self, pages: Vec<(&str, Result<Page, FailureKind>)>) -> Snapshot {
+        let observations = pages
+            .into_iter()
+            .map(|(uid, page)| Observation {
+                target: target(uid, self.created_at),
+                expected: true,
+                outcome: page.map(|page| page.0),
+            })
+            .collect();
+        self.aggregator.round(UnixMillis(0), observations)
+    }
+
+    fn see(&mut self, page: Page) -> Snapshot {
+        self.round(vec![("u", Ok(page))])
+    }
+
+    /// The increase of the one counter most tests use.
+    fn adds(&mut self, page: Page) -> f64 {
+        self.see(page).metrics.get(Metric::AddReqCount).unwrap()
+    }
+
+    fn miss(&mut self) -> Snapshot {
+        self.round(vec![("u", Err(FailureKind::Timeout))])
+    }
+}
+
+#[test]
+fn an_old_process_first_gives_a_baseline_then_exact_increases() {
+    let mut helper = helper();
+    assert_eq!(helper.adds(Page::old().adds(4000.0)), 0.0);
+    assert_eq!(helper.adds(Page::old().adds(4003.0)), 3.0);
+    assert_eq!(helper.adds(Page::old().adds(4003.0)), 0.0);
+    let snapshot = helper.see(Page::old().adds(4010.0));
+    assert_eq!(snapshot.totals.get(Metric::AddReqCount), Some(10.0));
+    assert_eq!(snapshot.round, 4);
+}
+
+#[test]
+fn a_process_younger_than_the_helper_counts_whole() {
+    assert_eq!(helper().adds(Page::started(HELPER_START_S + 60).adds(7.0)), 7.0);
+}
+
+#[test]
+fn within_the_clocks_doubt_the_pods_creation_decides() {
+    for lead in [-5, 0, 5] {
+        let page = Page::started(HELPER_START_S + lead).adds(7.0);
+        assert_eq!(helper().created(HELPER_START_S - 1).adds(page.clone()), 0.0, "{lead}");
+        assert_eq!(helper().created(HELPER_START_S + 1).adds(page), 7.0, "{lead}");
+    }
+    assert_eq!(helper().adds(Page::started(HELPER_START_S + 6).adds(7.0)), 7.0);
+    assert_eq!(helper().adds(Page::started(HELPER_START_S - 6).adds(7.0)), 0.0);
+}
+
+#[test]
+fn a_pod_created_after_the_helper_is_new_whatever_its_clock_says() {
+    let mut helper = helper().created(HELPER_START_S + 10);
+    assert_eq!(helper.adds(Page::started(HELPER_START_S - 86_400).adds(7.0)), 7.0);
+}
+
+#[test]
+fn without_the_api_servers_clock_the_helpers_own_settles_doubt_only() {
+    let start = HelperStart { clock: UnixMillis(HELPER_START_S * 1000), api_server: None };
+    let at = |process, created| {
+        helper_started(start).created(HELPER_START_S + created).adds(Page::started(HELPER_START_S + process).adds(7.0))
+    };
+    assert_eq!(at(-60, 10), 0.0);
+    assert_eq!(at(2, 10), 7.0);
+    assert_eq!(at(2, -10), 0.0);
+}
+
+#[test]
+fn a_restart_counts_from_zero_even_beyond_the_old_value() {
+    let mut helper = helper();
+    helper.see(Page::old().adds(10.0));
+    let snapshot = helper.see(Page::started(HELPER_START_S + 30).adds(25.0));
+    assert_eq!(snapshot.metrics.get(Metric::AddReqCount), Some(25.0));
+    assert_eq!(snapshot.anomalies, []);
+}
+
+#[test]
+fn a_start_time_printed_with_less_precision_is_the_same_process() {
+    let mut helper = helper();
+    helper.see(Page::old().adds(10.0));
+    let mut page = Page::old().adds(12.0);
+    page.0.process_start_seconds = page.0.process_start_seconds.map(|start| start + 0.42);
+    assert_eq!(helper.adds(page), 2.0);
+}
+
+#[test]
+fn a_missed_scrape_loses_nothing() {
+    let mut helper = helper();
+    helper.see(Page::old().adds(10.0));
+    assert_eq!(helper.miss().metrics.get(Metric::AddReqCount), None);
+    let missed = helper.miss();
+    assert_eq!(missed.totals.get(Metric::AddReqCount), Some(0.0));
+    assert_eq!(missed.coverage.failed, [(FailureKind::Timeout, 1)].into());
+    assert_eq!(helper.adds(Page::old().adds(16.0)), 6.0);
+}
+
+#[test]
+fn a_family_that_appears_later_starts_from_zero() {
+    let mut helper = helper();
+    helper.see(Page::old());
+    assert_eq!(helper.adds(Page::old().adds(5.0)), 5.0);
+}
+
+#[test]
+fn a_decrease_without_a_restart_is_an_anomaly_and_the_new_baseline() {
+    let mut helper = helper();
+    helper.see(Page::old().adds(10.0));
+    let snapshot = helper.see(Page::old().adds(4.0));
+    assert_eq!(snapshot.metrics.get(Metric::AddReqCount), Some(0.0));
+    let node = NodeName::new("n");
+    assert_eq!(
+        snapshot.anomalies,
+        [Anomaly::CounterDecreased { node, family: Family::AddIpReqCount, from: 10.0, to: 4.0 }]
+    );
+    assert_eq!(helper.adds(Page::old().adds(6.0)), 2.0);
+}
+
+#[test]
+fn a_family_that_vanishes_is_reported_once_and_counts_nothing_twice() {
+    let mut helper = helper();
+    helper.see(Page::old().adds(10.0));
+    assert_eq!(helper.see(Page::old()).anomalies.len(), 1);
+    assert_eq!(helper.see(Page::old()).anomalies.len(), 0);
+    assert_eq!(helper.adds(Page::old().adds(11.0)), 1.0);
+}
+
+#[test]
+fn without_a_start_time_any_decrease_is_a_restart_of_all() {
+    let page = |adds: f64, dels: f64| Page::default().adds(adds).with(Family::DelIpReqCount, dels);
+    let mut helper = helper();
+    assert_eq!(helper.adds(page(10.0, 5.0)), 0.0);
+    assert_eq!(helper.adds(page(12.0, 5.0)), 2.0);
+    let restarted = helper.see(page(13.0, 1.0));
+    assert_eq!(restarted.metrics.get(Metric::AddReqCount), Some(13.0));
+    assert_eq!(restarted.metrics.get(Metric::DelReqCount), Some(1.0));
+    assert_eq!(restarted.anomalies, []);
+    assert_eq!(helper.adds(Page::default().adds(14.0)), 14.0, "a vanished family is a restart too");
+    let damaged = Page::default().adds(15.0).damaged(Family::DelIpReqCount, 0.0);
+    assert_eq!(helper.adds(damaged), 1.0, "a damaged one is not");
+}
+
+#[test]
+fn a_page_that_lost_its_start_time_is_no_restart() {
+    let mut helper = helper();
+    helper.see(Page::old().adds(10.0).with(Family::DelIpReqCount, 5.0));
+    assert_eq!(helper.adds(Page::default().adds(12.0)), 2.0);
+    assert_eq!(helper.adds(Page::old().adds(13.0).with(Family::DelIpReqCount, 6.0)), 1.0);
+}
+
+#[test]
+fn a_damaged_family_waits_for_its_next_good_scrape() {
+    let mut helper = helper();
+    helper.see(Page::old().adds(10.0));
+    let snapshot = helper.see(Page::old().damaged(Family::AddIpReqCount, 4.0));
+    assert_eq!(snapshot.metrics.get(Metric::AddReqCount), Some(0.0));
+    assert_eq!(snapshot.anomalies, []);
+    assert_eq!(helper.adds(Page::old().adds(17.0)), 7.0);
+}
+
+#[test]
+fn damage_on_the_first_page_never_publishes_a_lifetime() {
+    let mut helper = helper();
+    helper.see(Page::old().damaged(Family::AddIpReqCount, 0.0));
+    assert_eq!(helper.adds(Page::old().adds(4000.0)), 0.0);
+    assert_eq!(helper.adds(Page::old().adds(4001.0)), 1.0);
+}
+
+#[test]
+fn damage_after_a_restart_is_caught_up() {
+    let mut helper = helper();
+    helper.see(Page::old().adds(10.0));
+    helper.see(Page::started(HELPER_START_S + 9).damaged(Family::AddIpReqCount, 0.0));
+    assert_eq!(helper.adds(Page::started(HELPER_START_S + 9).adds(3.0)), 3.0);
+}
+
+#[test]
+fn a_replaced_pod_is_a_new_node_and_a_flapping_list_is_not() {
+    let mut helper = helper();
+    helper.see(Page::old().adds(10.0));
+    helper.round(vec![("other", Ok(Page::old().adds(500.0)))]);
+    for _ in 0..8 {
+        helper.round(vec![]);
+    }
+    assert_eq!(helper.adds(Page::old().adds(13.0)), 3.0);
+    for _ in 0..=KEPT_ROUNDS {
+        helper.round(vec![]);
+    }
+    assert_eq!(helper.aggregator.known_nodes(), 0);
+    assert_eq!(helper.adds(Page::old().adds(20.0)), 0.0, "forgotten: a baseline again");
+}
+
+#[test]
+fn coverage_counts_who_should_have_answered() {
+    let mut helper = helper();
+    let observe = |uid: &str, expected, outcome| Observation { target: target(uid, None), expected, outcome };
+    let ok = || Ok(Page::old().0);
+    let first = helper.aggregator.round(
+        UnixMillis(0),
+        vec![
+            observe("young, answers", false, ok()),
+            observe("young, silent", false, Err(FailureKind::ConnectRefused)),
+            observe("silent", true, Err(FailureKind::Timeout)),
+            observe("answers", true, ok()),
+            observe("answers", true, ok()),
+        ],
+    );
+    assert_eq!((first.coverage.expected, first.coverage.scraped), (3, 2));
+    assert_eq!(first.coverage.failed, [(FailureKind::Timeout, 1)].into());
+    assert_eq!(first.nodes.len(), 4);
+    let second =
+        helper.aggregator.round(UnixMillis(0), vec![observe("young, answers", false, Err(FailureKind::NotFound))]);
+    assert_eq!((second.coverage.expected, second.coverage.scraped), (1, 0));
+    assert_eq!(second.metrics.get(Metric::NodesExpected), Some(1.0));
+    assert_eq!(second.metrics.0.iter().flatten().count(), 2, "nothing else was measured");
+}
+
+#[test]
+fn gauges_add_up_over_the_nodes_that_have_them() {
+    let mut helper = helper();
+    let snapshot = helper.round(vec![
+        ("a", Ok(Page::old().with(Family::EniAllocated, 2.0).with(Family::EniMax, 0.0))),
+        ("b", Ok(Page::old().with(Family::EniAllocated, 3.0))),
+        ("c", Ok(Page::old().damaged(Family::TotalIpAddresses, 0.0))),
+    ]);
+    assert_eq!(snapshot.metrics.get(Metric::EniAllocated), Some(5.0));
+    assert_eq!(snapshot.metrics.get(Metric::EniMaxAvailable), Some(0.0));
+    assert_eq!(snapshot.metrics.get(Metric::MaxIpAddresses), None);
+    assert_eq!(snapshot.metrics.get(Metric::TotalIpAddresses), None, "a damaged 0 measures nothing");
+    assert_eq!(snapshot.metrics.get(Metric::IpamdErr), Some(0.0), "a counter nobody has is 0");
+    assert_eq!(snapshot.nodes[0].values.get(Metric::IpamdErr), None);
+}
+
+#[test]
+fn ipv6_nodes_stay_out_of_the_ipv4_totals() {
+    let ipv6 = |assigned: f64| {
+        Page::old()
+            .with(Family::TotalIpAddresses, 281_474_976_710_656.0)
+            .with(Family::IpMax, 0.0)
+            .with(Family::AssignedIpAddresses, assigned)
+            .with(Family::EniAllocated, 1.0)
+    };
+    let ipv4 = Page::old()
+        .with(Family::TotalIpAddresses, 27.0)
+        .with(Family::IpMax, 27.0)
+        .with(Family::AssignedIpAddresses, 12.0)
+        .with(Family::EniAllocated, 3.0);
+    let mut helper = helper();
+    let snapshot = helper.round(vec![("4", Ok(ipv4)), ("6", Ok(ipv6(5.0)))]);
+    assert_eq!(snapshot.metrics.get(Metric::TotalIpAddresses), Some(27.0));
+    assert_eq!(snapshot.metrics.get(Metric::AssignIpAddresses), Some(12.0));
+    assert_eq!(snapshot.metrics.get(Metric::EniAllocated), Some(4.0));
+    assert_eq!(snapshot.ipv6, Ipv6Figures { nodes: 1, assigned_ip_addresses: 5.0 });
+    assert_eq!(snapshot.nodes[1].values.get(Metric::AssignIpAddresses), Some(5.0));
+    // Only IPv6 nodes, and one whose telling line is damaged.
+    let damaged = ipv6(6.0).damaged(Family::TotalIpAddresses, 0.0);
+    let snapshot = helper.round(vec![("6", Ok(damaged))]);
+    assert_eq!(snapshot.metrics.get(Metric::AssignIpAddresses), None);
+    assert_eq!(snapshot.ipv6.nodes, 1);
+}
+
+#[test]
+fn latency_is_the_highest_mean_of_the_interval() {
+    let latency = |snapshot: Snapshot| snapshot.metrics.get(Metric::AwsApiLatency);
+    let mut helper = helper();
+    assert_eq!(latency(helper.see(Page::old().latency("A", 1000.0, 10.0))), None, "a baseline");
+    let page = Page::old().latency("A", 1300.0, 12.0).latency("B", 400.0, 1.0);
+    assert_eq!(latency(helper.see(page.clone())), Some(400.0), "B is new: 400 / 1");
+    assert_eq!(latency(helper.see(page.clone())), None, "no observation");
+    let page = Page::old().latency("A", 1300.0, 12.0).latency("B", 1000.0, 4.0);
+    assert_eq!(latency(helper.see(page)), Some(200.0));
+    let restarted = Page::started(HELPER_START_S + 60).latency("A", 90.0, 3.0);
+    assert_eq!(latency(helper.see(restarted)), Some(30.0));
+}
+
+#[test]
+fn damaged_latency_keeps_its_baseline() {
+    let latency = |snapshot: Snapshot| snapshot.metrics.get(Metric::AwsApiLatency);
+    let mut helper = helper();
+    helper.see(Page::old().latency("A", 1000.0, 10.0));
+    let damaged = Page::old().latency("A", 5.0, 11.0).damaged(Family::AwsApiLatencyMs, 5.0);
+    assert_eq!(latency(helper.see(damaged)), None);
+    assert_eq!(latency(helper.see(Page::old().latency("A", 1100.0, 12.0))), Some(50.0));
+}
+
+#[test]
+fn old_agents_quantiles_are_used_for_their_node() {
+    let latency = |snapshot: Snapshot| snapshot.metrics.get(Metric::AwsApiLatency);
+    let mut helper = helper();
+    assert_eq!(latency(helper.see(Page::old().p99("A", Some(70.0)).p99("B", None))), Some(70.0));
+    assert_eq!(latency(helper.see(Page::old().p99("A", None))), None);
+}
+
+#[test]
+fn sums_that_leave_the_numbers_are_left_out_and_reported() {
+    let huge = || Ok(Page::started(HELPER_START_S + 60).with(Family::EniMax, 1e308).adds(1e308));
+    let mut helper = helper();
+    let snapshot = helper.round(vec![("a", huge()), ("b", huge())]);
+    assert_eq!(snapshot.metrics.get(Metric::EniMaxAvailable), None);
+    assert_eq!(snapshot.metrics.get(Metric::AddReqCount), None);
+    let reported = [Metric::EniMaxAvailable, Metric::AddReqCount].map(|metric| Anomaly::NotFinite { metric });
+    assert_eq!(snapshot.anomalies, reported);
+}
+
+#[test]
+fn totals_mode_shows_counters_since_process_start() {
+    let start = HelperStart { clock: UnixMillis(HELPER_START_S * 1000), api_server: None };
+    let mut helper =
+        Helper { aggregator: Aggregator::new(start, CounterMode::Totals), created_at: Some(UnixMillis(0)) };
+    let page = |adds| Ok(Page::old().adds(adds).latency("A", 100.0, 4.0));
+    let snapshot = helper.round(vec![("a", page(40.0)), ("b", page(2.0))]);
+    assert_eq!(snapshot.metrics.get(Metric::AddReqCount), Some(42.0));
+    assert_eq!(snapshot.totals.get(Metric::AddReqCount), Some(42.0));
+    assert_eq!(snapshot.metrics.get(Metric::AwsApiLatency), Some(25.0));
+    assert_eq!(snapshot.nodes[1].values.get(Metric::AddReqCount), Some(2.0));
+}
+
+#[test]
+fn the_output_is_in_name_order_whatever_the_input() {
+    let mut helper = helper();
+    let snapshot = helper.round(vec![("c", Ok(Page::old())), ("a", Ok(Page::old())), ("b", Err(FailureKind::Timeout))]);
+    let order: Vec<&str> = snapshot.nodes.iter().map(|node| node.uid.as_str()).collect();
+    assert_eq!(order, ["a", "b", "c"]);
+    assert_eq!(snapshot.nodes[1].failure, Some(FailureKind::Timeout));
+}

@@ -1,0 +1,180 @@
+//! Sample lines added up to a [`NodeSample`].
+
+use super::error::LineErrorKind;
+use super::labels::unescape;
+use super::name::Series;
+use crate::catalogue::{Family, Kind};
+use crate::model::{FamilySample, LatencySample, NodeSample};
+
+/// What one line adds, found sound by itself.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Contribution<'p> {
+    /// To a family's sum.
+    Sum(Family, f64),
+    /// To an API's `_sum`.
+    LatencySum(&'p [u8], f64),
+    /// To an API's `_count`.
+    LatencyCount(&'p [u8], f64),
+    /// An API's 0.99 quantile; NaN is "no observation".
+    P99(&'p [u8], Option<f64>),
+    /// A quantile that nobody reads.
+    OtherQuantile,
+    /// The process' start, seconds.
+    ProcessStart(f64),
+}
+
+impl<'p> Contribution<'p> {
+    /// Checks what the catalogue lets this series be.
+    #[inline]
+    pub(super) fn new(
+        series: Series,
+        api: Option<&'p [u8]>,
+        quantile: Option<&'p [u8]>,
+        value: f64,
+    ) -> Result<Self, LineErrorKind> {
+        match series {
+            Series::Family(Family::AwsApiLatencyMs) => {
+                let quantile = quantile.ok_or(LineErrorKind::MissingLabel("quantile"))?;
+                let value = if value.is_nan() { None } else { Some(not_negative(value)?) };
+                let is_p99 = quantile == b"0.99";
+                if is_p99 { Ok(Self::P99(named(api)?, value)) } else { Ok(Self::OtherQuantile) }
+            }
+            Series::Family(family) if matches!(family.kind(), Kind::Counter) => {
+                Ok(Self::Sum(family, not_negative(value)?))
+            }
+            Series::Family(family) => Ok(Self::Sum(family, finite(value)?)),
+            Series::LatencySum => Ok(Self::LatencySum(named(api)?, not_negative(value)?)),
+            Series::LatencyCount => Ok(Self::LatencyCount(named(api)?, not_negative(value)?)),
+            Series::ProcessStart => Ok(Self::ProcessStart(not_negative(value)?)),
+        }
+    }
+}
+
+fn named(api: Option<&[u8]>) -> Result<&[u8], LineErrorKind> {
+    api.ok_or(LineErrorKind::MissingLabel("api"))
+}
+
+fn finite(value: f64) -> Result<f64, LineErrorKind> {
+    if value.is_finite() { Ok(value) } else { Err(LineErrorKind::NotFinite) }
+}
+
+fn not_negative(value: f64) -> Result<f64, LineErrorKind> {
+    if finite(value)? < 0.0 { Err(LineErrorKind::Negative) } else { Ok(value) }
+}
+
+/// The sums so far.
+#[derive(Debug, Default)]
+pub(super) struct Fold<'p> {
+    sample: NodeSample,
+    /// One entry a run of lines with the same API; runs are joined at the end.
+    latency: Vec<Latency<'p>>,
+    /// Over all APIs, so that an overflow is found at its line. `_sum`'s is the family's own sum.
+    latency_count: f64,
+}
+
+#[derive(Debug)]
+struct Latency<'p> {
+    api: &'p [u8],
+    sum_ms: f64,
+    count: f64,
+    p99_ms: Option<f64>,
+}
+
+impl<'p> Fold<'p> {
+    /// Adds a line's contribution.
+    #[inline]
+    pub(super) fn add(&mut self, contribution: Contribution<'p>) -> Result<(), LineErrorKind> {
+        match contribution {
+            Contribution::Sum(family, value) => self.add_sum(family, value)?,
+            Contribution::LatencySum(api, value) => {
+                self.add_sum(Family::AwsApiLatencyMs, value)?;
+                self.latency_of(api).sum_ms += value;
+            }
+            Contribution::LatencyCount(api, value) => {
+                self.add_sum(Family::AwsApiLatencyMs, 0.0)?;
+                self.latency_count = finite(self.latency_count + value).map_err(|_| LineErrorKind::Overflow)?;
+                self.latency_of(api).count += value;
+            }
+            Contribution::P99(api, value) => {
+                self.add_sum(Family::AwsApiLatencyMs, 0.0)?;
+                self.sample.has_quantiles = true;
+                let latency = self.latency_of(api);
+                latency.p99_ms = highest(latency.p99_ms, value);
+            }
+            Contribution::OtherQuantile => self.add_sum(Family::AwsApiLatencyMs, 0.0)?,
+            Contribution::ProcessStart(seconds) => self.sample.process_start_seconds = Some(seconds),
+        }
+        Ok(())
+    }
+
+    /// Notes that a line of the family is lost.
+    pub(super) fn damage(&mut self, family: Family) {
+        if let Some(slot) = self.sample.families.get_mut(family as usize) {
+            slot.get_or_insert_default().damaged = true;
+        }
+    }
+
+    /// True while no line of the catalogue's families was met, readable or not.
+    pub(super) fn is_empty(&self) -> bool {
+        self.sample.families.iter().all(Option::is_none)
+    }
+
+    /// The page's sample.
+    pub(super) fn finish(mut self) -> NodeSample {
+        // Stable, and free where the page has its APIs in order.
+        self.latency.sort_by(|a, b| a.api.cmp(b.api));
+        let mut joined: Vec<LatencySample> = Vec::with_capacity(self.latency.len());
+        let mut previous: Option<&[u8]> = None;
+        for run in self.latency {
+            match joined.last_mut().filter(|_| previous == Some(run.api)) {
+                Some(same) => {
+                    same.sum_ms += run.sum_ms;
+                    same.count += run.count;
+                    same.p99_ms = highest(same.p99_ms, run.p99_ms);
+                }
+                None => joined.push(LatencySample {
+                    api: unescape(run.api).into(),
+                    sum_ms: run.sum_ms,
+                    count: run.count,
+                    p99_ms: run.p99_ms,
+                }),
+            }
+            previous = Some(run.api);
+        }
+        // Escapes may order differently from what they stand for.
+        joined.sort_by(|a, b| a.api.cmp(&b.api));
+        self.sample.latency = joined;
+        self.sample
+    }
+
+    #[inline]
+    fn add_sum(&mut self, family: Family, value: f64) -> Result<(), LineErrorKind> {
+        let Some(slot) = self.sample.families.get_mut(family as usize) else { return Ok(()) };
+        let sum = slot.map_or(0.0, |sample| sample.sum) + value;
+        if !sum.is_finite() {
+            return Err(LineErrorKind::Overflow);
+        }
+        slot.get_or_insert(FamilySample::default()).sum = sum;
+        Ok(())
+    }
+
+    #[inline]
+    fn latency_of(&mut self, api: &'p [u8]) -> &mut Latency<'p> {
+        if self.latency.last().is_none_or(|last| last.api != api) {
+            if self.latency.is_empty() {
+                self.latency.reserve(16);
+            }
+            self.latency.push(Latency { api, sum_ms: 0.0, count: 0.0, p99_ms: None });
+        }
+        let last = self.latency.len() - 1;
+        #[expect(clippy::indexing_slicing, reason = "an entry was pushed if there was none")]
+        &mut self.latency[last]
+    }
+}
+
+fn highest(a: Option<f64>, b: Option<f64>) -> Option<f64> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.max(b)),
+        (one, None) | (None, one) => one,
+    }
+}

@@ -1,0 +1,232 @@
+//! The labels of a sample line.
+//!
+//! Values stay as written, escapes included: the valid escapes are one-to-one, so two values are equal exactly if
+//! their spellings are.
+
+use std::borrow::Cow;
+
+use super::error::LineErrorKind;
+
+/// One label: its name, and its value as written.
+pub(super) type Label<'p> = (&'p [u8], &'p [u8]);
+
+/// A label block in the form that Go agents write: sorted short names, no spaces, no trailing comma.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Canonical<'p> {
+    /// The whole block. Two canonical blocks hold the same labels exactly if they are equal as bytes.
+    pub(super) block: &'p [u8],
+    /// Label `api`, as written.
+    pub(super) api: Option<&'p [u8]>,
+    /// Label `quantile`, as written.
+    pub(super) quantile: Option<&'p [u8]>,
+}
+
+/// Label names up to this length are compared as one machine word.
+const SHORT_NAME: usize = 8;
+const API: u64 = word(b"api");
+const QUANTILE: u64 = word(b"quantile");
+
+/// A short name as a number that orders as the text does.
+const fn word(name: &[u8]) -> u64 {
+    let mut word = 0;
+    let mut left = name;
+    let mut free = SHORT_NAME;
+    while let [byte, rest @ ..] = left {
+        word = word << 8 | *byte as u64;
+        left = rest;
+        free -= 1;
+    }
+    if free == SHORT_NAME { 0 } else { word << (8 * free) }
+}
+
+/// The canonical block at the front of the text, and what follows it; `None` if the block is anything else, good or
+/// bad.
+#[inline]
+pub(super) fn canonical(text: &[u8]) -> Option<(Canonical<'_>, &[u8])> {
+    let [b'{', inside @ ..] = text else { return Some((Canonical::default(), text)) };
+    let (mut found, mut rest, mut previous) = (Canonical::default(), inside, 0);
+    loop {
+        let (name, after_name) = short_name(rest)?;
+        if name <= previous {
+            return None;
+        }
+        previous = name;
+        let (value, after_value) = quoted(after_name.strip_prefix(b"\"")?).ok()?;
+        match name {
+            API => found.api = Some(value),
+            QUANTILE => found.quantile = Some(value),
+            _ => {}
+        }
+        match after_value {
+            [b',', next @ ..] => rest = next,
+            [b'}', after @ ..] => {
+                found.block = text.get(..text.len() - after.len())?;
+                std::str::from_utf8(found.block).ok()?;
+                return Some((found, after));
+            }
+            _ => return None,
+        }
+    }
+}
+
+/// A label name of at most eight characters and the text after its `=`.
+#[inline]
+fn short_name(text: &[u8]) -> Option<(u64, &[u8])> {
+    let mut word = 0;
+    for (at, byte) in text.iter().take(SHORT_NAME + 1).enumerate() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'_' => {}
+            b'0'..=b'9' if at > 0 => {}
+            b'=' if at > 0 => return Some((word << (8 * (SHORT_NAME - at)), text.get(at + 1..)?)),
+            _ => return None,
+        }
+        word = word << 8 | u64::from(*byte);
+    }
+    None
+}
+
+/// A value up to its closing quote, and the text after that. `text` begins after the opening quote.
+#[inline]
+fn quoted(text: &[u8]) -> Result<(&[u8], &[u8]), LineErrorKind> {
+    let mut from = 0;
+    loop {
+        let tail = text.get(from..).ok_or(LineErrorKind::UnclosedLabels)?;
+        let at = from + memchr::memchr3(b'"', b'\\', b'\n', tail).ok_or(LineErrorKind::UnclosedLabels)?;
+        match text.get(at..) {
+            Some([b'"', after @ ..]) => return Ok((text.get(..at).unwrap_or_default(), after)),
+            Some([b'\\', b'\\' | b'"' | b'n', ..]) => from = at + 2,
+            Some([b'\\', _, ..]) => return Err(LineErrorKind::LabelEscape),
+            _ => return Err(LineErrorKind::UnclosedLabels),
+        }
+    }
+}
+
+/// Labels in any legal spelling, and the text after them. `text` is the rest of one line after the name.
+pub(super) fn labels(text: &[u8]) -> Result<(Vec<Label<'_>>, &[u8]), LineErrorKind> {
+    let text = text.trim_ascii_start();
+    let [b'{', inside @ ..] = text else { return Ok((Vec::new(), text)) };
+    let (mut labels, mut rest) = (Vec::new(), inside.trim_ascii_start());
+    loop {
+        if let [b'}', after @ ..] = rest {
+            return Ok((labels, after));
+        }
+        let (label, after) = label(rest)?;
+        labels.push(label);
+        rest = match after.trim_ascii_start() {
+            [b',', next @ ..] => next.trim_ascii_start(),
+            end @ [b'}', ..] => end,
+            [] => return Err(LineErrorKind::UnclosedLabels),
+            _ => return Err(LineErrorKind::LabelSeparator),
+        };
+    }
+}
+
+fn label(text: &[u8]) -> Result<(Label<'_>, &[u8]), LineErrorKind> {
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    let end = text.iter().position(|byte| !is_name(byte)).ok_or(LineErrorKind::UnclosedLabels)?;
+    let (name, rest) = text.split_at_checked(end).ok_or(LineErrorKind::LabelName)?;
+    match (name, rest) {
+        ([], [b',', ..]) => return Err(LineErrorKind::LabelSeparator),
+        ([] | [b'0'..=b'9', ..], _) => return Err(LineErrorKind::LabelName),
+        _ => {}
+    }
+    let value = match rest.trim_ascii_start() {
+        [b'=', value @ ..] => value.trim_ascii_start(),
+        _ => return Err(LineErrorKind::LabelValue),
+    };
+    let (value, after) = quoted(value.strip_prefix(b"\"").ok_or(LineErrorKind::LabelValue)?)?;
+    Ok(((name, value), after))
+}
+
+/// A value's meaning.
+pub(super) fn unescape(value: &[u8]) -> Cow<'_, str> {
+    let text = String::from_utf8_lossy(value);
+    if !text.contains('\\') {
+        return text;
+    }
+    let mut plain = String::with_capacity(text.len());
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        plain.push(match c {
+            '\\' => match chars.next() {
+                Some('n') => '\n',
+                Some(escaped) => escaped,
+                None => break,
+            },
+            other => other,
+        });
+    }
+    Cow::Owned(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn canonical_blocks_are_taken_whole() {
+        let text = br#"{api="A",error="false",status="200"} 7"#;
+        let (found, rest) = canonical(text).unwrap();
+        assert_eq!(found.api, Some(&b"A"[..]));
+        assert_eq!(found.block, br#"{api="A",error="false",status="200"}"#);
+        assert_eq!(rest, b" 7");
+        let (found, _) = canonical(br#"{api="a\"b",quantile="0.99"} 7"#).unwrap();
+        assert_eq!((found.api, found.quantile), (Some(&br#"a\"b"#[..]), Some(&b"0.99"[..])));
+        assert_eq!(canonical(b" 7"), Some((Canonical::default(), &b" 7"[..])));
+    }
+
+    #[test]
+    fn other_spellings_are_left_to_the_patient_reader() {
+        for text in [
+            "{}",
+            "{fn=\"a\",}",
+            "{ fn=\"a\"}",
+            "{fn = \"a\"}",
+            "{fn=\"b\",api=\"a\"}",
+            "{fn=\"a\",fn=\"a\"}",
+            "{a_long_name=\"a\"}",
+            "{fn=\"a",
+            "{fn=\"a\\x\"}",
+            "{0=\"a\"}",
+            "{=\"a\"}",
+            "{fn}",
+            "{fn=\"a\nb\"}",
+        ] {
+            assert_eq!(canonical(text.as_bytes()), None, "{text}");
+        }
+        assert_eq!(canonical(b"{fn=\"\xFF\"} 1"), None);
+    }
+
+    #[test]
+    fn any_legal_spelling_is_read() {
+        let expected: Vec<Label<'_>> = vec![(b"b", b"x,}={"), (b"a", b"")];
+        for text in [r#"{b="x,}={",a=""} 1"#, r#" { b = "x,}={" , a = "" , } 1"#, "\t{b=\"x,}={\",\ta=\"\"} 1"] {
+            assert_eq!(labels(text.as_bytes()), Ok((expected.clone(), &b" 1"[..])), "{text}");
+        }
+        assert_eq!(labels(b"{} 1"), Ok((vec![], &b" 1"[..])));
+        assert_eq!(unescape(br#"a\\b\"c\nd"#), "a\\b\"c\nd");
+    }
+
+    #[test]
+    fn what_is_no_label() {
+        use LineErrorKind::{LabelEscape, LabelName, LabelSeparator, LabelValue, UnclosedLabels};
+        for (text, error) in [
+            ("{", UnclosedLabels),
+            ("{fn", UnclosedLabels),
+            ("{fn=\"a", UnclosedLabels),
+            ("{fn=\"a\"", UnclosedLabels),
+            ("{fn=\"a\\", UnclosedLabels),
+            ("{fn=\"a\\t\"}", LabelEscape),
+            ("{fn=\"a\"b=\"c\"}", LabelSeparator),
+            ("{fn=\"a\",,b=\"c\"}", LabelSeparator),
+            ("{,}", LabelSeparator),
+            ("{fn=a}", LabelValue),
+            ("{fn}", LabelValue),
+            ("{1fn=\"a\"}", LabelName),
+            ("{=\"a\"}", LabelName),
+            ("{f-n=\"a\"}", LabelValue),
+        ] {
+            assert_eq!(labels(text.as_bytes()), Err(error), "{text}");
+        }
+    }
+}
