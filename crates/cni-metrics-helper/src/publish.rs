@@ -1,0 +1,160 @@
+//! The way out: every finished round is handed to each sink's own task behind one bounded, drop-oldest queue.
+//!
+//! [`Publisher::publish`] never waits: a sink that hangs costs itself its oldest unread rounds (counted), never the
+//! round loop and never another sink. What is queued when the program stops is flushed by [`Publisher::drain`].
+
+pub mod cloudwatch;
+pub mod log;
+pub mod prometheus;
+pub mod selection;
+pub mod stats;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cni_metrics_core::model::Snapshot;
+use tokio::sync::{broadcast, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+pub use selection::{Selection, SelectionError};
+pub use stats::SinkStats;
+use stats::StatsCell;
+
+/// Rounds a sink may lag behind before it loses the oldest. Sinks read at once and buffer for themselves, so this is
+/// only ever used up by a task that hangs (a stuck disk); a power of two, as the channel wants it.
+const QUEUE_ROUNDS: usize = 8;
+
+/// One finished round, as the sinks get it.
+#[derive(Debug, Clone)]
+pub struct Published {
+    /// What the round concluded.
+    pub snapshot: Arc<Snapshot>,
+    /// The counters' baselines as they are *after* this round, in a form only their owner reads; `None` where nobody
+    /// keeps them. The spool stores them beside the points of the same round, so that both are always of one age.
+    pub counters: Option<Arc<[u8]>>,
+}
+
+impl From<Arc<Snapshot>> for Published {
+    fn from(snapshot: Arc<Snapshot>) -> Self {
+        Self { snapshot, counters: None }
+    }
+}
+
+/// What a sink's task reads from.
+#[derive(Debug)]
+pub struct Intake {
+    rounds: Rounds,
+    orders: watch::Receiver<Orders>,
+    stats: StatsCell,
+}
+
+/// The queue's reading end.
+#[derive(Debug)]
+struct Rounds {
+    queue: broadcast::Receiver<Published>,
+    stats: StatsCell,
+}
+
+/// What the publisher tells every sink.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Orders {
+    /// This replica leads. A sink that shares its destination with other replicas sends only then.
+    leading: bool,
+    /// Everything must be over by then.
+    stop_by: Option<Instant>,
+}
+
+impl Rounds {
+    /// The next round, oldest first; `None` once the publisher has been drained of all it had.
+    async fn next(&mut self) -> Option<Published> {
+        loop {
+            match self.queue.recv().await {
+                Ok(published) => {
+                    let depth = self.queue.len();
+                    self.stats.change(|stats| stats.queued_rounds = depth);
+                    return Some(published);
+                }
+                Err(broadcast::error::RecvError::Lagged(lost)) => {
+                    tracing::error!(sink = self.stats.name(), rounds = lost, "queue overran, oldest rounds dropped");
+                    self.stats.change(|stats| stats.lost_rounds += lost);
+                }
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
+        }
+    }
+}
+
+/// Feeds the sinks. Dropping it without [`Publisher::drain`] stops every sink where it stands.
+#[derive(Debug)]
+pub struct Publisher {
+    rounds: broadcast::Sender<Published>,
+    orders: watch::Sender<Orders>,
+    stats: Vec<watch::Receiver<SinkStats>>,
+    tasks: JoinSet<()>,
+}
+
+impl Default for Publisher {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Publisher {
+    /// A publisher without sinks. Add them with [`log::spawn`], [`cloudwatch::spawn`] and [`prometheus::spawn`].
+    pub fn new() -> Self {
+        Self {
+            rounds: broadcast::Sender::new(QUEUE_ROUNDS),
+            orders: watch::Sender::new(Orders { leading: true, stop_by: None }),
+            stats: Vec::new(),
+            tasks: JoinSet::new(),
+        }
+    }
+
+    /// Hands a round to every sink. Never waits.
+    pub fn publish(&self, round: impl Into<Published>) {
+        // An error only says that there is no sink, which is a legal configuration.
+        let _ = self.rounds.send(round.into());
+    }
+
+    /// Says whether this replica leads. While it does not, CloudWatch gets nothing; points that were measured while it
+    /// led are kept and sent once it leads again.
+    pub fn set_leading(&self, leading: bool) {
+        self.orders.send_if_modified(|orders| std::mem::replace(&mut orders.leading, leading) != leading);
+    }
+
+    /// How every sink does, in the order in which they were added.
+    pub fn stats(&self) -> Vec<SinkStats> {
+        self.stats.iter().map(|stats| stats.borrow().clone()).collect()
+    }
+
+    /// Readers of the sinks' figures, for parts that outlive the publisher's borrow.
+    pub fn stats_receivers(&self) -> Vec<watch::Receiver<SinkStats>> {
+        self.stats.clone()
+    }
+
+    /// Flushes what is queued and ends every sink, at the latest when `within` (real time) is over.
+    pub async fn drain(self, within: Duration) {
+        let stop_by = Instant::now() + within;
+        let Self { rounds, orders, mut tasks, .. } = self;
+        orders.send_modify(|orders| orders.stop_by = Some(stop_by));
+        drop(rounds);
+        let ended = tokio::time::timeout_at(stop_by, async { while tasks.join_next().await.is_some() {} }).await;
+        if ended.is_err() {
+            tracing::warn!(unfinished = tasks.len(), "sinks did not finish in time");
+            tasks.shutdown().await;
+        }
+    }
+
+    /// Starts a sink's task.
+    fn spawn<F: Future<Output = ()> + Send + 'static>(&mut self, name: &'static str, task: impl FnOnce(Intake) -> F) {
+        let (stats, reader) = StatsCell::new(name);
+        self.stats.push(reader);
+        self.tasks.spawn(task(Intake {
+            rounds: Rounds { queue: self.rounds.subscribe(), stats: stats.clone() },
+            orders: self.orders.subscribe(),
+            stats,
+        }));
+    }
+}

@@ -1,0 +1,226 @@
+//! Points that CloudWatch has not accepted yet, round by round, within a bounded memory.
+
+use std::collections::BTreeMap;
+use std::ops::RangeBounds;
+
+use cni_metrics_core::catalogue::{METRICS, Row};
+use cni_metrics_core::model::UnixMillis;
+
+use crate::publish::selection::ROWS;
+
+/// What a round costs beyond its values: its entry in the tree, its allocation and its place in the allocator, bytes.
+const ROUND_BYTES: u64 = 96;
+/// One value, bytes.
+const VALUE_BYTES: u64 = 8;
+
+// A round remembers which metrics it has in the bits of a u32.
+const _: () = assert!(METRICS <= 32);
+
+/// One datum on its way.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Point {
+    /// Which round of this process it belongs to; rounds are numbered as they arrive.
+    pub round: u64,
+    /// The round's time.
+    pub at: UnixMillis,
+    /// Which metric.
+    pub row: &'static Row,
+    /// Its value.
+    pub value: f64,
+}
+
+/// A round's values as they are kept: 8 bytes each.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Kept {
+    /// The round's time.
+    pub at: UnixMillis,
+    /// Bit `i` stands for the metric of the catalogue's row `i`.
+    pub metrics: u32,
+    /// The values of the set bits, lowest bit first.
+    pub values: Box<[f64]>,
+}
+
+impl Kept {
+    /// From values in any order; of two for one metric the later counts.
+    pub fn new(at: UnixMillis, values: impl IntoIterator<Item = (&'static Row, f64)>) -> Self {
+        let mut slots = [None; METRICS];
+        for (row, value) in values {
+            if let Some(slot) = slots.get_mut(row.metric as usize) {
+                *slot = Some(value);
+            }
+        }
+        let set = |(index, slot): (usize, &Option<f64>)| slot.map_or(0, |_| 1 << index);
+        let metrics = slots.iter().enumerate().map(set).sum();
+        Self { at, metrics, values: slots.into_iter().flatten().collect() }
+    }
+
+    /// The values with their rows.
+    pub fn values(&self) -> impl Iterator<Item = (&'static Row, f64)> + '_ {
+        let set = (0..METRICS).filter(|index| self.metrics & (1 << index) != 0);
+        let rows = set.filter_map(|index| ROWS.get(index));
+        rows.zip(self.values.iter().copied())
+    }
+
+    fn bytes(&self) -> u64 {
+        ROUND_BYTES + VALUE_BYTES * self.values.len() as u64
+    }
+}
+
+/// Rounds in the order in which they were measured. Over its limit it gives up the oldest.
+#[derive(Debug)]
+pub struct Buffer {
+    rounds: BTreeMap<u64, Kept>,
+    next_round: u64,
+    points: u64,
+    bytes: u64,
+    limit_bytes: u64,
+}
+
+impl Buffer {
+    /// An empty buffer.
+    pub fn new(limit_bytes: u64) -> Self {
+        Self { rounds: BTreeMap::new(), next_round: 0, points: 0, bytes: 0, limit_bytes }
+    }
+
+    /// The number the next round will get.
+    pub fn next_round(&self) -> u64 {
+        self.next_round
+    }
+
+    /// Points held.
+    pub fn points(&self) -> u64 {
+        self.points
+    }
+
+    /// Bytes they occupy.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The time of the oldest point.
+    pub fn oldest(&self) -> Option<UnixMillis> {
+        self.rounds.values().next().map(|kept| kept.at)
+    }
+
+    /// There is a point in these rounds.
+    pub fn has_any(&self, range: impl RangeBounds<u64>) -> bool {
+        self.rounds.range(range).next().is_some()
+    }
+
+    /// The rounds held, oldest first.
+    pub fn rounds(&self) -> impl ExactSizeIterator<Item = &Kept> {
+        self.rounds.values()
+    }
+
+    /// Adds a round; returns how many of the oldest points had to go for it.
+    pub fn push(&mut self, kept: Kept) -> usize {
+        let round = self.next_round;
+        self.next_round += 1;
+        if !kept.values.is_empty() {
+            self.insert(round, kept);
+        }
+        self.make_room()
+    }
+
+    /// Takes up to `most` points out of the rounds in `range`, oldest first.
+    pub fn take(&mut self, range: impl RangeBounds<u64>, most: usize) -> Vec<Point> {
+        let mut wanted = Vec::new();
+        let mut found = 0;
+        for (round, kept) in self.rounds.range(range) {
+            if found >= most {
+                break;
+            }
+            found += kept.values.len();
+            wanted.push(*round);
+        }
+        let mut points = Vec::with_capacity(found.min(most));
+        for round in wanted {
+            let Some(kept) = self.remove(round) else { continue };
+            let room = most - points.len();
+            points.extend(kept.values().take(room).map(|(row, value)| Point { round, at: kept.at, row, value }));
+            if kept.values.len() > room {
+                self.insert(round, Kept::new(kept.at, kept.values().skip(room)));
+            }
+        }
+        points
+    }
+
+    /// Puts taken points back in their places; returns how many of the oldest had to go for them.
+    pub fn put_back(&mut self, points: &[Point]) -> usize {
+        for group in points.chunk_by(|a, b| a.round == b.round) {
+            let Some(first) = group.first() else { continue };
+            let returned = group.iter().map(|point| (point.row, point.value));
+            let merged = match self.remove(first.round) {
+                Some(kept) => Kept::new(first.at, kept.values().chain(returned)),
+                None => Kept::new(first.at, returned),
+            };
+            self.insert(first.round, merged);
+        }
+        self.make_room()
+    }
+
+    fn make_room(&mut self) -> usize {
+        let mut dropped = 0;
+        // The newest round stays, however small the limit: a buffer that can hold nothing delivers nothing.
+        while self.bytes > self.limit_bytes && self.rounds.len() > 1 {
+            let Some((&oldest, kept)) = self.rounds.first_key_value() else { break };
+            dropped += kept.values.len();
+            self.remove(oldest);
+        }
+        dropped
+    }
+
+    fn insert(&mut self, round: u64, kept: Kept) {
+        self.points += kept.values.len() as u64;
+        self.bytes += kept.bytes();
+        self.rounds.insert(round, kept);
+    }
+
+    fn remove(&mut self, round: u64) -> Option<Kept> {
+        let kept = self.rounds.remove(&round)?;
+        self.points -= kept.values.len() as u64;
+        self.bytes -= kept.bytes();
+        Some(kept)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cni_metrics_core::catalogue::MetricSet;
+
+    use super::*;
+
+    fn full_round(at: i64) -> Kept {
+        Kept::new(UnixMillis(at), ROWS.iter().map(|row| (row, at as f64 + row.metric as usize as f64)))
+    }
+
+    #[test]
+    fn the_catalogue_is_indexed_by_metric() {
+        for (index, row) in ROWS.iter().enumerate() {
+            assert_eq!(index, row.metric as usize);
+            assert!(row.set <= MetricSet::Standard);
+        }
+    }
+
+    #[test]
+    fn the_default_memory_holds_far_more_than_a_day() {
+        let mut buffer = Buffer::new(64 << 20);
+        for round in 0..14 * 2880 {
+            assert_eq!(buffer.push(full_round(round * 30_000)), 0);
+        }
+        assert!(buffer.bytes() < 16 << 20, "two weeks take {} bytes", buffer.bytes());
+    }
+
+    #[test]
+    fn a_round_is_split_where_the_request_is_full_and_mended_when_it_comes_back() {
+        let mut buffer = Buffer::new(1 << 20);
+        buffer.push(full_round(1));
+        buffer.push(full_round(2));
+        let before: Vec<Kept> = buffer.rounds().cloned().collect();
+        let taken = buffer.take(.., METRICS + 5);
+        assert_eq!(taken.len(), METRICS + 5);
+        assert_eq!(buffer.points(), METRICS as u64 - 5);
+        assert_eq!(buffer.put_back(&taken), 0);
+        assert_eq!(buffer.rounds().cloned().collect::<Vec<_>>(), before);
+    }
+}

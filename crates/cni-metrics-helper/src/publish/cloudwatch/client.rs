@@ -1,0 +1,240 @@
+//! The one seam to CloudWatch: what a request is, how it can end, and the AWS SDK behind it.
+
+use std::future::Future;
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_cloudwatch::Client;
+use aws_sdk_cloudwatch::config::http::HttpResponse;
+use aws_sdk_cloudwatch::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_cloudwatch::operation::put_metric_data::PutMetricDataError;
+use aws_sdk_cloudwatch::primitives::DateTime;
+use aws_sdk_cloudwatch::types::{Dimension, MetricDatum, StandardUnit};
+use cni_metrics_core::catalogue::Unit;
+
+use super::CloudWatchSettings;
+use super::buffer::Point;
+use crate::publish::stats::RequestOutcome;
+
+/// The dimension's name, as the Go helper has it.
+pub const DIMENSION: &str = "CLUSTER_ID";
+/// A connection that takes longer is not going to come (a dropped route).
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A request that takes longer is tried again.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Where points go. CloudWatch is the only one in the program; tests script their own.
+pub trait MetricSink: Send + Sync + 'static {
+    /// Sends one request of at most [`super::limits::MAX_DATA`] points, once.
+    fn put(&self, points: Vec<Point>) -> impl Future<Output = Result<(), PutError>> + Send;
+}
+
+/// Why a request was not accepted.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum PutError {
+    /// Too many requests.
+    #[error("CloudWatch asks to slow down ({detail})")]
+    Throttled {
+        /// How long, if it said.
+        retry_after: Option<Duration>,
+        /// In the service's words.
+        detail: String,
+    },
+    /// The service, or whatever answers in its place, does not work.
+    #[error("CloudWatch does not work ({detail})")]
+    Unavailable {
+        /// How long to wait, if it said.
+        retry_after: Option<Duration>,
+        /// In the service's words.
+        detail: String,
+    },
+    /// No answer.
+    #[error("CloudWatch cannot be reached ({0})")]
+    Network(String),
+    /// No credentials, or expired, or unknown ones.
+    #[error("no usable AWS credentials ({0})")]
+    Credentials(String),
+    /// The credentials are good, but not for this.
+    #[error("not allowed to call cloudwatch:PutMetricData ({0})")]
+    AccessDenied(String),
+    /// The request is wrong; sending it again would not help.
+    #[error("CloudWatch refuses the request ({0})")]
+    Rejected(String),
+}
+
+impl PutError {
+    /// For the counters.
+    pub fn outcome(&self) -> RequestOutcome {
+        match self {
+            Self::Throttled { .. } => RequestOutcome::Throttled,
+            Self::Unavailable { .. } => RequestOutcome::Unavailable,
+            Self::Network(_) => RequestOutcome::Network,
+            Self::Credentials(_) => RequestOutcome::Credentials,
+            Self::AccessDenied(_) => RequestOutcome::AccessDenied,
+            Self::Rejected(_) => RequestOutcome::Rejected,
+        }
+    }
+
+    /// How long the service asked to be left alone.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Throttled { retry_after, .. } | Self::Unavailable { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+}
+
+/// CloudWatch through the AWS SDK. The SDK's own retries are off: the delivery rules are this module's parent's.
+#[derive(Debug, Clone)]
+pub struct AwsCloudWatch {
+    client: Client,
+    namespace: String,
+    dimension: Dimension,
+    resolution_seconds: i32,
+}
+
+impl AwsCloudWatch {
+    /// A client for the account and region of `config`.
+    pub fn new(config: &SdkConfig, settings: &CloudWatchSettings) -> Self {
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .operation_attempt_timeout(REQUEST_TIMEOUT)
+            .operation_timeout(REQUEST_TIMEOUT)
+            .build();
+        let config = aws_sdk_cloudwatch::config::Builder::from(config)
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(timeouts)
+            .build();
+        Self {
+            client: Client::from_conf(config),
+            namespace: settings.namespace.clone(),
+            dimension: Dimension::builder().name(DIMENSION).value(&settings.cluster_id).build(),
+            resolution_seconds: if settings.resolution_seconds == 1 { 1 } else { 60 },
+        }
+    }
+
+    fn datum(&self, point: &Point) -> MetricDatum {
+        MetricDatum::builder()
+            .metric_name(point.row.name)
+            .dimensions(self.dimension.clone())
+            .timestamp(DateTime::from_millis(point.at.0))
+            .value(point.value)
+            .unit(match point.row.unit {
+                Unit::Count => StandardUnit::Count,
+                Unit::Milliseconds => StandardUnit::Milliseconds,
+            })
+            .storage_resolution(self.resolution_seconds)
+            .build()
+    }
+}
+
+impl MetricSink for AwsCloudWatch {
+    async fn put(&self, points: Vec<Point>) -> Result<(), PutError> {
+        let data = points.iter().map(|point| self.datum(point)).collect();
+        let request = self.client.put_metric_data().namespace(&self.namespace).set_metric_data(Some(data));
+        match request.send().await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(classify(&error)),
+        }
+    }
+}
+
+/// Sorts the SDK's error by what can be done about it.
+fn classify(error: &SdkError<PutMetricDataError, HttpResponse>) -> PutError {
+    let detail = || one_line(&DisplayErrorContext(error).to_string());
+    match error {
+        SdkError::ServiceError(service) => {
+            let said = service.err();
+            let status = service.raw().status().as_u16();
+            let code = said.code().unwrap_or("no error code");
+            let detail = one_line(&format!("HTTP {status}, {code}: {}", said.message().unwrap_or("no message")));
+            by_answer(status, said.code(), retry_after(service.raw()), detail)
+        }
+        SdkError::ResponseError(response) => {
+            let raw = response.raw();
+            let status = raw.status().as_u16();
+            by_answer(status, None, retry_after(raw), format!("HTTP {status}, an answer that is not CloudWatch's"))
+        }
+        _ if has_credentials_error(error) => PutError::Credentials(detail()),
+        _ => PutError::Network(detail()),
+    }
+}
+
+fn by_answer(status: u16, code: Option<&str>, retry_after: Option<Duration>, detail: String) -> PutError {
+    match (status, code.unwrap_or_default()) {
+        (
+            _,
+            "Throttling"
+            | "ThrottlingException"
+            | "ThrottledException"
+            | "RequestThrottled"
+            | "RequestThrottledException"
+            | "RequestLimitExceeded"
+            | "TooManyRequestsException"
+            | "SlowDown"
+            | "LimitExceededException",
+        )
+        | (429, _) => PutError::Throttled { retry_after, detail },
+        (
+            _,
+            "ExpiredToken"
+            | "ExpiredTokenException"
+            | "InvalidClientTokenId"
+            | "UnrecognizedClientException"
+            | "SignatureDoesNotMatch"
+            | "InvalidSignatureException"
+            | "IncompleteSignature"
+            | "IncompleteSignatureException"
+            | "MissingAuthenticationToken"
+            | "MissingAuthenticationTokenException"
+            | "RequestExpired"
+            | "InvalidAccessKeyId"
+            | "NotAuthorizedException",
+        )
+        | (401, _) => PutError::Credentials(detail),
+        (_, "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" | "OptInRequired") | (403, _) => {
+            PutError::AccessDenied(detail)
+        }
+        // Only what CloudWatch itself calls wrong is worth taking apart; a 400 of something in between is an outage.
+        (400 | 413, code) if !code.is_empty() || status == 413 => PutError::Rejected(detail),
+        _ => PutError::Unavailable { retry_after, detail },
+    }
+}
+
+/// `Retry-After` in its seconds form; the date form is not used by AWS.
+fn retry_after(response: &HttpResponse) -> Option<Duration> {
+    response.headers().get("retry-after")?.trim().parse().ok().map(Duration::from_secs)
+}
+
+fn has_credentials_error(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source()).any(<dyn std::error::Error>::is::<CredentialsError>)
+}
+
+/// At most 300 characters, on one line.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(300).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_sorted_by_what_can_be_done_about_them() {
+        let outcome = |status, code: Option<&str>| by_answer(status, code, None, String::new()).outcome();
+        assert_eq!(outcome(400, Some("Throttling")), RequestOutcome::Throttled);
+        assert_eq!(outcome(429, None), RequestOutcome::Throttled);
+        assert_eq!(outcome(503, Some("ServiceUnavailable")), RequestOutcome::Unavailable);
+        assert_eq!(outcome(500, None), RequestOutcome::Unavailable);
+        assert_eq!(outcome(404, None), RequestOutcome::Unavailable);
+        assert_eq!(outcome(400, None), RequestOutcome::Unavailable);
+        assert_eq!(outcome(403, Some("AccessDenied")), RequestOutcome::AccessDenied);
+        assert_eq!(outcome(400, Some("AccessDeniedException")), RequestOutcome::AccessDenied);
+        assert_eq!(outcome(403, Some("ExpiredToken")), RequestOutcome::Credentials);
+        assert_eq!(outcome(400, Some("InvalidParameterValue")), RequestOutcome::Rejected);
+        assert_eq!(outcome(413, None), RequestOutcome::Rejected);
+    }
+}

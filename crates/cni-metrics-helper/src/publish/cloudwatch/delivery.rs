@@ -1,0 +1,234 @@
+//! What to send next, and what an answer means for what is kept: the delivery rules without sockets or clock.
+//!
+//! Points become *due* at a flush. The rounds that became due at the latest flush are *live* and go first, topped up
+//! with the oldest of the backlog to a full request; then the backlog, oldest first. A refused request is halved until
+//! the bad datum stands alone.
+
+use std::collections::VecDeque;
+
+use cni_metrics_core::model::UnixMillis;
+
+use super::buffer::{Buffer, Kept, Point};
+use super::limits;
+use crate::publish::stats::DropReason;
+
+/// Data that were refused each alone, with nothing accepted in between, after which the request itself is held to be
+/// wrong (a namespace, a protocol), and not its data.
+const MOST_SUSPECTS: usize = 16;
+
+/// Data that were given up, and why.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Dropped(pub Vec<(DropReason, Vec<Point>)>);
+
+/// Everything that is on its way.
+#[derive(Debug)]
+pub struct Delivery {
+    buffer: Buffer,
+    most_data: usize,
+    /// Rounds below this number are due.
+    due: u64,
+    /// Due rounds from this number on are live.
+    live: u64,
+    /// The request that is under way.
+    sending: Option<Sending>,
+    /// Parts of refused requests, to be tried each alone.
+    parts: VecDeque<Vec<Point>>,
+    /// Data that were refused alone before anything was accepted.
+    suspects: Vec<Point>,
+    /// Something was accepted since the first refusal: the service does take data, so a refused datum is bad.
+    accepted_since_refusal: bool,
+}
+
+#[derive(Debug)]
+struct Sending {
+    points: Vec<Point>,
+    is_part: bool,
+}
+
+/// What a refusal led to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Refusal {
+    /// The request was halved, or its last datum is a suspect: send on.
+    Isolating,
+    /// This datum is bad; it is dropped.
+    Bad(Point),
+    /// Nothing at all is accepted: everything is kept, and tried again later.
+    Everything,
+}
+
+impl Delivery {
+    /// An empty one.
+    pub fn new(limit_bytes: u64, most_data: usize) -> Self {
+        Self {
+            buffer: Buffer::new(limit_bytes),
+            most_data: most_data.clamp(1, limits::MAX_DATA),
+            due: 0,
+            live: 0,
+            sending: None,
+            parts: VecDeque::new(),
+            suspects: Vec::new(),
+            accepted_since_refusal: false,
+        }
+    }
+
+    /// Adds a round's points; returns how many old ones had to go.
+    pub fn push(&mut self, kept: Kept) -> usize {
+        self.buffer.push(kept)
+    }
+
+    /// Makes everything measured so far due.
+    pub fn flush(&mut self) {
+        self.live = self.due;
+        self.due = self.buffer.next_round();
+    }
+
+    /// Rounds restored at start are late, not live.
+    pub fn flush_as_backlog(&mut self) {
+        self.due = self.buffer.next_round();
+        self.live = self.due;
+    }
+
+    /// Live points are waiting for a request.
+    pub fn has_live(&self) -> bool {
+        self.buffer.has_any(self.live..self.due)
+    }
+
+    /// There is something to send.
+    pub fn has_due(&self) -> bool {
+        !self.parts.is_empty() || self.buffer.has_any(..self.due)
+    }
+
+    /// Everything was accepted or dropped.
+    pub fn is_empty(&self) -> bool {
+        self.points() == 0
+    }
+
+    /// Points not accepted yet.
+    pub fn points(&self) -> u64 {
+        self.buffer.points() + self.outside_buffer().count() as u64
+    }
+
+    /// What they occupy, bytes. A request under way and its halves are at most a few ten thousand on top of the limit.
+    pub fn bytes(&self) -> u64 {
+        self.buffer.bytes() + (self.outside_buffer().count() * size_of::<Point>()) as u64
+    }
+
+    /// The time of the oldest.
+    pub fn oldest(&self) -> Option<UnixMillis> {
+        self.outside_buffer().map(|point| point.at).chain(self.buffer.oldest()).min()
+    }
+
+    /// Everything not accepted yet, for the spool: rounds, of which some may be in parts.
+    pub fn unsent(&self) -> Vec<Kept> {
+        let mut outside: Vec<&Point> = self.outside_buffer().collect();
+        outside.sort_by_key(|point| point.round);
+        let parts = outside.chunk_by(|a, b| a.round == b.round).filter_map(|group| {
+            let first = group.first()?;
+            Some(Kept::new(first.at, group.iter().map(|point| (point.row, point.value))))
+        });
+        parts.chain(self.buffer.rounds().cloned()).collect()
+    }
+
+    /// The next request's points, and what was too old or too new to send. The request is under way until one of
+    /// [`Delivery::accepted`], [`Delivery::refused`] and [`Delivery::failed`] settles it.
+    pub fn next(&mut self, now: UnixMillis) -> (Option<Vec<Point>>, Dropped) {
+        let mut dropped = Dropped::default();
+        let too_old = |at| limits::check_time(at, now) == Err(DropReason::TooOld);
+        loop {
+            let Some(mut sending) = self.choose() else { return (None, dropped) };
+            let mut expired: Vec<Point> = Vec::new();
+            let mut ahead: Vec<Point> = Vec::new();
+            sending.points.retain(|point| match limits::check_time(point.at, now) {
+                Ok(()) => true,
+                Err(_) if too_old(point.at) => {
+                    expired.push(*point);
+                    false
+                }
+                Err(_) => {
+                    ahead.push(*point);
+                    false
+                }
+            });
+            dropped.add(DropReason::TooOld, expired);
+            dropped.add(DropReason::InFuture, ahead);
+            if !sending.points.is_empty() {
+                let points = sending.points.clone();
+                self.sending = Some(sending);
+                return (Some(points), dropped);
+            }
+        }
+    }
+
+    fn choose(&mut self) -> Option<Sending> {
+        let mut points = self.buffer.take(self.live..self.due, self.most_data);
+        if !points.is_empty() {
+            // While a bad datum is being isolated, live points are not mixed with what may hold another.
+            if self.parts.is_empty() {
+                points.extend(self.buffer.take(..self.live, self.most_data - points.len()));
+            }
+            return Some(Sending { points, is_part: false });
+        }
+        if let Some(points) = self.parts.pop_front() {
+            return Some(Sending { points, is_part: true });
+        }
+        let points = self.buffer.take(..self.due, self.most_data);
+        (!points.is_empty()).then_some(Sending { points, is_part: false })
+    }
+
+    /// The request was accepted; returns how many points that were, and the data now known to be bad.
+    pub fn accepted(&mut self) -> (usize, Vec<Point>) {
+        let sent = self.sending.take().map_or(0, |sending| sending.points.len());
+        let bad = std::mem::take(&mut self.suspects);
+        self.accepted_since_refusal = !self.parts.is_empty();
+        (sent, bad)
+    }
+
+    /// The request failed for a reason that has nothing to do with its data; returns how many old points had to go to
+    /// keep it.
+    pub fn failed(&mut self) -> usize {
+        match self.sending.take() {
+            Some(Sending { points, is_part: true }) => {
+                self.parts.push_front(points);
+                0
+            }
+            Some(Sending { points, is_part: false }) => self.buffer.put_back(&points),
+            None => 0,
+        }
+    }
+
+    /// The service refused the request; also returns how many old points had to go.
+    pub fn refused(&mut self) -> (Refusal, usize) {
+        let Some(Sending { mut points, .. }) = self.sending.take() else { return (Refusal::Isolating, 0) };
+        if points.len() > 1 {
+            let second = points.split_off(points.len() / 2);
+            // Breadth first: as soon as one part is accepted it is certain that data, not requests, are refused.
+            self.parts.extend([points, second]);
+            return (Refusal::Isolating, 0);
+        }
+        let Some(point) = points.pop() else { return (Refusal::Isolating, 0) };
+        if self.accepted_since_refusal {
+            self.accepted_since_refusal = !self.parts.is_empty();
+            return (Refusal::Bad(point), 0);
+        }
+        self.suspects.push(point);
+        if self.suspects.len() < MOST_SUSPECTS && !self.parts.is_empty() {
+            return (Refusal::Isolating, 0);
+        }
+        let everything: Vec<Point> =
+            std::mem::take(&mut self.suspects).into_iter().chain(self.parts.drain(..).flatten()).collect();
+        (Refusal::Everything, everything.into_iter().map(|point| self.buffer.put_back(&[point])).sum())
+    }
+
+    fn outside_buffer(&self) -> impl Iterator<Item = &Point> {
+        let sending = self.sending.iter().flat_map(|sending| &sending.points);
+        sending.chain(self.parts.iter().flatten()).chain(&self.suspects)
+    }
+}
+
+impl Dropped {
+    fn add(&mut self, reason: DropReason, points: Vec<Point>) {
+        if !points.is_empty() {
+            self.0.push((reason, points));
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! How fast to try again: exponential back-off with full jitter, fading rather than forgotten after a success.
+
+use std::time::Duration;
+
+/// The first failure's longest delay.
+const BASE: Duration = Duration::from_millis(500);
+
+/// How hard the service has been pushing back lately.
+#[derive(Debug)]
+pub struct Pace {
+    level: u32,
+    longest: Duration,
+    rng: fastrand::Rng,
+}
+
+impl Pace {
+    /// Delays grow up to `longest`.
+    pub fn new(longest: Duration, rng: fastrand::Rng) -> Self {
+        Self { level: 0, longest: longest.max(BASE), rng }
+    }
+
+    /// A request failed: how long to wait before the next. Never less than the service asked for.
+    pub fn failed(&mut self, retry_after: Option<Duration>) -> Duration {
+        if self.ceiling() < self.longest {
+            self.level += 1;
+        }
+        self.jitter().max(retry_after.unwrap_or_default())
+    }
+
+    /// A request succeeded: how long to wait before sending more of what is late anyway. Pressure halves with each
+    /// success, so that a backlog does not run straight into the next throttling.
+    pub fn succeeded(&mut self) -> Duration {
+        self.level /= 2;
+        if self.level == 0 { Duration::ZERO } else { self.jitter() }
+    }
+
+    /// No more than this, and never less for having failed more often.
+    fn ceiling(&self) -> Duration {
+        BASE.saturating_mul(2_u32.saturating_pow(self.level.saturating_sub(1))).min(self.longest)
+    }
+
+    fn jitter(&mut self) -> Duration {
+        self.ceiling().mul_f64(self.rng.f64())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_grow_to_the_longest_and_fade_with_success() {
+        let longest = Duration::from_mins(1);
+        let mut pace = Pace::new(longest, fastrand::Rng::with_seed(7));
+        let mut ceilings = Vec::new();
+        for _ in 0..10 {
+            let delay = pace.failed(None);
+            assert!(delay <= pace.ceiling());
+            ceilings.push(pace.ceiling());
+        }
+        assert!(ceilings.is_sorted() && ceilings[0] == BASE && ceilings[9] == longest, "{ceilings:?}");
+        let successes = std::iter::from_fn(|| Some(pace.succeeded())).take_while(|delay| !delay.is_zero()).count();
+        assert!((2..=4).contains(&successes), "{successes}");
+    }
+
+    #[test]
+    fn jitter_is_full_and_what_the_service_asks_for_is_kept() {
+        let mut pace = Pace::new(Duration::from_mins(1), fastrand::Rng::with_seed(1));
+        for _ in 0..20 {
+            pace.failed(None);
+        }
+        let delays: Vec<f64> = (0..1000).map(|_| pace.failed(None).as_secs_f64()).collect();
+        let mean = delays.iter().sum::<f64>() / 1000.0;
+        assert!((27.0..33.0).contains(&mean), "{mean}");
+        assert!(delays.iter().any(|delay| *delay < 3.0) && delays.iter().any(|delay| *delay > 57.0));
+        assert_eq!(pace.failed(Some(Duration::from_secs(90))), Duration::from_secs(90));
+    }
+}

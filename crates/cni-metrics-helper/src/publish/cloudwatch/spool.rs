@@ -1,0 +1,326 @@
+//! Unsent points and the counters' baselines on disk, so that a restart or a crash loses no increment.
+//!
+//! One file, replaced as a whole: written beside, synced, renamed, and the folder synced. Its layout, little-endian:
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 8 | `CNISPOOL` |
+//! | 4 | version, 1 |
+//! | 4 | CRC-32 of the payload |
+//! | 8 | length of the payload |
+//! | … | payload: when it was written (ms), namespace, cluster id, the metric names, the rounds, the baselines |
+//!
+//! Metrics are stored by name, so that another version of the program with other rows reads them right.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use cni_metrics_core::catalogue::Row;
+use cni_metrics_core::model::UnixMillis;
+
+use super::buffer::Kept;
+use crate::clock::Clock;
+use crate::publish::selection::ROWS;
+
+const FILE: &str = "points.spool";
+const MAGIC: &[u8; 8] = b"CNISPOOL";
+const VERSION: u32 = 1;
+const HEADER_BYTES: usize = 24;
+
+/// Why a spool could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SpoolError {
+    /// The folder or the file.
+    #[error("{path}: {source}")]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The file is not what was written.
+    #[error("{path}: damaged ({what})")]
+    Damaged {
+        /// Which.
+        path: PathBuf,
+        /// In which way.
+        what: &'static str,
+    },
+}
+
+/// What an earlier process left.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Restored {
+    /// Rounds not accepted by CloudWatch, oldest first.
+    pub rounds: Vec<Kept>,
+    /// The counters' baselines as they were after the newest round, for their owner.
+    pub counters: Option<Vec<u8>>,
+    /// When it was written.
+    pub saved_at: Option<UnixMillis>,
+    /// CloudWatch namespace the points were meant for.
+    pub namespace: String,
+    /// `CLUSTER_ID` the points were meant for.
+    pub cluster_id: String,
+}
+
+/// What is to be kept.
+#[derive(Debug)]
+pub struct Contents {
+    /// Rounds not accepted by CloudWatch.
+    pub rounds: Vec<Kept>,
+    /// The counters' baselines after the newest round.
+    pub counters: Option<std::sync::Arc<[u8]>>,
+    /// Now.
+    pub saved_at: UnixMillis,
+    /// CloudWatch namespace.
+    pub namespace: String,
+    /// `CLUSTER_ID`.
+    pub cluster_id: String,
+}
+
+/// Reads what an earlier process left in `dir`. Nothing there is the usual case; a damaged file is set aside under
+/// `points.spool.damaged-<unix ms>` with an error in the log, and the program goes on without it.
+pub fn restore(dir: &Path, clock: &Clock) -> Restored {
+    let path = dir.join(FILE);
+    match read(&path) {
+        Ok(None) => Restored::default(),
+        Ok(Some(restored)) => {
+            tracing::info!(
+                path = %path.display(),
+                rounds = restored.rounds.len(),
+                baselines = restored.counters.is_some(),
+                "unsent points of an earlier run restored"
+            );
+            restored
+        }
+        Err(error) => {
+            let aside = set_aside(&path, "damaged", clock.now());
+            tracing::error!(%error, set_aside = %aside.display(), "spool not usable; going on without it");
+            Restored::default()
+        }
+    }
+}
+
+/// Moves the file out of the way, so that nothing overwrites what may still be looked at.
+pub(super) fn set_aside(path: &Path, why: &str, now: UnixMillis) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{why}-{}", now.0));
+    let aside = PathBuf::from(name);
+    if let Err(error) = fs::rename(path, &aside) {
+        tracing::error!(path = %path.display(), %error, "spool could not be set aside");
+    }
+    aside
+}
+
+/// The spool's file in `dir`.
+pub(super) fn file(dir: &Path) -> PathBuf {
+    dir.join(FILE)
+}
+
+fn read(path: &Path) -> Result<Option<Restored>, SpoolError> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(SpoolError::Io { path: path.to_owned(), source }),
+    };
+    decode(&bytes).map(Some).map_err(|what| SpoolError::Damaged { path: path.to_owned(), what })
+}
+
+/// Replaces the file. Blocking.
+pub fn write(dir: &Path, contents: &Contents) -> Result<(), SpoolError> {
+    let path = file(dir);
+    let fail = |source| SpoolError::Io { path: path.clone(), source };
+    let beside = dir.join(format!("{FILE}.new"));
+    let bytes = encode(contents);
+    let written = fs::create_dir_all(dir).and_then(|()| File::create(&beside)).and_then(|mut file| {
+        file.write_all(&bytes)?;
+        file.sync_all()
+    });
+    written.map_err(fail)?;
+    fs::rename(&beside, &path).map_err(fail)?;
+    // Without this the rename itself may not survive a crash of the machine.
+    File::open(dir).and_then(|folder| folder.sync_all()).map_err(fail)
+}
+
+fn encode(contents: &Contents) -> Vec<u8> {
+    let mut payload = Vec::with_capacity(64 + contents.rounds.len() * 256);
+    payload.extend(contents.saved_at.0.to_le_bytes());
+    put_bytes(&mut payload, contents.namespace.as_bytes());
+    put_bytes(&mut payload, contents.cluster_id.as_bytes());
+    put_count(&mut payload, ROWS.len());
+    for row in &ROWS {
+        put_bytes(&mut payload, row.name.as_bytes());
+    }
+    put_count(&mut payload, contents.rounds.len());
+    for kept in &contents.rounds {
+        payload.extend(kept.at.0.to_le_bytes());
+        payload.extend(kept.metrics.to_le_bytes());
+        for value in &kept.values {
+            payload.extend(value.to_bits().to_le_bytes());
+        }
+    }
+    payload.push(u8::from(contents.counters.is_some()));
+    put_bytes(&mut payload, contents.counters.as_deref().unwrap_or_default());
+
+    let mut bytes = Vec::with_capacity(HEADER_BYTES + payload.len());
+    bytes.extend(MAGIC);
+    bytes.extend(VERSION.to_le_bytes());
+    bytes.extend(crc32fast::hash(&payload).to_le_bytes());
+    bytes.extend((payload.len() as u64).to_le_bytes());
+    bytes.append(&mut payload);
+    bytes
+}
+
+fn put_count(out: &mut Vec<u8>, count: usize) {
+    out.extend((count as u64).to_le_bytes());
+}
+
+fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_count(out, bytes.len());
+    out.extend(bytes);
+}
+
+fn decode(bytes: &[u8]) -> Result<Restored, &'static str> {
+    let mut header = Reader(bytes);
+    if header.take(8)? != MAGIC {
+        return Err("not a spool file");
+    }
+    if header.u32()? != VERSION {
+        return Err("written by another version of the format");
+    }
+    let checksum = header.u32()?;
+    let length = header.count()?;
+    let payload = header.0;
+    if payload.len() != length {
+        return Err("its length is wrong: cut off, or written to");
+    }
+    if crc32fast::hash(payload) != checksum {
+        return Err("its checksum is wrong");
+    }
+    decode_payload(&mut Reader(payload))
+}
+
+fn decode_payload(payload: &mut Reader<'_>) -> Result<Restored, &'static str> {
+    let saved_at = Some(UnixMillis(payload.i64()?));
+    let namespace = payload.text()?.to_owned();
+    let cluster_id = payload.text()?.to_owned();
+    let names = payload.count()?;
+    if names > 32 {
+        return Err("more metrics than a round can have");
+    }
+    let rows = (0..names)
+        .map(|_| payload.text().map(|name| ROWS.iter().find(|row| row.name == name)))
+        .collect::<Result<Vec<Option<&'static Row>>, _>>()?;
+    let mut rounds = Vec::new();
+    for _ in 0..payload.count()? {
+        let at = UnixMillis(payload.i64()?);
+        let metrics = payload.u32()?;
+        let mut values = Vec::new();
+        for (index, row) in rows.iter().enumerate() {
+            if metrics & (1 << index) == 0 {
+                continue;
+            }
+            let value = f64::from_bits(u64::from_le_bytes(payload.array()?));
+            // A metric this version does not know is not published by it either.
+            values.extend(row.map(|row| (row, value)));
+        }
+        rounds.push(Kept::new(at, values));
+    }
+    rounds.sort_by_key(|kept| kept.at);
+    let has_counters = payload.take(1)? == [1];
+    let counters = payload.bytes()?.to_vec();
+    if !payload.0.is_empty() {
+        return Err("more in it than was written");
+    }
+    Ok(Restored { rounds, counters: has_counters.then_some(counters), saved_at, namespace, cluster_id })
+}
+
+/// Reads from the front; every step is checked against what is left.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, length: usize) -> Result<&'a [u8], &'static str> {
+        let (head, rest) = self.0.split_at_checked(length).ok_or("cut off")?;
+        self.0 = rest;
+        Ok(head)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], &'static str> {
+        let (head, rest) = self.0.split_first_chunk().ok_or("cut off")?;
+        self.0 = rest;
+        Ok(*head)
+    }
+
+    fn u32(&mut self) -> Result<u32, &'static str> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    fn i64(&mut self) -> Result<i64, &'static str> {
+        self.array().map(i64::from_le_bytes)
+    }
+
+    fn count(&mut self) -> Result<usize, &'static str> {
+        usize::try_from(u64::from_le_bytes(self.array()?)).map_err(|_| "a count out of range")
+    }
+
+    fn bytes(&mut self) -> Result<&'a [u8], &'static str> {
+        let length = self.count()?;
+        self.take(length)
+    }
+
+    fn text(&mut self) -> Result<&'a str, &'static str> {
+        std::str::from_utf8(self.bytes()?).map_err(|_| "text that is not UTF-8")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn contents() -> Contents {
+        let round = |at: i64| Kept::new(UnixMillis(at), ROWS.iter().step_by(2).map(|row| (row, at as f64 / 3.0)));
+        Contents {
+            rounds: vec![round(2_000), round(1_000)],
+            counters: Some(Arc::from(&b"baselines"[..])),
+            saved_at: UnixMillis(3_000),
+            namespace: "Kubernetes".to_owned(),
+            cluster_id: "prod".to_owned(),
+        }
+    }
+
+    #[test]
+    fn what_was_written_comes_back_oldest_first() {
+        let written = contents();
+        let restored = decode(&encode(&written)).unwrap();
+        assert_eq!(restored.rounds, [written.rounds[1].clone(), written.rounds[0].clone()]);
+        assert_eq!(restored.counters.as_deref(), Some(&b"baselines"[..]));
+        assert_eq!(restored.saved_at, Some(UnixMillis(3_000)));
+        assert_eq!((restored.namespace.as_str(), restored.cluster_id.as_str()), ("Kubernetes", "prod"));
+    }
+
+    #[test]
+    fn any_flipped_bit_and_any_cut_is_noticed() {
+        let bytes = encode(&contents());
+        for index in 0..bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[index] ^= 1 << (index % 8);
+            assert!(decode(&flipped).is_err(), "bit in byte {index}");
+            assert!(decode(&bytes[..index]).is_err(), "cut at {index}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn random_payloads_with_a_good_checksum_never_panic(payload in proptest::collection::vec(0_u8..4, 0..300)) {
+            let mut bytes = MAGIC.to_vec();
+            bytes.extend(VERSION.to_le_bytes());
+            bytes.extend(crc32fast::hash(&payload).to_le_bytes());
+            bytes.extend((payload.len() as u64).to_le_bytes());
+            bytes.extend(&payload);
+            let _ = decode(&bytes);
+        }
+    }
+}
