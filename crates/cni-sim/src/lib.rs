@@ -4,12 +4,19 @@
 //! deterministically on a clock of its own; the [API server](api_server), the nodes' pages and the [AWS services](aws)
 //! show it over HTTP, and [fault] names what those services can be told to do wrong.
 
+pub mod scenario;
+
 pub mod cluster;
 pub mod fault;
+
+pub mod truth;
 
 pub mod kube_store;
 
 pub mod api_server;
+pub mod kubeconfig;
+pub mod node;
+pub mod tls;
 
 pub mod aws;
 pub mod cloudwatch;

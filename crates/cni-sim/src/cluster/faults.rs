@@ -1,0 +1,159 @@
+//! Faults begin and end.
+
+use super::World;
+use super::active::{Active, Members};
+use super::cloud::CloudFault;
+use super::ec2_op;
+use super::engine::{Engine, Event};
+use super::rng::mix;
+use super::slot::Slot;
+use crate::scenario::{FaultKind, FaultSpec};
+use std::sync::Arc;
+
+/// A kubelet that stopped reporting is noticed after this (the node controller's grace period).
+const NOTICED_AFTER_MS: i64 = 40_000;
+
+/// The objects of a terminated instance are deleted after this (the cloud controller looks every minute or so).
+const DELETED_AFTER_MS: i64 = 100_000;
+
+/// How soon others take again what is given back to a dry subnet.
+const DRY_AGAIN_MS: i64 = 1_000;
+
+impl World {
+    /// Puts a fault on the schedule; the answer is its number.
+    pub(super) fn schedule(&self, engine: &mut Engine, fault: FaultSpec, not_before_ms: i64) -> usize {
+        let number = engine.faults.len();
+        let at_ms = (self.start_ms + fault.at.ms).max(not_before_ms);
+        engine.at(at_ms, Event::FaultStart(number));
+        if let Some(lasts) = fault.lasts {
+            engine.at(at_ms + lasts.ms, Event::FaultEnd(number));
+        }
+        engine.faults.push(fault);
+        number
+    }
+
+    pub(super) fn fault_start(&self, engine: &mut Engine, number: usize, now_ms: i64) {
+        let Some(spec) = engine.faults.get(number).cloned() else { return };
+        let slots = self.slots();
+        let draw = mix(self.seed ^ mix(number as u64));
+        let members = Members::resolve(&spec.target, &self.scenario, &slots, draw);
+        let window = now_ms..spec.lasts.map_or(i64::MAX, |lasts| now_ms + lasts.ms);
+        let kind = spec.fault.value;
+        let hit = || slots.iter().filter(|slot| members.contains(slot) && slot.alive());
+        let cloud_fault = match &kind {
+            FaultKind::Ec2Throttling { share } => Some(CloudFault::Throttle(share.0)),
+            FaultKind::MissingIam { action } => ec2_op::by_name(&action.value).map(CloudFault::Unauthorized),
+            FaultKind::NodeImds => Some(CloudFault::Imds),
+            _ => None,
+        };
+        engine.cloud_faults.extend(cloud_fault.map(|fault| (number, members.clone(), window, fault)));
+        match &kind {
+            FaultKind::SubnetDry { subnet, .. } | FaultKind::Fragment { subnet, .. } => {
+                let at = engine.subnets.iter().position(|known| known.name == subnet.value);
+                self.seize(engine, number, at, &kind, now_ms);
+            }
+            FaultKind::Restart { every } => {
+                for (turn, slot) in hit().enumerate() {
+                    // Spread over the interval: a fleet does not restart at one moment.
+                    let spread = every.map_or(2_000, |every| every.ms);
+                    let offset = i64::try_from(mix(draw ^ (turn as u64)) % spread.unsigned_abs().max(1)).unwrap_or(0);
+                    engine.at(now_ms + offset, Event::Restart(slot.index, number));
+                }
+            }
+            FaultKind::LoseEni => hit().for_each(|slot| self.lose_eni(engine, slot, now_ms)),
+            FaultKind::NodeLoss { replace } => hit().for_each(|slot| self.lose_node(engine, slot, *replace, now_ms)),
+            FaultKind::Cordon => hit().for_each(|slot| self.cordon(slot, true)),
+            FaultKind::Join { count } => {
+                let group = spec.target.group.as_ref();
+                let group = group.and_then(|at| self.scenario.node_groups.iter().position(|g| g.name == at.value));
+                for turn in 0..i64::from(*count) {
+                    group.into_iter().for_each(|group| engine.at(now_ms + turn * 200, Event::Join(group)));
+                }
+            }
+            _ => {}
+        }
+        self.active_mut().list.push(Active { fault: number, members, kind });
+    }
+
+    pub(super) fn fault_end(&self, engine: &mut Engine, number: usize) {
+        let ended: Vec<Active> = {
+            let mut active = self.active_mut();
+            let (ended, rest) = active.list.drain(..).partition(|active| active.fault == number);
+            active.list = rest;
+            ended
+        };
+        // The window of an EC2 fault ends by itself, unless it is cleared before its time.
+        engine.cloud_faults.retain(|(fault, ..)| *fault != number);
+        if let Some((subnet, seized)) = engine.seized.remove(&number)
+            && let Some(subnet) = engine.subnets.get_mut(subnet)
+        {
+            subnet.release(&seized);
+        }
+        for fault in ended.iter().filter(|fault| matches!(fault.kind, FaultKind::Cordon)) {
+            let slots = self.slots();
+            slots.iter().filter(|slot| fault.members.contains(slot)).for_each(|slot| self.cordon(slot, false));
+        }
+    }
+
+    /// Others take addresses of a subnet, and go on doing so while a dry fault lasts.
+    fn seize(&self, engine: &mut Engine, number: usize, at: Option<usize>, kind: &FaultKind, now_ms: i64) {
+        let Some((index, subnet)) = at.and_then(|index| Some((index, engine.subnets.get_mut(index)?))) else { return };
+        let taken = match kind {
+            FaultKind::SubnetDry { leave, .. } => subnet.seize_all_but(*leave),
+            FaultKind::Fragment { share, .. } => subnet.fragment(share.0),
+            _ => return,
+        };
+        engine.seized.entry(number).or_insert_with(|| (index, Vec::new())).1.extend(taken);
+        if matches!(kind, FaultKind::SubnetDry { .. }) {
+            engine.at(now_ms + DRY_AGAIN_MS, Event::DrySubnet(number));
+        }
+    }
+
+    pub(super) fn dry_again(&self, engine: &mut Engine, number: usize, now_ms: i64) {
+        let Some((subnet, _)) = engine.seized.get(&number) else { return };
+        let at = Some(*subnet);
+        let kind = engine.faults.get(number).map(|spec| spec.fault.value.clone());
+        kind.into_iter().for_each(|kind| self.seize(engine, number, at, &kind, now_ms));
+    }
+
+    pub(super) fn restart(&self, engine: &mut Engine, slot: &Slot, number: usize, now_ms: i64) {
+        let every = {
+            let active = self.active();
+            let active = active.list.iter().find(|active| active.fault == number);
+            match active.map(|active| &active.kind) {
+                Some(FaultKind::Restart { every }) => *every,
+                _ => return,
+            }
+        };
+        let restarted = engine.with_node(slot, now_ms, |node, cloud| node.restart(now_ms, cloud));
+        if restarted.is_some() {
+            self.show(engine, slot, now_ms, true);
+            every.into_iter().for_each(|every| engine.at(now_ms + every.ms, Event::Restart(slot.index, number)));
+        }
+    }
+
+    fn lose_eni(&self, engine: &mut Engine, slot: &Slot, now_ms: i64) {
+        engine.with_node(slot, now_ms, |node, cloud| {
+            let last = node.instance().enis.iter().rev().find(|eni| eni.device > 0).map(|eni| eni.id);
+            last.is_some_and(|eni| node.detach_eni(eni, cloud))
+        });
+    }
+
+    fn lose_node(&self, engine: &mut Engine, slot: &Arc<Slot>, replace: bool, now_ms: i64) {
+        engine.with_node(slot, now_ms, |_, _| ());
+        self.terminate(engine, slot);
+        engine.at(now_ms + NOTICED_AFTER_MS, Event::NotReady(slot.index));
+        engine.at(now_ms + DELETED_AFTER_MS, Event::Deleted(slot.index, replace));
+    }
+
+    fn cordon(&self, slot: &Slot, cordoned: bool) {
+        let mut cell = slot.lock();
+        if let Some(node) = cell.node.as_mut() {
+            node.set_cordoned(cordoned);
+        }
+        cell.shown.cordoned = cordoned;
+        let shown = cell.shown.clone();
+        drop(cell);
+        self.objects.node(&self.kube, slot, &shown);
+    }
+}

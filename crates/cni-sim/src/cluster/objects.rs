@@ -1,0 +1,202 @@
+//! The cluster as the Kubernetes API shows it.
+
+use super::slot::{AgentShown, Shown, Slot};
+use crate::kube_store::{
+    ContainerPhase, ContainerState, DaemonSetObject, KubeStore, Meta, NamespaceObject, NodeObject, ObjectKey, Owner,
+    Pairs, PodObject, PodPhase, PodTemplate, Uid, pairs,
+};
+use crate::scenario::Scenario;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Namespace of the agents.
+pub(super) const AGENT_NAMESPACE: &str = "kube-system";
+
+const AGENT: &str = "aws-node";
+
+/// What all objects of one node group share.
+#[derive(Debug)]
+pub(super) struct GroupObjects {
+    template: Arc<PodTemplate>,
+    node_labels: Vec<(String, String)>,
+    instance_type: String,
+    cluster: String,
+}
+
+/// What all objects of the cluster share.
+#[derive(Debug)]
+pub(super) struct Objects {
+    pub(super) groups: Vec<GroupObjects>,
+    agent_labels: Pairs,
+    owner: Arc<Owner>,
+    created_ms: i64,
+    workload: Arc<PodTemplate>,
+    workload_labels: Pairs,
+}
+
+impl Objects {
+    pub(super) fn new(scenario: &Scenario, created_ms: i64) -> Self {
+        let groups = scenario.node_groups.iter().map(|group| {
+            let mut env: Vec<(String, String)> = vec![("CLUSTER_NAME".to_owned(), scenario.cluster.name.clone())];
+            env.extend(group.env.iter().map(|(name, value)| (name.clone(), value.to_string())));
+            let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            let mut template = PodTemplate::aws_node(&group.agent_version, &env);
+            template.manifest_padding_bytes = scenario.cluster.manifest_padding_bytes;
+            let mut node_labels: Vec<(String, String)> =
+                group.labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+            let own = [
+                ("eks.amazonaws.com/nodegroup", group.name.as_str()),
+                ("alpha.eksctl.io/nodegroup-name", &group.name),
+                ("alpha.eksctl.io/cluster-name", &scenario.cluster.name),
+                ("node.kubernetes.io/instance-type", &group.instance_type.value),
+                ("topology.kubernetes.io/region", &scenario.cluster.region),
+                ("kubernetes.io/os", "linux"),
+                ("kubernetes.io/arch", "amd64"),
+            ];
+            let missing = own.iter().filter(|(key, _)| !group.labels.contains_key(*key));
+            node_labels.extend(missing.map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+            GroupObjects {
+                template: Arc::new(template),
+                node_labels,
+                instance_type: group.instance_type.value.clone(),
+                cluster: scenario.cluster.name.clone(),
+            }
+        });
+        let key = ObjectKey::new(AGENT_NAMESPACE, AGENT);
+        let uid = Uid::derived("DaemonSet", &key, created_ms);
+        Self {
+            groups: groups.collect(),
+            agent_labels: pairs([
+                ("k8s-app", AGENT),
+                ("app.kubernetes.io/name", AGENT),
+                ("app.kubernetes.io/instance", "aws-vpc-cni"),
+                ("controller-revision-hash", "7d9b5c5f6c"),
+                ("pod-template-generation", "1"),
+            ]),
+            owner: Arc::new(Owner { api_version: "apps/v1".into(), kind: "DaemonSet".into(), name: AGENT.into(), uid }),
+            created_ms,
+            workload: Arc::new(PodTemplate::workload("web", "registry.example/web:1")),
+            workload_labels: pairs([("app", "web")]),
+        }
+    }
+
+    /// What is there before any node.
+    pub(super) fn found(&self, kube: &KubeStore) {
+        for namespace in ["default", AGENT_NAMESPACE, "kube-public", "kube-node-lease"] {
+            let mut meta = Meta::new("", namespace, self.created_ms);
+            meta.labels = pairs([("kubernetes.io/metadata.name", namespace)]);
+            kube.upsert_namespace(NamespaceObject { meta });
+        }
+        self.daemon_set(kube, 0, 0);
+    }
+
+    /// The agents' DaemonSet.
+    pub(super) fn daemon_set(&self, kube: &KubeStore, desired: u32, ready: u32) {
+        let Some(group) = self.groups.first() else { return };
+        let mut meta = Meta::new(AGENT_NAMESPACE, AGENT, self.created_ms);
+        meta.uid = self.owner.uid;
+        meta.labels = self.agent_labels.clone();
+        kube.upsert_daemon_set(DaemonSetObject {
+            meta,
+            selector: pairs([("k8s-app", AGENT)]),
+            template: Arc::clone(&group.template),
+            desired,
+            current: desired,
+            ready,
+            updated: desired,
+            generation: 1,
+        });
+    }
+
+    /// A node.
+    pub(super) fn node(&self, kube: &KubeStore, slot: &Slot, shown: &Shown) {
+        let Some(group) = self.groups.get(slot.group) else { return };
+        let mut labels = group.node_labels.clone();
+        labels.push(("kubernetes.io/hostname".to_owned(), slot.node_name.to_string()));
+        labels.push(("topology.kubernetes.io/zone".to_owned(), slot.zone.to_string()));
+        labels.push(("failure-domain.beta.kubernetes.io/zone".to_owned(), slot.zone.to_string()));
+        let mut meta = Meta::new("", Arc::clone(&slot.node_name), slot.created_ms);
+        meta.labels = pairs(labels);
+        meta.annotations = pairs([("alpha.kubernetes.io/provided-node-ip", slot.ip.to_string())]);
+        let mut taints: Vec<(Arc<str>, Arc<str>, Arc<str>)> = Vec::new();
+        if shown.cordoned {
+            taints.push(("node.kubernetes.io/unschedulable".into(), "".into(), "NoSchedule".into()));
+        }
+        if !shown.node_ready {
+            taints.push(("node.kubernetes.io/not-ready".into(), "".into(), "NoSchedule".into()));
+        }
+        kube.upsert_node(NodeObject {
+            meta,
+            provider_id: format!("aws:///{}/{}", slot.zone, slot.instance_id).into(),
+            internal_ip: IpAddr::V4(slot.ip),
+            ready: shown.node_ready,
+            unschedulable: shown.cordoned,
+            taints: taints.into(),
+            cpu_millis: 4_000,
+            memory_mib: 16_384,
+            max_pods: slot.max_pods,
+            kubelet_version: "v1.33.4-eks-1".into(),
+            ready_since_ms: shown.node_ready_since_ms.unwrap_or(slot.created_ms),
+        });
+    }
+
+    /// An agent's pod.
+    pub(super) fn agent(&self, kube: &KubeStore, slot: &Slot, shown: &Shown) {
+        let Some(group) = self.groups.get(slot.group) else { return };
+        let mut meta = Meta::new(slot.pod.namespace.as_str(), slot.pod.name.as_str(), slot.created_ms);
+        meta.labels = self.agent_labels.clone();
+        meta.owner = Some(Arc::clone(&self.owner));
+        let template = Arc::clone(&group.template);
+        let mut pod = PodObject::running(meta, template, Arc::clone(&slot.node_name), IpAddr::V4(slot.ip));
+        let mut states = pod.containers.to_vec();
+        if let Some(agent) = states.first_mut() {
+            *agent = container(shown);
+        }
+        pod.containers = states.into();
+        pod.phase = PodPhase::Running;
+        kube.upsert_pod(pod);
+    }
+
+    /// The UID the agent's pod gets.
+    pub(super) fn agent_uid(pod: &super::PodKey, created_ms: i64) -> String {
+        Uid::derived("Pod", &ObjectKey::from(pod), created_ms).to_string()
+    }
+
+    /// A pod of the workload.
+    pub(super) fn workload_pod(&self, kube: &KubeStore, slot: &Slot, number: u64, ip: IpAddr, now_ms: i64) {
+        let mut meta = Meta::new("default", workload_name(number), now_ms);
+        meta.labels = self.workload_labels.clone();
+        let mut pod = PodObject::running(meta, Arc::clone(&self.workload), Arc::clone(&slot.node_name), ip);
+        pod.host_ip = Some(IpAddr::V4(slot.ip));
+        kube.upsert_pod(pod);
+    }
+
+    /// Instance type of a group.
+    pub(super) fn instance_type(&self, group: usize) -> &str {
+        self.groups.get(group).map_or("", |group| group.instance_type.as_str())
+    }
+
+    /// Name of the cluster.
+    pub(super) fn cluster(&self) -> &str {
+        self.groups.first().map_or("", |group| group.cluster.as_str())
+    }
+}
+
+/// Name of a workload pod.
+pub(super) fn workload_name(number: u64) -> String {
+    format!("web-{number:x}")
+}
+
+fn container(shown: &Shown) -> ContainerState {
+    let phase = match shown.agent {
+        AgentShown::Starting | AgentShown::Serving => ContainerPhase::Running,
+        AgentShown::BackOff => ContainerPhase::Waiting("CrashLoopBackOff".into()),
+    };
+    ContainerState {
+        phase,
+        ready: shown.agent == AgentShown::Serving,
+        restarts: shown.restarts,
+        started_ms: shown.started_ms,
+        last_finished_ms: (shown.restarts > 0).then_some(shown.started_ms),
+    }
+}

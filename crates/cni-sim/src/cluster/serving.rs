@@ -1,0 +1,144 @@
+//! What a scrape meets.
+
+use super::answer::{Answer, PodKey, ServeTicket, Via};
+use super::rng::Rng;
+use super::slot::Slot;
+use super::{World, wall_ms};
+use crate::api_server::Backend;
+use crate::fault::ApiFault;
+use crate::kube_store::KubeStore;
+use crate::scenario::FaultKind;
+use crate::truth::NodeNumbers;
+use bytes::Bytes;
+use ipamd_model::metrics::PageFlavour;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores";
+
+/// A page of a busy node; saves growing the buffer a dozen times.
+const PAGE_BYTES: usize = 24 * 1024;
+
+impl World {
+    /// The page of a node as it reads now, and its numbers; `None` while the port is closed.
+    fn page(&self, slot: &Slot) -> Option<(Bytes, NodeNumbers)> {
+        let flavour = self.plans.get(slot.group)?.flavour;
+        let now_ms = self.now_ms();
+        let mut text = Vec::with_capacity(PAGE_BYTES);
+        let numbers = {
+            let cell = slot.lock();
+            let node = cell.node.as_ref().filter(|node| node.is_serving())?;
+            node.render(now_ms, flavour, &mut text);
+            node.truth(now_ms)
+        };
+        Some((Bytes::from(text), NodeNumbers::of(&numbers, flavour == PageFlavour::Legacy)))
+    }
+
+    /// What this node's page would be now, without counting as a scrape: pod name, text.
+    pub fn peek(&self, pod: &PodKey) -> Option<Bytes> {
+        Some(self.page(&*self.find(pod)?)?.0)
+    }
+
+    /// The numbers of every node that serves, by pod name.
+    pub fn numbers(&self) -> Vec<(PodKey, NodeNumbers)> {
+        let slots = self.slots();
+        slots.iter().filter_map(|slot| Some((slot.pod.clone(), self.page(slot)?.1))).collect()
+    }
+
+    fn find(&self, pod: &PodKey) -> Option<Arc<Slot>> {
+        let roster = self.roster();
+        let index = *roster.by_pod.get(&pod.name)?;
+        roster.slots.get(index).filter(|slot| slot.pod == *pod).map(Arc::clone)
+    }
+}
+
+impl Backend for World {
+    fn kube(&self) -> &KubeStore {
+        self.kube()
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.now_ms()
+    }
+
+    fn serve(&self, pod: &PodKey, via: Via) -> Answer {
+        let Some(slot) = self.find(pod) else { return Answer::NotFound };
+        // A machine that is gone answers nothing, not even a refusal.
+        if !slot.alive() {
+            return Answer::Dropped;
+        }
+        let fault = self.active().page(&slot, via).cloned();
+        if matches!(fault, Some(FaultKind::Unreachable { .. })) {
+            return Answer::Dropped;
+        }
+        let Some((body, numbers)) = self.page(&slot) else { return Answer::Refused };
+        let ticket = || self.truth().rendered(&slot.pod_uid, numbers);
+        match fault {
+            None => Answer::Page { body, ticket: ticket() },
+            Some(FaultKind::SlowPage { bytes_per_second, first_byte_after }) => Answer::SlowPage {
+                body,
+                bytes_per_second,
+                first_byte_after: Duration::from_millis(first_byte_after.ms.unsigned_abs()),
+                ticket: ticket(),
+            },
+            Some(fault) => spoilt(&fault, &body, slot.index),
+        }
+    }
+
+    fn delivered(&self, ticket: ServeTicket) {
+        let pod = self.truth().delivered(ticket, wall_ms());
+        if let Some(slot) = pod.and_then(|pod| self.find(&PodKey::new(super::objects::AGENT_NAMESPACE, pod)))
+            && let Some(node) = slot.lock().node.as_mut()
+        {
+            node.scrape_done(200);
+        }
+    }
+
+    fn pod_by_ip(&self, ip: IpAddr) -> Option<PodKey> {
+        let IpAddr::V4(ip) = ip else { return None };
+        let roster = self.roster();
+        let index = *roster.by_ip.get(&ip)?;
+        roster.slots.get(index).map(|slot| slot.pod.clone())
+    }
+
+    fn api_fault(&self) -> ApiFault {
+        self.api_fault()
+    }
+}
+
+/// Instead of a page.
+fn spoilt(fault: &FaultKind, page: &Bytes, index: usize) -> Answer {
+    let ok = |content_type, body| Answer::Status { code: 200, retry_after_s: None, content_type, body };
+    match fault {
+        FaultKind::Hang => Answer::Hang,
+        FaultKind::Endless => Answer::EndlessSlow,
+        FaultKind::Reset => Answer::Reset,
+        FaultKind::Refused => Answer::Refused,
+        FaultKind::Empty => ok(TEXT, Bytes::new()),
+        FaultKind::Html => ok("text/html; charset=utf-8", Bytes::from_static(PORTAL)),
+        FaultKind::Garbage => ok(TEXT, noise(index)),
+        FaultKind::Huge { bytes } => Answer::Huge { bytes: *bytes },
+        FaultKind::GzipBomb { bytes } => Answer::GzipBomb { unpacked_bytes: *bytes },
+        FaultKind::Truncated => {
+            Answer::Truncated { body: page.slice(..page.len() / 2), announced_bytes: page.len() as u64 }
+        }
+        FaultKind::PageStatus { code, retry_after_s } => Answer::Status {
+            code: *code,
+            retry_after_s: *retry_after_s,
+            content_type: "text/plain; charset=utf-8",
+            body: Bytes::from_static(b"the simulation says no\n"),
+        },
+        // The rest is no page fault and never comes here; a closed port is the least surprising answer.
+        _ => Answer::Refused,
+    }
+}
+
+const PORTAL: &[u8] = b"<!DOCTYPE html>\n<html><head><title>Sign in</title></head><body><h1>Please sign in to use \
+this network</h1><form action=\"/login\"><input name=\"user\"></form></body></html>\n";
+
+/// Bytes that are neither text nor metrics, the same for the same node.
+fn noise(index: usize) -> Bytes {
+    let mut rng = Rng::new(index as u64, 0);
+    (0..512).flat_map(|_| rng.bits().to_le_bytes()).collect()
+}

@@ -1,0 +1,120 @@
+//! One place in the cluster: an instance, its agent, and what the Kubernetes API was last told about them.
+
+use super::answer::PodKey;
+use ipamd_model::node::{Node, Phase};
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A node of the world. What never changes is plain; the rest is behind the node's own lock, so that pages are
+/// rendered side by side.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) index: usize,
+    /// Index of the node group.
+    pub(super) group: usize,
+    pub(super) node_name: Arc<str>,
+    pub(super) zone: Arc<str>,
+    pub(super) pod: PodKey,
+    pub(super) pod_uid: String,
+    /// The loopback address on which its page is served.
+    pub(super) ip: Ipv4Addr,
+    /// Primary address in its subnet.
+    pub(super) primary_ip: Ipv4Addr,
+    pub(super) instance_id: String,
+    pub(super) created_ms: i64,
+    pub(super) max_pods: u32,
+    cell: Mutex<Cell>,
+}
+
+/// What changes.
+#[derive(Debug)]
+pub(super) struct Cell {
+    /// `None` once the instance is gone.
+    pub(super) node: Option<Node>,
+    /// What the Kubernetes API shows.
+    pub(super) shown: Shown,
+}
+
+/// What the Kubernetes API shows of a node and its agent.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Shown {
+    pub(super) agent: AgentShown,
+    pub(super) restarts: u32,
+    pub(super) started_ms: i64,
+    pub(super) node_ready_since_ms: Option<i64>,
+    pub(super) node_ready: bool,
+    pub(super) cordoned: bool,
+}
+
+/// The agent's container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum AgentShown {
+    #[default]
+    Starting,
+    Serving,
+    BackOff,
+}
+
+impl From<Phase> for AgentShown {
+    fn from(phase: Phase) -> Self {
+        match phase {
+            Phase::Starting => Self::Starting,
+            Phase::Serving { .. } => Self::Serving,
+            Phase::Crashed { .. } => Self::BackOff,
+        }
+    }
+}
+
+/// What a slot is made of.
+pub(super) struct SlotParts {
+    pub(super) index: usize,
+    pub(super) group: usize,
+    pub(super) node_name: Arc<str>,
+    pub(super) zone: Arc<str>,
+    pub(super) pod: PodKey,
+    pub(super) pod_uid: String,
+    pub(super) primary_ip: Ipv4Addr,
+    pub(super) instance_id: String,
+    pub(super) created_ms: i64,
+    pub(super) max_pods: u32,
+}
+
+impl Slot {
+    pub(super) fn new(parts: SlotParts, node: Node) -> Self {
+        let SlotParts { index, group, node_name, zone, pod, pod_uid, primary_ip, instance_id, created_ms, max_pods } =
+            parts;
+        let shown = Shown { started_ms: created_ms, ..Shown::default() };
+        let cell = Mutex::new(Cell { node: Some(node), shown });
+        let ip = loopback(index);
+        Self { index, group, node_name, zone, pod, pod_uid, ip, primary_ip, instance_id, created_ms, max_pods, cell }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Cell> {
+        self.cell.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The instance exists.
+    pub(super) fn alive(&self) -> bool {
+        self.lock().node.is_some()
+    }
+}
+
+/// A loopback address of its own for each of 16 million nodes; 127.0.0.0/16 stays free for servers.
+fn loopback(index: usize) -> Ipv4Addr {
+    let byte = |value: usize| u8::try_from(value).unwrap_or(u8::MAX);
+    let rest = index / 254;
+    Ipv4Addr::new(127, byte(1 + (rest / 256) % 254), byte(rest % 256), byte(1 + index % 254))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::loopback;
+    use std::collections::HashSet;
+
+    #[test]
+    fn addresses_are_distinct_and_loopback() {
+        let all: HashSet<_> = (0..200_000).map(loopback).collect();
+        assert_eq!(all.len(), 200_000);
+        assert!(all.iter().all(|ip| ip.is_loopback() && ip.octets()[1] != 0 && ip.octets()[3] != 255));
+    }
+}

@@ -1,0 +1,168 @@
+//! Pods that come and go: what the scenario wants on a node, and the RPCs that bring it about.
+
+use super::World;
+use super::engine::{Engine, Event, pod_number};
+use super::objects::workload_name;
+use super::slot::Slot;
+use crate::kube_store::ObjectKey;
+use crate::scenario::{Scenario, Workload};
+use ipamd_model::node::{AddOutcome, DelReason, PodKey as ModelPod};
+use std::f64::consts::TAU;
+
+/// How often a node's pods are looked at; about the pace at which a kubelet retries a refused sandbox.
+pub(super) const PERIOD_MS: i64 = 5_000;
+
+/// Sandboxes that one kubelet starts in one period.
+const STARTS_PER_PERIOD: usize = 10;
+
+/// Pods on the host network (aws-node, kube-proxy) that count toward the capacity but take no address.
+const HOST_PODS: u32 = 2;
+
+/// What a scenario wants on a node of this group, `since_start_ms` after the clock's start: pods, and replacements a
+/// minute.
+pub(super) fn wanted(scenario: &Scenario, group: usize, since_start_ms: i64) -> (f64, f64) {
+    let name = scenario.node_groups.get(group).map(|group| group.name.as_str());
+    let mine = scenario.workload.iter().filter(|entry| entry.group.as_ref().is_none_or(|at| Some(&*at.value) == name));
+    mine.fold((0.0, 0.0), |(pods, churn), entry| {
+        (pods + pods_of(entry, since_start_ms), churn + entry.churn_per_minute)
+    })
+}
+
+fn pods_of(entry: &Workload, since_start_ms: i64) -> f64 {
+    let mut pods = entry.pods_per_node;
+    // While the cluster warms up nothing surges.
+    let at = since_start_ms;
+    if at < 0 {
+        return pods;
+    }
+    if let Some(diurnal) = entry.diurnal {
+        let phase = (at % diurnal.period.ms) as f64 / diurnal.period.ms as f64;
+        pods += diurnal.extra * (1.0 - (TAU * phase).cos()) / 2.0;
+    }
+    if let Some(waves) = entry.waves.filter(|waves| at % waves.every.ms < waves.lasts.ms) {
+        pods += waves.extra;
+    }
+    pods
+}
+
+impl World {
+    /// One look at one node's pods.
+    pub(super) fn run_workload(&self, engine: &mut Engine, slot: &Slot, now_ms: i64) {
+        if !slot.alive() {
+            return;
+        }
+        engine.at(now_ms + PERIOD_MS, Event::Workload(slot.index));
+        let (pods, churn_per_minute) = wanted(&self.scenario, slot.group, now_ms - self.start_ms);
+        let leaks_per_minute = self.active().leaks_per_minute(slot);
+        let Some(driver) = engine.drivers.get_mut(slot.index) else { return };
+        let per_period = PERIOD_MS as f64 / 60_000.0;
+        let replaced = (churn_per_minute * per_period + driver.rng.unit()) as usize;
+        let leaked = (leaks_per_minute * per_period + driver.rng.unit()) as usize;
+        let capacity = slot.max_pods.saturating_sub(HOST_PODS) as usize;
+        let desired = ((pods + driver.jitter) as usize).min(capacity);
+        for _ in 0..leaked {
+            self.leak_pod(engine, slot);
+        }
+        let running = engine.drivers.get(slot.index).map_or(0, |driver| driver.pods.len());
+        for _ in 0..replaced.max(running.saturating_sub(desired)).min(running) {
+            if !self.delete_pod(engine, slot, now_ms) {
+                break;
+            }
+        }
+        self.start_pods(engine, slot, desired, now_ms);
+    }
+
+    fn start_pods(&self, engine: &mut Engine, slot: &Slot, desired: usize, now_ms: i64) {
+        for _ in 0..STARTS_PER_PERIOD {
+            let Some(driver) = engine.drivers.get_mut(slot.index) else { return };
+            if driver.pods.len() >= desired {
+                return;
+            }
+            driver.created += 1;
+            let pod = pod_number(slot.index, driver.created);
+            let outcome = engine.with_node(slot, now_ms, |node, cloud| node.add_pod(pod, now_ms, cloud));
+            match outcome {
+                Some(AddOutcome::Assigned(ip)) => {
+                    if let Some(driver) = engine.drivers.get_mut(slot.index) {
+                        driver.pods.push(pod.0);
+                    }
+                    if self.scenario.cluster.workload_pods {
+                        self.objects.workload_pod(&self.kube, slot, pod.0, ip, now_ms);
+                    }
+                }
+                // The kubelet tears the sandbox of a failed ADD down again.
+                Some(AddOutcome::ImdsFailed(_)) => {
+                    let why = DelReason::SetupNsFailed;
+                    engine.with_node(slot, now_ms, |node, cloud| node.del_pod(pod, why, now_ms, cloud));
+                }
+                Some(AddOutcome::NoAddress) => {}
+                Some(AddOutcome::NotReady) | None => return,
+            }
+        }
+    }
+
+    /// Deletes one pod, any; false when the agent cannot be reached, for then the kubelet tries again.
+    fn delete_pod(&self, engine: &mut Engine, slot: &Slot, now_ms: i64) -> bool {
+        let serving = slot.lock().node.as_ref().is_some_and(ipamd_model::node::Node::is_serving);
+        let Some(driver) = engine.drivers.get_mut(slot.index).filter(|driver| serving && !driver.pods.is_empty())
+        else {
+            return false;
+        };
+        let pick = driver.rng.index(driver.pods.len());
+        let pod = driver.pods.swap_remove(pick);
+        let why = DelReason::PodDeleted;
+        engine.with_node(slot, now_ms, |node, cloud| node.del_pod(ModelPod(pod), why, now_ms, cloud));
+        self.hide_pod(pod);
+        true
+    }
+
+    /// One pod vanishes without a DEL.
+    fn leak_pod(&self, engine: &mut Engine, slot: &Slot) {
+        let Some(driver) = engine.drivers.get_mut(slot.index).filter(|driver| !driver.pods.is_empty()) else { return };
+        let pick = driver.rng.index(driver.pods.len());
+        let pod = driver.pods.swap_remove(pick);
+        if let Some(node) = slot.lock().node.as_mut() {
+            node.forget_pod(ModelPod(pod));
+        }
+        self.hide_pod(pod);
+    }
+
+    /// The pod leaves the Kubernetes API.
+    pub(super) fn hide_pod(&self, pod: u64) {
+        if self.scenario.cluster.workload_pods {
+            self.kube.delete_pod(&ObjectKey::new("default", workload_name(pod)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::{Diurnal, Span, Waves};
+
+    #[test]
+    fn patterns_add_up_and_rest_while_warming_up() {
+        let mut scenario = Scenario::calm(4);
+        scenario.workload = vec![
+            Workload {
+                group: None,
+                pods_per_node: 5.0,
+                churn_per_minute: 1.0,
+                diurnal: Some(Diurnal { extra: 10.0, period: Span::minutes(60) }),
+                waves: None,
+            },
+            Workload {
+                group: None,
+                pods_per_node: 0.0,
+                churn_per_minute: 0.5,
+                diurnal: None,
+                waves: Some(Waves { extra: 3.0, every: Span::minutes(20), lasts: Span::minutes(5) }),
+            },
+        ];
+        let minute = 60_000;
+        assert_eq!(wanted(&scenario, 0, -minute), (5.0, 1.5));
+        assert_eq!(wanted(&scenario, 0, 0), (8.0, 1.5));
+        assert_eq!(wanted(&scenario, 0, 30 * minute), (15.0, 1.5));
+        assert_eq!(wanted(&scenario, 0, 60 * minute + 1).0.round(), 8.0);
+    }
+}

@@ -1,0 +1,428 @@
+//! The description of a world: subnets, node groups, workload and faults, read from YAML.
+//!
+//! `docs/scenarios.md` documents every key; `scenarios/` holds an example for every feature, built in by name.
+
+pub mod checks;
+pub mod faults;
+pub mod span;
+
+pub use faults::{FaultKind, FaultSpec, Reach, Target};
+pub use span::{At, Share, Span};
+
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::net::Ipv6Addr;
+
+/// Why a scenario cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ScenarioError {
+    /// No built-in scenario has this name.
+    #[error("there is no scenario named {name:?}; there are: {known}")]
+    UnknownName {
+        /// What was asked for.
+        name: String,
+        /// All names, comma-separated.
+        known: String,
+    },
+    /// The file cannot be read.
+    #[error("{file}: {source}")]
+    Unreadable {
+        /// Path as given.
+        file: String,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// The text is no YAML or does not fit the keys.
+    #[error("{file}:{line}: {message}")]
+    Malformed {
+        /// File or built-in name.
+        file: String,
+        /// 1-based; 0 when unknown.
+        line: u64,
+        /// What is wrong, with the place marked.
+        message: String,
+    },
+    /// The keys fit but contradict each other; every mistake is listed.
+    #[error("{}", .0.join("\n"))]
+    Contradictory(Vec<String>),
+}
+
+/// A whole world.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// Short name.
+    pub name: String,
+    /// One or two sentences: what there is to see.
+    #[serde(default)]
+    pub description: String,
+    /// How long the cluster has been up when the clock starts.
+    #[serde(default = "default_warm_up")]
+    pub warm_up: Span,
+    /// The cluster as a whole.
+    #[serde(default)]
+    pub cluster: ClusterSpec,
+    /// The subnets nodes and pods live in.
+    pub subnets: Vec<SubnetSpec>,
+    /// The nodes.
+    pub node_groups: Vec<NodeGroup>,
+    /// What runs on them; entries add up.
+    #[serde(default)]
+    pub workload: Vec<Workload>,
+    /// What goes wrong, and when.
+    #[serde(default)]
+    pub faults: Vec<FaultSpec>,
+}
+
+/// Properties of the cluster as a whole.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClusterSpec {
+    /// Cluster name.
+    pub name: String,
+    /// AWS region.
+    pub region: String,
+    /// AWS account, twelve digits.
+    pub account_id: String,
+    /// Shows workload pods in the Kubernetes API too.
+    pub workload_pods: bool,
+    /// Pads an aws-node pod's manifest by this much (a live cluster's is about 12,000 bytes).
+    pub manifest_padding_bytes: usize,
+    /// Tags of the instance the helper runs on, besides `eks:cluster-name`.
+    pub instance_tags: BTreeMap<String, String>,
+    /// Gives every instance the tag `eks:cluster-name`.
+    pub tag_cluster_name: bool,
+}
+
+impl Default for ClusterSpec {
+    fn default() -> Self {
+        Self {
+            name: "demo".to_owned(),
+            region: "eu-central-1".to_owned(),
+            account_id: "123456789012".to_owned(),
+            workload_pods: false,
+            manifest_padding_bytes: 0,
+            instance_tags: BTreeMap::new(),
+            tag_cluster_name: true,
+        }
+    }
+}
+
+/// One subnet.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SubnetSpec {
+    /// Name, used by node groups and faults.
+    pub name: String,
+    /// IPv4 block, `/16` to `/28`.
+    pub cidr: At<String>,
+    /// Availability zone.
+    pub zone: String,
+    /// Share of the addresses that others use, in one piece.
+    #[serde(default)]
+    pub used: Share,
+    /// Share of the free /28 blocks in which others use one address.
+    #[serde(default)]
+    pub fragmented: Share,
+    /// Tag `kubernetes.io/role/cni`.
+    #[serde(default)]
+    pub role: Role,
+    /// IPv6 /64, for IPv6 clusters.
+    #[serde(default)]
+    pub ipv6: Option<Ipv6Addr>,
+}
+
+/// The tag that says whether pods may use a subnet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// No tag.
+    #[default]
+    Untagged,
+    /// "0".
+    Off,
+    /// "1".
+    On,
+}
+
+/// A number of equal nodes.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeGroup {
+    /// Name; the nodes carry it as `eks.amazonaws.com/nodegroup`.
+    pub name: String,
+    /// EC2 instance type.
+    pub instance_type: At<String>,
+    /// How many nodes there are at the start.
+    pub count: u32,
+    /// Subnet of the primary ENIs; its zone is the nodes' zone.
+    pub subnet: At<String>,
+    /// Custom networking: the subnet of the pods' ENIs.
+    #[serde(default)]
+    pub pod_subnet: Option<At<String>>,
+    /// aws-node's environment, over the shipped manifest's defaults.
+    #[serde(default)]
+    pub env: BTreeMap<String, EnvValue>,
+    /// What the agents' pages look like.
+    #[serde(default)]
+    pub agent: Agent,
+    /// The image tag shown for the agents.
+    #[serde(default = "default_agent_version")]
+    pub agent_version: String,
+    /// Further node labels.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// The nodes' pod capacity; without it, what EKS would set for the type.
+    #[serde(default)]
+    pub max_pods: Option<u32>,
+    /// How ipamd chooses among free addresses.
+    #[serde(default)]
+    pub placement: PlacementSpec,
+}
+
+/// A value of an environment variable; numbers and booleans need no quotes.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(untagged)]
+pub enum EnvValue {
+    /// `true` or `false`.
+    Bool(bool),
+    /// A whole number.
+    Number(i64),
+    /// Anything else.
+    Text(String),
+}
+
+impl std::fmt::Display for EnvValue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Bool(value) => write!(f, "{value}"),
+            Self::Number(value) => write!(f, "{value}"),
+            Self::Text(value) => f.write_str(value),
+        }
+    }
+}
+
+/// Which agent's page a node shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Agent {
+    /// v1.23.
+    #[default]
+    Current,
+    /// v1.23 with its counters declared as gauges.
+    CountersAsGauges,
+    /// An agent from before v1.13: quantiles and older names.
+    Legacy,
+}
+
+/// How ipamd chooses among free addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PlacementSpec {
+    /// As Go's maps do: any.
+    #[default]
+    Random,
+    /// The lowest.
+    FirstFit,
+}
+
+/// How many pods run, and how they move.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Workload {
+    /// Only this node group.
+    #[serde(default)]
+    pub group: Option<At<String>>,
+    /// Pods on each node at all times (fractions average over nodes).
+    #[serde(default)]
+    pub pods_per_node: f64,
+    /// Pods replaced on each node every minute.
+    #[serde(default)]
+    pub churn_per_minute: f64,
+    /// A wave of one period, highest at half of it.
+    #[serde(default)]
+    pub diurnal: Option<Diurnal>,
+    /// Deployments that surge.
+    #[serde(default)]
+    pub waves: Option<Waves>,
+}
+
+/// Slow rise and fall.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Diurnal {
+    /// Pods per node on top, at the peak.
+    pub extra: f64,
+    /// From peak to peak.
+    pub period: Span,
+}
+
+/// Sudden rise and fall.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Waves {
+    /// Pods per node on top, while a wave lasts.
+    pub extra: f64,
+    /// From wave to wave.
+    pub every: Span,
+    /// Length of a wave.
+    pub lasts: Span,
+}
+
+fn default_warm_up() -> Span {
+    Span::minutes(5)
+}
+
+fn default_agent_version() -> String {
+    "v1.23.1".to_owned()
+}
+
+macro_rules! built_in {
+    ($($name:literal),* $(,)?) => {
+        /// The built-in scenarios: name and text.
+        pub const BUILT_IN: &[(&str, &str)] = &[$(($name, include_str!(concat!("../scenarios/", $name, ".yaml")))),*];
+    };
+}
+
+built_in!(
+    "calm",
+    "churn",
+    "restart-heavy",
+    "mixed-version",
+    "subnet-exhaustion",
+    "fragmentation",
+    "throttling",
+    "missing-iam",
+    "leaked-ips",
+    "node-loss",
+    "slow-nodes",
+    "api-server-trouble",
+    "cloudwatch-outage",
+    "imds-trouble",
+    "ipv6",
+    "prefix",
+    "custom-networking",
+);
+
+impl Scenario {
+    /// A built-in scenario.
+    pub fn named(name: &str) -> Result<Self, ScenarioError> {
+        let Some((_, text)) = BUILT_IN.iter().find(|(known, _)| *known == name) else {
+            let known = BUILT_IN.iter().map(|(known, _)| *known).collect::<Vec<_>>().join(", ");
+            return Err(ScenarioError::UnknownName { name: name.to_owned(), known });
+        };
+        Self::parse(text, &format!("{name}.yaml"))
+    }
+
+    /// A scenario file, or a built-in one if `name_or_path` is the name of one.
+    pub fn load(name_or_path: &str) -> Result<Self, ScenarioError> {
+        if BUILT_IN.iter().any(|(known, _)| *known == name_or_path) {
+            return Self::named(name_or_path);
+        }
+        let path = std::path::Path::new(name_or_path);
+        let looks_like_path = path.components().count() > 1 || path.extension().is_some() || path.exists();
+        if !looks_like_path {
+            return Self::named(name_or_path);
+        }
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ScenarioError::Unreadable { file: name_or_path.to_owned(), source })?;
+        Self::parse(&text, name_or_path)
+    }
+
+    /// Reads and checks YAML; `file` is what messages call it.
+    pub fn parse(text: &str, file: &str) -> Result<Self, ScenarioError> {
+        let scenario: Self = serde_saphyr::from_str(text).map_err(|error| ScenarioError::Malformed {
+            file: file.to_owned(),
+            line: error.location().map_or(0, |location| location.line()),
+            message: error.to_string(),
+        })?;
+        let mistakes = checks::mistakes(&scenario, file);
+        if mistakes.is_empty() { Ok(scenario) } else { Err(ScenarioError::Contradictory(mistakes)) }
+    }
+
+    /// A healthy cluster of `nodes` nodes over three zones: two m5.large for every m5.xlarge and c5.2xlarge, twelve
+    /// pods each, a little churn.
+    pub fn calm(nodes: u32) -> Self {
+        let zones = ["a", "b", "c"];
+        // A /16 a zone holds about 2,000 nodes of this mix; larger worlds get more subnets.
+        let per_zone = (nodes / 3_000).saturating_add(1);
+        let mut subnets = Vec::new();
+        let mut node_groups = Vec::new();
+        let types = ["m5.large", "m5.xlarge", "m5.large", "c5.2xlarge"];
+        let parts = per_zone.saturating_mul(3);
+        for part in 0..parts {
+            let zone = zones[(part % 3) as usize];
+            let name = format!("{zone}{}", part / 3 + 1);
+            let block = Octets::of(part);
+            subnets.push(SubnetSpec {
+                name: name.clone(),
+                cidr: At::from(format!("{}.{}.0.0/16", block.0, block.1)),
+                zone: format!("eu-central-1{zone}"),
+                used: Share::default(),
+                fragmented: Share::default(),
+                role: Role::Untagged,
+                ipv6: None,
+            });
+            let here = nodes / parts + u32::from(part < nodes % parts);
+            for (slot, instance_type) in types.iter().enumerate() {
+                let slot = u32::try_from(slot).unwrap_or(0);
+                let count = here / 4 + u32::from(slot < here % 4);
+                if count > 0 {
+                    node_groups.push(NodeGroup::plain(&format!("{name}-{slot}"), instance_type, count, &name));
+                }
+            }
+        }
+        Self {
+            name: "calm".to_owned(),
+            description: format!("{nodes} healthy nodes over three zones."),
+            warm_up: default_warm_up(),
+            cluster: ClusterSpec::default(),
+            subnets,
+            node_groups,
+            workload: vec![Workload {
+                group: None,
+                pods_per_node: 12.0,
+                churn_per_minute: 0.2,
+                diurnal: None,
+                waves: None,
+            }],
+            faults: Vec::new(),
+        }
+    }
+
+    /// Number of nodes at the start.
+    pub fn nodes(&self) -> u32 {
+        self.node_groups.iter().map(|group| group.count).sum()
+    }
+}
+
+/// First two octets of the `n`-th /16 of the private and shared ranges a VPC may use.
+struct Octets(u8, u8);
+
+impl Octets {
+    fn of(n: u32) -> Self {
+        let second = u8::try_from(n % 256).unwrap_or(0);
+        // 10/8 first; past it 11/8 and so on, which no real VPC would have, but which a simulation of more than
+        // 256 /16 blocks needs.
+        Self(10_u8.saturating_add(u8::try_from(n / 256).unwrap_or(u8::MAX)), second)
+    }
+}
+
+impl NodeGroup {
+    /// A group with the shipped defaults.
+    pub fn plain(name: &str, instance_type: &str, count: u32, subnet: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            instance_type: At::from(instance_type.to_owned()),
+            count,
+            subnet: At::from(subnet.to_owned()),
+            pod_subnet: None,
+            env: BTreeMap::new(),
+            agent: Agent::Current,
+            agent_version: default_agent_version(),
+            labels: BTreeMap::new(),
+            max_pods: None,
+            placement: PlacementSpec::Random,
+        }
+    }
+}

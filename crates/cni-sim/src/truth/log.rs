@@ -1,0 +1,218 @@
+//! Every page that was handed over, and every agent pod's life, in bounded memory.
+
+use super::numbers::{COUNTERS, NodeNumbers};
+use super::{RoundTruth, Window};
+use crate::cluster::ServeTicket;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Pages kept over all pods: about 150 MB.
+const PAGES_KEPT: usize = 400_000;
+
+/// Pages rendered but not (yet) handed over: beyond this the oldest are given up, as aborted transfers are.
+const PENDING_KEPT: usize = 50_000;
+
+/// What is known of a pod for ever.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodFacts {
+    /// Pod UID.
+    pub uid: String,
+    /// Pod name.
+    pub pod: String,
+    /// Node name.
+    pub node: String,
+    /// Creation by the API server's (simulated) clock.
+    pub created_ms: i64,
+}
+
+/// One page handed over.
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    pub(crate) wall_ms: i64,
+    pub(crate) numbers: Arc<NodeNumbers>,
+}
+
+/// What remains of pages that were dropped.
+#[derive(Debug)]
+pub(crate) struct Dropped {
+    pub(crate) first_wall_ms: i64,
+    pub(crate) last_wall_ms: i64,
+    pub(crate) first: Arc<NodeNumbers>,
+    pub(crate) last: Arc<NodeNumbers>,
+    pub(crate) increase_since_first: [f64; COUNTERS.len()],
+}
+
+/// One pod's life and pages.
+#[derive(Debug)]
+pub(crate) struct PodRecord {
+    pub(crate) facts: PodFacts,
+    /// Wall clock: Running, being deleted, gone.
+    running_wall_ms: Option<i64>,
+    deleting_wall_ms: Option<i64>,
+    pub(crate) deliveries: VecDeque<Delivery>,
+    pub(crate) dropped: Option<Dropped>,
+}
+
+impl PodRecord {
+    /// Whether the pod should have answered a round that began at `wall_ms`, which was `sim_ms` in the world.
+    pub(crate) fn expected_at(&self, wall_ms: i64, sim_ms: i64, grace_ms: i64, scraped_before: bool) -> bool {
+        self.running_wall_ms.is_some_and(|at| at <= wall_ms)
+            && self.deleting_wall_ms.is_none_or(|at| at > wall_ms)
+            && (scraped_before || sim_ms - self.facts.created_ms >= grace_ms)
+    }
+
+    fn keep(&mut self, delivery: Delivery, limit: usize) {
+        self.deliveries.push_back(delivery);
+        while self.deliveries.len() > limit {
+            let Some(oldest) = self.deliveries.pop_front() else { return };
+            match &mut self.dropped {
+                None => {
+                    self.dropped = Some(Dropped {
+                        first_wall_ms: oldest.wall_ms,
+                        last_wall_ms: oldest.wall_ms,
+                        first: Arc::clone(&oldest.numbers),
+                        last: oldest.numbers,
+                        increase_since_first: [0.0; COUNTERS.len()],
+                    });
+                }
+                Some(dropped) => {
+                    let same = dropped.last.process_start_ms == oldest.numbers.process_start_ms;
+                    let gained = oldest.numbers.counters_since(same.then_some(&*dropped.last));
+                    super::add(&mut dropped.increase_since_first, &gained);
+                    dropped.last_wall_ms = oldest.wall_ms;
+                    dropped.last = oldest.numbers;
+                }
+            }
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    pods: Vec<PodRecord>,
+    by_uid: HashMap<String, usize>,
+    pending: BTreeMap<u64, (usize, Arc<NodeNumbers>)>,
+    next_ticket: u64,
+    delivered: u64,
+    /// (wall, sim), ascending.
+    marks: Vec<(i64, i64)>,
+}
+
+/// The record of what the world handed over.
+#[derive(Debug, Default)]
+pub struct Truth {
+    log: Mutex<Log>,
+}
+
+impl Truth {
+    /// A pod exists from now on; false when it was known already.
+    pub(crate) fn pod_created(&self, facts: PodFacts) -> bool {
+        let mut log = self.lock();
+        if log.by_uid.contains_key(&facts.uid) {
+            return false;
+        }
+        let index = log.pods.len();
+        log.by_uid.insert(facts.uid.clone(), index);
+        log.pods.push(PodRecord {
+            facts,
+            running_wall_ms: None,
+            deleting_wall_ms: None,
+            deliveries: VecDeque::new(),
+            dropped: None,
+        });
+        true
+    }
+
+    /// The pod's phase is Running.
+    pub(crate) fn pod_running(&self, uid: &str, wall_ms: i64) {
+        self.with_pod(uid, |pod| pod.running_wall_ms = pod.running_wall_ms.or(Some(wall_ms)));
+    }
+
+    /// The pod is being deleted, or is gone.
+    pub(crate) fn pod_deleted(&self, uid: &str, wall_ms: i64) {
+        self.with_pod(uid, |pod| pod.deleting_wall_ms = pod.deleting_wall_ms.or(Some(wall_ms)));
+    }
+
+    /// A page was rendered; it becomes true with [`Self::delivered`].
+    pub(crate) fn rendered(&self, uid: &str, numbers: NodeNumbers) -> ServeTicket {
+        let mut log = self.lock();
+        let ticket = log.next_ticket;
+        log.next_ticket += 1;
+        if let Some(pod) = log.by_uid.get(uid).copied() {
+            log.pending.insert(ticket, (pod, Arc::new(numbers)));
+        }
+        if log.pending.len() > PENDING_KEPT {
+            log.pending.pop_first();
+        }
+        ServeTicket(ticket)
+    }
+
+    /// The whole page was handed over; the answer is the pod's name. `None` for a ticket that is unknown or was used.
+    pub(crate) fn delivered(&self, ticket: ServeTicket, wall_ms: i64) -> Option<String> {
+        let mut log = self.lock();
+        let (pod, numbers) = log.pending.remove(&ticket.0)?;
+        log.delivered += 1;
+        let limit = (PAGES_KEPT / log.pods.len().max(1)).clamp(8, 20_000);
+        let pod = log.pods.get_mut(pod)?;
+        let numbers = share_latency(pod.deliveries.back(), numbers);
+        pod.keep(Delivery { wall_ms, numbers }, limit);
+        Some(pod.facts.pod.clone())
+    }
+
+    /// The world's clock shows `sim_ms` at `wall_ms`.
+    pub(crate) fn mark(&self, wall_ms: i64, sim_ms: i64) {
+        let mut log = self.lock();
+        match log.marks.last_mut() {
+            Some(last) if last.0 >= wall_ms => last.1 = sim_ms,
+            _ => log.marks.push((wall_ms, sim_ms)),
+        }
+        if log.marks.len() > 200_000 {
+            let mut index = 0_u32;
+            log.marks.retain(|_| {
+                index += 1;
+                index.is_multiple_of(2)
+            });
+        }
+    }
+
+    /// Pages handed over so far.
+    pub fn pages(&self) -> u64 {
+        self.lock().delivered
+    }
+
+    /// What a perfect collector would publish for one round.
+    pub fn round(&self, window: Window) -> RoundTruth {
+        let log = self.lock();
+        super::round(&log.pods, |wall_ms| sim_at(&log.marks, wall_ms), window)
+    }
+
+    fn with_pod(&self, uid: &str, change: impl FnOnce(&mut PodRecord)) {
+        let mut log = self.lock();
+        if let Some(index) = log.by_uid.get(uid).copied()
+            && let Some(pod) = log.pods.get_mut(index)
+        {
+            change(pod);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A quiet node's latencies do not change from page to page: they are kept once.
+fn share_latency(before: Option<&Delivery>, mut numbers: Arc<NodeNumbers>) -> Arc<NodeNumbers> {
+    if let Some(before) = before.filter(|before| before.numbers.latency == numbers.latency)
+        && let Some(numbers) = Arc::get_mut(&mut numbers)
+    {
+        numbers.latency = Arc::clone(&before.numbers.latency);
+    }
+    numbers
+}
+
+/// The world's time at a moment of the wall clock.
+fn sim_at(marks: &[(i64, i64)], wall_ms: i64) -> i64 {
+    let after = marks.partition_point(|(wall, _)| *wall <= wall_ms);
+    let at = after.checked_sub(1).unwrap_or(0);
+    marks.get(at).map_or(i64::MAX, |(_, sim)| *sim)
+}
