@@ -2,7 +2,16 @@
 //!
 //! Modules in the order in which the data flows; see ARCHITECTURE.md for the picture.
 
+pub mod app;
+pub mod cli;
 pub mod clock;
-pub mod shutdown;
+pub mod config;
 pub mod discover;
+pub mod lead;
+pub mod logging;
+pub mod publish;
+pub mod round;
 pub mod scrape;
+pub mod self_stats;
+pub mod shutdown;
+pub mod view;

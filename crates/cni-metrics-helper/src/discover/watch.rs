@@ -17,7 +17,7 @@ use super::pods::SlimPod;
 use crate::shutdown::Shutdown;
 
 /// How long a watch that the API server denies is left alone: each try is a line in its audit log.
-const DENIED_PAUSE: Duration = Duration::from_secs(60);
+const DENIED_PAUSE: Duration = Duration::from_mins(1);
 
 /// Which pods are the agents.
 #[derive(Debug, Clone)]

@@ -1,0 +1,77 @@
+//! The command line: one file a subcommand.
+
+pub mod generate;
+pub mod inspect;
+pub mod once;
+pub mod run;
+pub mod settings;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use settings::SettingsArgs;
+
+/// Cluster metrics of the Amazon VPC CNI, exact, to CloudWatch, Prometheus and logs.
+///
+/// Without a subcommand it is the long-running helper (`run`). Every setting is a flag and a variable; a flag wins over
+/// its variable, except that `USE_CLOUDWATCH` wins over `--cloudwatch`.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the long-running helper (the default)
+    Run(Box<SettingsArgs>),
+    /// Run one round, print the cluster and each node, and exit. Counters are totals since each agent's start
+    Once(Box<once::OnceArgs>),
+    /// Read saved pages (a curl of :61678/metrics, or metrics.json of an aws-cni-support bundle), one node each
+    Inspect(inspect::InspectArgs),
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// Tables for people.
+    Table,
+    /// One JSON object.
+    Json,
+}
+
+/// The output option of commands that print a result.
+#[derive(Debug, Clone, Args)]
+pub struct OutputArgs {
+    /// How the result is printed
+    #[arg(long, short, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+}
+
+impl Cli {
+    /// Runs the chosen command to its end.
+    pub fn execute(self) -> anyhow::Result<ExitCode> {
+        let mut out = std::io::stdout().lock();
+        match self.command {
+            None => run::run(&self.settings),
+            Some(Command::Run(settings)) => run::run(&settings),
+            Some(Command::Once(args)) => once::run(&args, &mut out),
+            Some(Command::Inspect(args)) => inspect::run(&args, &mut out, &mut std::io::stderr().lock()),
+        }
+    }
+}
+
+/// Prints a snapshot.
+fn print(snapshot: &cni_metrics_core::model::Snapshot, output: Output, out: &mut dyn Write) -> anyhow::Result<()> {
+    use crate::view::{json::SnapshotJson, table};
+    match output {
+        Output::Table => write!(out, "{}", table::render(snapshot, table::CounterMeaning::SinceStart))?,
+        Output::Json => writeln!(out, "{}", serde_json::to_string(&SnapshotJson::from(snapshot))?)?,
+    }
+    Ok(())
+}

@@ -1,0 +1,61 @@
+//! `once`: one round, printed.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use cni_metrics_core::aggregate::CounterMode;
+
+use super::OutputArgs;
+use super::settings::SettingsArgs;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::discover::Discovery;
+use crate::discover::connect::connect;
+use crate::round::{RoundParts, Rounds};
+use crate::scrape::Scraper;
+use crate::shutdown::Shutdown;
+
+/// How long the first list of pods may take.
+const LIST_PATIENCE: Duration = Duration::from_mins(1);
+
+/// What `once` takes: the settings that say where the agents are and how to reach them.
+#[derive(Debug, Args)]
+pub struct OnceArgs {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Runs one round and prints it. The exit code is 1 when agents were expected and none answered.
+pub fn run(args: &OnceArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    let config = Config::read(&args.settings)?;
+    crate::logging::init(config.log)?;
+    let runtime = super::run::runtime()?;
+    let snapshot = runtime.block_on(one_round(&config))?;
+    super::print(&snapshot, args.output.output, out)?;
+    let silent = snapshot.coverage.scraped == 0 && snapshot.coverage.expected > 0;
+    Ok(if silent { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+async fn one_round(config: &Config) -> anyhow::Result<std::sync::Arc<cni_metrics_core::model::Snapshot>> {
+    let shutdown = Shutdown::on_signals()?;
+    let clients = connect(&config.connect).await?;
+    let discovery = Discovery::spawn(&clients.watch, &config.discover, &shutdown);
+    let mut synced = discovery.index.synced();
+    tokio::time::timeout(LIST_PATIENCE, synced.wait_for(|synced| *synced))
+        .await
+        .with_context(|| format!("the pods could not be listed within {} s", LIST_PATIENCE.as_secs()))??;
+    let parts = RoundParts {
+        index: discovery.index,
+        scraper: Scraper::new(clients.scrape.clone(), config.scrape.clone()),
+        api: clients.scrape,
+        clock: Clock::wall(),
+        counters: CounterMode::Totals,
+        looked_for: config.looked_for(),
+    };
+    Ok(Rounds::new(parts).await.run(config.round_limit(), &shutdown).await.0)
+}

@@ -1,0 +1,92 @@
+//! The settings as flags and variables, still unread text: [`crate::config`] checks them all at once.
+
+#![expect(clippy::doc_markdown, reason = "the comments are help texts, which show backticks as such")]
+
+use clap::Args;
+
+/// Every setting of the helper. An empty value counts as not given.
+#[derive(Debug, Clone, Args)]
+pub struct SettingsArgs {
+    /// Send to CloudWatch. Started with `--cloudwatch=false` as the original image is; USE_CLOUDWATCH, if set, wins
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub cloudwatch: Option<String>,
+    /// Send to CloudWatch: yes, true, no or false, in any case [default: true]
+    #[arg(long, env = "USE_CLOUDWATCH", value_name = "BOOL", hide_env_values = true)]
+    pub use_cloudwatch: Option<String>,
+    /// Serve Prometheus metrics: yes, true, no or false, in any case
+    #[arg(long, env, value_name = "BOOL", default_value = "false")]
+    pub use_prometheus: String,
+    /// Where Prometheus metrics are served, under /metrics
+    #[arg(long, env, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:61681")]
+    pub prometheus_address: String,
+    /// Expose one series a node beside the cluster's sums
+    #[arg(long, env, value_name = "BOOL", default_value = "true")]
+    pub prometheus_node_metrics: String,
+
+    /// Time from one round to the next, in whole seconds, at least 1
+    #[arg(long = "interval", env = "METRIC_UPDATE_INTERVAL", value_name = "SECONDS", default_value = "30")]
+    pub metric_update_interval: String,
+
+    /// How nodes are reached: auto (proxy first; a node the API server cannot reach is tried directly), proxy, direct
+    #[arg(long, env, value_name = "WAY", default_value = "auto", help_heading = "Scraping")]
+    pub scrape_via: String,
+    /// Scrapes in flight at once, 1 to 10000
+    #[arg(long, env, value_name = "N", default_value = "64", help_heading = "Scraping")]
+    pub scrape_concurrency: String,
+    /// One scrape's time, retries included, such as 5s or 500ms; a round has 80 % of the interval in all
+    #[arg(long, env, value_name = "DURATION", default_value = "5s", help_heading = "Scraping")]
+    pub scrape_timeout: String,
+    /// A page's size limit after decompression, such as 8MiB, 500KiB or a number of bytes
+    #[arg(long, env, value_name = "SIZE", default_value = "8MiB", help_heading = "Scraping")]
+    pub scrape_max_bytes: String,
+    /// The agents' namespace
+    #[arg(long, env, value_name = "NAME", default_value = "kube-system", help_heading = "Scraping")]
+    pub agent_namespace: String,
+    /// The agents' label selector
+    #[arg(long, env, value_name = "SELECTOR", default_value = "k8s-app=aws-node", help_heading = "Scraping")]
+    pub agent_selector: String,
+    /// The agents' metrics port
+    #[arg(long, env, value_name = "PORT", default_value = "61678", help_heading = "Scraping")]
+    pub agent_port: String,
+    /// A kubeconfig file; without one the pod's service account is used, or else the usual kubeconfig
+    #[arg(long, value_name = "FILE", help_heading = "Scraping")]
+    pub kubeconfig: Option<String>,
+    /// A context of the kubeconfig
+    #[arg(long, value_name = "NAME", help_heading = "Scraping")]
+    pub context: Option<String>,
+
+    /// CloudWatch namespace
+    #[arg(long, env, value_name = "NAME", default_value = "Kubernetes", help_heading = "CloudWatch")]
+    pub cloudwatch_namespace: String,
+    /// Which names are sent: standard, or compat (exactly those of the Go helper)
+    #[arg(long, env, value_name = "SET", default_value = "standard", help_heading = "CloudWatch")]
+    pub metric_set: String,
+    /// Send only these names: comma-separated, * stands for any text
+    #[arg(long, env, value_name = "NAMES", help_heading = "CloudWatch")]
+    pub metric_allow: Option<String>,
+    /// Do not send these names: comma-separated, * stands for any text
+    #[arg(long, env, value_name = "NAMES", help_heading = "CloudWatch")]
+    pub metric_deny: Option<String>,
+    /// Storage resolution in seconds: 60 or 1
+    #[arg(long, env, value_name = "SECONDS", default_value = "60", help_heading = "CloudWatch")]
+    pub cloudwatch_resolution: String,
+    /// Memory for points that CloudWatch does not take at the moment, 1MiB or more; the oldest are dropped first
+    #[arg(long, env, value_name = "SIZE", default_value = "64MiB", help_heading = "CloudWatch")]
+    pub cloudwatch_buffer: String,
+    /// A directory in which unsent points and the counters' baselines survive a restart
+    #[arg(long, env, value_name = "DIR", help_heading = "CloudWatch")]
+    pub spool_dir: Option<String>,
+    /// The CLUSTER_ID dimension; without it the instance's tags are asked, then the cluster itself
+    #[arg(long, env, value_name = "TEXT", help_heading = "CloudWatch")]
+    pub aws_cluster_id: Option<String>,
+    /// The AWS region; without it AWS_DEFAULT_REGION, the shared config and the instance are asked
+    #[arg(long, env, value_name = "REGION", help_heading = "CloudWatch")]
+    pub aws_region: Option<String>,
+
+    /// Log level: DEBUG, INFO, WARN, ERROR or FATAL, in any case
+    #[arg(long, env = "AWS_VPC_K8S_CNI_LOGLEVEL", value_name = "LEVEL", default_value = "INFO", help_heading = "Logs")]
+    pub log_level: String,
+    /// Log format: text or json
+    #[arg(long, env, value_name = "FORMAT", default_value = "text", help_heading = "Logs")]
+    pub log_format: String,
+}

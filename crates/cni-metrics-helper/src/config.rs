@@ -1,0 +1,258 @@
+//! Raw text (flags, variables) to a [`Config`] that is valid by construction; every mistake is reported at once.
+
+mod read;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use cni_metrics_core::catalogue::MetricSet;
+use thiserror::Error;
+use tracing::Level;
+
+pub use read::Mistake;
+use read::{Reader, given};
+
+use crate::cli::settings::SettingsArgs;
+use crate::discover::DiscoverSettings;
+use crate::discover::connect::ConnectSettings;
+use crate::logging::{LogFormat, LogSettings};
+use crate::publish::{Selection, SelectionError};
+use crate::scrape::{ScrapeSettings, Via};
+
+/// A round's share of the interval.
+const ROUND_SHARE: f64 = 0.8;
+
+/// Everything the program needs to know, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// From one round's start to the next one's.
+    pub interval: Duration,
+    /// How the API server is reached.
+    pub connect: ConnectSettings,
+    /// Which pods are the agents.
+    pub discover: DiscoverSettings,
+    /// How their pages are fetched.
+    pub scrape: ScrapeSettings,
+    /// CloudWatch, if on.
+    pub cloudwatch: Option<CloudWatchConfig>,
+    /// Prometheus, if on.
+    pub prometheus: Option<PrometheusConfig>,
+    /// `AWS_CLUSTER_ID`, if given.
+    pub cluster_id: Option<String>,
+    /// `AWS_REGION`, if given.
+    pub region: Option<String>,
+    /// Logs.
+    pub log: LogSettings,
+}
+
+/// What goes to CloudWatch, and how.
+#[derive(Debug, Clone)]
+pub struct CloudWatchConfig {
+    /// The CloudWatch namespace.
+    pub namespace: String,
+    /// The names that are sent.
+    pub selection: Selection,
+    /// Storage resolution in seconds: 1 or 60.
+    pub resolution_seconds: u16,
+    /// Memory for unsent points.
+    pub buffer_bytes: usize,
+    /// Where unsent points survive a restart.
+    pub spool_dir: Option<PathBuf>,
+}
+
+/// What Prometheus gets.
+#[derive(Debug, Clone, Copy)]
+pub struct PrometheusConfig {
+    /// Where it is served.
+    pub address: SocketAddr,
+    /// With one series a node.
+    pub node_metrics: bool,
+}
+
+/// All mistakes in the settings, in one message.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{} in the settings:{}", if .0.len() == 1 { "1 mistake".to_owned() } else { format!("{} mistakes", .0.len()) }, indented(.0))]
+pub struct ConfigError(pub Vec<Mistake>);
+
+fn indented(mistakes: &[Mistake]) -> String {
+    mistakes.iter().flat_map(|mistake| ["\n  ".to_owned(), mistake.to_string()]).collect()
+}
+
+impl Config {
+    /// Reads all settings, or reports all mistakes.
+    pub fn read(args: &SettingsArgs) -> Result<Self, ConfigError> {
+        let mut reader = Reader::default();
+        let config = read_all(&mut reader, args);
+        match config {
+            Some(config) if reader.mistakes.is_empty() => Ok(config),
+            _ => Err(ConfigError(reader.mistakes)),
+        }
+    }
+
+    /// A round's own time limit.
+    pub fn round_limit(&self) -> Duration {
+        self.interval.mul_f64(ROUND_SHARE)
+    }
+
+    /// Where the agents are looked for, in words.
+    pub fn looked_for(&self) -> String {
+        format!("selector {:?} in namespace {:?}", self.discover.selector, self.discover.namespace)
+    }
+}
+
+/// Every reader runs whatever the others found, so that no mistake hides another.
+fn read_all(reader: &mut Reader, args: &SettingsArgs) -> Option<Config> {
+    let interval = reader.read("METRIC_UPDATE_INTERVAL", or(&args.metric_update_interval, "30"), read::seconds);
+    let discover = discover(reader, args);
+    let scrape = scrape(reader, args);
+    let cloudwatch = cloudwatch(reader, args);
+    let prometheus = prometheus(reader, args);
+    let log = log(reader, args);
+    let discover = discover?;
+    Some(Config {
+        interval: interval?,
+        connect: ConnectSettings {
+            kubeconfig: given(args.kubeconfig.as_ref()).map(PathBuf::from),
+            context: given(args.context.as_ref()).map(str::to_owned),
+        },
+        scrape: ScrapeSettings { namespace: discover.namespace.clone(), ..scrape? },
+        discover,
+        cloudwatch: cloudwatch?,
+        prometheus: prometheus?,
+        cluster_id: given(args.aws_cluster_id.as_ref()).map(str::to_owned),
+        region: given(args.aws_region.as_ref()).map(str::to_owned),
+        log: log?,
+    })
+}
+
+/// An empty value counts as not given.
+fn or<'a>(value: &'a str, default: &'a str) -> &'a str {
+    if value.trim().is_empty() { default } else { value }
+}
+
+fn discover(reader: &mut Reader, args: &SettingsArgs) -> Option<DiscoverSettings> {
+    let namespace = reader.read("AGENT_NAMESPACE", or(&args.agent_namespace, "kube-system"), |text| {
+        let label = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        let fine = text.len() <= 63 && text.chars().all(label) && !text.starts_with('-') && !text.ends_with('-');
+        fine.then(|| text.to_owned())
+            .ok_or_else(|| "must be a namespace's name (a-z, 0-9 and -, at most 63)".to_owned())
+    });
+    let selector = reader.read("AGENT_SELECTOR", or(&args.agent_selector, "k8s-app=aws-node"), |text| {
+        let fine = text.is_ascii() && !text.contains(char::is_control);
+        fine.then(|| text.to_owned()).ok_or_else(|| "must be a label selector such as k8s-app=aws-node".to_owned())
+    });
+    Some(DiscoverSettings { namespace: namespace?, selector: selector? })
+}
+
+fn scrape(reader: &mut Reader, args: &SettingsArgs) -> Option<ScrapeSettings> {
+    let via = reader.read("SCRAPE_VIA", or(&args.scrape_via, "auto"), |text| {
+        text.parse::<Via>().map_err(|()| "must be auto, proxy or direct".to_owned())
+    });
+    let concurrency = reader.read("SCRAPE_CONCURRENCY", or(&args.scrape_concurrency, "64"), read::number(1, 10_000));
+    let timeout = reader.read("SCRAPE_TIMEOUT", or(&args.scrape_timeout, "5s"), read::duration);
+    let max_bytes = reader.read("SCRAPE_MAX_BYTES", or(&args.scrape_max_bytes, "8MiB"), read::bytes(1024, 1 << 30));
+    let port = reader.read("AGENT_PORT", or(&args.agent_port, "61678"), read::number(1, 65_535));
+    Some(ScrapeSettings {
+        via: via?,
+        concurrency: usize::try_from(concurrency?).ok()?,
+        timeout: timeout?,
+        max_bytes: usize::try_from(max_bytes?).ok()?,
+        namespace: String::new(),
+        port: u16::try_from(port?).ok()?,
+    })
+}
+
+/// `Some(None)` is CloudWatch switched off without a mistake; its settings are checked all the same.
+#[expect(clippy::option_option, reason = "a mistake, off, and on are three things")]
+fn cloudwatch(reader: &mut Reader, args: &SettingsArgs) -> Option<Option<CloudWatchConfig>> {
+    let on = match (given(args.use_cloudwatch.as_ref()), given(args.cloudwatch.as_ref())) {
+        (Some(variable), _) => reader.read("USE_CLOUDWATCH", variable, read::switch),
+        (None, Some(flag)) => reader.read("--cloudwatch", flag, read::switch),
+        (None, None) => Some(true),
+    };
+    let namespace = reader.read("CLOUDWATCH_NAMESPACE", or(&args.cloudwatch_namespace, "Kubernetes"), namespace);
+    let resolution = reader.read("CLOUDWATCH_RESOLUTION", or(&args.cloudwatch_resolution, "60"), |text| match text {
+        "1" => Ok(1),
+        "60" => Ok(60),
+        _ => Err("must be 60 or 1 (seconds)".to_owned()),
+    });
+    let buffer = reader.read("CLOUDWATCH_BUFFER", or(&args.cloudwatch_buffer, "64MiB"), read::bytes(1 << 20, 16 << 30));
+    let selection = selection(reader, args);
+    let cloudwatch = CloudWatchConfig {
+        namespace: namespace?,
+        selection: selection?,
+        resolution_seconds: resolution?,
+        buffer_bytes: usize::try_from(buffer?).ok()?,
+        spool_dir: given(args.spool_dir.as_ref()).map(PathBuf::from),
+    };
+    Some(on?.then_some(cloudwatch))
+}
+
+fn namespace(text: &str) -> Result<String, String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "._-/#:".contains(c);
+    let fine = text.len() <= 255 && text.chars().all(allowed) && !text.starts_with(':') && !text.starts_with("AWS/");
+    let rule = "must be 1 to 255 of A-Z a-z 0-9 . _ - / # : and begin neither with AWS/ nor with a colon";
+    fine.then(|| text.to_owned()).ok_or_else(|| rule.to_owned())
+}
+
+fn selection(reader: &mut Reader, args: &SettingsArgs) -> Option<Selection> {
+    let set = reader.read("METRIC_SET", or(&args.metric_set, "standard"), |text| {
+        match text.to_ascii_lowercase().as_str() {
+            "standard" => Ok(MetricSet::Standard),
+            "compat" => Ok(MetricSet::Compat),
+            _ => Err("must be standard or compat".to_owned()),
+        }
+    })?;
+    let lists = [&args.metric_allow, &args.metric_deny].map(|list| read::list(list.as_deref().unwrap_or_default()));
+    match Selection::new(set, &lists[0], &lists[1]) {
+        Ok(selection) => Some(selection),
+        Err(errors) => {
+            for error in errors {
+                let text = error.to_string();
+                match &error {
+                    SelectionError::Unknown { list, pattern } => {
+                        let allowed = text.split_once("\" ").map_or(text.as_str(), |(_, allowed)| allowed);
+                        reader.mistake(list, pattern, allowed);
+                    }
+                    SelectionError::Nothing => reader.mistake("METRIC_DENY", lists[1].join(",").as_str(), text),
+                }
+            }
+            None
+        }
+    }
+}
+
+#[expect(clippy::option_option, reason = "a mistake, off, and on are three things")]
+fn prometheus(reader: &mut Reader, args: &SettingsArgs) -> Option<Option<PrometheusConfig>> {
+    let on = reader.read("USE_PROMETHEUS", or(&args.use_prometheus, "false"), read::switch);
+    let address = reader.read("PROMETHEUS_ADDRESS", or(&args.prometheus_address, "0.0.0.0:61681"), |text| {
+        text.parse::<SocketAddr>()
+            .map_err(|_| "must be an address and a port such as 0.0.0.0:61681 or [::]:61681".to_owned())
+    });
+    let node_metrics = reader.read("PROMETHEUS_NODE_METRICS", or(&args.prometheus_node_metrics, "true"), read::switch);
+    let prometheus = PrometheusConfig { address: address?, node_metrics: node_metrics? };
+    Some(on?.then_some(prometheus))
+}
+
+fn log(reader: &mut Reader, args: &SettingsArgs) -> Option<LogSettings> {
+    let level = reader.read("AWS_VPC_K8S_CNI_LOGLEVEL", or(&args.log_level, "INFO"), |text| {
+        match text.to_ascii_uppercase().as_str() {
+            "DEBUG" => Ok(Level::DEBUG),
+            "INFO" => Ok(Level::INFO),
+            "WARN" => Ok(Level::WARN),
+            "ERROR" | "FATAL" => Ok(Level::ERROR),
+            _ => Err("must be DEBUG, INFO, WARN, ERROR or FATAL (any case)".to_owned()),
+        }
+    });
+    let format =
+        reader.read("LOG_FORMAT", or(&args.log_format, "text"), |text| match text.to_ascii_lowercase().as_str() {
+            "text" => Ok(LogFormat::Text),
+            "json" => Ok(LogFormat::Json),
+            _ => Err("must be text or json".to_owned()),
+        });
+    Some(LogSettings { level: level?, format: format? })
+}
+
+#[cfg(test)]
+mod tests;

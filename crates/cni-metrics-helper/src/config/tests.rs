@@ -1,0 +1,109 @@
+//! Settings as an operator gives them.
+
+use clap::Parser;
+
+use super::*;
+
+#[derive(Parser)]
+struct Args {
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+fn read(flags: &[&str]) -> Result<Config, ConfigError> {
+    let args = std::iter::once("helper").chain(flags.iter().copied());
+    Config::read(&Args::parse_from(args).settings)
+}
+
+#[test]
+fn the_defaults_are_those_of_the_original() {
+    let config = read(&[]).unwrap();
+    assert_eq!(config.interval, Duration::from_secs(30));
+    assert_eq!(config.round_limit(), Duration::from_secs(24));
+    assert!(config.prometheus.is_none());
+    let cloudwatch = config.cloudwatch.unwrap();
+    assert_eq!((cloudwatch.namespace.as_str(), cloudwatch.resolution_seconds), ("Kubernetes", 60));
+    assert_eq!(config.scrape.via, Via::Auto);
+    assert_eq!((config.scrape.port, config.scrape.max_bytes), (61_678, 8 << 20));
+    assert_eq!(
+        (config.discover.namespace.as_str(), config.discover.selector.as_str()),
+        ("kube-system", "k8s-app=aws-node")
+    );
+    assert_eq!(config.log.level, Level::INFO);
+}
+
+#[test]
+fn cloudwatch_is_switched_off_as_the_original_image_does_it() {
+    assert!(read(&["--cloudwatch=false"]).unwrap().cloudwatch.is_none());
+    assert!(read(&["--cloudwatch"]).unwrap().cloudwatch.is_some());
+    assert!(read(&["--use-cloudwatch=NO"]).unwrap().cloudwatch.is_none());
+}
+
+#[test]
+fn the_variable_wins_over_the_flag() {
+    assert!(read(&["--cloudwatch=false", "--use-cloudwatch=yes"]).unwrap().cloudwatch.is_some());
+}
+
+#[test]
+fn an_empty_value_counts_as_not_given() {
+    let config =
+        read(&["--interval=", "--use-cloudwatch=", "--aws-cluster-id=", "--metric-allow=", "--log-level="]).unwrap();
+    assert_eq!(config.interval, Duration::from_secs(30));
+    assert!(config.cloudwatch.is_some() && config.cluster_id.is_none());
+}
+
+#[test]
+fn all_mistakes_are_reported_at_once() {
+    let flags = [
+        "--interval=30s",
+        "--use-cloudwatch=maybe",
+        "--use-prometheus=1",
+        "--prometheus-address=localhost",
+        "--scrape-via=ssh",
+        "--scrape-concurrency=0",
+        "--scrape-timeout=5 s",
+        "--scrape-max-bytes=8MB",
+        "--agent-port=70000",
+        "--agent-namespace=Kube_System",
+        "--cloudwatch-namespace=AWS/EC2",
+        "--metric-set=all",
+        "--cloudwatch-resolution=30",
+        "--log-level=TRACE",
+        "--log-format=xml",
+    ];
+    insta::assert_snapshot!(read(&flags).unwrap_err(), @r#"
+    15 mistakes in the settings:
+      METRIC_UPDATE_INTERVAL = "30s": must be a whole number of seconds without a unit, from 1 to 86400
+      AGENT_NAMESPACE = "Kube_System": must be a namespace's name (a-z, 0-9 and -, at most 63)
+      SCRAPE_VIA = "ssh": must be auto, proxy or direct
+      SCRAPE_CONCURRENCY = "0": must be a whole number from 1 to 10000
+      SCRAPE_TIMEOUT = "5 s": must be a duration such as 5s or 500ms, from 10ms to 1h
+      SCRAPE_MAX_BYTES = "8MB": must be a size such as 8MiB, 500KiB or a number of bytes, from 1024 to 1073741824 bytes
+      AGENT_PORT = "70000": must be a whole number from 1 to 65535
+      USE_CLOUDWATCH = "maybe": must be yes, true, no or false (any case)
+      CLOUDWATCH_NAMESPACE = "AWS/EC2": must be 1 to 255 of A-Z a-z 0-9 . _ - / # : and begin neither with AWS/ nor with a colon
+      CLOUDWATCH_RESOLUTION = "30": must be 60 or 1 (seconds)
+      METRIC_SET = "all": must be standard or compat
+      USE_PROMETHEUS = "1": must be yes, true, no or false (any case)
+      PROMETHEUS_ADDRESS = "localhost": must be an address and a port such as 0.0.0.0:61681 or [::]:61681
+      AWS_VPC_K8S_CNI_LOGLEVEL = "TRACE": must be DEBUG, INFO, WARN, ERROR or FATAL (any case)
+      LOG_FORMAT = "xml": must be text or json
+    "#);
+}
+
+#[test]
+fn an_interval_that_is_no_whole_number_of_seconds_is_refused_by_name() {
+    for wrong in ["0", "-1", "30s", "abc"] {
+        let error = read(&[&format!("--interval={wrong}")]).unwrap_err().to_string();
+        let expected = format!("METRIC_UPDATE_INTERVAL = {wrong:?}: must be a whole number of seconds");
+        assert!(error.contains(&expected), "{error}");
+    }
+}
+
+#[test]
+fn an_unknown_metric_in_a_list_is_refused_with_the_known_ones() {
+    let error = read(&["--metric-deny=eni*,nope"]).unwrap_err();
+    assert_eq!(error.0.len(), 1);
+    assert_eq!((error.0[0].setting.as_str(), error.0[0].value.as_str()), ("METRIC_DENY", "nope"));
+    assert!(error.0[0].allowed.contains("assignIPAddresses"), "{error}");
+}

@@ -1,0 +1,185 @@
+//! One tick: targets → scrapes → pages → samples → snapshot.
+//!
+//! The round owns all state that lasts from one tick to the next (the aggregate's baselines, what each node last did);
+//! nothing else writes it. Its own timestamp is that of all its numbers.
+
+mod api_clock;
+mod history;
+mod report;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cni_metrics_core::aggregate::{Aggregator, CounterMode, HelperStart};
+use cni_metrics_core::model::{NodeSample, Observation, Snapshot, Target};
+use cni_metrics_core::parse::parse;
+use futures::{StreamExt, stream};
+use kube::Client;
+use tokio::time::Instant;
+
+use self::api_clock::ApiClock;
+use self::history::History;
+use self::report::Report;
+use crate::clock::Clock;
+use crate::discover::{IndexReader, Pod};
+use crate::scrape::{Path, ScrapeError, Scraper};
+use crate::self_stats::RoundFigures;
+use crate::shutdown::Shutdown;
+
+/// After the signal to stop, a round in flight has this long before the scrapes still open are given up.
+const STOPPING_ROUND: Duration = Duration::from_secs(2);
+
+/// What a round needs from outside.
+#[derive(Clone)]
+pub struct RoundParts {
+    /// The pods.
+    pub index: IndexReader,
+    /// The way to their pages.
+    pub scraper: Scraper,
+    /// For the API server's idea of the time.
+    pub api: Client,
+    /// The time.
+    pub clock: Clock,
+    /// Counters as increases (the long-running helper) or totals (one shot).
+    pub counters: CounterMode,
+    /// Where the agents are looked for, for the warning when there are none.
+    pub looked_for: String,
+}
+
+/// The round loop's state.
+pub struct Rounds {
+    parts: RoundParts,
+    api_clock: ApiClock,
+    aggregator: Aggregator,
+    history: History,
+    report: Report,
+    number: u64,
+}
+
+/// A target's scrape as the fan-out brings it back.
+struct Scraped {
+    outcome: Result<NodeSample, ScrapeError>,
+    detour: Option<String>,
+    line_errors: Option<String>,
+    /// This scrape's share of the round's figures.
+    figures: RoundFigures,
+}
+
+impl Rounds {
+    /// Ready for its first round. Asks the API server for its time, to tell new nodes from old ones.
+    pub async fn new(parts: RoundParts) -> Self {
+        let start = parts.clock.now();
+        let api_clock = ApiClock::measure(&parts.api, &parts.clock, Duration::MAX).await;
+        let start = HelperStart { clock: start, api_server: api_clock.server_time(start) };
+        let aggregator = Aggregator::new(start, parts.counters);
+        let report = Report::new(parts.looked_for.clone());
+        Self { parts, api_clock, aggregator, history: History::default(), report, number: 0 }
+    }
+
+    /// Runs one round within `limit` and reports it.
+    pub async fn run(&mut self, limit: Duration, shutdown: &Shutdown) -> (Arc<Snapshot>, RoundFigures) {
+        let at = self.parts.clock.now();
+        let began = Instant::now();
+        self.number += 1;
+        let (targets, listed) = self.parts.index.targets();
+        let (mut scraped, api_clock) = tokio::join!(
+            self.fan_out(&targets, began + limit, shutdown),
+            ApiClock::measure(&self.parts.api, &self.parts.clock, limit),
+        );
+        self.api_clock = self.api_clock.or_keep(api_clock);
+        let api_now = self.api_clock.server_time(at).unwrap_or(at);
+
+        let mut figures = RoundFigures { scraping: began.elapsed(), ..RoundFigures::default() };
+        let mut observations = Vec::with_capacity(targets.len());
+        for ((pod, target), scraped) in targets.iter().zip(&mut scraped) {
+            let scraped = scraped.take().unwrap_or_else(|| Scraped::failed(ScrapeError::Cancelled));
+            figures += scraped.figures;
+            self.history.note(self.number, pod, &scraped, &mut self.report);
+            observations.push(observation(pod, target.clone(), scraped, api_now));
+        }
+        self.history.forget_others(self.number);
+        let aggregating = Instant::now();
+        let mut snapshot = self.aggregator.round(at, observations);
+        figures.aggregating = aggregating.elapsed();
+        snapshot.round = self.number;
+        snapshot.duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.report.round(&snapshot, listed);
+        (Arc::new(snapshot), figures)
+    }
+
+    /// Asks all targets, so many at once, until all have answered or the deadline came. What is left stays `None`.
+    async fn fan_out(
+        &self,
+        targets: &[(Arc<Pod>, Target)],
+        deadline: Instant,
+        shutdown: &Shutdown,
+    ) -> Vec<Option<Scraped>> {
+        let mut results: Vec<Option<Scraped>> = std::iter::repeat_with(|| None).take(targets.len()).collect();
+        let (scraper, history, round) = (&self.parts.scraper, &self.history, self.number);
+        let scrapes = stream::iter(targets.iter().enumerate().map(|(position, (pod, _))| async move {
+            let known_detour = history.takes_detour(&pod.uid, round);
+            (position, scrape_one(scraper, pod, known_detour, deadline).await)
+        }));
+        let mut scrapes = std::pin::pin!(scrapes.buffer_unordered(scraper.concurrency()));
+        let mut stop = shutdown.clone();
+        let mut end = std::pin::pin!(tokio::time::sleep_until(deadline));
+        let mut stopping = false;
+        loop {
+            tokio::select! {
+                biased;
+                next = scrapes.next() => match next {
+                    Some((position, scraped)) => {
+                        if let Some(slot) = results.get_mut(position) {
+                            *slot = Some(scraped);
+                        }
+                    }
+                    None => return results,
+                },
+                () = &mut end => return results,
+                () = stop.ended(), if !stopping => {
+                    stopping = true;
+                    let sooner = deadline.min(Instant::now() + STOPPING_ROUND);
+                    end.as_mut().reset(sooner);
+                }
+            }
+        }
+    }
+}
+
+async fn scrape_one(scraper: &Scraper, pod: &Pod, known_detour: bool, deadline: Instant) -> Scraped {
+    let page = match scraper.scrape(pod, known_detour, deadline).await {
+        Ok(page) => page,
+        Err(error) => return Scraped::failed(error),
+    };
+    let parsing = Instant::now();
+    let parsed = parse(&page.body);
+    let figures = RoundFigures {
+        page_bytes: page.body.len() as u64,
+        by_proxy: u64::from(page.path == Path::Proxy),
+        directly: u64::from(page.path == Path::Direct),
+        bad_lines: parsed.error_count,
+        parsing: parsing.elapsed(),
+        ..RoundFigures::default()
+    };
+    let line_errors = parsed
+        .errors
+        .first()
+        .map(|first| format!("{} bad lines on its page, the first is {first}", parsed.error_count));
+    let outcome = parsed.sample.map_err(|error| ScrapeError::BadPage(error.to_string()));
+    Scraped { outcome, detour: page.detour, line_errors, figures }
+}
+
+impl Scraped {
+    fn failed(error: ScrapeError) -> Self {
+        Self { outcome: Err(error), detour: None, line_errors: None, figures: RoundFigures::default() }
+    }
+}
+
+fn observation(
+    pod: &Pod,
+    target: Target,
+    scraped: Scraped,
+    api_now: cni_metrics_core::model::UnixMillis,
+) -> Observation {
+    Observation { target, expected: pod.is_settled(api_now), outcome: scraped.outcome.map_err(|error| error.kind()) }
+}

@@ -1,0 +1,4 @@
+//! A snapshot as people and programs read it: tables, and one JSON object.
+
+pub mod json;
+pub mod table;

@@ -1,0 +1,102 @@
+//! One JSON object with a stable key order.
+//!
+//! `{"round":{"at","duration_ms"},"coverage":{"expected","scraped","failed":{kind:n}},"metrics":{name:value},
+//! "ipv6":{"nodes","assigned_ip_addresses"},"nodes":[{"name","zone","instance_type","node_group","failure","ipv6",
+//! "metrics"}]}`: metrics in the catalogue's order, what was not measured left out; `at` is RFC 3339 in UTC; a label that
+//! is not known is null.
+
+use cni_metrics_core::catalogue::CATALOGUE;
+use cni_metrics_core::model::{Coverage, FailureKind, Ipv6Figures, NodeFigures, Snapshot, UnixMillis, Values};
+use jiff::Timestamp;
+use serde::{Serialize, Serializer};
+
+/// The whole object.
+#[derive(Debug, Serialize)]
+pub struct SnapshotJson<'a> {
+    round: RoundJson,
+    coverage: CoverageJson<'a>,
+    #[serde(serialize_with = "values")]
+    metrics: &'a Values,
+    ipv6: Ipv6Json,
+    nodes: Vec<NodeJson<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct RoundJson {
+    at: String,
+    duration_ms: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct CoverageJson<'a> {
+    expected: u64,
+    scraped: u64,
+    failed: &'a std::collections::BTreeMap<FailureKind, u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct Ipv6Json {
+    nodes: u64,
+    assigned_ip_addresses: serde_json::Value,
+}
+
+#[derive(Debug, Serialize)]
+struct NodeJson<'a> {
+    name: &'a str,
+    zone: Option<&'a str>,
+    instance_type: Option<&'a str>,
+    node_group: Option<&'a str>,
+    failure: Option<FailureKind>,
+    ipv6: bool,
+    #[serde(serialize_with = "values")]
+    metrics: &'a Values,
+}
+
+impl<'a> From<&'a Snapshot> for SnapshotJson<'a> {
+    fn from(snapshot: &'a Snapshot) -> Self {
+        let Coverage { expected, scraped, failed } = &snapshot.coverage;
+        let Ipv6Figures { nodes, assigned_ip_addresses } = snapshot.ipv6;
+        Self {
+            round: RoundJson { at: rfc3339(snapshot.at), duration_ms: snapshot.duration_ms },
+            coverage: CoverageJson { expected: *expected, scraped: *scraped, failed },
+            metrics: &snapshot.metrics,
+            ipv6: Ipv6Json { nodes, assigned_ip_addresses: number(assigned_ip_addresses) },
+            nodes: snapshot.nodes.iter().map(NodeJson::from).collect(),
+        }
+    }
+}
+
+impl<'a> From<&'a NodeFigures> for NodeJson<'a> {
+    fn from(node: &'a NodeFigures) -> Self {
+        Self {
+            name: node.name.as_str(),
+            zone: node.labels.zone.as_deref(),
+            instance_type: node.labels.instance_type.as_deref(),
+            node_group: node.labels.node_group.as_deref(),
+            failure: node.failure,
+            ipv6: node.ipv6,
+            metrics: &node.values,
+        }
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape that serialize_with calls")]
+fn values<S: Serializer>(values: &&Values, serializer: S) -> Result<S::Ok, S::Error> {
+    let measured = CATALOGUE.iter().filter_map(|row| values.get(row.metric).map(|value| (row.name, number(value))));
+    serializer.collect_map(measured)
+}
+
+/// Whole numbers without a fraction, as people write them.
+pub fn number(value: f64) -> serde_json::Value {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    if value.fract() == 0.0 && value.abs() < EXACT {
+        #[expect(clippy::cast_possible_truncation, reason = "whole and within 2^53")]
+        return (value as i64).into();
+    }
+    value.into()
+}
+
+/// The time as RFC 3339 in UTC, to the millisecond.
+pub fn rfc3339(at: UnixMillis) -> String {
+    Timestamp::from_millisecond(at.0).map_or_else(|_| at.0.to_string(), |time| format!("{time:.3}"))
+}
