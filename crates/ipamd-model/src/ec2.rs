@@ -106,6 +106,70 @@ pub enum Ec2Op {
     UnassignPrivateIpAddresses,
 }
 
+impl Ec2Op {
+    /// Every operation, sorted by name.
+    pub const ALL: [Self; 14] = [
+        Self::AssignIpv6Addresses,
+        Self::AssignPrivateIpAddresses,
+        Self::AttachNetworkInterface,
+        Self::CreateNetworkInterface,
+        Self::CreateTags,
+        Self::DeleteNetworkInterface,
+        Self::DescribeInstanceTypes,
+        Self::DescribeInstances,
+        Self::DescribeNetworkInterfaces,
+        Self::DescribeSubnets,
+        Self::DetachNetworkInterface,
+        Self::ModifyNetworkInterfaceAttribute,
+        Self::UnassignIpv6Addresses,
+        Self::UnassignPrivateIpAddresses,
+    ];
+
+    /// The operation's name, as in the `fn` and `api` labels.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AssignIpv6Addresses => "AssignIpv6Addresses",
+            Self::AssignPrivateIpAddresses => "AssignPrivateIpAddresses",
+            Self::AttachNetworkInterface => "AttachNetworkInterface",
+            Self::CreateNetworkInterface => "CreateNetworkInterface",
+            Self::CreateTags => "CreateTags",
+            Self::DeleteNetworkInterface => "DeleteNetworkInterface",
+            Self::DescribeInstanceTypes => "DescribeInstanceTypes",
+            Self::DescribeInstances => "DescribeInstances",
+            Self::DescribeNetworkInterfaces => "DescribeNetworkInterfaces",
+            Self::DescribeSubnets => "DescribeSubnets",
+            Self::DetachNetworkInterface => "DetachNetworkInterface",
+            Self::ModifyNetworkInterfaceAttribute => "ModifyNetworkInterfaceAttribute",
+            Self::UnassignIpv6Addresses => "UnassignIpv6Addresses",
+            Self::UnassignPrivateIpAddresses => "UnassignPrivateIpAddresses",
+        }
+    }
+
+    /// The `api` label of the latency summary, which names one operation differently from all other families.
+    pub fn latency_name(self) -> &'static str {
+        match self {
+            Self::AssignIpv6Addresses => "AssignIpv6AddressesWithContext",
+            _ => self.name(),
+        }
+    }
+
+    /// Typical latency, milliseconds.
+    pub(crate) fn typical_ms(self) -> i64 {
+        match self {
+            Self::AssignPrivateIpAddresses | Self::AssignIpv6Addresses => 294,
+            Self::AttachNetworkInterface => 438,
+            Self::CreateNetworkInterface | Self::DescribeInstances => 133,
+            Self::CreateTags => 112,
+            Self::DeleteNetworkInterface => 263,
+            Self::DescribeInstanceTypes | Self::DescribeSubnets => 122,
+            Self::DescribeNetworkInterfaces => 118,
+            Self::DetachNetworkInterface => 203,
+            Self::ModifyNetworkInterfaceAttribute => 155,
+            Self::UnassignPrivateIpAddresses | Self::UnassignIpv6Addresses => 240,
+        }
+    }
+}
+
 /// Why an EC2 operation failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Ec2Code {
@@ -135,6 +199,46 @@ pub enum Ec2Code {
     Unavailable,
 }
 
+impl Ec2Code {
+    /// The code as EC2 spells it; empty where no API error came back.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NoAnswer => "",
+            Self::AttachmentLimitExceeded => "AttachmentLimitExceeded",
+            Self::InsufficientCidrBlocks => "InsufficientCidrBlocks",
+            Self::InsufficientFreeAddressesInSubnet => "InsufficientFreeAddressesInSubnet",
+            Self::InternalError => "InternalError",
+            Self::InvalidNetworkInterfaceIdNotFound => "InvalidNetworkInterfaceID.NotFound",
+            Self::InvalidParameterValue => "InvalidParameterValue",
+            Self::OperationNotPermitted => "OperationNotPermitted",
+            Self::PrivateIpAddressLimitExceeded => "PrivateIpAddressLimitExceeded",
+            Self::RequestLimitExceeded => "RequestLimitExceeded",
+            Self::UnauthorizedOperation => "UnauthorizedOperation",
+            Self::Unavailable => "Unavailable",
+        }
+    }
+
+    /// An answer of the API, as opposed to none.
+    pub fn is_api_error(self) -> bool {
+        self != Self::NoAnswer
+    }
+
+    /// The two codes that start the 120 s cooldown.
+    pub fn is_insufficient(self) -> bool {
+        matches!(self, Self::InsufficientCidrBlocks | Self::InsufficientFreeAddressesInSubnet)
+    }
+
+    /// HTTP status with which EC2 sends this code.
+    pub fn http_status(self) -> u16 {
+        match self {
+            Self::RequestLimitExceeded | Self::Unavailable => 503,
+            Self::UnauthorizedOperation => 403,
+            Self::InternalError => 500,
+            _ => 400,
+        }
+    }
+}
+
 /// IMDS reads that can fail; those marked are counted as API errors, the rest only have consequences.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ImdsRead {
@@ -150,6 +254,20 @@ pub enum ImdsRead {
     LocalAddresses,
     /// An ENI's prefixes; counted as `GetIPv4Prefixes`.
     Prefixes,
+}
+
+impl ImdsRead {
+    /// The `api` label under which a failure is counted, if it is.
+    pub fn counted_as(self, ipv6: bool) -> Option<&'static str> {
+        match self {
+            Self::Identity | Self::LocalAddresses => None,
+            Self::Macs => Some("GetMACs"),
+            Self::SecurityGroups => Some("GetSecurityGroupIDs"),
+            Self::VpcCidrs if ipv6 => Some("GetVPCIPv6CIDRBlocks"),
+            Self::VpcCidrs => Some("GetVPCIPv4CIDRBlocks"),
+            Self::Prefixes => Some("GetIPv4Prefixes"),
+        }
+    }
 }
 
 /// EC2, IMDS and the subnets, as one node meets them.
@@ -209,6 +327,8 @@ pub struct AttachedEni {
     pub kind: EniKind,
     /// Tags.
     pub managed_by: ManagedBy,
+    /// Carries every tag the agent wants; if not, it adds them at init.
+    pub tagged: bool,
     /// Subnet.
     pub subnet: SubnetId,
     /// Primary address.
@@ -226,4 +346,100 @@ pub struct AttachedEni {
 pub struct Instance {
     /// Attached ENIs by device index.
     pub enis: Vec<AttachedEni>,
+}
+
+impl AttachedEni {
+    /// An ordinary ENI of this instance without secondary addresses, not yet tagged.
+    pub fn new(id: EniId, device: u8, subnet: SubnetId, primary: Ipv4Addr) -> Self {
+        Self {
+            id,
+            device,
+            kind: EniKind::Interface,
+            managed_by: ManagedBy::Own,
+            tagged: false,
+            subnet,
+            primary,
+            addresses: Vec::new(),
+            prefixes: Vec::new(),
+            ipv6_prefixes: Vec::new(),
+        }
+    }
+
+    /// Everything but the primary address, ascending by kind.
+    pub fn blocks(&self) -> impl Iterator<Item = Block> {
+        let addresses = self.addresses.iter().copied().map(Block::Address);
+        let prefixes = self.prefixes.iter().copied().map(Block::Prefix);
+        addresses.chain(prefixes).chain(self.ipv6_prefixes.iter().copied().map(Block::Ipv6Prefix))
+    }
+
+    /// Slots in use.
+    pub fn used_slots(&self) -> usize {
+        self.addresses.len() + self.prefixes.len()
+    }
+
+    pub(crate) fn holds(&self, block: Block) -> bool {
+        match block {
+            Block::Address(address) => self.addresses.binary_search(&address).is_ok(),
+            Block::Prefix(base) => self.prefixes.binary_search(&base).is_ok(),
+            Block::Ipv6Prefix(base) => self.ipv6_prefixes.contains(&base),
+        }
+    }
+
+    pub(crate) fn add(&mut self, block: Block) {
+        match block {
+            Block::Address(address) => insert(&mut self.addresses, address),
+            Block::Prefix(base) => insert(&mut self.prefixes, base),
+            Block::Ipv6Prefix(base) => insert(&mut self.ipv6_prefixes, base),
+        }
+    }
+
+    /// Whether the block was there.
+    pub(crate) fn remove(&mut self, block: Block) -> bool {
+        let held = self.holds(block);
+        match block {
+            Block::Address(address) => self.addresses.retain(|kept| *kept != address),
+            Block::Prefix(base) => self.prefixes.retain(|kept| *kept != base),
+            Block::Ipv6Prefix(base) => self.ipv6_prefixes.retain(|kept| *kept != base),
+        }
+        held
+    }
+
+    /// Gives everything, the primary address included, back to the subnet.
+    pub(crate) fn give_back(&self, cloud: &mut dyn Cloud) {
+        for block in self.blocks().chain([Block::Address(self.primary)]) {
+            cloud.give_back(self.subnet, block);
+        }
+    }
+}
+
+impl Instance {
+    /// The attached ENI of this id.
+    pub fn eni(&self, id: EniId) -> Option<&AttachedEni> {
+        self.enis.iter().find(|eni| eni.id == id)
+    }
+
+    pub(crate) fn eni_mut(&mut self, id: EniId) -> Option<&mut AttachedEni> {
+        self.enis.iter_mut().find(|eni| eni.id == id)
+    }
+
+    /// Lowest device index not in use.
+    pub(crate) fn free_device(&self) -> u8 {
+        (0..=u8::MAX).find(|index| self.enis.iter().all(|eni| eni.device != *index)).unwrap_or(u8::MAX)
+    }
+
+    pub(crate) fn attach(&mut self, eni: AttachedEni) {
+        self.enis.push(eni);
+        self.enis.sort_by_key(|eni| eni.device);
+    }
+
+    pub(crate) fn detach(&mut self, id: EniId) -> Option<AttachedEni> {
+        let index = self.enis.iter().position(|eni| eni.id == id)?;
+        Some(self.enis.remove(index))
+    }
+}
+
+fn insert<T: Ord>(sorted: &mut Vec<T>, value: T) {
+    if let Err(place) = sorted.binary_search(&value) {
+        sorted.insert(place, value);
+    }
 }

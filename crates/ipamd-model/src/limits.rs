@@ -1,4 +1,11 @@
 //! What an instance type may carry: ENIs, addresses per ENI, hypervisor, branch ENIs.
+//!
+//! The table is text grouped by profile (`limits/instances.txt`): 1391 types in some 20 kB, decoded once on first use.
+
+use std::sync::OnceLock;
+
+/// Addresses in a /28 prefix.
+pub const ADDRESSES_PER_PREFIX: u32 = 16;
 
 /// Who virtualises the instance; prefix delegation needs Nitro or bare metal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,6 +16,17 @@ pub enum Hypervisor {
     Xen,
     /// Not stated by EC2 (most bare-metal types).
     Unknown,
+}
+
+impl Hypervisor {
+    /// The word EC2 uses.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nitro => "nitro",
+            Self::Xen => "xen",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 /// The limits of one instance type (those of its default network card).
@@ -28,9 +46,132 @@ pub struct InstanceLimits {
     pub trunk_compatible: bool,
     /// Branch ENIs for security groups per pod.
     pub branch_enis: u16,
+    /// In the agent's own table; for other types it asks EC2 at start.
+    pub listed: bool,
+}
+
+impl InstanceLimits {
+    /// A Nitro type that is in no table.
+    pub fn custom(max_enis: u16, ipv4_per_eni: u16) -> Self {
+        Self {
+            max_enis,
+            ipv4_per_eni,
+            hypervisor: Hypervisor::Nitro,
+            bare_metal: false,
+            network_cards: 1,
+            trunk_compatible: true,
+            branch_enis: 0,
+            listed: false,
+        }
+    }
+
+    /// Secondary addresses, or prefixes, that one ENI can hold.
+    pub fn slots(&self) -> u32 {
+        u32::from(self.ipv4_per_eni.saturating_sub(1))
+    }
+
+    /// Whether /28 prefixes can be assigned.
+    pub fn prefix_capable(&self) -> bool {
+        self.bare_metal || self.hypervisor == Hypervisor::Nitro
+    }
+
+    /// Pods as the published list of the agent's image gives them: every slot, and two on the host network.
+    pub fn listed_max_pods(&self) -> u32 {
+        u32::from(self.max_enis) * self.slots() + 2
+    }
+}
+
+/// A type of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownType {
+    /// What stands before the dot.
+    pub family: &'static str,
+    /// What stands after it.
+    pub size: &'static str,
+    /// Its limits.
+    pub limits: InstanceLimits,
+}
+
+impl KnownType {
+    /// The full name.
+    pub fn name(&self) -> String {
+        format!("{}.{}", self.family, self.size)
+    }
+}
+
+/// Every known type, sorted by name.
+pub fn all() -> &'static [KnownType] {
+    static TABLE: OnceLock<Vec<KnownType>> = OnceLock::new();
+    TABLE.get_or_init(|| {
+        let mut types: Vec<_> = include_str!("limits/instances.txt").lines().filter_map(profile).flatten().collect();
+        types.sort_by_key(KnownType::name);
+        types
+    })
 }
 
 /// The limits of a known instance type.
-pub fn find(_instance_type: &str) -> Option<InstanceLimits> {
-    todo!()
+pub fn find(instance_type: &str) -> Option<InstanceLimits> {
+    let (family, size) = instance_type.split_once('.')?;
+    all().iter().find(|known| known.family == family && known.size == size).map(|known| known.limits)
+}
+
+/// The `count` known names that look most like `instance_type`.
+pub fn nearest(instance_type: &str, count: usize) -> Vec<String> {
+    let mut names: Vec<_> = all()
+        .iter()
+        .map(|known| {
+            let name = known.name();
+            (edits(&name, instance_type), name)
+        })
+        .collect();
+    names.sort();
+    names.into_iter().take(count).map(|(_, name)| name).collect()
+}
+
+fn profile(line: &'static str) -> Option<Vec<KnownType>> {
+    let mut words = line.split_ascii_whitespace();
+    let max_enis = words.next()?.parse().ok()?;
+    let ipv4_per_eni = words.next()?.parse().ok()?;
+    let network_cards = words.next()?.parse().ok()?;
+    let kind = words.next()?;
+    let hypervisor = match kind.as_bytes().first()? {
+        b'n' => Hypervisor::Nitro,
+        b'x' => Hypervisor::Xen,
+        _ => Hypervisor::Unknown,
+    };
+    let branch = words.next()?;
+    let limits = InstanceLimits {
+        max_enis,
+        ipv4_per_eni,
+        hypervisor,
+        bare_metal: kind.ends_with('m'),
+        network_cards,
+        trunk_compatible: branch != "-",
+        branch_enis: branch.parse().unwrap_or(0),
+        listed: true,
+    };
+    let types = words.filter_map(|group| group.split_once('.'));
+    Some(
+        types
+            .flat_map(|(family, sizes)| sizes.split(',').map(move |size| KnownType { family, size, limits }))
+            .collect(),
+    )
+}
+
+/// Levenshtein distance; names are short, so one row is enough.
+fn edits(left: &str, right: &str) -> usize {
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (i, a) in left.bytes().enumerate() {
+        let mut diagonal = i;
+        let mut before = i + 1;
+        let mut next = vec![before];
+        for (b, above) in right.bytes().zip(row.iter().skip(1)) {
+            let cost = (diagonal + usize::from(a != b)).min(before + 1).min(above + 1);
+            diagonal = *above;
+            before = cost;
+            next.push(cost);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or(0)
 }

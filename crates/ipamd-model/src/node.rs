@@ -1,16 +1,31 @@
 //! One agent process on one node: init, loop, reconcile, RPCs.
+//!
+//! The agent's work is cut into steps, one decision each. A step asks EC2 at once but its effects on store and counters
+//! are journaled at the times at which the calls return, so that a page rendered in between shows a step in progress and
+//! none of its results. The next step starts after the journal has run out, like the agent's single goroutine.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 
-use crate::ec2::{Cloud, Ec2Code, EniId, EniKind, Instance, ManagedBy, SubnetId};
+use crate::draw::Draw;
+use crate::ec2::{AttachedEni, Block, Cloud, Ec2Code, EniId, EniKind, Instance, ManagedBy, SubnetId};
 use crate::limits::InstanceLimits;
-use crate::metrics::{PageFlavour, Truth};
-use crate::pool::{Placement, Pool};
-use crate::settings::Settings;
+use crate::metrics::{Metrics, PageFlavour, Shown, Truth};
+pub use crate::pool::PodKey;
+use crate::pool::{Placement, Pool, Targets};
+use crate::settings::{Mode, Refusal, Settings};
 
-/// A pod's network attachment, by a number its owner chose.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PodKey(pub u64);
+mod background;
+mod growth;
+mod init;
+mod outside;
+mod reconcile;
+mod rpc;
+mod script;
+mod shrink;
+mod store;
+
+use script::{Effect, Script};
 
 /// What to build a node from.
 #[derive(Debug, Clone)]
@@ -31,13 +46,43 @@ pub struct NodeSpec {
     pub max_pods: Option<u32>,
     /// The API server answers at start.
     pub api_server_reachable: bool,
+    /// Who provides the trunk ENI of security groups per pod.
+    pub trunk_controller: TrunkController,
+    /// A delete right after a detach often finds the ENI still in use, as on real nodes.
+    pub deletes_lag: bool,
+    /// Connection marks are written by nftables instead of iptables.
+    pub nftables: bool,
+}
+
+/// What the VPC resource controller does for this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TrunkController {
+    /// Attaches a trunk once the node asks for one.
+    #[default]
+    Attaches,
+    /// Takes the request and does nothing.
+    Silent,
+    /// The node's `CNINode` object is missing: every request fails.
+    Absent,
 }
 
 impl NodeSpec {
     /// A node with random placement whose other properties are the ordinary ones.
     pub fn new(limits: InstanceLimits, settings: Settings, subnet: SubnetId, seed: u64) -> Self {
         let placement = Placement::default();
-        Self { limits, settings, subnet, eni_config: None, seed, placement, max_pods: None, api_server_reachable: true }
+        Self {
+            limits,
+            settings,
+            subnet,
+            eni_config: None,
+            seed,
+            placement,
+            max_pods: None,
+            api_server_reachable: true,
+            trunk_controller: TrunkController::default(),
+            deletes_lag: true,
+            nftables: false,
+        }
     }
 }
 
@@ -103,8 +148,8 @@ pub enum InitFailure {
     #[error("an EC2 operation that init needs failed: {0:?}")]
     Ec2(Ec2Code),
     /// Settings that contradict each other or the instance.
-    #[error("the settings contradict each other or the instance type")]
-    Settings,
+    #[error("{0}")]
+    Settings(Refusal),
     /// Custom networking left the pool empty.
     #[error("custom networking yielded no address")]
     EmptyPool,
@@ -131,118 +176,257 @@ pub struct ForeignEni {
     pub addresses: u16,
 }
 
+/// The loop sleeps this long before each of its two halves.
+const HALF_LOOP_MS: i64 = 2_500;
+
+/// The decision that comes next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Step {
+    Start,
+    InitEni {
+        index: usize,
+        attempt: u8,
+    },
+    InitRecover,
+    InitPrescale,
+    Serve,
+    PoolCheck,
+    Decrease {
+        over: u32,
+        queue: Vec<EniId>,
+    },
+    SpareEni,
+    Reconcile,
+    /// IPv6 nodes have no loop.
+    Rest,
+}
+
+/// An ENI that was detached but not deleted.
+#[derive(Debug, Clone)]
+struct Leaked {
+    eni: AttachedEni,
+    since_ms: i64,
+}
+
 /// One node.
 #[derive(Debug)]
-pub struct Node {}
+pub struct Node {
+    spec: NodeSpec,
+    mode: Mode,
+    draw: Draw,
+    instance: Instance,
+    pool: Pool,
+    metrics: Metrics,
+    phase: Phase,
+    step: Step,
+    step_at_ms: i64,
+    journal: VecDeque<(i64, Effect)>,
+    /// Clean-up of CIDRs on excluded ENIs, by due time.
+    cleanups: Vec<(i64, EniId, Block)>,
+    watch_at_ms: i64,
+    leak_scan_at_ms: i64,
+    last_action_ms: Option<i64>,
+    last_decrease_ms: Option<i64>,
+    insufficient_ms: Option<i64>,
+    /// CIDRs released lately, which a reconcile must not take back.
+    released: Vec<(EniId, Block, i64)>,
+    unmanaged: Vec<EniId>,
+    cordoned: bool,
+    terminating: bool,
+    checkpoint: BTreeMap<PodKey, IpAddr>,
+    recovered: bool,
+    gone: Vec<PodKey>,
+    leaked: Vec<Leaked>,
+    crashes: u32,
+    init_began_ms: i64,
+}
 
 impl Node {
     /// A fresh instance whose agent process starts at `start_ms`.
-    pub fn new(_spec: NodeSpec, _start_ms: i64, _cloud: &mut dyn Cloud) -> Result<Self, NodeError> {
-        todo!()
+    pub fn new(spec: NodeSpec, start_ms: i64, cloud: &mut dyn Cloud) -> Result<Self, NodeError> {
+        let mut draw = Draw::new(spec.seed);
+        let primary = cloud.take_addresses(spec.subnet, 1).map_err(|_| NodeError::NoPrimaryAddress)?;
+        let primary = primary.first().copied().ok_or(NodeError::NoPrimaryAddress)?;
+        let mut instance = Instance::default();
+        let mut eni = AttachedEni::new(outside::eni_id(&mut draw), 0, spec.subnet, primary);
+        eni.managed_by = ManagedBy::Untagged;
+        instance.attach(eni);
+        Ok(Self {
+            mode: spec.settings.mode(&spec.limits).unwrap_or(Mode::Secondary),
+            draw,
+            instance,
+            pool: Pool::default(),
+            metrics: Metrics::new(start_ms, false),
+            phase: Phase::Starting,
+            step: Step::Start,
+            step_at_ms: start_ms,
+            journal: VecDeque::new(),
+            cleanups: Vec::new(),
+            watch_at_ms: i64::MAX,
+            leak_scan_at_ms: i64::MAX,
+            last_action_ms: None,
+            last_decrease_ms: None,
+            insufficient_ms: None,
+            released: Vec::new(),
+            unmanaged: Vec::new(),
+            cordoned: false,
+            terminating: false,
+            checkpoint: BTreeMap::new(),
+            recovered: false,
+            gone: Vec::new(),
+            leaked: Vec::new(),
+            crashes: 0,
+            init_began_ms: start_ms,
+            spec,
+        })
     }
 
     /// Runs everything due up to `to_ms`.
-    pub fn advance(&mut self, _to_ms: i64, _cloud: &mut dyn Cloud) {
-        todo!()
+    pub fn advance(&mut self, to_ms: i64, cloud: &mut dyn Cloud) {
+        loop {
+            let at_ms = self.next_wakeup();
+            if at_ms > to_ms {
+                return;
+            }
+            self.happen(at_ms, cloud);
+        }
     }
 
     /// Earliest time at which [`Self::advance`] has something to do.
     pub fn next_wakeup(&self) -> i64 {
-        todo!()
+        let journal = self.journal.front().map_or(i64::MAX, |(at_ms, _)| *at_ms);
+        let cleanup = self.cleanups.iter().map(|(at_ms, ..)| *at_ms).min().unwrap_or(i64::MAX);
+        journal.min(self.step_at_ms).min(self.watch_at_ms).min(self.leak_scan_at_ms).min(cleanup)
     }
 
-    /// An AddNetwork RPC.
-    pub fn add_pod(&mut self, _key: PodKey, _now_ms: i64, _cloud: &mut dyn Cloud) -> AddOutcome {
-        todo!()
+    fn happen(&mut self, at_ms: i64, cloud: &mut dyn Cloud) {
+        if self.journal.front().is_some_and(|(due_ms, _)| *due_ms <= at_ms) {
+            if let Some((due_ms, effect)) = self.journal.pop_front() {
+                self.apply(due_ms, effect);
+            }
+            if self.journal.is_empty() {
+                // Ten thousand idle nodes must not keep ten thousand journals.
+                self.journal = VecDeque::new();
+            }
+        } else if self.cleanups.iter().any(|(due_ms, ..)| *due_ms <= at_ms) {
+            self.clean_excluded(at_ms);
+        } else if self.watch_at_ms <= at_ms {
+            self.watch(at_ms, cloud);
+        } else if self.leak_scan_at_ms <= at_ms {
+            self.scan_for_leaks(at_ms, cloud);
+        } else {
+            self.run_step(at_ms, cloud);
+        }
     }
 
-    /// A DelNetwork RPC.
-    pub fn del_pod(&mut self, _key: PodKey, _why: DelReason, _now_ms: i64, _cloud: &mut dyn Cloud) -> DelOutcome {
-        todo!()
+    fn run_step(&mut self, at_ms: i64, cloud: &mut dyn Cloud) {
+        let mut script = Script::new(at_ms);
+        let step = std::mem::replace(&mut self.step, Step::Rest);
+        let (next, pause_ms) = match step {
+            Step::Start => self.start(&mut script, cloud),
+            Step::InitEni { index, attempt } => self.init_eni(&mut script, index, attempt, cloud),
+            Step::InitRecover => self.init_recover(&mut script, cloud),
+            Step::InitPrescale => self.init_prescale(&mut script, cloud),
+            Step::Serve => self.serve(&mut script),
+            Step::PoolCheck => self.pool_check(&mut script, cloud),
+            Step::Decrease { over, queue } => self.decrease(&mut script, over, queue, cloud),
+            Step::SpareEni => self.release_spare_eni(&mut script, cloud),
+            Step::Reconcile => self.reconcile(&mut script, cloud),
+            Step::Rest => (Step::Rest, i64::MAX),
+        };
+        self.step = next;
+        self.step_at_ms = script.at_ms.saturating_add(pause_ms);
+        self.journal.extend(script.effects);
     }
 
-    /// The process dies and starts again at `now_ms`.
-    pub fn restart(&mut self, _now_ms: i64, _cloud: &mut dyn Cloud) {
-        todo!()
+    /// One pool check: grow or shrink, then see about an ENI too many.
+    fn pool_check(&mut self, script: &mut Script, cloud: &mut dyn Cloud) -> (Step, i64) {
+        self.ask_for_trunk(script, cloud);
+        let now_ms = script.at_ms;
+        let stats = self.pool.stats(self.mode, now_ms);
+        let targets = self.targets();
+        let over = targets.surplus(&stats);
+        if targets.too_low(&stats) {
+            // The next cycle tries again whatever became of this one.
+            let _failed: Result<(), Ec2Code> = self.increase(script, cloud);
+        } else if over > 0 && self.last_decrease_ms.is_none_or(|last| now_ms - last > shrink::DECREASE_INTERVAL_MS) {
+            return self.begin_decrease(script, over);
+        }
+        (Step::SpareEni, 0)
     }
 
-    /// The pod's interface is gone without a DEL; the next start prunes its allocation.
-    pub fn forget_pod(&mut self, _key: PodKey) {
-        todo!()
+    /// The targets in force.
+    pub fn targets(&self) -> Targets {
+        let settings = &self.spec.settings;
+        Targets {
+            prefix_mode: self.mode == Mode::Prefix,
+            warm_ip: settings.warm_ip_target,
+            minimum_ip: settings.minimum_ip_target,
+            warm_eni: settings.warm_eni_target,
+            warm_prefix: settings.warm_prefix_target,
+            slots: self.spec.limits.slots(),
+            max_pods: self.spec.max_pods.unwrap_or_else(|| self.spec.limits.listed_max_pods()),
+        }
     }
 
-    /// Taints or untaints the node as unschedulable.
-    pub fn set_cordoned(&mut self, _cordoned: bool) {
-        todo!()
+    /// How addresses are had on this node.
+    pub fn mode(&self) -> Mode {
+        self.mode
     }
 
-    /// SIGTERM was received.
-    pub fn set_terminating(&mut self, _terminating: bool) {
-        todo!()
-    }
-
-    /// Changes the node's pod capacity.
-    pub fn set_max_pods(&mut self, _max_pods: u32) {
-        todo!()
-    }
-
-    /// Somebody else attaches an ENI.
-    pub fn attach_eni(&mut self, _eni: ForeignEni, _now_ms: i64, _cloud: &mut dyn Cloud) -> Result<EniId, Ec2Code> {
-        todo!()
-    }
-
-    /// An ENI vanishes behind the agent's back; false when it is not attached or primary.
-    pub fn detach_eni(&mut self, _eni: EniId, _cloud: &mut dyn Cloud) -> bool {
-        todo!()
-    }
-
-    /// Up to `count` secondary addresses of an ENI vanish behind the agent's back; answers how many did.
-    pub fn lose_addresses(&mut self, _eni: EniId, _count: u16, _cloud: &mut dyn Cloud) -> u16 {
-        todo!()
+    /// What the node was made from, with later changes.
+    pub fn spec(&self) -> &NodeSpec {
+        &self.spec
     }
 
     /// Where the process is.
     pub fn phase(&self) -> Phase {
-        todo!()
+        self.phase
     }
 
     /// Whether the metrics page answers.
     pub fn is_serving(&self) -> bool {
-        matches!(self.phase(), Phase::Serving { .. })
+        matches!(self.phase, Phase::Serving { .. })
+    }
+
+    /// Start of the current process life, Unix milliseconds, as the page shows it.
+    pub fn process_start_ms(&self) -> i64 {
+        self.metrics.process_start_ms
     }
 
     /// Appends the page as it reads at `now_ms`.
-    pub fn render(&self, _now_ms: i64, _flavour: PageFlavour, _out: &mut Vec<u8>) {
-        todo!()
+    pub fn render(&self, now_ms: i64, flavour: PageFlavour, out: &mut Vec<u8>) {
+        let shown = Shown { now_ms, seed: self.spec.seed, nftables: self.spec.nftables };
+        self.metrics.render(shown, flavour, out);
     }
 
     /// A scrape was answered with this code (200, 500 or 503).
-    pub fn scrape_done(&mut self, _code: u16) {
-        todo!()
+    pub fn scrape_done(&mut self, code: u16) {
+        self.metrics.scraped(code);
     }
 
-    /// What the page says at `now_ms`, as numbers.
-    pub fn truth(&self, _now_ms: i64) -> Truth {
-        todo!()
+    /// What the current agent's page says at `now_ms`, as numbers.
+    pub fn truth(&self, now_ms: i64) -> Truth {
+        self.truth_as(now_ms, PageFlavour::V1_23)
+    }
+
+    /// What a page of this flavour says at `now_ms`; families it lacks read 0.
+    pub fn truth_as(&self, now_ms: i64, flavour: PageFlavour) -> Truth {
+        self.metrics.truth(now_ms, flavour)
     }
 
     /// EC2's view of the instance.
     pub fn instance(&self) -> &Instance {
-        todo!()
+        &self.instance
     }
 
     /// The datastore.
     pub fn pool(&self) -> &Pool {
-        todo!()
+        &self.pool
     }
 
     /// Pods and their addresses.
-    pub fn pods(&self) -> Vec<(PodKey, IpAddr)> {
-        todo!()
-    }
-
-    /// The instance is terminated: every address goes back to its subnet.
-    pub fn terminate(self, _cloud: &mut dyn Cloud) {
-        todo!()
+    pub fn pods(&self) -> impl Iterator<Item = (PodKey, IpAddr)> {
+        self.pool.owners().iter().map(|(key, address)| (*key, *address))
     }
 }

@@ -1,0 +1,154 @@
+//! The page's numbers without the page.
+
+use super::{Latency, Metrics, PageFlavour, QUANTILE_WINDOW_MS};
+
+/// One latency series.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LatencyTruth {
+    /// Label `api`.
+    pub api: &'static str,
+    /// Label `error`.
+    pub error: bool,
+    /// Label `status`.
+    pub status: &'static str,
+    /// Sum of observations, milliseconds.
+    pub sum_ms: u64,
+    /// Number of observations.
+    pub count: u64,
+    /// What an old agent shows as its 0.99 quantile; `None` stands for NaN.
+    pub p99_ms: Option<f64>,
+}
+
+/// What the page says, as plain numbers.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Truth {
+    /// Start of this process life, Unix milliseconds.
+    pub process_start_ms: i64,
+    /// An IPv6 node.
+    pub ipv6: bool,
+    /// `assigned_ip_addresses`.
+    pub assigned: i64,
+    /// `total_ip_addresses`; 2^48 per IPv6 prefix.
+    pub total: f64,
+    /// `total_ipv4_prefixes`.
+    pub prefixes: i64,
+    /// Sum of `assigned_ip_per_cidr`; `None` while the family is absent.
+    pub assigned_per_cidr: Option<i64>,
+    /// `eni_allocated`.
+    pub eni_allocated: i64,
+    /// `eni_max`.
+    pub eni_max: i64,
+    /// `ip_max`.
+    pub ip_max: i64,
+    /// Sum of `ipamd_action_inprogress`.
+    pub in_progress: i64,
+    /// `add_ip_req_count`.
+    pub add_requests: u64,
+    /// Sum of `del_ip_req_count`.
+    pub del_requests: u64,
+    /// `no_available_ip_addresses`.
+    pub no_available: u64,
+    /// `force_removed_enis`.
+    pub force_removed_enis: u64,
+    /// `force_removed_ips`.
+    pub force_removed_ips: u64,
+    /// Sum of `reconcile_count`.
+    pub reconcile: u64,
+    /// Sum of `ipamd_error_count`.
+    pub ipamd_errors: u64,
+    /// Sum of `pod_eni_error_count`.
+    pub pod_eni_errors: u64,
+    /// Sum of `aws_api_error_count`.
+    pub aws_api_errors: u64,
+    /// Sum of `aws_utils_error_count`.
+    pub aws_utils_errors: u64,
+    /// Sum of `ec2api_req_count`.
+    pub ec2_requests: u64,
+    /// Sum of `ec2api_error_count`.
+    pub ec2_errors: u64,
+    /// Every latency series.
+    pub latency: Vec<LatencyTruth>,
+}
+
+impl Metrics {
+    /// What a page of this flavour says at `now_ms`; families it does not have read 0.
+    pub(crate) fn truth(&self, now_ms: i64, flavour: PageFlavour) -> Truth {
+        let legacy = flavour == PageFlavour::Legacy;
+        let kept = |family: &str, value: u64| if flavour.exposes(family) { value } else { 0 };
+        Truth {
+            process_start_ms: self.process_start_ms,
+            ipv6: self.ipv6,
+            assigned: self.assigned,
+            total: self.shown_total(),
+            prefixes: if legacy { 0 } else { self.prefixes },
+            assigned_per_cidr: (!legacy && !self.per_cidr.is_empty())
+                .then(|| self.per_cidr.values().copied().map(i64::from).sum()),
+            eni_allocated: self.eni_allocated,
+            eni_max: self.eni_max,
+            ip_max: self.ip_max,
+            in_progress: self.in_progress.values().copied().map(i64::from).sum(),
+            add_requests: self.add_requests,
+            del_requests: self.del_requests.iter().sum(),
+            no_available: kept("awscni_no_available_ip_addresses", self.no_available),
+            force_removed_enis: self.force_removed_enis,
+            force_removed_ips: self.force_removed_ips,
+            reconcile: self.reconcile.values().sum(),
+            ipamd_errors: self.ipamd_errors.values().sum(),
+            pod_eni_errors: kept("awscni_pod_eni_error_count", self.pod_eni_errors.values().sum()),
+            aws_api_errors: self.api_errors.values().sum(),
+            aws_utils_errors: self.utils_errors.values().sum(),
+            ec2_requests: kept("awscni_ec2api_req_count", self.requests.iter().sum()),
+            ec2_errors: kept("awscni_ec2api_error_count", self.failures.iter().sum()),
+            latency: self.latency_truth(now_ms, legacy),
+        }
+    }
+
+    /// The total gauge; an IPv6 prefix is 2^48 addresses.
+    pub(super) fn shown_total(&self) -> f64 {
+        let unit = if self.ipv6 { 281_474_976_710_656.0 } else { 1.0 };
+        self.total as f64 * unit
+    }
+
+    /// The summary's series in page order; an old agent merges statuses and adds its IMDS reads.
+    pub(super) fn latency_truth(&self, now_ms: i64, legacy: bool) -> Vec<LatencyTruth> {
+        let all = self.latency.iter().map(|series| series.truth(now_ms));
+        if !legacy {
+            return all.collect();
+        }
+        let metadata = LatencyTruth {
+            api: "GetMetadata",
+            error: false,
+            status: "",
+            sum_ms: self.imds_reads,
+            count: self.imds_reads,
+            p99_ms: (self.imds_reads > 0).then_some(1.0),
+        };
+        let mut merged: Vec<LatencyTruth> = Vec::new();
+        for series in all.chain([metadata]) {
+            match merged.iter_mut().find(|known| known.api == series.api && known.error == series.error) {
+                Some(known) => {
+                    known.sum_ms += series.sum_ms;
+                    known.count += series.count;
+                    known.p99_ms = known.p99_ms.into_iter().chain(series.p99_ms).reduce(f64::max);
+                }
+                None => merged.push(LatencyTruth { status: "", ..series }),
+            }
+        }
+        merged.sort_by_key(|series| (series.api, series.error));
+        merged
+    }
+}
+
+impl Latency {
+    fn truth(&self, now_ms: i64) -> LatencyTruth {
+        let fresh = now_ms - self.last_ms <= QUANTILE_WINDOW_MS;
+        LatencyTruth {
+            api: self.api,
+            error: self.error,
+            status: self.status,
+            sum_ms: self.sum_ms,
+            count: self.count,
+            p99_ms: fresh.then(|| f64::from(self.recent_max_ms)),
+        }
+    }
+}

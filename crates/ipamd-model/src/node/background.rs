@@ -1,0 +1,70 @@
+//! What runs beside the loop: the 30 s look at security groups and VPC, and the hourly search for leaked ENIs.
+
+use super::script::Script;
+use super::{Leaked, Node};
+use crate::ec2::{Cloud, Ec2Op, ImdsRead};
+use crate::metrics::{Call, UtilsError};
+
+/// Security groups and VPC CIDRs are looked at this often.
+const WATCH_INTERVAL_MS: i64 = 30_000;
+/// Leaked ENIs are searched an hour after the last search, and up to 299 s later.
+const LEAK_SCAN_INTERVAL_MS: i64 = 3_600_000;
+/// A search leaves ENIs alone that are younger than this.
+const LEAK_MINIMUM_AGE_MS: i64 = 300_000;
+
+impl Node {
+    pub(super) fn begin_background(&mut self, now_ms: i64) {
+        self.watch_at_ms = now_ms + WATCH_INTERVAL_MS;
+        self.leak_scan_at_ms = if self.spec.settings.leak_cleanup { now_ms + self.scan_jitter_ms() } else { i64::MAX };
+    }
+
+    fn scan_jitter_ms(&mut self) -> i64 {
+        self.draw.between(0, 299) * 1_000
+    }
+
+    pub(super) fn watch(&mut self, at_ms: i64, cloud: &mut dyn Cloud) {
+        self.watch_at_ms = at_ms + WATCH_INTERVAL_MS;
+        self.prune_released(at_ms);
+        let mut script = Script::new(at_ms);
+        if self.spec.settings.provisioning {
+            self.imds(&mut script, ImdsRead::SecurityGroups, cloud);
+        }
+        self.imds(&mut script, ImdsRead::VpcCidrs, cloud);
+        for (at_ms, effect) in script.effects {
+            self.apply(at_ms, effect);
+        }
+    }
+
+    pub(super) fn clean_excluded(&mut self, at_ms: i64) {
+        let due: Vec<_> = self.cleanups.iter().filter(|(due_ms, ..)| *due_ms <= at_ms).copied().collect();
+        self.cleanups.retain(|(due_ms, ..)| *due_ms > at_ms);
+        for (_, eni, block) in due {
+            if self.pool.eni(eni).is_some_and(|eni| eni.excluded) {
+                self.pool.lose_block(eni, block);
+            }
+        }
+    }
+
+    pub(super) fn scan_for_leaks(&mut self, at_ms: i64, cloud: &mut dyn Cloud) {
+        let mut script = Script::new(at_ms);
+        let op = Ec2Op::DescribeNetworkInterfaces;
+        let code = cloud.fault(op, at_ms);
+        self.metrics.scan(Call { op, code, ms: 0 });
+        if code.is_none() {
+            let old = |leaked: &Leaked| at_ms - leaked.since_ms >= LEAK_MINIMUM_AGE_MS;
+            let (due, young) = std::mem::take(&mut self.leaked).into_iter().partition(old);
+            self.leaked = young;
+            for Leaked { eni, .. } in due {
+                if let Err(code) = self.delete_eni(&mut script, eni, false, cloud) {
+                    self.utils_error(&mut script, UtilsError::CleanUpLeaked, Ec2Op::DeleteNetworkInterface, code);
+                }
+            }
+        }
+        let ended_ms = script.at_ms;
+        self.leak_scan_at_ms = ended_ms + LEAK_SCAN_INTERVAL_MS + self.scan_jitter_ms();
+        // Its own goroutine: what it does is felt at once and the loop does not wait.
+        for (_, effect) in script.effects {
+            self.apply(at_ms, effect);
+        }
+    }
+}
