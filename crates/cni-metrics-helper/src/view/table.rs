@@ -22,7 +22,7 @@ pub enum CounterMeaning {
 
 /// The coverage line, the cluster's table and one row a node.
 pub fn render(snapshot: &Snapshot, counters: CounterMeaning) -> String {
-    format!("{}\n{}\n{}\n", headline(snapshot), cluster(snapshot, counters), nodes(snapshot.nodes.iter()))
+    format!("{}\n\n{}\n\n{}\n", headline(snapshot), cluster(snapshot, counters), nodes(snapshot.nodes.iter()))
 }
 
 /// When, how many nodes, and what became of the rest.

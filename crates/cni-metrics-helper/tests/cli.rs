@@ -1,0 +1,183 @@
+//! The built program as a user meets it in a terminal: saved pages, wrong settings, no cluster.
+
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+const PAGES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../cni-metrics-core/tests/data");
+
+fn helper(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cni-metrics-helper"));
+    command.args(args).env_clear().env("AWS_EC2_METADATA_DISABLED", "true").env("HOME", "/nonexistent");
+    command
+}
+
+fn run(args: &[&str]) -> Output {
+    helper(args).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn json(output: &Output) -> serde_json::Value {
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Runs `inspect -o json -` on a page.
+fn inspect(page: &[u8]) -> Output {
+    let mut child = helper(&["inspect", "-o", "json", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A page over the limit is not read to its end, so the pipe may break.
+    let _broken = child.stdin.take().unwrap().write_all(page);
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn inspect_adds_pages_up_and_keeps_the_documented_shape() {
+    let pages = ["node.prom", "prefix_delegation.prom"].map(|page| format!("{PAGES}/{page}"));
+    let output = run(&["inspect", "--output", "json", &pages[0], &pages[1]]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let json = json(&output);
+    assert_eq!(json.as_object().unwrap().keys().collect::<Vec<_>>().len(), 5);
+    assert_eq!(json["coverage"], serde_json::json!({"expected": 2, "scraped": 2, "failed": {}}));
+    let nodes = json["nodes"].as_array().unwrap();
+    for metric in ["assignIPAddresses", "totalIPAddresses", "eniAllocated", "addReqCount", "ec2ApiReqCount"] {
+        let sum: f64 = nodes.iter().filter_map(|node| node["metrics"][metric].as_f64()).sum();
+        assert!(sum > 0.0, "{metric} is on neither page");
+        assert_eq!(json["metrics"][metric].as_f64(), Some(sum), "{metric}");
+    }
+}
+
+#[test]
+fn inspect_counts_ipv6_nodes_apart() {
+    let output = run(&["inspect", "-o", "json", &format!("{PAGES}/ipv6.prom"), &format!("{PAGES}/node.prom")]);
+    let json = json(&output);
+    assert_eq!(json["ipv6"]["nodes"], 1);
+    assert!(json["metrics"]["totalIPAddresses"].as_f64().unwrap() < 1e9);
+}
+
+#[test]
+fn inspect_names_file_and_line_of_what_it_cannot_read_and_goes_on() {
+    let output = inspect(b"awscni_eni_max 3\nawscni_ip_max three\nawscni_total_ip_addresses 5\n");
+    assert!(output.status.success());
+    assert_eq!(json(&output)["metrics"]["totalIPAddresses"], 5);
+    let errors = text(&output.stderr);
+    assert!(errors.starts_with("standard input: line 2: ") && errors.contains("awscni_ip_max three"), "{errors}");
+}
+
+#[test]
+fn inspect_fails_on_an_unreadable_page_and_says_why() {
+    let cases: [(&[u8], &str); 6] = [
+        (b"", "the page is empty"),
+        (b"<!DOCTYPE html>\n<html><body>Bad Gateway</body></html>\n", "HTML"),
+        (b"awscni_eni_max 3\nawscni_ip_max 2", "ends in the middle of line 2"),
+        (b"go_threads 3\n", "none of ipamd's metrics"),
+        (b"awscni_eni_max three\n", "no line of the page could be read"),
+        (b"\xff\xfe\x00\x01\n", "no line of the page could be read"),
+    ];
+    for (page, reason) in cases {
+        let output = inspect(page);
+        assert_eq!(output.status.code(), Some(1), "{reason}");
+        let errors = text(&output.stderr);
+        assert!(errors.contains(reason), "expected {reason:?} in {errors:?}");
+        assert_eq!(json(&output)["coverage"]["failed"]["bad_page"], 1, "{reason}");
+    }
+}
+
+#[test]
+fn inspect_refuses_a_page_over_the_limit() {
+    let line = b"awscni_eni_max 3\n";
+    let page = line.repeat((8 << 20) / line.len() + 1);
+    let output = inspect(&page);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("larger than 8388608 bytes"));
+}
+
+#[test]
+fn a_missing_file_is_named_and_the_others_are_read() {
+    let output = run(&["inspect", "-o", "json", "no-such-file", &format!("{PAGES}/node.prom")]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).starts_with("no-such-file: "));
+    assert_eq!(json(&output)["coverage"]["scraped"], 1);
+}
+
+#[test]
+fn inspect_prints_tables_for_people() {
+    let output = Command::new(env!("CARGO_BIN_EXE_cni-metrics-helper"))
+        .args(["inspect", "node.prom", "old_agent.prom"])
+        .current_dir(PAGES)
+        .output()
+        .unwrap();
+    let (headline, tables) = text(&output.stdout).split_once('\n').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+    assert!(headline.contains("2 of 2 nodes in "), "{headline}");
+    insta::assert_snapshot!(tables);
+}
+
+#[test]
+fn wrong_settings_stop_the_start_with_one_message_that_lists_them_all() {
+    let output = helper(&["--scrape-via=ssh"])
+        .env("METRIC_UPDATE_INTERVAL", "30s")
+        .env("USE_CLOUDWATCH", "maybe")
+        .env("LOG_FORMAT", "xml")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let message = text(&output.stderr);
+    assert!(message.starts_with("cni-metrics-helper: 4 mistakes in the settings:"), "{message}");
+    for setting in ["METRIC_UPDATE_INTERVAL", "USE_CLOUDWATCH", "LOG_FORMAT", "SCRAPE_VIA"] {
+        assert!(message.contains(setting), "{setting} is missing in {message}");
+    }
+}
+
+#[test]
+fn without_a_cluster_the_message_says_how_to_name_one() {
+    let output = helper(&["once"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let message = text(&output.stderr);
+    for word in ["--kubeconfig", "KUBECONFIG", "inside the cluster"] {
+        assert!(message.contains(word), "{word} is missing in {message}");
+    }
+}
+
+#[test]
+fn a_kubeconfig_that_does_not_exist_is_named() {
+    let output = run(&["once", "--kubeconfig", "/nonexistent/config"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("/nonexistent/config"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn help_shows_every_setting_with_variable_and_default() {
+    let help = text(&run(&["--help"]).stdout);
+    let settings = [
+        ("USE_CLOUDWATCH", "true"),
+        ("USE_PROMETHEUS", "false"),
+        ("PROMETHEUS_ADDRESS", "0.0.0.0:61681"),
+        ("METRIC_UPDATE_INTERVAL", "30"),
+        ("SCRAPE_VIA", "auto"),
+        ("SCRAPE_CONCURRENCY", "64"),
+        ("SCRAPE_TIMEOUT", "5s"),
+        ("SCRAPE_MAX_BYTES", "8MiB"),
+        ("AGENT_NAMESPACE", "kube-system"),
+        ("AGENT_SELECTOR", "k8s-app=aws-node"),
+        ("AGENT_PORT", "61678"),
+        ("CLOUDWATCH_NAMESPACE", "Kubernetes"),
+        ("METRIC_SET", "standard"),
+        ("CLOUDWATCH_RESOLUTION", "60"),
+        ("AWS_VPC_K8S_CNI_LOGLEVEL", "INFO"),
+        ("LOG_FORMAT", "text"),
+    ];
+    for (variable, default) in settings {
+        let (_, rest) =
+            help.split_once(&format!("[env: {variable}")).unwrap_or_else(|| panic!("{variable} is missing"));
+        let next = rest.split("--").next().unwrap_or_default();
+        let shown = next.contains(&format!("[default: {default}]")) || variable == "USE_CLOUDWATCH";
+        assert!(shown, "{variable} does not show its default {default}: {next}");
+    }
+    assert!(help.contains("in any case [default: true]"));
+    assert!(help.contains("METRIC_ALLOW") && help.contains("METRIC_DENY"));
+}
