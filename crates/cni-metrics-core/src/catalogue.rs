@@ -529,6 +529,8 @@ impl fmt::Display for Unit {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
 
     #[test]
@@ -549,12 +551,11 @@ mod tests {
 
     #[test]
     fn the_published_names_never_change() {
-        let table: String = CATALOGUE
-            .iter()
-            .map(|row| {
-                format!("{} {} {:?} {} {}\n", row.family.unwrap_or("(own)"), row.name, row.kind, row.unit, row.set)
-            })
-            .collect();
+        let mut table = String::new();
+        for row in &CATALOGUE {
+            let family = row.family.unwrap_or("(own)");
+            writeln!(table, "{family} {} {:?} {} {}", row.name, row.kind, row.unit, row.set).unwrap();
+        }
         insta::assert_snapshot!(table);
     }
 

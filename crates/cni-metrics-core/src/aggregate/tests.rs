@@ -1,5 +1,7 @@
 //! The contract's rules, one by one.
 
+#![expect(clippy::float_cmp, reason = "whole numbers are exact, and exactness is what is tested")]
+
 use std::sync::Arc;
 
 use super::*;

@@ -1,5 +1,7 @@
 //! Whole pages, good and bad.
 
+#![expect(clippy::float_cmp, reason = "whole numbers are exact, and exactness is what is tested")]
+
 use std::fmt::Write as _;
 
 use super::reader::{Order, read};

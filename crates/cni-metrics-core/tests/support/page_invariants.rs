@@ -1,0 +1,85 @@
+//! What must hold of any bytes given to the reader. The fuzz target and the stable tests share it.
+
+use std::sync::Arc;
+
+use cni_metrics_core::aggregate::{Aggregator, CounterMode, HelperStart};
+use cni_metrics_core::catalogue::{Family, Kind};
+use cni_metrics_core::model::{NodeName, NodeSample, Observation, PodUid, Target, UnixMillis};
+use cni_metrics_core::parse::{MAX_LINE_ERRORS, Parsed, parse};
+
+/// Panics unless the reader treats the page soundly.
+pub(crate) fn check_page(page: &[u8]) {
+    let parsed = parse(page);
+    check_errors(page, &parsed);
+    if let Ok(sample) = &parsed.sample {
+        check_sample(sample);
+        check_aggregate(sample);
+        check_patient_reading(page, &parsed);
+    }
+}
+
+fn check_errors(page: &[u8], parsed: &Parsed) {
+    assert!(parsed.errors.len() <= MAX_LINE_ERRORS);
+    assert_eq!(parsed.errors.len() as u64, parsed.error_count.min(MAX_LINE_ERRORS as u64));
+    let lines = page.split(|byte| *byte == b'\n').count();
+    assert!(parsed.errors.windows(2).all(|pair| pair[0].line < pair[1].line), "one error a line, in page order");
+    for error in &parsed.errors {
+        assert!(error.line >= 1 && error.line as usize <= lines);
+        assert!(error.excerpt.len() <= 1000 && !error.excerpt.contains(char::is_control), "{}", error.excerpt);
+    }
+}
+
+fn check_sample(sample: &NodeSample) {
+    for family in Family::ALL {
+        let Some(own) = sample.get(family) else { continue };
+        assert!(own.sum.is_finite());
+        assert!(own.sum >= 0.0 || family.kind() == Kind::SumGauge, "{}", family.name());
+    }
+    assert!(sample.latency.windows(2).all(|pair| pair[0].api <= pair[1].api));
+    for api in &sample.latency {
+        for value in [api.sum_ms, api.count, api.p99_ms.unwrap_or(0.0)] {
+            assert!(value.is_finite() && value >= 0.0);
+        }
+    }
+    assert!(sample.process_start_seconds.is_none_or(|start| start.is_finite() && start >= 0.0));
+}
+
+/// The same page twice: everything published is a number, and nothing happened in between.
+fn check_aggregate(sample: &NodeSample) {
+    let start = HelperStart { clock: UnixMillis(0), api_server: None };
+    let mut aggregator = Aggregator::new(start, CounterMode::Increase);
+    let mut round = || {
+        let (uid, node) = (PodUid::new("u"), NodeName::new("n"));
+        let target = Target { uid, node, created_at: None, labels: Arc::default() };
+        let observation = Observation { target, expected: true, outcome: Ok(sample.clone()) };
+        aggregator.round(UnixMillis(0), vec![observation])
+    };
+    let first = round();
+    assert!(first.metrics.0.iter().flatten().all(|value| value.is_finite()));
+    let second = round();
+    for family in Family::COUNTERS {
+        assert_eq!(second.metrics.get(family.metric()), Some(0.0), "{}", family.name());
+    }
+    assert!(second.anomalies.is_empty(), "{:?}", second.anomalies);
+}
+
+/// Two series out of order make the reader remember every series; what it reads must not change.
+fn check_patient_reading(page: &[u8], quick: &Parsed) {
+    let out_of_order = b"awscni_pod_eni_error_count{fn=\"~~b\"} 0\nawscni_pod_eni_error_count{fn=\"~~a\"} 0\n";
+    let has_them = page.windows(8).any(|window| window == b"fn=\"~~a\"" || window == b"fn=\"~~b\"");
+    if has_them || page.starts_with(b"\xEF\xBB\xBF") {
+        return;
+    }
+    let patient = parse(&[out_of_order, page].concat());
+    let (Ok(mut expected), Ok(mut found)) = (quick.sample.clone(), patient.sample.clone()) else {
+        panic!("readable only in one way: {:?}", patient.sample);
+    };
+    for sample in [&mut expected, &mut found] {
+        sample.families[Family::PodEniErrorCount as usize].get_or_insert_default();
+    }
+    assert_eq!(found, expected);
+    assert_eq!(patient.error_count, quick.error_count);
+    for (patient, quick) in patient.errors.iter().zip(&quick.errors) {
+        assert_eq!((patient.line - 2, patient.kind, &patient.excerpt), (quick.line, quick.kind, &quick.excerpt));
+    }
+}
