@@ -3,10 +3,12 @@
 //! Modules in the order in which the data flows; see ARCHITECTURE.md for the picture.
 
 pub mod app;
+pub mod aws;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod discover;
+pub mod identity;
 pub mod lead;
 pub mod logging;
 pub mod publish;
