@@ -67,7 +67,7 @@ fn write(out: &mut Vec<u8>, doc: &Doc) {
                 write(out, item);
             }
         }
-        Doc::Map(members) => {
+        Doc::Map(members) | Doc::Dict(members) => {
             head(out, 5, members.len() as u64);
             for (name, value) in members {
                 string(out, name);

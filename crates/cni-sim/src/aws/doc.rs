@@ -21,6 +21,8 @@ pub enum Doc {
     List(Vec<Doc>),
     /// A structure; members in the order they are written.
     Map(Vec<(String, Doc)>),
+    /// A map with keys of the data's choosing: the same as a structure everywhere but in XML. Only answers have them.
+    Dict(Vec<(String, Doc)>),
 }
 
 impl Doc {

@@ -41,7 +41,7 @@ fn to_value(doc: &Doc) -> Value {
         Doc::Time(ms) if ms % 1000 == 0 => Value::Number((ms / 1000).into()),
         Doc::Time(ms) => number(*ms as f64 / 1000.0),
         Doc::List(items) => Value::Array(items.iter().map(to_value).collect()),
-        Doc::Map(members) => {
+        Doc::Map(members) | Doc::Dict(members) => {
             Value::Object(members.iter().map(|(name, value)| (name.clone(), to_value(value))).collect::<Map<_, _>>())
         }
     }

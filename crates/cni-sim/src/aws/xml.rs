@@ -44,6 +44,12 @@ pub fn write_content(out: &mut String, doc: &Doc, dialect: Dialect) {
                 write(out, name, value, dialect);
             }
         }
+        Doc::Dict(entries) => {
+            for (key, value) in entries {
+                let entry = Doc::map([("key", Doc::text(key.as_str())), ("value", value.clone())]);
+                write(out, "entry", &entry, dialect);
+            }
+        }
     }
 }
 

@@ -82,7 +82,7 @@ pub(super) fn get_metric_statistics(store: &CloudWatchStore, input: &Doc) -> Res
                 point = point.with(&name, value);
             }
             if !extended.is_empty() {
-                point = point.with("ExtendedStatistics", Doc::Map(values(&extended)));
+                point = point.with("ExtendedStatistics", Doc::Dict(values(&extended)));
             }
             datapoints.push(point);
         }

@@ -1,0 +1,24 @@
+//! The simulated AWS services over real sockets, protocol by protocol, limit by limit, and with AWS' own clients.
+
+#[cfg(test)]
+#[path = "aws/harness.rs"]
+mod harness;
+
+#[cfg(test)]
+#[path = "aws/clients.rs"]
+mod clients;
+#[cfg(test)]
+#[path = "aws/ec2.rs"]
+mod ec2;
+#[cfg(test)]
+#[path = "aws/faults.rs"]
+mod faults;
+#[cfg(test)]
+#[path = "aws/identity.rs"]
+mod identity;
+#[cfg(test)]
+#[path = "aws/limits.rs"]
+mod limits;
+#[cfg(test)]
+#[path = "aws/protocols.rs"]
+mod protocols;
