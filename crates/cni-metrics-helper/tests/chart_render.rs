@@ -1,0 +1,265 @@
+//! The chart through the real helm: what it renders, what it refuses, which rights it asks for.
+
+#[path = "chart_tools/helm.rs"]
+mod helm;
+
+use std::collections::BTreeSet;
+
+use helm::{CHART, Helm, parsed, repository};
+use serde_json::{Value, json};
+
+const UPSTREAM: &str = "charts/cni-metrics-helper/ci/upstream-values.yaml";
+const ALL_ON: &str = "charts/cni-metrics-helper/ci/all-on-values.yaml";
+
+#[test]
+fn lint_finds_nothing_with_any_values() {
+    let Some(helm) = Helm::or_skip() else { return };
+    for values in [&[][..], &["--values", UPSTREAM], &["--values", ALL_ON]] {
+        helm.run(["lint", "--strict", CHART].iter().chain(values)).unwrap();
+    }
+}
+
+#[test]
+fn every_value_of_the_original_chart_keeps_its_meaning() {
+    let Some(helm) = Helm::or_skip() else { return };
+    let objects = helm.objects(&["--values", UPSTREAM]);
+    let deployment = only(&objects, "Deployment");
+    let pod = &deployment["spec"]["template"]["spec"];
+    let container = &pod["containers"][0];
+
+    assert_eq!(deployment["metadata"]["name"], "cni-metrics-helper");
+    assert_eq!(deployment["spec"]["revisionHistoryLimit"], 3);
+    assert_eq!(deployment["spec"]["strategy"], json!({"type": "Recreate"}));
+    assert_eq!(deployment["spec"]["template"]["metadata"]["annotations"], json!({"example.com/team": "network"}));
+    assert_eq!(container["image"], "111122223333.dkr.ecr.eu-west-1.amazonaws.com/cni-metrics-helper:v0.1.0");
+    for (name, value) in [
+        ("USE_CLOUDWATCH", "true"),
+        ("USE_PROMETHEUS", "false"),
+        ("AWS_CLUSTER_ID", "orders"),
+        ("AWS_VPC_K8S_CNI_LOGLEVEL", "DEBUG"),
+        ("METRIC_UPDATE_INTERVAL", "60"),
+    ] {
+        assert_eq!(variable(container, name), Some(value), "{name}");
+    }
+    assert_eq!(container["resources"]["limits"], json!({"cpu": "200m", "memory": "256Mi"}));
+    assert_eq!(pod["imagePullSecrets"], json!([{"name": "registry"}]));
+    assert_eq!(pod["nodeSelector"], json!({"kubernetes.io/os": "linux"}));
+    assert_eq!(pod["tolerations"][0]["key"], "dedicated");
+    let terms = &pod["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"];
+    assert_eq!(terms[0]["matchExpressions"][0]["values"], json!(["amd64", "arm64"]));
+    let annotations = &only(&objects, "ServiceAccount")["metadata"]["annotations"];
+    assert_eq!(annotations["eks.amazonaws.com/role-arn"], "arn:aws:iam::111122223333:role/cni-metrics-helper");
+}
+
+#[test]
+fn the_image_is_put_together_as_the_original_chart_does() {
+    let Some(helm) = Helm::or_skip() else { return };
+    let image = |arguments: &[&str]| {
+        let objects = helm.objects(arguments);
+        only(&objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]["image"].clone()
+    };
+    let account = "--set-string=image.account=111122223333";
+    assert_eq!(
+        image(&[account, "--set=image.region=cn-north-1,image.domain=amazonaws.com.cn,image.tag=v7"]),
+        "111122223333.dkr.ecr.cn-north-1.amazonaws.com.cn/cni-metrics-helper:v7"
+    );
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(
+        image(&[]),
+        format!("602401143452.dkr.ecr.us-west-2.amazonaws.com/cni-metrics-helper:v{version}"),
+        "the default tag is this program's version"
+    );
+    // A mirror of one's own may number its images as it likes.
+    assert_eq!(
+        image(&[account, "--set=image.tag=v1.20.1"]),
+        "111122223333.dkr.ecr.us-west-2.amazonaws.com/cni-metrics-helper:v1.20.1"
+    );
+}
+
+#[test]
+fn a_service_account_of_ones_own_is_used_and_not_made() {
+    let Some(helm) = Helm::or_skip() else { return };
+    let objects = helm.objects(&["--set=serviceAccount.create=false,serviceAccount.name=mine"]);
+    assert!(objects.iter().all(|object| object["kind"] != "ServiceAccount"));
+    assert_eq!(only(&objects, "Deployment")["spec"]["template"]["spec"]["serviceAccountName"], "mine");
+    assert_eq!(only(&objects, "RoleBinding")["subjects"][0]["name"], "mine");
+}
+
+#[test]
+fn names_and_selector_are_the_originals() {
+    let Some(helm) = Helm::or_skip() else { return };
+    let original = include_str!("data/upstream/manifest.yaml");
+    let objects = helm.objects(&[]);
+    for theirs in parsed(original) {
+        let ours = only(&objects, theirs["kind"].as_str().unwrap());
+        assert_eq!(ours["apiVersion"], theirs["apiVersion"]);
+        assert_eq!(ours["metadata"]["name"], theirs["metadata"]["name"]);
+        assert_eq!(ours["metadata"]["namespace"], theirs["metadata"]["namespace"]);
+        assert_eq!(ours["spec"]["selector"], theirs["spec"]["selector"]);
+        assert_eq!(ours["roleRef"], theirs["roleRef"]);
+    }
+    let deployment = only(&objects, "Deployment");
+    let (selector, labels) =
+        (&deployment["spec"]["selector"]["matchLabels"], &deployment["spec"]["template"]["metadata"]["labels"]);
+    assert_eq!(labels["k8s-app"], selector["k8s-app"]);
+    for label in ["name", "instance", "version", "component", "managed-by"] {
+        assert!(labels[format!("app.kubernetes.io/{label}")].is_string(), "{label}");
+    }
+}
+
+#[test]
+fn a_wrong_value_is_refused_with_a_message_that_names_it() {
+    let Some(helm) = Helm::or_skip() else { return };
+    let cases = [
+        ("env.USE_CLOUDWATCH=maybe", "at '/env/USE_CLOUDWATCH': value must be one of true, false"),
+        ("env.METRIC_UPDATE_INTERVAL=0", "at '/env/METRIC_UPDATE_INTERVAL': minimum: got 0, want 1"),
+        ("env.METRIC_UPDATE_INTERVAL=30s", "at '/env/METRIC_UPDATE_INTERVAL'"),
+        ("env.AWS_VPC_K8S_CNI_LOGLEVEL=LOUD", "'/env/AWS_VPC_K8S_CNI_LOGLEVEL': value must be one of 'debug'"),
+        ("env.SCRAPE_VIA=tunnel", "at '/env/SCRAPE_VIA': value must be one of 'auto', 'proxy', 'direct'"),
+        ("env.METRIC_SET=all", "at '/env/METRIC_SET': value must be one of 'standard', 'compat'"),
+        ("env.CLOUDWATCH_RESOLUTION=30", "at '/env/CLOUDWATCH_RESOLUTION': value must be one of 1, 60"),
+        ("env.CLOUDWATCH_NAMESPACE=AWS/EC2", "at '/env/CLOUDWATCH_NAMESPACE'"),
+        ("env.AWS_REGION=mars", "at '/env/AWS_REGION'"),
+        ("env.BAD-NAME=1", "BAD-NAME"),
+        ("image.account=602401143452", "at '/image/account': got number, want string"),
+        ("image.acount=1", "at '/image': additional properties 'acount' not allowed"),
+        ("image.pullPolicy=Sometimes", "at '/image/pullPolicy'"),
+        ("replicas=-1", "at '/replicas': minimum: got -1, want 0"),
+        ("podMonitor.enabled=1", "at '/podMonitor/enabled': got number, want boolean"),
+        ("resources.limit.cpu=1", "additional properties 'limit' not allowed"),
+        ("replica=2", "additional properties 'replica' not allowed"),
+        ("image.tag=v1.20.1", "is the original Go helper, not this one"),
+        ("replicas=2,env.LEADER_ELECTION=false", "every replica would publish the same events"),
+    ];
+    for (values, message) in cases {
+        let said = helm.template(&["--set", values]).expect_err(values);
+        assert!(said.contains(message), "{values}: {said}");
+    }
+}
+
+/// Every rule a rendering grants: kind of role, its namespace, resource, verbs.
+fn rights(objects: &[Value]) -> BTreeSet<String> {
+    let mut rights = BTreeSet::new();
+    for role in objects.iter().filter(|object| object["kind"].as_str().is_some_and(|kind| kind.ends_with("Role"))) {
+        for rule in role["rules"].as_array().unwrap() {
+            let list = |field: &str| {
+                let items = rule[field].as_array().map(Vec::as_slice).unwrap_or_default();
+                items.iter().map(|item| item.as_str().unwrap()).collect::<Vec<_>>().join(",")
+            };
+            let place = role["metadata"]["namespace"].as_str().unwrap_or("cluster");
+            let names =
+                if rule["resourceNames"].is_null() { String::new() } else { format!("={}", list("resourceNames")) };
+            rights.insert(format!("{place} {}{names} {}", list("resources"), list("verbs")));
+        }
+    }
+    rights
+}
+
+#[test]
+fn rights_are_those_of_the_features_that_are_on() {
+    let Some(helm) = Helm::or_skip() else { return };
+    let pods = "kube-system pods get,list,watch";
+    let proxy = "kube-system pods/proxy get";
+    let nodes = "cluster nodes list,watch";
+    let lease = ["kube-system leases create", "kube-system leases=cni-metrics-helper get,update"];
+    let cases: [(&[&str], Vec<&str>); 6] = [
+        (&[], vec![pods, proxy, nodes]),
+        (&["--set=env.SCRAPE_VIA=direct"], vec![pods, nodes]),
+        (&["--set=nodeLabels=false"], vec![pods, proxy]),
+        (&["--set=nodeLabels=false,env.SCRAPE_VIA=direct"], vec![pods]),
+        (&["--set=replicas=2"], vec![pods, proxy, nodes, lease[0], lease[1]]),
+        (&["--set=rbac.create=false"], vec![]),
+    ];
+    for (arguments, expected) in cases {
+        let expected: BTreeSet<String> = expected.into_iter().map(str::to_owned).collect();
+        assert_eq!(rights(&helm.objects(arguments)), expected, "{arguments:?}");
+    }
+    let elsewhere =
+        helm.objects(&["--namespace=monitoring", "--set=env.AGENT_NAMESPACE=agents,env.LEADER_ELECTION=true"]);
+    let expected = [
+        "agents pods get,list,watch",
+        "agents pods/proxy get",
+        nodes,
+        "monitoring leases create",
+        "monitoring leases=cni-metrics-helper get,update",
+    ];
+    assert_eq!(rights(&elsewhere), expected.into_iter().map(str::to_owned).collect());
+}
+
+#[test]
+fn more_than_one_replica_elects_and_is_guarded() {
+    let Some(helm) = Helm::or_skip() else { return };
+    let one = helm.objects(&[]);
+    assert!(one.iter().all(|object| object["kind"] != "PodDisruptionBudget"));
+    let container = &only(&one, "Deployment")["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(variable(container, "LEADER_ELECTION"), None);
+
+    let two = helm.objects(&["--set=replicas=2"]);
+    assert_eq!(only(&two, "PodDisruptionBudget")["spec"]["maxUnavailable"], 1);
+    let container = &only(&two, "Deployment")["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(variable(container, "LEADER_ELECTION"), Some("true"));
+}
+
+#[test]
+fn all_that_can_be_on_is_there() {
+    let Some(helm) = Helm::or_skip() else { return };
+    let objects = helm.objects(&["--values", ALL_ON]);
+    let pod = &only(&objects, "Deployment")["spec"]["template"]["spec"];
+    let container = &pod["containers"][0];
+    assert_eq!(variable(container, "SCRAPE_MAX_BYTES"), Some("16777216"), "a large number stays digits");
+    assert_eq!(variable(container, "SPOOL_DIR"), Some("/spool"));
+    assert_eq!(container["volumeMounts"], json!([{"name": "spool", "mountPath": "/spool"}]));
+    assert_eq!(pod["volumes"], json!([{"name": "spool", "emptyDir": {"sizeLimit": "64Mi"}}]));
+    assert_eq!(pod["priorityClassName"], "system-cluster-critical");
+    assert_eq!(pod["topologySpreadConstraints"][0]["topologyKey"], "topology.kubernetes.io/zone");
+
+    let ports: Vec<&str> =
+        container["ports"].as_array().unwrap().iter().map(|port| port["name"].as_str().unwrap()).collect();
+    assert_eq!(ports, ["admin", "metrics"]);
+    for (probe, path) in [("livenessProbe", "/livez"), ("readinessProbe", "/readyz")] {
+        assert_eq!(container[probe]["httpGet"], json!({"path": path, "port": "admin"}));
+    }
+    for endpoint in only(&objects, "PodMonitor")["spec"]["podMetricsEndpoints"].as_array().unwrap() {
+        assert!(ports.contains(&endpoint["port"].as_str().unwrap()), "{endpoint}");
+    }
+    let policy = &only(&objects, "NetworkPolicy")["spec"];
+    assert_eq!(policy["policyTypes"], json!(["Ingress", "Egress"]));
+    let egress: Vec<i64> = policy["egress"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|rule| rule["ports"].as_array().unwrap())
+        .map(|port| port["port"].as_i64().unwrap())
+        .collect();
+    assert_eq!(egress, [53, 53, 443, 6443, 61678, 80, 3128]);
+}
+
+#[test]
+fn ports_follow_the_addresses() {
+    let Some(helm) = Helm::or_skip() else { return };
+    let moved = "--set=env.USE_PROMETHEUS=YES,env.PROMETHEUS_ADDRESS=[::]:9000,env.ADMIN_ADDRESS=0.0.0.0:9001";
+    let objects = helm.objects(&[moved]);
+    let container = &only(&objects, "Deployment")["spec"]["template"]["spec"]["containers"][0];
+    let ports: Vec<i64> =
+        container["ports"].as_array().unwrap().iter().map(|port| port["containerPort"].as_i64().unwrap()).collect();
+    assert_eq!(ports, [9001, 9000]);
+}
+
+#[test]
+fn the_chart_is_of_this_programs_version() {
+    let chart = std::fs::read_to_string(repository().join(CHART).join("Chart.yaml")).unwrap();
+    let chart: Value = serde_saphyr::from_str(&chart).unwrap();
+    assert_eq!(chart["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(chart["appVersion"], concat!("v", env!("CARGO_PKG_VERSION")));
+}
+
+fn variable<'a>(container: &'a Value, name: &str) -> Option<&'a str> {
+    container["env"].as_array().unwrap().iter().find(|variable| variable["name"] == name)?["value"].as_str()
+}
+
+/// The only object of a kind.
+fn only<'a>(objects: &'a [Value], kind: &str) -> &'a Value {
+    let found: Vec<&Value> = objects.iter().filter(|object| object["kind"] == kind).collect();
+    assert_eq!(found.len(), 1, "{kind} in {objects:#?}");
+    found[0]
+}

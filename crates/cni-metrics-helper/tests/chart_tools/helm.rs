@@ -1,0 +1,70 @@
+//! The real helm on this project's chart.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+/// helm, as `tools/envtest/build.sh` builds it.
+#[derive(Debug, Clone)]
+pub(crate) struct Helm {
+    program: PathBuf,
+}
+
+impl Helm {
+    /// helm, or `None` with the reason on stderr; where `CI=true` its absence is a failure.
+    pub(crate) fn or_skip() -> Option<Self> {
+        let bin = std::env::var_os("KUBEBUILDER_ASSETS")
+            .map_or_else(|| repository().join(".cache/envtest/bin"), PathBuf::from);
+        let program = bin.join("helm");
+        if program.is_file() {
+            return Some(Self { program });
+        }
+        let reason = format!("{} is absent; tools/envtest/build.sh builds it", program.display());
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "needed where CI=true: {reason}");
+        eprintln!("skipped: {reason}");
+        None
+    }
+
+    /// Its standard output, or what it says against it.
+    pub(crate) fn run(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<String, String> {
+        let home = tempfile::tempdir().unwrap();
+        let output = Command::new(&self.program)
+            .args(arguments)
+            .env_clear()
+            .env("HOME", home.path())
+            .current_dir(repository())
+            .output()
+            .unwrap();
+        if output.status.success() {
+            return Ok(String::from_utf8(output.stdout).unwrap());
+        }
+        Err(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
+    /// The chart rendered with more arguments.
+    pub(crate) fn template(&self, arguments: &[&str]) -> Result<String, String> {
+        let fixed = ["template", "cni-metrics-helper", CHART, "--namespace=kube-system"];
+        self.run(fixed.iter().chain(arguments))
+    }
+
+    /// The chart's objects.
+    pub(crate) fn objects(&self, arguments: &[&str]) -> Vec<Value> {
+        parsed(&self.template(arguments).unwrap_or_else(|said| panic!("helm template {arguments:?}: {said}")))
+    }
+}
+
+/// The chart, from the repository's root.
+pub(crate) const CHART: &str = "charts/cni-metrics-helper";
+
+/// The objects of a manifest.
+pub(crate) fn parsed(manifest: &str) -> Vec<Value> {
+    let objects: Vec<Value> = serde_saphyr::from_multiple(manifest).unwrap();
+    objects.into_iter().filter(|object| !object.is_null()).collect()
+}
+
+/// The root of the checkout.
+pub(crate) fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}

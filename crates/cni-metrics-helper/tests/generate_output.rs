@@ -1,0 +1,304 @@
+//! What `generate` writes: the same bytes for the same flags, equal to the chart, understood by the tools it is for,
+//! and about metrics that exist.
+
+#[path = "chart_tools/helm.rs"]
+mod helm;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use clap::Parser;
+use cni_metrics_core::catalogue::{Kind, Metric};
+use cni_metrics_helper::cli::generate::{self, GenerateArgs};
+use serde_json::Value;
+
+use helm::{CHART, Helm, parsed, repository};
+
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    generate: GenerateArgs,
+}
+
+fn try_generate(arguments: &str) -> Result<String, String> {
+    let words = std::iter::once("generate").chain(arguments.split_whitespace());
+    let cli = Cli::try_parse_from(words).map_err(|error| error.to_string())?;
+    let mut out = Vec::new();
+    generate::run(cli.generate, &mut out).map_err(|error| format!("{error:#}"))?;
+    Ok(String::from_utf8(out).unwrap())
+}
+
+fn generate(arguments: &str) -> String {
+    try_generate(arguments).unwrap_or_else(|said| panic!("generate {arguments}: {said}"))
+}
+
+fn json(arguments: &str) -> Value {
+    serde_json::from_str(&generate(arguments)).unwrap()
+}
+
+const FOR_ORDERS: &str = "--cluster-id orders --region eu-west-1";
+
+#[test]
+fn outputs_are_as_reviewed() {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path("data/generate/snapshots");
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    let _bound = settings.bind_to_scope();
+    let irsa = "--account-id 111122223333 --oidc-provider https://oidc.eks.eu-west-1.amazonaws.com/id/EXAMPLE";
+    for (name, arguments) in [
+        ("iam-policy.json", "iam-policy".to_owned()),
+        ("iam-policy-with-tags.json", "iam-policy --with-tags".to_owned()),
+        ("iam-policy.md", "iam-policy --with-tags --explain".to_owned()),
+        ("trust-pod-identity.json", format!("iam-policy --trust pod-identity {FOR_ORDERS}")),
+        ("trust-irsa.json", format!("iam-policy --trust irsa {irsa} {FOR_ORDERS}")),
+        ("trust-irsa-gov.json", format!("iam-policy --trust irsa {irsa} --partition aws-us-gov")),
+        ("commands-pod-identity.sh", format!("iam-policy --commands {FOR_ORDERS}")),
+        ("commands-irsa.sh", format!("iam-policy --commands --trust irsa {FOR_ORDERS}")),
+        ("cloudwatch-dashboard.json", format!("cloudwatch-dashboard {FOR_ORDERS}")),
+        (
+            "cloudwatch-alarms.json",
+            format!("cloudwatch-alarms {FOR_ORDERS} --topic-arn arn:aws:sns:eu-west-1:111122223333:ops"),
+        ),
+        ("cloudwatch-alarms.cloudformation.json", format!("cloudwatch-alarms {FOR_ORDERS} --format cloudformation")),
+        ("grafana-dashboard.json", "grafana-dashboard".to_owned()),
+        ("grafana-dashboard-aws-node.json", "grafana-dashboard --for aws-node".to_owned()),
+        ("prometheusrule.yaml", "prometheus-rules".to_owned()),
+        ("prometheus-rules.yaml", "prometheus-rules --format rules-file".to_owned()),
+    ] {
+        insta::assert_snapshot!(name, generate(&arguments));
+    }
+}
+
+#[test]
+fn the_manifests_template_is_the_charts_rendering_of_today() {
+    let Some(helm) = Helm::or_skip() else { return };
+    let rendered = helm.run([
+        "template",
+        "cni-metrics-helper",
+        CHART,
+        "--namespace=xx-namespace-xx",
+        "--set=image.override=xx-image-xx",
+        "--set=env.AWS_CLUSTER_ID=xx-cluster-id-xx",
+        "--set=env.AWS_REGION=xx-region-0",
+        r"--set=serviceAccount.annotations.eks\.amazonaws\.com/role-arn=xx-role-arn-xx",
+    ]);
+    let template = include_str!("../src/cli/generate/manifest.yaml");
+    assert_eq!(template, rendered.unwrap(), "deploy/manifest/render.sh renews it");
+}
+
+#[test]
+fn a_manifest_is_equal_to_the_charts_rendering() {
+    let Some(helm) = Helm::or_skip() else { return };
+    let role =
+        r"--set=serviceAccount.annotations.eks\.amazonaws\.com/role-arn=arn:aws-us-gov:iam::111122223333:role/a/helper";
+    let cases: [(&str, &[&str]); 5] = [
+        ("manifest", &[]),
+        ("manifest --cluster-id a\"b\\c", &[r#"--set-string=env.AWS_CLUSTER_ID=a"b\\c"#]),
+        (
+            "manifest --region cn-north-1 --account 111122223333",
+            &[
+                "--set=image.region=cn-north-1,image.domain=amazonaws.com.cn,env.AWS_REGION=cn-north-1",
+                "--set-string=image.account=111122223333",
+            ],
+        ),
+        (
+            "manifest --region us-gov-west-1 --role-arn arn:aws-us-gov:iam::111122223333:role/a/helper",
+            &[
+                "--set=image.region=us-gov-west-1,env.AWS_REGION=us-gov-west-1",
+                "--set-string=image.account=013241004608",
+                role,
+            ],
+        ),
+        (
+            "manifest --namespace monitoring --image registry.example.com/helper@sha256:0000",
+            &["--namespace=monitoring", "--set=image.override=registry.example.com/helper@sha256:0000"],
+        ),
+    ];
+    for (arguments, values) in cases {
+        assert_eq!(parsed(&generate(arguments)), helm.objects(values), "{arguments}");
+    }
+}
+
+#[test]
+fn the_manifests_in_the_repository_are_of_today() {
+    let folder = repository().join("deploy/manifest");
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+    assert_eq!(read("cni-metrics-helper.yaml"), generate("manifest"), "deploy/manifest/render.sh renews it");
+    for region in ["cn-north-1", "cn-northwest-1", "us-gov-east-1", "us-gov-west-1"] {
+        let name = format!("cni-metrics-helper-{region}.yaml");
+        assert_eq!(
+            read(&name),
+            generate(&format!("manifest --region {region}")),
+            "deploy/manifest/render.sh renews it"
+        );
+    }
+}
+
+#[test]
+fn a_directory_gets_every_file_and_the_output_their_paths() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("made/here");
+    let arguments = format!("cloudwatch-alarms {FOR_ORDERS} --output-dir {}", path.display());
+    let expected: Vec<PathBuf> =
+        ["cloudwatch-alarms.json", "cloudwatch-alarms.cloudformation.json"].map(|name| path.join(name)).into();
+    let listed: Vec<PathBuf> = generate(&arguments).lines().map(PathBuf::from).collect();
+    assert_eq!(listed, expected);
+    assert_eq!(std::fs::read_to_string(&expected[0]).unwrap(), generate(&format!("cloudwatch-alarms {FOR_ORDERS}")));
+}
+
+#[test]
+fn what_is_missing_or_wrong_is_named() {
+    for (arguments, message) in [
+        ("cloudwatch-dashboard --region eu-west-1", "--cluster-id is needed"),
+        ("cloudwatch-dashboard --cluster-id orders", "--region is needed"),
+        ("cloudwatch-alarms", "--cluster-id is needed"),
+        ("cloudwatch-alarms --cluster-id c --topic-arn arn:aws-cn:sns:x", "--topic-arn"),
+        ("cloudwatch-alarms --cluster-id c --full-percent 101", "101"),
+        ("iam-policy --trust irsa", "--trust irsa needs --account-id and --oidc-provider"),
+        ("iam-policy --commands --region eu-west-1 --cluster-id $(id)", "--cluster-id"),
+        ("iam-policy --service-account $(id)", "--service-account"),
+        ("iam-policy --oidc-audience $(id)", "--oidc-audience"),
+        ("manifest --region mars", "--region"),
+        ("manifest --region eu-west-1 --partition aws-cn", "--partition aws-cn does not hold the region"),
+        ("manifest --namespace Kube", "--namespace"),
+        ("manifest --account 1", "--account"),
+        ("manifest --role-arn arn:aws-cn:iam::111122223333:role/x", "--role-arn"),
+        ("manifest --image a:b --account 111122223333", "cannot be used with"),
+    ] {
+        let said = try_generate(arguments).expect_err(arguments);
+        assert!(said.contains(message), "{arguments}: {said}");
+    }
+}
+
+#[test]
+fn the_commands_are_a_script_that_bash_can_read() {
+    for arguments in ["iam-policy --commands", "iam-policy --commands --trust irsa --with-tags"] {
+        let script = generate(&format!("{arguments} {FOR_ORDERS}"));
+        let mut bash = Command::new("bash").arg("-n").stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        std::io::Write::write_all(&mut bash.stdin.take().unwrap(), script.as_bytes()).unwrap();
+        let output = bash.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+/// Every `[namespace, name, "CLUSTER_ID", id, {stat}]` of a dashboard and `Metric`/`Stat` of an alarm.
+fn cloudwatch_uses(value: &Value, uses: &mut Vec<(String, String)>) {
+    match value {
+        Value::Array(items) if items.get(2).is_some_and(|item| item == "CLUSTER_ID") => {
+            uses.push((text(&items[1]), text(&items[4]["stat"])));
+        }
+        Value::Array(items) => items.iter().for_each(|item| cloudwatch_uses(item, uses)),
+        Value::Object(fields) if fields.contains_key("Stat") => {
+            uses.push((text(&fields["Metric"]["MetricName"]), text(&fields["Stat"])));
+        }
+        Value::Object(fields) => fields.values().for_each(|field| cloudwatch_uses(field, uses)),
+        _ => {}
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap().to_owned()
+}
+
+#[test]
+fn cloudwatch_names_exist_and_no_gauge_is_summed() {
+    let mut uses = Vec::new();
+    cloudwatch_uses(&json(&format!("cloudwatch-dashboard {FOR_ORDERS}")), &mut uses);
+    let on_dashboard = uses.len();
+    cloudwatch_uses(&json(&format!("cloudwatch-alarms {FOR_ORDERS}")), &mut uses);
+    assert!(on_dashboard > 20 && uses.len() > on_dashboard + 8, "{} and {}", on_dashboard, uses.len());
+    for (name, statistic) in uses {
+        let metric = Metric::by_name(&name).unwrap_or_else(|| panic!("{name} is not published"));
+        let allowed: &[&str] = match metric.kind() {
+            Kind::Counter => &["Sum"],
+            Kind::Latency => &["Maximum"],
+            Kind::SumGauge => &["Average"],
+            Kind::Own => &["Average", "SampleCount"],
+        };
+        assert!(allowed.contains(&statistic.as_str()), "{statistic} of {name}");
+    }
+}
+
+#[test]
+fn widgets_do_not_overlap_and_ids_are_not_reused() {
+    let cloudwatch = json(&format!("cloudwatch-dashboard {FOR_ORDERS}"));
+    no_overlap(cloudwatch["widgets"].as_array().unwrap().iter().map(|widget| rectangle(widget, "width", "height")));
+    for arguments in ["grafana-dashboard", "grafana-dashboard --for aws-node"] {
+        let board = json(arguments);
+        let panels = board["panels"].as_array().unwrap();
+        no_overlap(panels.iter().map(|panel| rectangle(&panel["gridPos"], "w", "h")));
+        let ids: BTreeSet<u64> = panels.iter().map(|panel| panel["id"].as_u64().unwrap()).collect();
+        assert_eq!(ids.len(), panels.len());
+    }
+}
+
+fn rectangle(value: &Value, width: &str, height: &str) -> [u64; 4] {
+    ["x", "y", width, height].map(|field| value[field].as_u64().unwrap())
+}
+
+fn no_overlap(rectangles: impl Iterator<Item = [u64; 4]>) {
+    let mut cells = BTreeSet::new();
+    for [x, y, width, height] in rectangles {
+        assert!(x + width <= 24);
+        for cell in (x..x + width).flat_map(|column| (y..y + height).map(move |row| (column, row))) {
+            assert!(cells.insert(cell), "two panels at {cell:?}");
+        }
+    }
+}
+
+/// promtool, or `None` with the reason on stderr; where `CI=true` its absence is a failure.
+fn promtool(arguments: &[&str], dir: &Path) -> Option<(bool, String)> {
+    match Command::new("promtool").args(arguments).current_dir(dir).output() {
+        Ok(output) => {
+            let said = [output.stdout, output.stderr].concat();
+            Some((output.status.success(), String::from_utf8_lossy(&said).into_owned()))
+        }
+        Err(reason) => {
+            assert!(std::env::var("CI").as_deref() != Ok("true"), "promtool (package prometheus): {reason}");
+            eprintln!("skipped: promtool (package prometheus): {reason}");
+            None
+        }
+    }
+}
+
+fn rule_tests(flags: &str) -> Option<(bool, String)> {
+    let dir = tempfile::tempdir().unwrap();
+    let rules = generate(&format!("prometheus-rules --format rules-file {flags}"));
+    std::fs::write(dir.path().join("prometheus-rules.yaml"), rules).unwrap();
+    let cases = include_str!("data/generate/prometheus-rules.test.yaml");
+    std::fs::write(dir.path().join("cases.yaml"), cases).unwrap();
+    let (sound, said) = promtool(&["check", "rules", "prometheus-rules.yaml"], dir.path())?;
+    assert!(sound, "{said}");
+    promtool(&["test", "rules", "cases.yaml"], dir.path())
+}
+
+#[test]
+fn alerts_fire_when_they_must_and_stay_quiet_otherwise() {
+    let Some((passed, said)) = rule_tests("") else { return };
+    assert!(passed, "{said}");
+}
+
+#[test]
+fn each_threshold_moves_its_alert() {
+    for flags in [
+        "--refused 2",
+        "--full-percent 86",
+        "--eni-percent 90",
+        "--ec2-errors 40",
+        "--coverage-percent 97",
+        "--silent-minutes 20",
+    ] {
+        let Some((passed, _)) = rule_tests(flags) else { return };
+        assert!(!passed, "{flags} changes nothing that the cases look at");
+    }
+}
+
+#[test]
+fn the_operators_object_holds_the_rules_file() {
+    let file: Value = serde_saphyr::from_str(&generate("prometheus-rules --format rules-file")).unwrap();
+    let object: Value = serde_saphyr::from_str(&generate("prometheus-rules --namespace monitoring")).unwrap();
+    assert_eq!(object["spec"], file);
+    assert_eq!(object["metadata"]["namespace"], "monitoring");
+}
