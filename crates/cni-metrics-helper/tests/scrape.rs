@@ -1,0 +1,246 @@
+//! The scraper against sockets that misbehave: by the proxy of a stand-in API server and straight at a stand-in node.
+
+use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path as UrlPath, State};
+use axum::http::StatusCode;
+use axum::http::header::{CONTENT_ENCODING, RETRY_AFTER};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use bytes::Bytes;
+use cni_metrics_core::model::{FailureKind, PodUid};
+use cni_metrics_helper::discover::Pod;
+use cni_metrics_helper::scrape::{Page, Path, ScrapeError, ScrapeSettings, Scraper, Via};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+
+const PAGE: &str = "awscni_eni_max 3\n";
+const LIMIT_BYTES: usize = 1 << 20;
+
+/// What the stand-ins were asked.
+#[derive(Default)]
+struct Asked {
+    times: AtomicU32,
+}
+
+/// A node (`/metrics`) and an API server (pod proxy) in one, whose story is the pod's name.
+async fn stand_in() -> (SocketAddr, Arc<Asked>) {
+    let asked = Arc::new(Asked::default());
+    let router = Router::new()
+        .route("/metrics", get(|| async { PAGE }))
+        .route("/api/v1/namespaces/kube-system/pods/{pod}/proxy/metrics", get(proxy))
+        .with_state(Arc::clone(&asked));
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    (address, asked)
+}
+
+async fn proxy(State(asked): State<Arc<Asked>>, UrlPath(pod): UrlPath<String>) -> Response {
+    let first = asked.times.fetch_add(1, Ordering::SeqCst) == 0;
+    let (story, _port) = pod.split_once(':').unwrap();
+    match story {
+        "fine" => PAGE.into_response(),
+        "gzip" => ([(CONTENT_ENCODING, "gzip")], gzip(PAGE.as_bytes())).into_response(),
+        "bomb" => ([(CONTENT_ENCODING, "gzip")], gzip(&vec![b'a'; 64 << 20])).into_response(),
+        "large" => vec![b'a'; LIMIT_BYTES + 1].into_response(),
+        "hang" => std::future::pending().await,
+        "trickle" => trickle().into_response(),
+        "wait-a-little" if first => (StatusCode::TOO_MANY_REQUESTS, [(RETRY_AFTER, "1")], "later").into_response(),
+        "wait-too-long" => (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "60")], "later").into_response(),
+        "out-of-reach" => status(503, "error trying to reach service: dial tcp 10.0.0.1:61678: i/o timeout"),
+        "forbidden" => status(403, "pods \"x\" is forbidden"),
+        "huge-error" => (StatusCode::INTERNAL_SERVER_ERROR, vec![b'e'; 32 << 20]).into_response(),
+        _ => PAGE.into_response(),
+    }
+}
+
+/// One byte each 50 ms, for ever.
+fn trickle() -> Body {
+    let bytes = futures::stream::unfold((), |()| async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        Some((Ok::<_, Infallible>(Bytes::from_static(b"a")), ()))
+    });
+    Body::from_stream(bytes)
+}
+
+fn status(code: u16, message: &str) -> Response {
+    let body = serde_json::json!({"kind": "Status", "apiVersion": "v1", "message": message, "code": code});
+    (StatusCode::from_u16(code).unwrap(), axum::Json(body)).into_response()
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    use std::io::Write;
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn pod(name: &str) -> Pod {
+    Pod {
+        uid: PodUid::new(name),
+        name: name.into(),
+        node: Some("node-1".into()),
+        ip: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        running: true,
+        deleting: false,
+        created_at: None,
+    }
+}
+
+/// A scraper whose API server is `api` and whose nodes listen on `node_port`.
+fn scraper(via: Via, api: SocketAddr, node_port: u16, timeout: Duration) -> Scraper {
+    // Another test of this process may have been first; one provider is all that is needed.
+    let _installed = rustls::crypto::ring::default_provider().install_default();
+    let mut config = kube::Config::new(format!("http://{api}").parse().unwrap());
+    config.default_retry = false;
+    let settings = ScrapeSettings {
+        via,
+        concurrency: 4,
+        timeout,
+        max_bytes: LIMIT_BYTES,
+        namespace: "kube-system".to_owned(),
+        port: node_port,
+    };
+    Scraper::new(kube::Client::try_from(config).unwrap(), settings)
+}
+
+/// One scrape of the story through the proxy alone.
+async fn by_proxy(story: &str) -> Result<Page, ScrapeError> {
+    let (api, _) = stand_in().await;
+    let scraper = scraper(Via::Proxy, api, api.port(), Duration::from_secs(2));
+    scraper.scrape(&pod(story), false, Instant::now() + Duration::from_secs(30)).await
+}
+
+/// A port on which nobody listens.
+async fn closed_port() -> SocketAddr {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap()
+}
+
+#[tokio::test]
+async fn a_page_comes_plain_or_compressed() {
+    assert_eq!(by_proxy("fine").await.unwrap().body, PAGE);
+    assert_eq!(by_proxy("gzip").await.unwrap().body, PAGE);
+}
+
+#[tokio::test]
+async fn a_page_over_the_limit_costs_its_node() {
+    for story in ["large", "bomb"] {
+        assert_eq!(by_proxy(story).await.unwrap_err().kind(), FailureKind::TooLarge, "{story}");
+    }
+}
+
+#[tokio::test]
+async fn neither_silence_nor_an_endless_page_lasts_longer_than_a_scrapes_time() {
+    for story in ["hang", "trickle"] {
+        let began = Instant::now();
+        let error = by_proxy(story).await.unwrap_err();
+        assert_eq!(error.kind(), FailureKind::Timeout, "{story}");
+        assert_eq!(error.to_string(), "no complete answer within 2.0 s");
+        assert!(began.elapsed() < Duration::from_secs(10), "{story}");
+    }
+}
+
+#[tokio::test]
+async fn a_huge_error_is_not_read_to_its_end() {
+    let error = by_proxy("huge-error").await.unwrap_err();
+    assert_eq!(error.kind(), FailureKind::BadStatus);
+    assert!(error.to_string().len() < 300);
+}
+
+#[tokio::test]
+async fn retry_after_is_waited_for_where_there_is_time_and_not_where_there_is_none() {
+    let began = Instant::now();
+    let error = by_proxy("wait-too-long").await.unwrap_err();
+    assert_eq!(error.kind(), FailureKind::Throttled);
+    assert!(began.elapsed() < Duration::from_secs(1));
+
+    let (api, asked) = stand_in().await;
+    let scraper = scraper(Via::Proxy, api, api.port(), Duration::from_secs(10));
+    let began = Instant::now();
+    let page = scraper.scrape(&pod("wait-a-little"), false, Instant::now() + Duration::from_secs(30)).await;
+    assert_eq!(page.unwrap().body, PAGE);
+    assert_eq!(asked.times.load(Ordering::SeqCst), 2);
+    assert!(began.elapsed() >= Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn the_rounds_deadline_is_not_the_nodes_fault() {
+    let (api, _) = stand_in().await;
+    let scraper = scraper(Via::Proxy, api, api.port(), Duration::from_secs(30));
+    let error = scraper.scrape(&pod("hang"), false, Instant::now() + Duration::from_millis(200)).await.unwrap_err();
+    assert_eq!(error.kind(), FailureKind::Cancelled);
+}
+
+#[tokio::test]
+async fn a_closed_port_is_a_refused_connection_by_either_way() {
+    let closed = closed_port().await;
+    for via in [Via::Direct, Via::Proxy] {
+        let scraper = scraper(via, closed, closed.port(), Duration::from_secs(2));
+        let error = scraper.scrape(&pod("fine"), false, Instant::now() + Duration::from_secs(30)).await.unwrap_err();
+        assert_eq!(error.kind(), FailureKind::ConnectRefused, "{via:?}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn auto_takes_the_direct_way_where_the_proxy_is_cut_off_and_says_so() {
+    for story in ["out-of-reach", "hang"] {
+        let (api, _) = stand_in().await;
+        let scraper = scraper(Via::Auto, api, api.port(), Duration::from_secs(2));
+        let page = scraper.scrape(&pod(story), false, Instant::now() + Duration::from_secs(30)).await.unwrap();
+        assert_eq!((page.path, page.body.as_ref()), (Path::Direct, PAGE.as_bytes()), "{story}");
+        assert!(page.detour.is_some(), "{story}");
+    }
+}
+
+#[tokio::test]
+async fn auto_does_not_go_around_a_denial() {
+    let (api, _) = stand_in().await;
+    let scraper = scraper(Via::Auto, api, api.port(), Duration::from_secs(2));
+    let error = scraper.scrape(&pod("forbidden"), false, Instant::now() + Duration::from_secs(30)).await.unwrap_err();
+    assert_eq!(error.kind(), FailureKind::Forbidden);
+    assert!(error.to_string().contains("pods \"x\" is forbidden"));
+}
+
+#[tokio::test]
+async fn a_lost_node_costs_one_scrapes_time_in_auto_too() {
+    let (api, _) = stand_in().await;
+    let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let scraper = scraper(Via::Auto, api, silent.local_addr().unwrap().port(), Duration::from_secs(2));
+    let began = Instant::now();
+    let error = scraper.scrape(&pod("hang"), false, Instant::now() + Duration::from_secs(30)).await.unwrap_err();
+    assert_eq!(error.kind(), FailureKind::Timeout);
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+}
+
+/// A server that breaks the first connection off in the middle of its answer and behaves on the second.
+#[tokio::test]
+async fn a_broken_connection_is_tried_once_more() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let node = listener.local_addr().unwrap();
+    let server = tokio::spawn(async move {
+        for answer in ["HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nawscni", &whole(PAGE)] {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let mut request = [0; 1024];
+            let _read = connection.read(&mut request).await.unwrap();
+            connection.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    let scraper = scraper(Via::Direct, node, node.port(), Duration::from_secs(5));
+    let page = scraper.scrape(&pod("x"), false, Instant::now() + Duration::from_secs(30)).await.unwrap();
+    assert_eq!(page.body, PAGE);
+    server.await.unwrap();
+}
+
+fn whole(page: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{page}", page.len())
+}
