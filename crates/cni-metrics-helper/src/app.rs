@@ -7,19 +7,23 @@ use cni_metrics_core::aggregate::CounterMode;
 use cni_metrics_core::model::Snapshot;
 use thiserror::Error;
 use tokio::sync::watch;
-use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{CloudWatchConfig, Config};
 use crate::discover::connect::{Clients, ConnectError, connect};
-use crate::discover::{Discovery, IndexReader};
+use crate::discover::{Discovery, IndexReader, cluster_names};
+use crate::identity::{self, ClusterHints, Identity, IdentityError, IdentitySettings};
+use crate::publish::cloudwatch::{AwsCloudWatch, CloudWatchSettings, CloudWatchSettingsError, spool};
 use crate::publish::prometheus::{PrometheusError, PrometheusSettings};
-use crate::publish::{Publisher, Selection, log, prometheus};
+use crate::publish::{Publisher, Selection, cloudwatch as to_cloudwatch, log, prometheus};
 use crate::round::{RoundParts, Rounds};
 use crate::scrape::Scraper;
 use crate::self_stats::SelfStats;
 use crate::shutdown::{GRACE, Shutdown};
+
+/// CloudWatch gets the points of so many rounds in one request, as the Go helper sends them.
+const FLUSH_INTERVALS: u32 = 2;
 
 /// The newest snapshot, for whoever reads it.
 pub type SnapshotReader = watch::Receiver<Option<Arc<Snapshot>>>;
@@ -30,9 +34,24 @@ pub enum AppError {
     /// No way to the API server.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// Nobody to publish as.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// CloudWatch would refuse every request.
+    #[error("CloudWatch would refuse this: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    CloudWatch(Vec<CloudWatchSettingsError>),
     /// The Prometheus page cannot be served.
     #[error(transparent)]
     Prometheus(#[from] PrometheusError),
+}
+
+/// Where region, cluster id and AWS clients come from.
+#[derive(Debug)]
+pub enum AwsSource {
+    /// Variables, profile, instance, cluster: the contract's order.
+    Environment,
+    /// Given by the caller: the demo points them at its simulated services.
+    Given(Box<Identity>),
 }
 
 /// The program, built and not yet started.
@@ -49,10 +68,17 @@ pub struct App {
 
 impl App {
     /// Builds all parts. The watches and the sinks' tasks run from here on; rounds begin with [`App::run`].
-    pub async fn build(config: Config, clock: Clock, shutdown: Shutdown) -> Result<Self, AppError> {
+    pub async fn build(config: Config, aws: AwsSource, clock: Clock, shutdown: Shutdown) -> Result<Self, AppError> {
         let clients = connect(&config.connect).await?;
-        let publisher = publisher(&config, &clock).await?;
         let discovery = Discovery::spawn(&clients.watch, &config.discover, &shutdown);
+        let mut publisher = publisher(&config, &clock).await?;
+        if let Some(cloudwatch) = &config.cloudwatch {
+            let identity = match aws {
+                AwsSource::Given(identity) => *identity,
+                AwsSource::Environment => identify(&config, &clients).await?,
+            };
+            add_cloudwatch(&mut publisher, &config, cloudwatch, &identity, &clock)?;
+        }
         Ok(Self {
             config,
             clock,
@@ -96,33 +122,21 @@ impl App {
 
     async fn rounds(&mut self) {
         let mut rounds = Rounds::new(self.parts()).await;
-        let (interval, limit) = (self.clock.real(self.config.interval), self.clock.real(self.config.round_limit()));
-        let mut next = Instant::now();
-        while !self.shutdown.is_ended() {
+        let mut ticks = self.clock.ticks(self.config.interval);
+        let limit = self.clock.limit(self.config.round_limit());
+        let mut shutdown = self.shutdown.clone();
+        loop {
+            let late = tokio::select! { biased; () = shutdown.ended() => return, late = ticks.next() => late };
+            if late {
+                self.stats.late();
+                warn!("the round before took longer than the interval of {} s", self.config.interval.as_secs());
+            }
             self.stats.turned(false);
             let (snapshot, figures) = rounds.run(limit, &self.shutdown).await;
             self.stats.round(&snapshot, figures);
-            self.snapshots.send_replace(Some(Arc::clone(&snapshot)));
-            self.publisher.publish(snapshot);
-            next = self.after(next, interval);
-            let mut shutdown = self.shutdown.clone();
-            tokio::select! { () = shutdown.ended() => {} () = tokio::time::sleep_until(next) => {} }
+            self.publisher.publish(Arc::clone(&snapshot));
+            self.snapshots.send_replace(Some(snapshot));
         }
-    }
-
-    /// When the next round begins: one interval after the last one's beginning, or at once where that is past. Missed
-    /// rounds are counted, never made up for.
-    fn after(&self, last: Instant, interval: Duration) -> Instant {
-        let (next, now) = (last + interval, Instant::now());
-        if next >= now {
-            return next;
-        }
-        self.stats.late();
-        warn!(
-            "the round took longer than the interval of {} s; the next one begins at once",
-            self.config.interval.as_secs()
-        );
-        now
     }
 
     fn parts(&self) -> RoundParts {
@@ -151,4 +165,47 @@ async fn publisher(config: &Config, clock: &Clock) -> Result<Publisher, AppError
         info!("serving Prometheus metrics on http://{address}/metrics");
     }
     Ok(publisher)
+}
+
+/// Asks every source in the contract's order; the cluster itself only where nobody said its name.
+async fn identify(config: &Config, clients: &Clients) -> Result<Identity, IdentityError> {
+    let hints = if config.cluster_id.is_some() {
+        ClusterHints::default()
+    } else {
+        let own_node = std::env::var("NODE_NAME").ok();
+        let names = cluster_names(&clients.scrape, &config.discover, own_node.as_deref()).await;
+        ClusterHints {
+            eksctl_cluster_name: names.eksctl_label,
+            aws_node_cluster_name: names.agent_variable,
+            instance_id: names.instance_id,
+        }
+    };
+    let settings = IdentitySettings {
+        aws_cluster_id: config.cluster_id.clone().unwrap_or_default(),
+        aws_region: config.region.clone().unwrap_or_default(),
+    };
+    identity::resolve(&settings, hints).await
+}
+
+fn add_cloudwatch(
+    publisher: &mut Publisher,
+    config: &Config,
+    cloudwatch: &CloudWatchConfig,
+    identity: &Identity,
+    clock: &Clock,
+) -> Result<(), AppError> {
+    let settings = CloudWatchSettings {
+        namespace: cloudwatch.namespace.clone(),
+        cluster_id: identity.cluster_id.value.clone(),
+        selection: cloudwatch.selection.clone(),
+        resolution_seconds: u32::from(cloudwatch.resolution_seconds),
+        flush_every: config.interval * FLUSH_INTERVALS,
+        buffer_bytes: cloudwatch.buffer_bytes as u64,
+        spool_dir: cloudwatch.spool_dir.clone(),
+    };
+    settings.check().map_err(AppError::CloudWatch)?;
+    let restored = settings.spool_dir.as_deref().map(|dir| spool::restore(dir, clock));
+    let sink = AwsCloudWatch::new(&identity.sdk, &settings);
+    to_cloudwatch::spawn(publisher, settings, sink, clock.clone(), restored);
+    Ok(())
 }

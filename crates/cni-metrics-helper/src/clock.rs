@@ -1,11 +1,12 @@
-//! The clock every timed part is given: wall time, or a simulated world's time running at a multiple of it.
+//! The clock every timed part is given: wall time, a multiple of it, or a simulated world's own time.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cni_metrics_core::model::UnixMillis;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// Wall time, or a scaled time for the simulated cluster. Sleeps are given in the clock's own time.
+/// Wall time, a scaled time, or a time that somebody else moves on. Durations are given in the clock's own time.
 #[derive(Debug, Clone)]
 pub struct Clock(Kind);
 
@@ -13,7 +14,12 @@ pub struct Clock(Kind);
 enum Kind {
     Wall,
     Scaled { origin: Instant, start: UnixMillis, speed: f64 },
+    Driven { now: watch::Receiver<UnixMillis>, speed: f64 },
 }
+
+/// Moves a driven clock on.
+#[derive(Debug)]
+pub struct ClockDriver(watch::Sender<UnixMillis>);
 
 impl Clock {
     /// The machine's clock.
@@ -24,8 +30,14 @@ impl Clock {
     /// A clock that reads `start` now and runs `speed` times as fast as the machine's. A speed that is not a positive
     /// finite number counts as 1.
     pub fn scaled(start: UnixMillis, speed: f64) -> Self {
-        let speed = if speed.is_finite() && speed > 0.0 { speed } else { 1.0 };
-        Self(Kind::Scaled { origin: Instant::now(), start, speed })
+        Self(Kind::Scaled { origin: Instant::now(), start, speed: sensible(speed) })
+    }
+
+    /// A clock that stands still until its driver moves it. `speed` is about how fast it will go: time limits on real
+    /// sockets and back-offs are cut by it.
+    pub fn driven(start: UnixMillis, speed: f64) -> (Self, ClockDriver) {
+        let (driver, now) = watch::channel(start);
+        (Self(Kind::Driven { now, speed: sensible(speed) }), ClockDriver(driver))
     }
 
     /// The time now.
@@ -40,6 +52,7 @@ impl Clock {
                 let elapsed = (origin.elapsed().as_secs_f64() * speed * 1000.0) as i64;
                 UnixMillis(start.0 + elapsed)
             }
+            Kind::Driven { now, .. } => *now.borrow(),
         }
     }
 
@@ -47,7 +60,15 @@ impl Clock {
     pub fn real(&self, duration: Duration) -> Duration {
         match &self.0 {
             Kind::Wall => duration,
-            Kind::Scaled { speed, .. } => duration.div_f64(*speed),
+            Kind::Scaled { speed, .. } | Kind::Driven { speed, .. } => duration.div_f64(*speed),
+        }
+    }
+
+    /// A limit on work done over real sockets: a clock that stands still meanwhile does not shorten it.
+    pub fn limit(&self, duration: Duration) -> Duration {
+        match &self.0 {
+            Kind::Driven { .. } => duration,
+            Kind::Wall | Kind::Scaled { .. } => self.real(duration),
         }
     }
 
@@ -55,17 +76,68 @@ impl Clock {
     pub async fn sleep(&self, duration: Duration) {
         tokio::time::sleep(self.real(duration)).await;
     }
+
+    /// Ticks each `interval` from now on, the first time at once.
+    pub fn ticks(&self, interval: Duration) -> Ticks {
+        Ticks { clock: self.clone(), interval, next: (Instant::now(), self.now()) }
+    }
+}
+
+impl ClockDriver {
+    /// Moves the clock on to `now`.
+    pub fn set(&self, now: UnixMillis) {
+        self.0.send_replace(now);
+    }
+}
+
+/// Regular ticks. A tick that comes late is followed by the next one interval later: missed ones are not made up for.
+#[derive(Debug)]
+pub struct Ticks {
+    clock: Clock,
+    interval: Duration,
+    /// By the machine's monotonic clock, and by this clock.
+    next: (Instant, UnixMillis),
+}
+
+impl Ticks {
+    /// Waits for the next tick; true if it is late because the time before was overrun. Cancelling it loses nothing.
+    pub async fn next(&mut self) -> bool {
+        let (instant, time) = self.next;
+        let interval_ms = i64::try_from(self.interval.as_millis()).unwrap_or(i64::MAX);
+        if let Kind::Driven { now, .. } = &mut self.clock.0 {
+            // A driver that is gone moves nothing any more: then there is no next tick.
+            match now.wait_for(|now| *now >= time).await {
+                Ok(now) => self.next = (instant, UnixMillis(now.0.saturating_add(interval_ms))),
+                Err(_gone) => std::future::pending().await,
+            }
+            return false;
+        }
+        let late = Instant::now() > instant + LATE;
+        tokio::time::sleep_until(instant).await;
+        let from = if late { Instant::now() } else { instant };
+        self.next = (from + self.clock.real(self.interval), time);
+        late
+    }
+}
+
+/// A tick this much overdue was overrun, and not merely scheduled late.
+const LATE: Duration = Duration::from_millis(100);
+
+fn sensible(speed: f64) -> f64 {
+    if speed.is_finite() && speed > 0.0 { speed } else { 1.0 }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const INTERVAL: Duration = Duration::from_secs(30);
+
     #[tokio::test(start_paused = true)]
     async fn a_scaled_clock_runs_faster_and_its_sleeps_are_shorter() {
         let clock = Clock::scaled(UnixMillis(1_000), 60.0);
         let before = Instant::now();
-        clock.sleep(Duration::from_secs(30)).await;
+        clock.sleep(INTERVAL).await;
         assert_eq!(before.elapsed(), Duration::from_millis(500));
         assert_eq!(clock.now(), UnixMillis(31_000));
     }
@@ -74,5 +146,32 @@ mod tests {
     fn a_senseless_speed_counts_as_one() {
         let clock = Clock::scaled(UnixMillis(0), f64::NAN);
         assert_eq!(clock.real(Duration::from_secs(3)), Duration::from_secs(3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ticks_keep_their_distance_and_an_overrun_is_told_and_not_made_up_for() {
+        let mut ticks = Clock::wall().ticks(INTERVAL);
+        let began = Instant::now();
+        assert!(!ticks.next().await);
+        tokio::time::sleep(Duration::from_secs(12)).await;
+        assert!(!ticks.next().await);
+        assert_eq!(began.elapsed(), INTERVAL);
+        tokio::time::sleep(Duration::from_secs(100)).await;
+        assert!(ticks.next().await);
+        assert_eq!(began.elapsed(), Duration::from_secs(130));
+        assert!(!ticks.next().await);
+        assert_eq!(began.elapsed(), Duration::from_secs(160));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_driven_clock_ticks_when_it_is_moved() {
+        let (clock, driver) = Clock::driven(UnixMillis(0), 30.0);
+        let mut ticks = clock.ticks(INTERVAL);
+        assert!(!ticks.next().await);
+        driver.set(UnixMillis(29_999));
+        assert!(tokio::time::timeout(Duration::from_secs(1), ticks.next()).await.is_err());
+        driver.set(UnixMillis(30_000));
+        assert!(!ticks.next().await);
+        assert_eq!(clock.now(), UnixMillis(30_000));
     }
 }

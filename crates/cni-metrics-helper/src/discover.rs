@@ -11,6 +11,6 @@ mod nodes;
 mod pods;
 mod watch;
 
-pub use hints::cluster_hints;
+pub use hints::{ClusterNames, cluster_names};
 pub use index::{Index, IndexReader, Pod};
 pub use watch::{DiscoverSettings, Discovery, WatchStats};

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use super::settings::SettingsArgs;
-use crate::app::App;
+use crate::app::{App, AwsSource};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::shutdown::Shutdown;
@@ -16,7 +16,7 @@ pub fn run(settings: &SettingsArgs) -> anyhow::Result<ExitCode> {
     crate::logging::init(config.log)?;
     runtime()?.block_on(async {
         let shutdown = Shutdown::on_signals()?;
-        App::build(config, Clock::wall(), shutdown).await?.run().await;
+        App::build(config, AwsSource::Environment, Clock::wall(), shutdown).await?.run().await;
         Ok(ExitCode::SUCCESS)
     })
 }
