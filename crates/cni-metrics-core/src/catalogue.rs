@@ -393,6 +393,11 @@ impl Family {
         }
     }
 
+    /// True if its kind is [`Kind::Counter`]: the counters are the end of the list.
+    pub const fn is_counter(self) -> bool {
+        self as usize >= FAMILIES - Self::COUNTER_COUNT
+    }
+
     /// True for gauges that count IPv4 pod addresses: nodes whose pool holds IPv6 prefixes are left out of their sums.
     pub const fn counts_ipv4(self) -> bool {
         matches!(
@@ -544,6 +549,7 @@ mod tests {
             assert_eq!(family as usize, index);
             assert_eq!(family.metric() as usize, index);
             assert!(family.name().starts_with("awscni_"), "{family:?}");
+            assert_eq!(family.is_counter(), family.kind() == Kind::Counter);
         }
         let counters: Vec<_> = Family::ALL.into_iter().filter(|family| family.kind() == Kind::Counter).collect();
         assert_eq!(counters, Family::COUNTERS);

@@ -3,7 +3,7 @@
 use super::error::LineErrorKind;
 use super::labels::unescape;
 use super::name::Series;
-use crate::catalogue::{Family, Kind};
+use crate::catalogue::Family;
 use crate::model::{FamilySample, LatencySample, NodeSample};
 
 /// What one line adds, found sound by itself.
@@ -39,9 +39,7 @@ impl<'p> Contribution<'p> {
                 let is_p99 = quantile == b"0.99";
                 if is_p99 { Ok(Self::P99(named(api)?, value)) } else { Ok(Self::OtherQuantile) }
             }
-            Series::Family(family) if matches!(family.kind(), Kind::Counter) => {
-                Ok(Self::Sum(family, not_negative(value)?))
-            }
+            Series::Family(family) if family.is_counter() => Ok(Self::Sum(family, not_negative(value)?)),
             Series::Family(family) => Ok(Self::Sum(family, finite(value)?)),
             Series::LatencySum => Ok(Self::LatencySum(named(api)?, not_negative(value)?)),
             Series::LatencyCount => Ok(Self::LatencyCount(named(api)?, not_negative(value)?)),
@@ -160,7 +158,7 @@ impl<'p> Fold<'p> {
 
     #[inline]
     fn latency_of(&mut self, api: &'p [u8]) -> &mut Latency<'p> {
-        if self.latency.last().is_none_or(|last| last.api != api) {
+        if self.latency.last().is_none_or(|last| !std::ptr::eq(last.api, api) && last.api != api) {
             if self.latency.is_empty() {
                 self.latency.reserve(16);
             }

@@ -40,13 +40,18 @@ const fn word(name: &[u8]) -> u64 {
 }
 
 /// The canonical block at the front of the text, and what follows it; `None` if the block is anything else, good or
-/// bad.
+/// bad. `previous_line` is the last block that was read: a summary's lines come in pairs with equal labels.
 #[inline]
-pub(super) fn canonical(text: &[u8]) -> Option<(Canonical<'_>, &[u8])> {
+pub(super) fn canonical<'p>(text: &'p [u8], previous_line: Canonical<'p>) -> Option<(Canonical<'p>, &'p [u8])> {
     let [b'{', inside @ ..] = text else { return Some((Canonical::default(), text)) };
+    if !previous_line.block.is_empty()
+        && let Some(after) = text.strip_prefix(previous_line.block)
+    {
+        return Some((previous_line, after));
+    }
     let (mut found, mut rest, mut previous) = (Canonical::default(), inside, 0);
     loop {
-        let (name, after_name) = short_name(rest)?;
+        let (name, after_name) = known_name(rest).or_else(|| short_name(rest))?;
         if name <= previous {
             return None;
         }
@@ -61,11 +66,31 @@ pub(super) fn canonical(text: &[u8]) -> Option<(Canonical<'_>, &[u8])> {
             [b',', next @ ..] => rest = next,
             [b'}', after @ ..] => {
                 found.block = text.get(..text.len() - after.len())?;
-                std::str::from_utf8(found.block).ok()?;
-                return Some((found, after));
+                let is_text = found.block.is_ascii() || std::str::from_utf8(found.block).is_ok();
+                return is_text.then_some((found, after));
             }
             _ => return None,
         }
+    }
+}
+
+/// One of the label names that ipamd uses, as [`short_name`] would give it: one comparison instead of a walk.
+#[inline]
+fn known_name(text: &[u8]) -> Option<(u64, &[u8])> {
+    macro_rules! pick {
+        ($name:literal) => {
+            text.strip_prefix(concat!($name, "=").as_bytes()).map(|rest| (const { word($name.as_bytes()) }, rest))
+        };
+    }
+    match text.first()? {
+        b'a' => pick!("api"),
+        b'c' => pick!("cidr"),
+        b'e' => pick!("error"),
+        b'f' => pick!("fn"),
+        b'q' => pick!("quantile"),
+        b'r' => pick!("reason"),
+        b's' => pick!("status"),
+        _ => None,
     }
 }
 
@@ -140,8 +165,8 @@ fn label(text: &[u8]) -> Result<(Label<'_>, &[u8]), LineErrorKind> {
 
 /// A value's meaning.
 pub(super) fn unescape(value: &[u8]) -> Cow<'_, str> {
-    let text = String::from_utf8_lossy(value);
-    if !text.contains('\\') {
+    let text = std::str::from_utf8(value).map_or_else(|_| String::from_utf8_lossy(value), Cow::Borrowed);
+    if memchr::memchr(b'\\', value).is_none() {
         return text;
     }
     let mut plain = String::with_capacity(text.len());
@@ -166,13 +191,14 @@ mod tests {
     #[test]
     fn canonical_blocks_are_taken_whole() {
         let text = br#"{api="A",error="false",status="200"} 7"#;
-        let (found, rest) = canonical(text).unwrap();
+        let (found, rest) = canonical(text, Canonical::default()).unwrap();
         assert_eq!(found.api, Some(&b"A"[..]));
         assert_eq!(found.block, br#"{api="A",error="false",status="200"}"#);
         assert_eq!(rest, b" 7");
-        let (found, _) = canonical(br#"{api="a\"b",quantile="0.99"} 7"#).unwrap();
+        let (found, _) = canonical(br#"{api="a\"b",quantile="0.99"} 7"#, found).unwrap();
         assert_eq!((found.api, found.quantile), (Some(&br#"a\"b"#[..]), Some(&b"0.99"[..])));
-        assert_eq!(canonical(b" 7"), Some((Canonical::default(), &b" 7"[..])));
+        assert_eq!(canonical(br#"{api="a\"b",quantile="0.99"} 9"#, found), Some((found, &b" 9"[..])), "the same again");
+        assert_eq!(canonical(b" 7", found), Some((Canonical::default(), &b" 7"[..])));
     }
 
     #[test]
@@ -192,9 +218,9 @@ mod tests {
             "{fn}",
             "{fn=\"a\nb\"}",
         ] {
-            assert_eq!(canonical(text.as_bytes()), None, "{text}");
+            assert_eq!(canonical(text.as_bytes(), Canonical::default()), None, "{text}");
         }
-        assert_eq!(canonical(b"{fn=\"\xFF\"} 1"), None);
+        assert_eq!(canonical(b"{fn=\"\xFF\"} 1", Canonical::default()), None);
     }
 
     #[test]

@@ -37,11 +37,12 @@ pub(super) fn read(page: &[u8], order: Order) -> Option<Reading<'_>> {
         Order::Ascending => Seen::Last([None; SERIES]),
         Order::Any => Seen::All(HashSet::new()),
     };
-    let mut reader = Reader { reading: Reading::default(), seen, line: 0, blank_lines: 0 };
+    let mut reader =
+        Reader { reading: Reading::default(), seen, line: 0, blank_lines: 0, previous: Canonical::default() };
     let mut text = page.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(page);
     while !text.is_empty() {
         reader.line += 1;
-        text = reader.line(text, text)?;
+        text = reader.line(text)?;
     }
     let Reader { mut reading, line, blank_lines, .. } = reader;
     reading.readable_lines = line - blank_lines - reading.error_count;
@@ -54,6 +55,8 @@ struct Reader<'p> {
     /// The current line, counted from 1.
     line: u64,
     blank_lines: u64,
+    /// The labels of the last line of the catalogue's.
+    previous: Canonical<'p>,
 }
 
 /// The series read so far, to find duplicates.
@@ -69,31 +72,34 @@ enum Seen<'p> {
 struct OutOfOrder;
 
 impl<'p> Reader<'p> {
-    /// Reads the first line of `text`, which begins at `start` if it is indented, and returns the lines after it.
+    /// Reads the first line and returns the lines after it.
     #[inline]
-    fn line(&mut self, start: &'p [u8], text: &'p [u8]) -> Option<&'p [u8]> {
+    fn line(&mut self, text: &'p [u8]) -> Option<&'p [u8]> {
         match text {
             [b'#', ..] => Some(self.comment(text)),
             [b'a' | b'p', ..] => match recognise(text) {
-                Some((series, after)) => self.sample(series, start, after).ok(),
+                Some((series, after)) => self.sample(series, text, after).ok(),
                 None => Some(split(text).1),
             },
             [b'a'..=b'z' | b'A'..=b'Z' | b'_' | b':', ..] => Some(split(text).1),
-            _ => self.odd_line(start, text),
+            _ => self.odd_line(text),
         }
     }
 
     /// A line that begins with neither a name nor a `#`: indented, blank or bad.
     #[cold]
-    fn odd_line(&mut self, start: &'p [u8], text: &'p [u8]) -> Option<&'p [u8]> {
-        let (line, rest) = split(text);
-        let indent = line.len() - line.trim_ascii_start().len();
-        if indent == line.len() {
-            self.blank_lines += 1;
-        } else if indent > 0 {
-            return self.line(start, text.get(indent..)?);
-        } else {
-            self.fail(None, start, LineErrorKind::NotAMetric);
+    fn odd_line(&mut self, start: &'p [u8]) -> Option<&'p [u8]> {
+        let (line, rest) = split(start);
+        let text = start.get(line.len() - line.trim_ascii_start().len()..)?;
+        match line.trim_ascii_start() {
+            [] => self.blank_lines += 1,
+            [b'#', ..] => return Some(self.comment(text)),
+            [b'a'..=b'z' | b'A'..=b'Z' | b'_' | b':', ..] => {
+                if let Some((series, after)) = recognise(text) {
+                    return self.sample(series, start, after).ok();
+                }
+            }
+            _ => self.fail(None, start, LineErrorKind::NotAMetric),
         }
         Some(rest)
     }
@@ -111,12 +117,14 @@ impl<'p> Reader<'p> {
         rest
     }
 
-    /// A line of the catalogue's: `start` is the line's, `after` what follows the name.
-    #[inline]
+    /// A line of the catalogue's: `start` is the line's, `after` what follows the name. Kept out of the loop over lines,
+    /// most of which need none of its registers.
+    #[inline(never)]
     fn sample(&mut self, series: Series, start: &'p [u8], after: &'p [u8]) -> Result<&'p [u8], OutOfOrder> {
         if matches!(self.seen, Seen::Last(_))
-            && let Some((labels, tail)) = canonical(after)
+            && let Some((labels, tail)) = canonical(after, self.pair_of(series))
         {
+            self.previous = labels;
             if let Some((value, rest)) = whole_number_line(tail) {
                 self.canonical(series, start, labels, value)?;
                 return Ok(rest);
@@ -140,6 +148,12 @@ impl<'p> Reader<'p> {
             Err(kind) => self.fail(Some(series), start, kind),
         }
         Ok(rest)
+    }
+
+    /// Labels that a line probably repeats: `_count` follows `_sum`.
+    #[inline]
+    fn pair_of(&self, series: Series) -> Canonical<'p> {
+        if series == Series::LatencyCount { self.previous } else { Canonical::default() }
     }
 
     /// Adds a line as Go agents write it.
