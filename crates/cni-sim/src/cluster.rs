@@ -34,10 +34,13 @@ use rng::Rng;
 use slot::Slot;
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::SystemTime;
 use subnet::{Cidr, CidrError, Subnet};
+
+/// The agents' usual port.
+const METRICS_PORT: u16 = 61_678;
 
 /// Nodes of a group come up within this time of each other.
 const LAUNCH_SPREAD_MS: u64 = 20_000;
@@ -82,6 +85,7 @@ pub struct World {
     seed: u64,
     start_ms: i64,
     now_ms: AtomicI64,
+    metrics_port: AtomicU16,
     kube: KubeStore,
     truth: Truth,
     objects: Objects,
@@ -113,6 +117,7 @@ impl World {
             seed,
             start_ms,
             now_ms: AtomicI64::new(created_ms),
+            metrics_port: AtomicU16::new(METRICS_PORT),
             // Two watch windows of every object a large world has.
             kube: KubeStore::new((scenario.nodes() as usize * 4).max(crate::kube_store::DEFAULT_HISTORY)),
             truth: Truth::default(),
@@ -178,6 +183,12 @@ impl World {
         &self.scenario
     }
 
+    /// What is wrong with faults that are to be injected; nothing if they fit this world.
+    pub fn mistakes(&self, faults: &[FaultSpec]) -> Vec<String> {
+        let trial = Scenario { faults: faults.to_vec(), ..self.scenario.clone() };
+        crate::scenario::checks::mistakes(&trial, "request")
+    }
+
     /// Adds a fault to the running world; one whose time has passed begins with the next step of the clock. The answer
     /// is its number, for [`Self::clear`].
     pub fn inject(&self, fault: FaultSpec) -> usize {
@@ -202,6 +213,16 @@ impl World {
         (0..count).for_each(|number| {
             self.clear(number);
         });
+    }
+
+    /// The port the agents serve on.
+    pub fn metrics_port(&self) -> u16 {
+        self.metrics_port.load(Ordering::Relaxed)
+    }
+
+    /// Moves the agents to another port, where the usual one is taken.
+    pub fn set_metrics_port(&self, port: u16) {
+        self.metrics_port.store(port, Ordering::Relaxed);
     }
 
     /// What the API server does to a request now.

@@ -98,8 +98,6 @@ pub enum ImdsFault {
     Refused,
     /// The token's answer does not survive the hop (hop limit 1 seen from a pod).
     HopLimit,
-    /// HTTP 500.
-    ServerError,
     /// Instance tags are not allowed in metadata (404).
     NoTags,
 }

@@ -24,3 +24,8 @@ pub mod ec2;
 pub mod imds;
 pub mod pod_identity;
 pub mod sts;
+
+pub mod control;
+pub mod sim;
+
+pub use sim::{Pace, Sim, SimError, SimOptions};

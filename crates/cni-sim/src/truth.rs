@@ -209,3 +209,6 @@ fn node_row(last: &NodeNumbers, increase: &[f64], slowest: Option<f64>) -> BTree
     let counters = COUNTERS.into_iter().zip(increase.iter().copied());
     gauges.chain(counters).chain(slowest.map(|value| ("awsAPILatency", value))).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -105,6 +105,10 @@ impl Backend for World {
     fn api_fault(&self) -> ApiFault {
         self.api_fault()
     }
+
+    fn metrics_port(&self) -> u16 {
+        self.metrics_port()
+    }
 }
 
 /// Instead of a page.

@@ -1,0 +1,149 @@
+//! The control listener: the truth, the world's state, its clock and its faults, for tests and curious people.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /truth?from=&to=[&collector_start=][&collector_start_api=]` | what a perfect collector would publish; Unix ms |
+//! | `GET /state` | clock, nodes, subnets, faults that hold |
+//! | `POST /advance` `{"to_ms": N}` or `{"by_ms": N}` | moves a lockstep clock; answers `{"now_ms": N}` |
+//! | `POST /faults` `{"set": [fault…]}`, `{"clear": [number…]}`, `{"clear_all": true}` | answers `{"numbers": […]}` |
+//! | `GET /cloudwatch/data` | every datum CloudWatch accepted |
+
+use crate::cloudwatch::store::CloudWatchStore;
+use crate::cluster::World;
+use crate::scenario::FaultSpec;
+use crate::truth::Window;
+use axum::Router;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// What the listener needs.
+#[derive(Clone)]
+pub struct Control {
+    /// The world.
+    pub world: Arc<World>,
+    /// CloudWatch's store.
+    pub cloudwatch: Arc<CloudWatchStore>,
+    /// The clock moves only when told.
+    pub lockstep: bool,
+}
+
+/// The listener as a router.
+pub fn router(control: Control) -> Router {
+    Router::new()
+        .route("/truth", get(truth))
+        .route("/state", get(state))
+        .route("/advance", post(advance))
+        .route("/faults", post(faults))
+        .route("/cloudwatch/data", get(cloudwatch))
+        .with_state(control)
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Advance {
+    to_ms: Option<i64>,
+    by_ms: Option<i64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Faults {
+    set: Vec<FaultSpec>,
+    clear: Vec<usize>,
+    clear_all: bool,
+}
+
+async fn truth(State(control): State<Control>, Query(window): Query<Window>) -> Response {
+    // A replay of a large world's history takes a while.
+    let answer = tokio::task::spawn_blocking(move || json!(control.world.truth().round(window))).await;
+    answer.map_or_else(|error| refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()), ok)
+}
+
+async fn state(State(control): State<Control>) -> Response {
+    ok(json!(control.world.status()))
+}
+
+async fn advance(State(control): State<Control>, body: String) -> Response {
+    let now_ms = control.world.now_ms();
+    let to_ms = match read::<Advance>(&body) {
+        Ok(Advance { to_ms: Some(to_ms), by_ms: None }) => to_ms,
+        Ok(Advance { to_ms: None, by_ms: Some(by_ms) }) => now_ms.saturating_add(by_ms),
+        Ok(_) => return refuse(StatusCode::BAD_REQUEST, "give exactly one of to_ms and by_ms"),
+        Err(message) => return refuse(StatusCode::BAD_REQUEST, &message),
+    };
+    if !control.lockstep {
+        return refuse(StatusCode::CONFLICT, "this clock runs by itself; start in lockstep to advance it by hand");
+    }
+    if to_ms < now_ms {
+        return refuse(StatusCode::BAD_REQUEST, &format!("{to_ms} has passed; it is {now_ms}"));
+    }
+    let world = control.world.clone();
+    let done = tokio::task::spawn_blocking(move || world.advance_to(to_ms)).await;
+    match done {
+        Ok(()) => ok(json!({ "now_ms": control.world.now_ms() })),
+        Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}
+
+async fn faults(State(control): State<Control>, body: String) -> Response {
+    let wanted = match read::<Faults>(&body) {
+        Ok(wanted) => wanted,
+        Err(message) => return refuse(StatusCode::BAD_REQUEST, &message),
+    };
+    if wanted.clear_all {
+        control.world.clear_all();
+    }
+    let unknown: Vec<usize> = wanted.clear.into_iter().filter(|number| !control.world.clear(*number)).collect();
+    if !unknown.is_empty() {
+        return refuse(StatusCode::NOT_FOUND, &format!("there are no faults numbered {unknown:?}"));
+    }
+    let mistakes = control.world.mistakes(&wanted.set);
+    if !mistakes.is_empty() {
+        return refuse(StatusCode::BAD_REQUEST, &mistakes.join("\n"));
+    }
+    let numbers: Vec<usize> = wanted.set.into_iter().map(|fault| control.world.inject(fault)).collect();
+    // They hold from now on, also while a lockstep clock stands still.
+    control.world.advance_to(control.world.now_ms());
+    ok(json!({ "numbers": numbers }))
+}
+
+async fn cloudwatch(State(control): State<Control>) -> Response {
+    let data: Vec<Value> = control
+        .cloudwatch
+        .data()
+        .iter()
+        .map(|datum| {
+            json!({
+                "namespace": datum.key.namespace,
+                "name": datum.key.name,
+                "dimensions": datum.key.dimensions,
+                "timestamp_ms": datum.timestamp_ms,
+                "value": datum.value,
+                "values": datum.values,
+                "unit": datum.unit,
+                "resolution_s": datum.resolution_s,
+                "arrived_ms": datum.arrived_ms,
+                "request": datum.request,
+            })
+        })
+        .collect();
+    ok(Value::Array(data))
+}
+
+/// JSON is YAML: so faults are read by the reader that knows lines and columns.
+fn read<'a, T: Deserialize<'a>>(body: &'a str) -> Result<T, String> {
+    serde_saphyr::from_str(body).map_err(|error| error.to_string())
+}
+
+fn ok(value: Value) -> Response {
+    axum::Json(value).into_response()
+}
+
+fn refuse(status: StatusCode, message: &str) -> Response {
+    (status, axum::Json(json!({ "error": message }))).into_response()
+}

@@ -1,0 +1,315 @@
+//! The whole box: a world, its clock, and every server that shows it, on loopback.
+
+mod services;
+
+use crate::api_server::{ApiServer, ApiServerError, ApiServerOptions};
+use crate::cloudwatch::store::CloudWatchStore;
+use crate::cluster::{World, WorldError};
+use crate::node::NodeServer;
+use crate::scenario::Scenario;
+use crate::truth::Truth;
+use crate::{control, kubeconfig};
+use services::Services;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+/// Between two steps of a clock that runs by itself.
+const STEP: Duration = Duration::from_millis(100);
+
+/// How the world's clock runs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Pace {
+    /// By itself: so many simulated seconds a second.
+    Realtime {
+        /// 1 is as fast as life; must be above 0.
+        speed: f64,
+    },
+    /// Only when told: [`World::advance_to`] or `POST /advance`.
+    Lockstep,
+}
+
+/// How to start. All listeners are on loopback; the nodes' listener refuses every other peer.
+#[derive(Debug, Clone)]
+pub struct SimOptions {
+    /// The world to play.
+    pub scenario: Scenario,
+    /// Same seed, same world.
+    pub seed: u64,
+    /// What the clock shows at the beginning, Unix milliseconds; without it, now.
+    pub start_ms: Option<i64>,
+    /// How it goes on.
+    pub pace: Pace,
+    /// The kubeconfig leads to HTTPS rather than HTTP.
+    pub https: bool,
+    /// Bearer token in the kubeconfig.
+    pub token: Option<String>,
+    /// The API server's addresses and time limits.
+    pub api_server: ApiServerOptions,
+    /// Port of the agents on every node address 127.x.y.z; 0 takes a free one.
+    pub agent_port: u16,
+    /// Port of the control listener; 0 takes a free one.
+    pub control_port: u16,
+    /// Where the kubeconfig goes; without it, a directory of its own that is removed in the end.
+    pub directory: Option<PathBuf>,
+}
+
+impl SimOptions {
+    /// Real time, seed 1, HTTP, free ports.
+    pub fn new(scenario: Scenario) -> Self {
+        Self {
+            scenario,
+            seed: 1,
+            start_ms: None,
+            pace: Pace::Realtime { speed: 1.0 },
+            https: false,
+            token: None,
+            api_server: ApiServerOptions::default(),
+            agent_port: 0,
+            control_port: 0,
+            directory: None,
+        }
+    }
+
+    /// The same, advanced only when told.
+    #[must_use]
+    pub fn lockstep(mut self) -> Self {
+        self.pace = Pace::Lockstep;
+        self
+    }
+}
+
+/// Why the box did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum SimError {
+    /// The scenario gives no world.
+    #[error(transparent)]
+    World(#[from] WorldError),
+    /// The API server.
+    #[error("the simulated API server: {0}")]
+    ApiServer(#[from] ApiServerError),
+    /// A listener or the kubeconfig.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// A speed of 0, below, or no number.
+    #[error("speed {0} is not above 0")]
+    Speed(f64),
+    /// The world's construction did not come to an end.
+    #[error("the world could not be built: {0}")]
+    Aborted(String),
+}
+
+/// A running box. Dropping it stops it; [`Sim::stop`] waits until its ports are free.
+pub struct Sim {
+    world: Arc<World>,
+    services: Services,
+    api_server: ApiServer,
+    nodes: NodeServer,
+    control: SocketAddr,
+    kubeconfig: PathBuf,
+    /// Directory to remove.
+    own_directory: Option<PathBuf>,
+    tasks: Vec<JoinHandle<()>>,
+    stop: CancellationToken,
+    region: String,
+}
+
+impl Sim {
+    /// Builds the world and starts every server. Must be called within a tokio runtime.
+    pub async fn start(options: SimOptions) -> Result<Self, SimError> {
+        if let Pace::Realtime { speed } = options.pace
+            && (!speed.is_finite() || speed <= 0.0)
+        {
+            return Err(SimError::Speed(speed));
+        }
+        let start_ms = options.start_ms.unwrap_or_else(crate::cluster::wall_ms);
+        let (scenario, seed) = (options.scenario.clone(), options.seed);
+        // Ten thousand nodes take a second or two to warm up.
+        let built = tokio::task::spawn_blocking(move || World::new(&scenario, seed, start_ms)).await;
+        let world = built.map_err(|error| SimError::Aborted(error.to_string()))??;
+        let stop = CancellationToken::new();
+        // Dropped on every early return: what was started before then ends.
+        let guard = stop.clone().drop_guard();
+
+        let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, options.agent_port));
+        let nodes = NodeServer::start(world.clone(), any).map_err(io_error("the nodes' listener"))?;
+        world.set_metrics_port(nodes.address().port());
+        let api_server = ApiServer::start(world.clone(), options.api_server)?;
+        let mut tasks = Vec::new();
+        let services = Services::start(&world, seed, &stop, &mut tasks).await.map_err(io_error("an AWS listener"))?;
+        let control = services::bind(options.control_port).await.map_err(io_error("the control listener"))?;
+        let control_address = control.local_addr().map_err(io_error("the control listener"))?;
+        let router = control::router(control::Control {
+            world: world.clone(),
+            cloudwatch: services.cloudwatch.store(),
+            lockstep: options.pace == Pace::Lockstep,
+        });
+        tasks.push(tokio::spawn(crate::aws::serve::serve(control, router, stop.clone())));
+        if let Pace::Realtime { speed } = options.pace {
+            tasks.push(tokio::spawn(run_clock(world.clone(), speed, stop.clone())));
+        }
+        let (directory, own_directory) =
+            directory(options.directory).map_err(io_error("the kubeconfig's directory"))?;
+        let kubeconfig = directory.join("kubeconfig");
+        kubeconfig::write(&kubeconfig, &api_server, options.token.as_deref(), options.https)
+            .map_err(io_error("the kubeconfig"))?;
+        guard.disarm();
+        Ok(Self {
+            region: world.scenario().cluster.region.clone(),
+            world,
+            services,
+            api_server,
+            nodes,
+            control: control_address,
+            kubeconfig,
+            own_directory,
+            tasks,
+            stop,
+        })
+    }
+
+    /// The environment in which `kubectl`, AWS clients and the helper find the box.
+    pub fn env(&self) -> Vec<(String, String)> {
+        let http = |address: SocketAddr| format!("http://{address}");
+        [
+            ("KUBECONFIG", self.kubeconfig.display().to_string()),
+            ("AGENT_PORT", self.nodes.address().port().to_string()),
+            ("AWS_ENDPOINT_URL_CLOUDWATCH", http(self.services.cloudwatch_address)),
+            ("AWS_ENDPOINT_URL_EC2", http(self.services.ec2_address)),
+            ("AWS_ENDPOINT_URL_STS", http(self.services.sts_address)),
+            ("AWS_EC2_METADATA_SERVICE_ENDPOINT", http(self.services.imds_address)),
+            ("AWS_REGION", self.region.clone()),
+            ("AWS_DEFAULT_REGION", self.region.clone()),
+            ("AWS_ACCESS_KEY_ID", "AKIASIMULATEDSTATIC1".to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", "simulated-secret-of-no-value".to_owned()),
+            ("CNI_SIM_CONTROL", http(self.control)),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+    }
+
+    /// The kubeconfig file.
+    pub fn kubeconfig_path(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// The world, to advance and to inspect.
+    pub fn world(&self) -> &Arc<World> {
+        &self.world
+    }
+
+    /// What a perfect collector would publish.
+    pub fn truth(&self) -> &Truth {
+        self.world.truth()
+    }
+
+    /// What CloudWatch has accepted.
+    pub fn cloudwatch(&self) -> Arc<CloudWatchStore> {
+        self.services.cloudwatch.store()
+    }
+
+    /// CloudWatch itself: its fault script too.
+    pub fn cloudwatch_service(&self) -> &crate::cloudwatch::CloudWatch {
+        &self.services.cloudwatch
+    }
+
+    /// The metadata service.
+    pub fn imds(&self) -> &crate::imds::Imds {
+        &self.services.imds
+    }
+
+    /// The EC2 API.
+    pub fn ec2(&self) -> &crate::ec2::Ec2 {
+        &self.services.ec2
+    }
+
+    /// The token service.
+    pub fn sts(&self) -> &crate::sts::Sts {
+        &self.services.sts
+    }
+
+    /// The Pod Identity agent and the URL to ask it under.
+    pub fn pod_identity(&self) -> (&crate::pod_identity::PodIdentity, String) {
+        let url = format!("http://{}/v1/credentials", self.services.pod_identity_address);
+        (&self.services.pod_identity, url)
+    }
+
+    /// The API server: addresses, tokens, denials, request counts.
+    pub fn api_server(&self) -> &ApiServer {
+        &self.api_server
+    }
+
+    /// The control listener's address.
+    pub fn control_address(&self) -> SocketAddr {
+        self.control
+    }
+
+    /// Stops everything and waits until it has stopped.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        for task in std::mem::take(&mut self.tasks) {
+            // A task that panicked is as stopped as one that ended.
+            let _ = task.await;
+        }
+        if let Some(directory) = self.own_directory.take() {
+            let _ = std::fs::remove_dir_all(directory);
+        }
+    }
+}
+
+impl Drop for Sim {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        if let Some(directory) = self.own_directory.take() {
+            // Nothing depends on its being gone.
+            let _ = std::fs::remove_dir_all(directory);
+        }
+    }
+}
+
+fn io_error(what: &'static str) -> impl Fn(io::Error) -> SimError {
+    move |source| SimError::Io { what, source }
+}
+
+/// The directory to use, and the same again if it is ours to remove.
+fn directory(wanted: Option<PathBuf>) -> io::Result<(PathBuf, Option<PathBuf>)> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    if let Some(directory) = wanted {
+        std::fs::create_dir_all(&directory)?;
+        return Ok((directory, None));
+    }
+    let serial = NEXT.fetch_add(1, Ordering::Relaxed);
+    let own = std::env::temp_dir().join(format!("cni-sim-{}-{serial}", std::process::id()));
+    std::fs::create_dir_all(&own)?;
+    Ok((own.clone(), Some(own)))
+}
+
+async fn run_clock(world: Arc<World>, speed: f64, stop: CancellationToken) {
+    let started = Instant::now();
+    let start_ms = world.now_ms();
+    let mut ticks = tokio::time::interval(STEP);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        let elapsed_ms = started.elapsed().as_secs_f64() * 1_000.0 * speed;
+        let (world, to_ms) = (world.clone(), start_ms.saturating_add(elapsed_ms as i64));
+        // A step of a large world at high speed takes longer than a server may be kept waiting.
+        if tokio::task::spawn_blocking(move || world.advance_to(to_ms)).await.is_err() {
+            return;
+        }
+    }
+}
