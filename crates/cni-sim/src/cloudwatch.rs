@@ -21,7 +21,8 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use std::sync::Arc;
 use std::time::Instant;
-use store::{CloudWatchStore, Outcome, RequestRecord};
+pub use store::CloudWatchStore;
+use store::{Outcome, RequestRecord};
 use wire::{Call, Wire};
 
 /// CloudWatch's fault script.

@@ -31,6 +31,8 @@ pub enum Mode {
     Blackhole,
     /// As documented, with instance tags switched off in the metadata.
     TagsOff,
+    /// HTTP 500 to everything.
+    ServerError,
 }
 
 /// One instance's metadata service. Clones share its state.
@@ -173,6 +175,10 @@ async fn handle(State(imds): State<Imds>, request: Request) -> Response {
         Mode::HopLimited if asks_token => {
             imds.log(&method, &path, None);
             return std::future::pending().await;
+        }
+        Mode::ServerError => {
+            imds.log(&method, &path, Some(500));
+            return plain(StatusCode::INTERNAL_SERVER_ERROR, "500 - Internal Server Error");
         }
         Mode::Normal | Mode::TagsOff | Mode::HopLimited => {}
     }

@@ -22,3 +22,6 @@ mod limits;
 #[cfg(test)]
 #[path = "aws/protocols.rs"]
 mod protocols;
+#[cfg(test)]
+#[path = "aws/rust_sdk.rs"]
+mod rust_sdk;

@@ -119,6 +119,13 @@ async fn tags_can_be_off() {
     assert_eq!(metadata.get("meta-data/placement/region", &token).await.status, 200);
 }
 
+#[tokio::test]
+async fn errors_come_as_they_are() {
+    let metadata = Metadata::start().await;
+    metadata.imds.set_mode(Mode::ServerError);
+    assert_eq!(metadata.token("60").await.status, 500);
+}
+
 /// Waits until the service has taken a request that it will not answer.
 async fn unanswered(imds: &Imds) {
     while !imds.requests().iter().any(|request| request.status.is_none()) {
