@@ -1,4 +1,4 @@
-//! The model's own randomness: SplitMix64, so that one seed always gives one history.
+//! The model's own randomness: `SplitMix64`, so that one seed always gives one history.
 
 /// A stream of numbers drawn from a seed.
 #[derive(Debug, Clone)]

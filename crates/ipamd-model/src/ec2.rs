@@ -14,8 +14,11 @@ pub struct EniId([u8; 9]);
 impl EniId {
     /// The id made of the low 68 bits of `bits`.
     pub fn from_bits(bits: u128) -> Self {
-        let [.., a, b, c, d, e, f, g, h, i] = bits.to_be_bytes();
-        Self([a & 0x0f, b, c, d, e, f, g, h, i])
+        let mut bytes = [0; 9];
+        bits.to_be_bytes().iter().rev().zip(bytes.iter_mut().rev()).for_each(|(from, to)| *to = *from);
+        let [first, ..] = &mut bytes;
+        *first &= 0x0f;
+        Self(bytes)
     }
 }
 
@@ -60,7 +63,7 @@ pub enum SubnetRole {
     On,
 }
 
-/// What DescribeSubnets tells about one subnet.
+/// What `DescribeSubnets` tells about one subnet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SubnetView {
     /// Which.
@@ -390,6 +393,12 @@ impl AttachedEni {
             Block::Address(address) => insert(&mut self.addresses, address),
             Block::Prefix(base) => insert(&mut self.prefixes, base),
             Block::Ipv6Prefix(base) => insert(&mut self.ipv6_prefixes, base),
+        }
+    }
+
+    pub(crate) fn add_all(&mut self, blocks: &[Block]) {
+        for block in blocks {
+            self.add(*block);
         }
     }
 

@@ -5,6 +5,8 @@
 //! outside as the agent sees it), `pool` (the datastore and its decisions), `metrics` (counters and the page), `node`
 //! (the process: init, loop, reconcile, RPCs) and `plan` (the same machine used as a calculator).
 
+#![cfg_attr(not(test), deny(clippy::indexing_slicing))]
+
 mod draw;
 pub mod ec2;
 pub mod limits;

@@ -121,11 +121,13 @@ pub fn nearest(instance_type: &str, count: usize) -> Vec<String> {
         .iter()
         .map(|known| {
             let name = known.name();
-            (edits(&name, instance_type), name)
+            // Of equally distant names those that begin alike come first.
+            let alike = name.bytes().zip(instance_type.bytes()).take_while(|(a, b)| a == b).count();
+            (edits(&name, instance_type), std::cmp::Reverse(alike), name)
         })
         .collect();
     names.sort();
-    names.into_iter().take(count).map(|(_, name)| name).collect()
+    names.into_iter().take(count).map(|(.., name)| name).collect()
 }
 
 fn profile(line: &'static str) -> Option<Vec<KnownType>> {

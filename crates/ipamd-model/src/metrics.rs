@@ -233,7 +233,9 @@ impl Metrics {
             500 => self.scrapes.get_mut(1),
             _ => self.scrapes.get_mut(2),
         };
-        slot.into_iter().for_each(|count| *count += 1);
+        if let Some(count) = slot {
+            *count += 1;
+        }
     }
 }
 

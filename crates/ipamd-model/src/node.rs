@@ -86,7 +86,7 @@ impl NodeSpec {
     }
 }
 
-/// Answer to an AddNetwork.
+/// Answer to an `AddNetwork`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AddOutcome {
     /// The pod has this address.
@@ -99,7 +99,7 @@ pub enum AddOutcome {
     ImdsFailed(IpAddr),
 }
 
-/// Why a DelNetwork was sent.
+/// Why a `DelNetwork` was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DelReason {
     /// The pod is gone.
@@ -108,7 +108,7 @@ pub enum DelReason {
     SetupNsFailed,
 }
 
-/// Answer to a DelNetwork.
+/// Answer to a `DelNetwork`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DelOutcome {
     /// The address is cooling now.

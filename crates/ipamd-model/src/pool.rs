@@ -32,7 +32,6 @@ pub enum Placement {
 
 /// An ENI in the store.
 #[derive(Debug, Clone)]
-#[expect(clippy::struct_excessive_bools, reason = "independent facts about one ENI")]
 pub struct PoolEni {
     /// Its id.
     pub id: EniId,
@@ -101,49 +100,49 @@ impl PoolEni {
 
     /// Every CIDR.
     pub fn blocks(&self) -> impl Iterator<Item = Block> {
-        self.cidrs.iter().map(Cidr::block).chain(self.ipv6.iter().map(|prefix| Block::Ipv6Prefix(prefix.base)))
+        self.cidrs.iter().map(|cidr| cidr.block()).chain(self.ipv6.iter().map(|prefix| Block::Ipv6Prefix(prefix.base)))
     }
 
     /// Addresses in all CIDRs.
     pub fn addresses(&self) -> u32 {
-        self.cidrs.iter().map(Cidr::size).sum()
+        self.cidrs.iter().map(|cidr| cidr.size()).sum()
     }
 
     /// Addresses in use by pods.
     pub fn assigned(&self) -> u32 {
         let ipv6 = self.ipv6.as_ref().map_or(0, |prefix| prefix.assigned());
-        self.cidrs.iter().map(Cidr::assigned).sum::<u32>() + ipv6
+        self.cidrs.iter().map(|cidr| cidr.assigned()).sum::<u32>() + ipv6
     }
 
     /// Pods in each CIDR, in the order of the CIDRs.
     pub fn assigned_per_block(&self) -> impl Iterator<Item = u32> {
-        self.cidrs.iter().map(Cidr::assigned)
+        self.cidrs.iter().map(|cidr| cidr.assigned())
     }
 }
 
 impl Cidr {
-    fn block(&self) -> Block {
+    fn block(self) -> Block {
         let base = Ipv4Addr::from(self.base);
         if self.prefix { Block::Prefix(base) } else { Block::Address(base) }
     }
 
-    fn size(&self) -> u32 {
+    fn size(self) -> u32 {
         if self.prefix { 16 } else { 1 }
     }
 
-    fn assigned(&self) -> u32 {
+    fn assigned(self) -> u32 {
         self.used.count_ones()
     }
 
-    fn contains(&self, address: u32) -> bool {
+    fn contains(self, address: u32) -> bool {
         address.checked_sub(self.base).is_some_and(|offset| offset < self.size())
     }
 
-    fn bit(&self, address: u32) -> u16 {
+    fn bit(self, address: u32) -> u16 {
         1 << (address.wrapping_sub(self.base) % 16)
     }
 
-    fn matches(&self, mode: Mode) -> bool {
+    fn matches(self, mode: Mode) -> bool {
         self.prefix == (mode == Mode::Prefix)
     }
 }
@@ -185,7 +184,7 @@ impl Pool {
 
     /// Pods with an address.
     pub fn assigned(&self) -> i64 {
-        self.owners.len() as i64
+        i64::try_from(self.owners.len()).unwrap_or(i64::MAX)
     }
 
     /// Addresses still resting at `now_ms`; the bound itself still rests.
@@ -315,7 +314,7 @@ impl Pool {
 
     fn choose(&self, mode: Mode, placement: Placement, now_ms: i64, draw: &mut Draw) -> Option<(usize, Cidr)> {
         let usable = |eni: &PoolEni| -> Vec<Cidr> {
-            let cidrs = eni.cidrs.iter().filter(|cidr| cidr.matches(mode) && self.has_usable(cidr, now_ms));
+            let cidrs = eni.cidrs.iter().filter(|cidr| cidr.matches(mode) && self.has_usable(**cidr, now_ms));
             cidrs.copied().collect()
         };
         let mut candidates =
@@ -333,7 +332,7 @@ impl Pool {
         }
     }
 
-    fn has_usable(&self, cidr: &Cidr, now_ms: i64) -> bool {
+    fn has_usable(&self, cidr: Cidr, now_ms: i64) -> bool {
         let resting = self.freed.iter().filter(|freed| cidr.contains(freed.address) && self.rests(freed, now_ms));
         cidr.assigned() + u32::try_from(resting.count()).unwrap_or(u32::MAX) < cidr.size()
     }

@@ -52,7 +52,9 @@ impl Metrics {
         if !self.per_cidr.is_empty() && page.family(name, Kind::Gauge, "Addresses that pods have, by attached CIDR") {
             let mut series: Vec<_> = self.per_cidr.iter().map(|(block, count)| (label(*block), *count)).collect();
             series.sort();
-            series.iter().for_each(|(cidr, count)| page.sample(name, &[("cidr", cidr)], f64::from(*count)));
+            for (cidr, count) in &series {
+                page.sample(name, &[("cidr", cidr)], f64::from(*count));
+            }
         }
         let name = "awscni_assigned_ip_per_eni";
         if !self.per_eni.is_empty() && page.family(name, Kind::Gauge, "Addresses that pods have, by ENI") {

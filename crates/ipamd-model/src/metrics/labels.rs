@@ -17,7 +17,7 @@ pub enum IpamdError {
     AllocEni,
     /// No address could be had, on one ENI or with a new one.
     AllocAddresses,
-    /// The look-up after PrivateIpAddressLimitExceeded failed.
+    /// The look-up after `PrivateIpAddressLimitExceeded` failed.
     GetEniAddresses,
     /// A prefix allocation returned nothing (the label's spelling is the agent's).
     GetEniPrefixes,
@@ -105,7 +105,7 @@ impl Reconcile {
 /// `fn` of `awscni_pod_eni_error_count`; what fails in init can never be scraped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PodEniError {
-    /// The CNINode object could not be read or patched.
+    /// The `CNINode` object could not be read or patched.
     EnableSecurityGroups,
 }
 

@@ -10,6 +10,9 @@ use crate::draw::Draw;
 
 const MEBIBYTE: f64 = 1_048_576.0;
 
+/// A collection happens this often.
+const GC_CYCLE_MS: i64 = 49_000;
+
 struct Heap {
     alloc: f64,
     sys: f64,
@@ -20,18 +23,19 @@ struct Heap {
     alloc_total: f64,
     mallocs: f64,
     next_gc: f64,
-    cycles: u64,
+    cycles: u32,
     last_gc_s: f64,
 }
 
 impl Heap {
-    /// A saw-tooth: the heap fills for 49 s, then a collection empties it.
-    fn at(uptime_s: f64, start_s: f64, seed: u64) -> Self {
+    /// A saw-tooth: the heap fills, then a collection empties it.
+    fn at(uptime_ms: i64, start_s: f64, seed: u64) -> Self {
         let mut draw = Draw::new(seed);
         let rate = 150_000.0 + draw.fraction() * 60_000.0;
         let floor = ((9.5 + draw.fraction() * 3.0) * MEBIBYTE).floor();
-        let cycles = (uptime_s / 49.0).floor();
-        let since = uptime_s - cycles * 49.0;
+        let cycles = u32::try_from((uptime_ms / GC_CYCLE_MS).max(0)).unwrap_or(u32::MAX);
+        let uptime_s = uptime_ms as f64 / 1_000.0;
+        let since = (uptime_ms % GC_CYCLE_MS) as f64 / 1_000.0;
         let alloc = (floor + rate * since).floor();
         let inuse = ((alloc * 1.31) / 8192.0).floor() * 8192.0;
         let sys = 40.0 * MEBIBYTE - 57_344.0;
@@ -47,8 +51,8 @@ impl Heap {
             alloc_total,
             mallocs: objects + (alloc_total / 102.0).floor(),
             next_gc: (floor * 2.0).floor(),
-            cycles: cycles as u64,
-            last_gc_s: start_s + cycles * 49.0 + 0.014_142_2,
+            cycles,
+            last_gc_s: start_s + f64::from(cycles) * 49.0 + 0.014_142_2,
         }
     }
 }
@@ -56,8 +60,9 @@ impl Heap {
 impl Metrics {
     pub(super) fn runtime(&self, page: &mut Page<'_>, shown: Shown) {
         let start_s = self.process_start_ms as f64 / 1000.0;
-        let uptime_s = ((shown.now_ms - self.process_start_ms) as f64 / 1000.0).max(0.0);
-        let heap = Heap::at(uptime_s, start_s, shown.seed);
+        let uptime_ms = (shown.now_ms - self.process_start_ms).max(0);
+        let uptime_s = uptime_ms as f64 / 1000.0;
+        let heap = Heap::at(uptime_ms, start_s, shown.seed);
         pauses(page, &heap);
         if page.flavour != PageFlavour::Legacy {
             let help = "How much the heap may grow before the next collection, percent";
@@ -106,9 +111,9 @@ fn pauses(page: &mut Page<'_>, heap: &Heap) {
         page.sample(name, &[("quantile", quantile)], value * scale);
     }
     // Rounded to nanoseconds, so that the digits are those a clock gives.
-    let total = (heap.cycles as f64 * 82_686.0).floor() / 1e9;
+    let total = (f64::from(heap.cycles) * 82_686.0).floor() / 1e9;
     page.sample("go_gc_duration_seconds_sum", &[], total);
-    page.count("go_gc_duration_seconds_count", &[], heap.cycles);
+    page.count("go_gc_duration_seconds_count", &[], heap.cycles.into());
 }
 
 fn memory(page: &mut Page<'_>, heap: &Heap) {

@@ -123,7 +123,7 @@ impl Node {
                 return Err(Ec2Code::PrivateIpAddressLimitExceeded);
             }
             let blocks = take_blocks(mode, eni.subnet, count, cloud)?;
-            blocks.iter().for_each(|block| eni.add(*block));
+            eni.add_all(&blocks);
             Ok(blocks)
         })
     }
@@ -211,7 +211,7 @@ impl Node {
                     .inspect_err(|_| cloud.give_back(subnet, Block::Address(primary)))?;
                 let mut eni = AttachedEni::new(super::outside::eni_id(&mut node.draw), 0, subnet, primary);
                 eni.tagged = true;
-                blocks.iter().for_each(|block| eni.add(*block));
+                eni.add_all(&blocks);
                 Ok(eni)
             });
             match created {
@@ -275,7 +275,7 @@ impl Node {
         script.push(Effect::Acted);
     }
 
-    /// Takes an attached ENI into the store with all it has. With discovery on, DescribeSubnets must work first: the
+    /// Takes an attached ENI into the store with all it has. With discovery on, `DescribeSubnets` must work first: the
     /// ENI is in the store by then, its addresses are not.
     pub(super) fn set_up_eni(&mut self, s: &mut Script, id: EniId, cloud: &mut dyn Cloud) -> Result<(), Ec2Code> {
         let Some(eni) = self.instance.eni(id) else { return Err(Ec2Code::InvalidNetworkInterfaceIdNotFound) };

@@ -123,10 +123,9 @@ impl Node {
             return (Step::InitRecover, 0);
         };
         let next = (Step::InitEni { index: index + 1, attempt: 0 }, 0);
-        if attempt == 0 && !tagged && kind != EniKind::Trunk && self.spec.settings.provisioning {
-            if let Err(code) = self.tag(s, id, cloud) {
-                return self.crash(s, InitFailure::Ec2(code));
-            }
+        let wants_tags = attempt == 0 && !tagged && kind != EniKind::Trunk && self.spec.settings.provisioning;
+        if wants_tags && let Err(code) = self.tag(s, id, cloud) {
+            return self.crash(s, InitFailure::Ec2(code));
         }
         if self.set_up_eni(s, id, cloud).is_ok() {
             return next;
@@ -192,10 +191,9 @@ impl Node {
     pub(super) fn init_prescale(&mut self, s: &mut Script, cloud: &mut dyn Cloud) -> (Step, i64) {
         s.at_ms += self.draw.between(500, 900);
         let low = self.targets().too_low(&self.pool.stats(self.mode, s.at_ms));
-        if self.mode != Mode::Ipv6 && self.spec.settings.provisioning && low {
-            if let Err(code) = self.increase(s, cloud) {
-                return self.crash(s, InitFailure::Ec2(code));
-            }
+        let grows = self.mode != Mode::Ipv6 && self.spec.settings.provisioning && low;
+        if grows && let Err(code) = self.increase(s, cloud) {
+            return self.crash(s, InitFailure::Ec2(code));
         }
         (Step::Serve, 0)
     }
@@ -237,7 +235,8 @@ impl Node {
     }
 
     pub(super) fn write_ceilings(&mut self) {
-        let enis = i64::from(self.spec.settings.max_enis(&self.spec.limits)) - self.foreign_enis() as i64;
+        let limit = i64::from(self.spec.settings.max_enis(&self.spec.limits));
+        let enis = limit - i64::try_from(self.foreign_enis()).unwrap_or(limit);
         let per_eni = if self.mode == Mode::Ipv6 { 0 } else { self.targets().addresses_per_eni() };
         self.metrics.eni_max = enis;
         self.metrics.ip_max = enis * i64::from(per_eni);

@@ -57,7 +57,9 @@ impl Node {
         let mut attached = AttachedEni::new(id, self.instance.free_device(), eni.subnet, primary);
         attached.kind = eni.kind;
         attached.managed_by = eni.managed_by;
-        addresses.into_iter().for_each(|address| attached.add(Block::Address(address)));
+        for address in addresses {
+            attached.add(Block::Address(address));
+        }
         self.instance.attach(attached);
         Ok(id)
     }
@@ -66,7 +68,9 @@ impl Node {
     pub fn detach_eni(&mut self, eni: EniId, cloud: &mut dyn Cloud) -> bool {
         let secondary = self.instance.eni(eni).is_some_and(|eni| eni.device != 0);
         let gone = secondary.then(|| self.instance.detach(eni)).flatten();
-        gone.iter().for_each(|eni| eni.give_back(cloud));
+        if let Some(gone) = &gone {
+            gone.give_back(cloud);
+        }
         gone.is_some()
     }
 

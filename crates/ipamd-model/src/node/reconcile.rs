@@ -4,6 +4,7 @@ use super::script::{Effect, Script};
 use super::{HALF_LOOP_MS, Node, Step};
 use crate::ec2::{AttachedEni, Block, Cloud, Ec2Op, EniId, EniKind, ImdsRead};
 use crate::metrics::{Action, IpamdError, Reconcile};
+use crate::pool::PoolEni;
 
 /// A reconcile runs when more than this has passed since the last pool action.
 const RECONCILE_INTERVAL_MS: i64 = 60_000;
@@ -66,7 +67,7 @@ impl Node {
     }
 
     fn compare_eni(&mut self, s: &mut Script, id: EniId, cloud: &mut dyn Cloud) {
-        let stored: Vec<_> = self.pool.eni(id).into_iter().flat_map(|eni| eni.blocks()).collect();
+        let stored: Vec<_> = self.pool.eni(id).into_iter().flat_map(PoolEni::blocks).collect();
         let usable = |eni: &&AttachedEni| eni.kind == EniKind::Interface;
         let attached: Vec<_> = self.instance.eni(id).filter(usable).into_iter().flat_map(AttachedEni::blocks).collect();
         let readable = self.imds(s, ImdsRead::LocalAddresses, cloud);

@@ -8,7 +8,7 @@ use crate::settings::Mode;
 const EXCLUDED_CLEANUP_MS: i64 = 5_000;
 
 impl Node {
-    /// An AddNetwork RPC.
+    /// An `AddNetwork` RPC.
     pub fn add_pod(&mut self, key: PodKey, now_ms: i64, cloud: &mut dyn Cloud) -> AddOutcome {
         self.advance(now_ms, cloud);
         if !self.is_serving_at(now_ms) {
@@ -27,7 +27,7 @@ impl Node {
         if readable { AddOutcome::Assigned(address) } else { AddOutcome::ImdsFailed(address) }
     }
 
-    /// An AddNetwork RPC of a pod with its own security groups: counted, but the pool has no part in it.
+    /// An `AddNetwork` RPC of a pod with its own security groups: counted, but the pool has no part in it.
     pub fn add_branch_pod(&mut self, now_ms: i64, cloud: &mut dyn Cloud) -> bool {
         self.advance(now_ms, cloud);
         let ready = self.is_serving_at(now_ms);
@@ -41,7 +41,7 @@ impl Node {
         Some(place.address)
     }
 
-    /// A DelNetwork RPC.
+    /// A `DelNetwork` RPC.
     pub fn del_pod(&mut self, key: PodKey, why: DelReason, now_ms: i64, cloud: &mut dyn Cloud) -> DelOutcome {
         self.advance(now_ms, cloud);
         if !self.is_serving_at(now_ms) {

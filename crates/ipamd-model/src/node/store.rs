@@ -43,14 +43,14 @@ impl Node {
         if self.pool.eni(eni.id).is_none() {
             self.metrics.per_eni.insert(eni.id, 0);
             self.pool.add_eni(eni);
-            self.metrics.eni_allocated = self.pool.enis().len() as i64;
+            self.metrics.eni_allocated = i64::try_from(self.pool.enis().len()).unwrap_or(i64::MAX);
         }
     }
 
     pub(super) fn take_blocks_in(&mut self, id: EniId, blocks: &[Block]) {
-        let known = self.pool.eni(id).is_some();
         // An ENI that left while its addresses were on their way takes none.
-        if known && blocks.iter().fold(false, |any, block| self.pool.add_block(id, *block) || any) {
+        let added = blocks.iter().filter(|block| self.pool.add_block(id, **block)).count();
+        if added > 0 {
             self.write_totals();
         }
     }
@@ -110,6 +110,6 @@ impl Node {
 
     fn forget_eni(&mut self, id: EniId) {
         self.metrics.per_eni.remove(&id);
-        self.metrics.eni_allocated = self.pool.enis().len() as i64;
+        self.metrics.eni_allocated = i64::try_from(self.pool.enis().len()).unwrap_or(i64::MAX);
     }
 }

@@ -33,7 +33,7 @@ impl Prefix {
         let base = u128::from(self.base);
         let taken = rested.unwrap_or_else(|| {
             let tracked = |address: &u128| self.freed.iter().any(|(freed, _)| freed == address);
-            (base..).find(|address| !self.used.contains(address) && !tracked(address)).unwrap_or(base)
+            (base..base + (1 << 48)).find(|address| !self.used.contains(address) && !tracked(address)).unwrap_or(base)
         });
         if rested.is_some() {
             self.freed.retain(|(_, at_ms)| rests(*at_ms));

@@ -23,7 +23,7 @@ impl Pool {
     /// CIDRs of one ENI without pods, of the given kind; rest is not considered.
     pub(crate) fn unused_blocks(&self, id: EniId, prefix: bool) -> Vec<Block> {
         let cidrs = self.eni(id).map(|eni| eni.cidrs.as_slice()).unwrap_or_default();
-        cidrs.iter().filter(|cidr| cidr.used == 0 && cidr.prefix == prefix).map(Cidr::block).collect()
+        cidrs.iter().filter(|cidr| cidr.used == 0 && cidr.prefix == prefix).map(|cidr| cidr.block()).collect()
     }
 
     /// A plain secondary ENI has no pods.
