@@ -1,5 +1,7 @@
 //! Settled nodes: the published tables, the prose examples, and the integration tests' expectations.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use ipamd_model::limits;
 use ipamd_model::plan::{NodePlan, NodeQuestion, Warning, settle};
 use ipamd_model::settings::Settings;

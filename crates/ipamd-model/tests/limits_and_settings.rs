@@ -1,0 +1,152 @@
+//! The instance table as a whole, and the agent's parsing of its environment.
+
+use ipamd_model::limits::{self, Hypervisor, InstanceLimits};
+use ipamd_model::settings::{Mode, PolicyMode, Refusal, Settings};
+
+/// FNV-1a over the rows a public table of the same facts would have.
+fn digest(rows: impl Iterator<Item = String>) -> u64 {
+    let bytes = rows.flat_map(String::into_bytes);
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[test]
+fn every_row_of_the_table_is_there_and_right() {
+    let all = limits::all();
+    assert_eq!(all.len(), 1391);
+    let rows = all.iter().map(|known| {
+        let InstanceLimits { max_enis, ipv4_per_eni, hypervisor, bare_metal, network_cards, .. } = known.limits;
+        let (name, hypervisor, pods) = (known.name(), hypervisor.name(), known.limits.listed_max_pods());
+        format!("{name},{max_enis},{ipv4_per_eni},{hypervisor},{bare_metal},{network_cards},{pods}\n")
+    });
+    assert_eq!(digest(rows), 0x7bf9_299b_e7f5_d971);
+}
+
+#[test]
+fn every_row_of_the_trunk_table_is_there_and_right() {
+    let listed = |limits: &InstanceLimits| limits.branch_enis > 0 || !limits.trunk_compatible;
+    let known = limits::all().iter().filter(|known| listed(&known.limits));
+    let rows: Vec<_> = known
+        .map(|known| format!("{},{},{}\n", known.name(), known.limits.trunk_compatible, known.limits.branch_enis))
+        .collect();
+    assert_eq!(rows.len(), 1163);
+    assert_eq!(digest(rows.into_iter()), 0xd303_d9fb_266b_3514);
+}
+
+#[test]
+fn well_known_types_read_as_published() {
+    let m5 = limits::find("m5.large").unwrap();
+    assert_eq!((m5.max_enis, m5.ipv4_per_eni, m5.slots(), m5.listed_max_pods()), (3, 10, 9, 29));
+    assert_eq!((m5.hypervisor, m5.branch_enis, m5.trunk_compatible), (Hypervisor::Nitro, 9, true));
+    assert!(!limits::find("m4.large").unwrap().prefix_capable());
+    assert!(limits::find("m5.metal").unwrap().prefix_capable());
+    assert!(!limits::find("t3.small").unwrap().trunk_compatible);
+    let capable = limits::all().iter().filter(|known| known.limits.prefix_capable()).count();
+    assert_eq!(capable, 1309);
+    assert_eq!(limits::find("m5.huge"), None);
+    assert_eq!(limits::find("m5large"), None);
+    assert_eq!(limits::nearest("m5.largee", 1), ["m5.large"]);
+    assert_eq!(limits::nearest("c5.8xlarge", 1).len(), 1);
+}
+
+#[test]
+fn unset_variables_take_the_codes_defaults() {
+    let bare = Settings::from_env([]);
+    let numbers = (bare.warm_eni_target, bare.warm_ip_target, bare.minimum_ip_target, bare.warm_prefix_target);
+    assert_eq!(numbers, (1, 0, 0, 0));
+    assert_eq!((bare.max_eni, bare.ip_cooldown_s, bare.policy_mode), (None, 30, PolicyMode::Unset));
+    assert!(!bare.ipv4 && !bare.ipv6 && !bare.prefix_delegation && !bare.custom_networking && !bare.pod_eni);
+    assert!(bare.subnet_discovery && bare.manage_untagged && bare.provisioning && bare.leak_cleanup);
+    let shipped = Settings::manifest();
+    assert_eq!((shipped.warm_eni_target, shipped.warm_prefix_target, shipped.ipv4), (1, 1, true));
+    assert_eq!(shipped.policy_mode, PolicyMode::Standard);
+}
+
+#[test]
+fn numbers_that_make_no_sense_fall_back() {
+    for (text, eni, ip, max) in [
+        ("3", 3, 3, Some(3)),
+        ("+3", 3, 3, Some(3)),
+        ("-1", 1, 0, None),
+        ("", 1, 0, None),
+        ("two", 1, 0, None),
+        ("2.0", 1, 0, None),
+        (" 2", 1, 0, None),
+        ("0", 0, 0, None),
+    ] {
+        let names = ["WARM_ENI_TARGET", "WARM_IP_TARGET", "MINIMUM_IP_TARGET", "WARM_PREFIX_TARGET", "MAX_ENI"];
+        let settings = Settings::from_env(names.map(|name| (name, text)));
+        assert_eq!(settings.warm_eni_target, eni, "{text:?}");
+        assert_eq!([settings.warm_ip_target, settings.minimum_ip_target, settings.warm_prefix_target], [ip; 3]);
+        assert_eq!(settings.max_eni, max, "{text:?}");
+    }
+    assert_eq!(Settings::from_env([("IP_COOLDOWN_PERIOD", "x")]).ip_cooldown_s, 30);
+    assert_eq!(Settings::from_env([("IP_COOLDOWN_PERIOD", "0")]).ip_cooldown_s, 0);
+}
+
+#[test]
+fn booleans_are_those_of_go() {
+    for (text, on) in [
+        ("1", Some(true)),
+        ("t", Some(true)),
+        ("T", Some(true)),
+        ("TRUE", Some(true)),
+        ("true", Some(true)),
+        ("True", Some(true)),
+        ("0", Some(false)),
+        ("f", Some(false)),
+        ("F", Some(false)),
+        ("FALSE", Some(false)),
+        ("false", Some(false)),
+        ("False", Some(false)),
+        ("tRUE", None),
+        ("yes", None),
+        ("", None),
+    ] {
+        let settings = Settings::from_env([("ENABLE_POD_ENI", text), ("ENABLE_SUBNET_DISCOVERY", text)]);
+        assert_eq!(settings.pod_eni, on.unwrap_or(false), "{text:?}");
+        assert_eq!(settings.subnet_discovery, on.unwrap_or(true), "{text:?}");
+    }
+}
+
+#[test]
+fn the_last_value_of_a_name_wins_and_switches_combine() {
+    assert_eq!(Settings::manifest_with([("WARM_ENI_TARGET", "4"), ("WARM_ENI_TARGET", "2")]).warm_eni_target, 2);
+    let off = |name| Settings::manifest_with([(name, "true")]);
+    assert!(!off("DISABLE_NETWORK_RESOURCE_PROVISIONING").provisioning);
+    assert!(!off("ENABLE_IMDS_ONLY_MODE").provisioning);
+    for name in ["DISABLE_LEAKED_ENI_CLEANUP", "ENABLE_IPv6", "ENABLE_IMDS_ONLY_MODE"] {
+        assert!(!off(name).leak_cleanup, "{name}");
+    }
+}
+
+#[test]
+fn contradictions_keep_the_agent_from_starting() {
+    let m5 = limits::find("m5.large").unwrap();
+    let m4 = limits::find("m4.large").unwrap();
+    let mode = |limits: &InstanceLimits, env: &[(&'static str, &'static str)]| {
+        Settings::manifest_with(env.iter().copied()).mode(limits)
+    };
+    assert_eq!(mode(&m5, &[]), Ok(Mode::Secondary));
+    assert_eq!(mode(&m5, &[("ENABLE_PREFIX_DELEGATION", "true")]), Ok(Mode::Prefix));
+    assert_eq!(mode(&m4, &[("ENABLE_PREFIX_DELEGATION", "true")]), Ok(Mode::Secondary));
+    assert_eq!(mode(&m5, &[("ENABLE_IPv4", "false")]), Err(Refusal::AddressFamily));
+    assert_eq!(mode(&m5, &[("ENABLE_IPv6", "true")]), Err(Refusal::AddressFamily));
+    let ipv6 = [("ENABLE_IPv4", "false"), ("ENABLE_IPv6", "true"), ("ENABLE_PREFIX_DELEGATION", "true")];
+    assert_eq!(mode(&m5, &ipv6), Ok(Mode::Ipv6));
+    assert_eq!(mode(&m4, &ipv6), Err(Refusal::Ipv6Needs));
+    assert_eq!(mode(&m5, &ipv6[..2]), Err(Refusal::Ipv6Needs));
+    let custom = [ipv6[0], ipv6[1], ipv6[2], ("AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG", "true")];
+    assert_eq!(mode(&m5, &custom), Err(Refusal::Ipv6Needs));
+    assert_eq!(mode(&m5, &[("NETWORK_POLICY_ENFORCING_MODE", "STRICT")]), Ok(Mode::Secondary));
+    assert_eq!(mode(&m5, &[("NETWORK_POLICY_ENFORCING_MODE", "")]), Err(Refusal::PolicyMode));
+    assert_eq!(mode(&m5, &[("IP_COOLDOWN_PERIOD", "-1")]), Err(Refusal::NegativeCooldown));
+}
+
+#[test]
+fn the_entry_point_compares_prefix_targets_as_text() {
+    let m5 = limits::find("m5.large").unwrap();
+    for (value, starts) in [("0", false), ("-3", false), ("", false), ("1", true), ("00", true), ("x", true)] {
+        let settings = Settings::manifest_with([("ENABLE_PREFIX_DELEGATION", "true"), ("WARM_PREFIX_TARGET", value)]);
+        assert_eq!(settings.mode(&m5).is_ok(), starts, "{value:?}");
+    }
+}
