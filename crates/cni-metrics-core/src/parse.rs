@@ -4,7 +4,7 @@
 //! [`PageError`], and line errors beside it; one bad line costs that line. Lines of other families are only checked to
 //! begin like a metric, a comment or nothing.
 //!
-//! A page is read twice at most. The first reading ([`reader`]) relies on what every Go agent does, series in ascending
+//! A page is read twice at most. The first reading (`reader`) relies on what every Go agent does, series in ascending
 //! order with sorted label names, which makes a duplicate show next to its twin. A valid page that is ordered
 //! otherwise is read again, with every series remembered.
 
