@@ -118,8 +118,8 @@ fn ec2() -> Vec<Panel> {
         ),
         Panel::lines(
             "EC2 API latency (highest mean of an API)",
-            "ms",
-            vec![("max(cni_cluster_aws_api_latency_max_milliseconds)", "latency")],
+            "s",
+            vec![("max(cni_cluster_aws_api_latency_max_seconds)", "latency")],
         ),
         Panel::lines(
             "Errors by kind",

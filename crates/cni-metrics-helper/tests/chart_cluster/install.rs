@@ -1,0 +1,110 @@
+//! Installing: over the original, and in every form that values can give it.
+
+use serde_json::{Value, json};
+
+use crate::helm::parsed;
+use crate::{ALL_ON_VALUES, Stand, UPSTREAM_VALUES};
+
+const ORIGINAL: &str = include_str!("../data/upstream/manifest.yaml");
+const MANIFEST: &str = include_str!("../../../../deploy/manifest/cni-metrics-helper.yaml");
+
+const DEPLOYMENT: [&str; 3] = ["deployment", "cni-metrics-helper", "--namespace=kube-system"];
+
+#[test]
+fn helm_upgrades_the_original_in_place() {
+    let Some(stand) = Stand::or_skip(0) else { return };
+    stand.kubectl_file(&["apply"], "original.yaml", ORIGINAL).unwrap();
+    let before = stand.get(&DEPLOYMENT);
+
+    stand.install(&[]);
+    let after = stand.get(&DEPLOYMENT);
+    assert_eq!(after["metadata"]["uid"], before["metadata"]["uid"], "the same object, not a new one");
+    assert_eq!(after["spec"]["selector"], before["spec"]["selector"]);
+    assert_ne!(image(&after), image(&before));
+    assert_narrowed(&stand);
+
+    // The same values file as with the original's chart, as an upgrade of the release.
+    stand.install(&["--values", UPSTREAM_VALUES]);
+    let upgraded = stand.get(&DEPLOYMENT);
+    assert_eq!(upgraded["metadata"]["uid"], before["metadata"]["uid"]);
+    assert_eq!(upgraded["spec"]["strategy"]["type"], "Recreate");
+}
+
+#[test]
+fn kubectl_applies_the_manifest_over_the_original() {
+    let Some(stand) = Stand::or_skip(0) else { return };
+    stand.kubectl_file(&["apply"], "original.yaml", ORIGINAL).unwrap();
+    let before = stand.get(&DEPLOYMENT);
+
+    stand.kubectl_file(&["apply"], "ours.yaml", MANIFEST).unwrap();
+    let after = stand.get(&DEPLOYMENT);
+    assert_eq!(after["metadata"]["uid"], before["metadata"]["uid"]);
+    let variables = &after["spec"]["template"]["spec"]["containers"][0]["env"];
+    assert_eq!(variables.as_array().unwrap().len(), 5, "nothing of the original's stays behind: {variables}");
+    assert_narrowed(&stand);
+}
+
+/// The original's ClusterRole of the same name let its account reach every port of every pod.
+fn assert_narrowed(stand: &Stand) {
+    let role = stand.get(&["clusterrole", "cni-metrics-helper"]);
+    assert_eq!(role["rules"], json!([{"apiGroups": [""], "resources": ["nodes"], "verbs": ["list", "watch"]}]));
+}
+
+fn image(deployment: &Value) -> &Value {
+    &deployment["spec"]["template"]["spec"]["containers"][0]["image"]
+}
+
+#[test]
+fn the_api_server_takes_every_form_field_by_field() {
+    let Some(stand) = Stand::or_skip(0) else { return };
+    stand.cluster.kubectl().apply(&[pod_monitor_definition()]);
+    let established = ["wait", "--for=condition=Established", "--timeout=60s", "crd/podmonitors.monitoring.coreos.com"];
+    stand.cluster.kubectl().run(&established);
+
+    for values in [&[][..], &["--values", UPSTREAM_VALUES], &["--values", ALL_ON_VALUES]] {
+        let manifest = stand.helm.template(values).unwrap();
+        let apply = ["apply", "--server-side", "--force-conflicts", "--validate=strict"];
+        let dry = stand.kubectl_file(&[&apply[..], &["--dry-run=server"]].concat(), "dry.yaml", &manifest).unwrap();
+        let real = stand.kubectl_file(&apply, "real.yaml", &manifest).unwrap();
+        let objects = parsed(&manifest).len();
+        assert_eq!((dry.lines().count(), real.lines().count()), (objects, objects), "{dry}\n{real}");
+        let gone = stand.kubectl_file(&["delete"], "real.yaml", &manifest).unwrap();
+        assert_eq!(gone.lines().count(), objects, "all of it was there: {gone}");
+    }
+}
+
+/// The operator's own definition, as far as this chart needs it.
+fn pod_monitor_definition() -> Value {
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "podmonitors.monitoring.coreos.com"},
+        "spec": {
+            "group": "monitoring.coreos.com", "scope": "Namespaced",
+            "names": {"kind": "PodMonitor", "plural": "podmonitors", "singular": "podmonitor"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
+                "type": "object", "x-kubernetes-preserve-unknown-fields": true,
+            }}}],
+        },
+    })
+}
+
+#[test]
+fn the_pod_passes_the_restricted_security_level_and_the_originals_does_not() {
+    let Some(stand) = Stand::or_skip(0) else { return };
+    let kubectl = stand.cluster.kubectl();
+    kubectl.run(&["create", "namespace", "guarded"]);
+    kubectl.run(&["label", "namespace", "guarded", "pod-security.kubernetes.io/enforce=restricted"]);
+    let try_pod = |manifest: &str| {
+        let deployment = parsed(manifest).into_iter().find(|object| object["kind"] == "Deployment").unwrap();
+        let pod = json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "tried", "namespace": "guarded"},
+            "spec": deployment["spec"]["template"]["spec"],
+        });
+        stand.kubectl_file(&["create", "--dry-run=server"], "pod.yaml", &pod.to_string())
+    };
+    for values in [&[][..], &["--values", UPSTREAM_VALUES], &["--values", ALL_ON_VALUES]] {
+        try_pod(&stand.helm.template(values).unwrap()).unwrap_or_else(|said| panic!("{values:?}: {said}"));
+    }
+    let refused = try_pod(ORIGINAL).unwrap_err();
+    assert!(refused.contains("violates PodSecurity \"restricted"), "{refused}");
+}

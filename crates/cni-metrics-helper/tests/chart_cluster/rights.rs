@@ -1,0 +1,89 @@
+//! Rights: each feature works with exactly what the chart grants for it, and each missing right is named.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::Stand;
+use crate::harness::http;
+use crate::harness::program::{PROMETHEUS, Program};
+
+const AS_HELPER: &str = "--as=system:serviceaccount:kube-system:cni-metrics-helper";
+
+impl Stand {
+    /// What the helper's account may do in a namespace, less what every account may, as `resource verbs`.
+    fn rights(&self, namespace: &str) -> BTreeSet<String> {
+        let listed = |who: &str| -> BTreeSet<String> {
+            let namespace = format!("--namespace={namespace}");
+            let list = self.cluster.kubectl().run(&["auth", "can-i", "--list", "--no-headers", &namespace, who]);
+            // The columns are aligned by blanks: made one, lines are comparable whatever else is listed.
+            list.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+        };
+        let every = listed("--as=system:serviceaccount:kube-system:nobody-in-particular");
+        &listed(AS_HELPER) - &every
+    }
+}
+
+fn set(rights: &[&str]) -> BTreeSet<String> {
+    rights.iter().map(|right| (*right).to_owned()).collect()
+}
+
+#[test]
+fn the_account_may_do_what_is_documented_and_nothing_else() {
+    let Some(stand) = Stand::or_skip(0) else { return };
+    let (pods, proxy, nodes) = ("pods [] [] [get list watch]", "pods/proxy [] [] [get]", "nodes [] [] [list watch]");
+
+    stand.install(&[]);
+    assert_eq!(stand.rights("kube-system"), set(&[pods, proxy, nodes]));
+    assert_eq!(stand.rights("default"), set(&[nodes]), "nothing but nodes outside the agents' namespace");
+
+    stand.install(&["--set=env.SCRAPE_VIA=direct,nodeLabels=false"]);
+    assert_eq!(stand.rights("kube-system"), set(&[pods]), "an upgrade takes back what is no longer needed");
+    assert_eq!(stand.rights("default"), set(&[]));
+
+    stand.install(&["--set=replicas=2"]);
+    let create = "leases.coordination.k8s.io [] [] [create]";
+    let hold = "leases.coordination.k8s.io [] [cni-metrics-helper] [get update]";
+    assert_eq!(stand.rights("kube-system"), set(&[pods, proxy, nodes, create, hold]));
+}
+
+#[test]
+fn the_helper_works_with_the_charts_rights_and_names_each_that_is_taken_away() {
+    let Some(stand) = Stand::or_skip(2) else { return };
+    stand.install(&[]);
+    let account = stand.cluster.account_kubeconfig();
+    let zones = "zone=\"eu-central-1a\",instance_type=\"m5.large\"";
+    {
+        let program = Program::start(&account, &[("SCRAPE_VIA", "proxy")]);
+        program.wait_coverage(2, 2);
+        http::poll(PROMETHEUS, "/metrics", Duration::from_secs(30), |page| page.contains(zones).then_some(()));
+    }
+
+    // No right on nodes: the figures stay, the labels go, and the log says so once.
+    stand.install(&["--set=nodeLabels=false"]);
+    {
+        let program = Program::start(&account, &[("SCRAPE_VIA", "proxy")]);
+        program.wait_coverage(2, 2);
+        program.wait_line("nodes may not be listed");
+        let page = http::get(PROMETHEUS, "/metrics").unwrap();
+        assert!(page.contains("cni_cluster_nodes_scraped 2") && !page.contains(zones), "{page}");
+    }
+
+    // Rendered for direct scraping: the proxy is denied by name, the direct way needs no such right.
+    stand.install(&["--set=env.SCRAPE_VIA=direct"]);
+    {
+        let program = Program::start(&account, &[("SCRAPE_VIA", "proxy")]);
+        let round = program.wait_coverage(0, 2);
+        assert!(round.failures.contains("2 forbidden"), "{round:?}");
+    }
+    {
+        let program = Program::start(&account, &[("SCRAPE_VIA", "direct")]);
+        program.wait_coverage(2, 2);
+    }
+
+    // No right on pods at all.
+    stand.install(&["--set=rbac.create=false"]);
+    {
+        let program = Program::start(&account, &[("SCRAPE_VIA", "direct")]);
+        program.wait_line("pods in namespace kube-system may not be watched");
+    }
+}
