@@ -1,5 +1,210 @@
-//! The simulated Kubernetes API server.
+//! The simulated Kubernetes API server: discovery, objects with watches, leases, and the pod proxy, over HTTP and HTTPS.
+//!
+//! It shows what is in the [`KubeStore`](crate::kube_store::KubeStore) and asks the world, through [`Backend`], what a
+//! scrape meets. `kubectl` and client libraries work against it unmodified.
 
+pub mod access;
 pub mod backend;
+mod body;
+pub mod discovery;
+pub(crate) mod listen;
+mod negotiate;
+mod protobuf;
+mod proxy;
+mod read;
+mod review;
+mod route;
+pub(crate) mod scrape;
+mod selector;
+mod service;
+mod status;
+mod table;
+mod watch;
+pub(crate) mod wire;
+mod write;
 
+pub use access::{AccessControl, Rule, User};
 pub use backend::{Backend, SharedBackend};
+pub(crate) use body::{Body, cut, full, with_type};
+pub(crate) use negotiate::accepts_gzip;
+pub(crate) use service::http_date;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::fault::ApiFault;
+use crate::tls::{Tls, TlsError};
+use listen::Listening;
+use service::Service;
+
+/// How often the server looks whether the world wants it down.
+const FAULT_POLL: Duration = Duration::from_millis(20);
+
+/// How the server runs. Durations are real time.
+#[derive(Debug, Clone)]
+pub struct ApiServerOptions {
+    /// Where to listen for HTTP.
+    pub http: Option<SocketAddr>,
+    /// Where to listen for HTTPS.
+    pub https: Option<SocketAddr>,
+    /// How long the proxy tries to reach a pod whose packets are dropped (30 s in a real server).
+    pub dial_timeout: Duration,
+    /// Between two bookmarks of a watch that wants them.
+    pub bookmark_interval: Duration,
+    /// How long a watch without `timeoutSeconds` lasts.
+    pub watch_timeout: Duration,
+    /// A watch from a forgotten version gets HTTP 410 instead of an ERROR event with 410 in it; real servers do both.
+    pub gone_over_http: bool,
+}
+
+impl Default for ApiServerOptions {
+    fn default() -> Self {
+        let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Self {
+            http: Some(any_port),
+            https: Some(any_port),
+            dial_timeout: Duration::from_secs(30),
+            bookmark_interval: Duration::from_mins(1),
+            watch_timeout: Duration::from_mins(45),
+            gone_over_http: false,
+        }
+    }
+}
+
+/// Why the server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiServerError {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// No certificate could be made.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// A running API server. Dropping it stops it; [`ApiServer::stop`] waits until its ports are free.
+pub struct ApiServer {
+    http: Option<SocketAddr>,
+    https: Option<(SocketAddr, String)>,
+    access: Arc<AccessControl>,
+    service: Arc<Service>,
+    tasks: Vec<JoinHandle<()>>,
+    stop: CancellationToken,
+    _guard: DropGuard,
+}
+
+impl ApiServer {
+    /// Starts listening. Must be called within a tokio runtime.
+    pub fn start(backend: SharedBackend, options: ApiServerOptions) -> Result<Self, ApiServerError> {
+        let (http, https) = (options.http, options.https);
+        let access = Arc::new(AccessControl::default());
+        let stop = CancellationToken::new();
+        let down = tokio::sync::watch::Sender::new(backend.api_fault() == ApiFault::Down);
+        let service = Arc::new(Service {
+            backend: Arc::clone(&backend),
+            access: Arc::clone(&access),
+            options,
+            down: down.clone(),
+            counts: Mutex::default(),
+            sequence: AtomicU64::new(0),
+        });
+        let mut listening = Listening {
+            handler: Arc::clone(&service),
+            backend: Arc::clone(&backend),
+            tls: None,
+            down: down.subscribe(),
+            stop: stop.clone(),
+        };
+        let mut tasks = vec![tokio::spawn(watch_fault(backend, down, stop.clone()))];
+        let http = http.map(|address| listen(&listening, address, &mut tasks)).transpose()?;
+        let https = match https {
+            None => None,
+            Some(address) => {
+                let tls = Tls::generate()?;
+                listening.tls = Some(TlsAcceptor::from(tls.server_config));
+                Some((listen(&listening, address, &mut tasks)?, tls.ca_pem))
+            }
+        };
+        Ok(Self { http, https, access, service, tasks, stop: stop.clone(), _guard: stop.drop_guard() })
+    }
+
+    /// The HTTP address, if it listens there.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http
+    }
+
+    /// The HTTPS address, if it listens there.
+    pub fn https_address(&self) -> Option<SocketAddr> {
+        self.https.as_ref().map(|(address, _)| *address)
+    }
+
+    /// The certificate that clients must trust for HTTPS, PEM.
+    pub fn ca_pem(&self) -> Option<&str> {
+        self.https.as_ref().map(|(_, pem)| pem.as_str())
+    }
+
+    /// Tokens and denials, to be changed at any time.
+    pub fn access(&self) -> &Arc<AccessControl> {
+        &self.access
+    }
+
+    /// How many requests of each kind came in so far, by verb and resource: `list pods`, `get pods/proxy`. Requests
+    /// that a fault of the whole server answered are not among them.
+    pub fn requests(&self) -> BTreeMap<String, u64> {
+        self.service.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Stops listening and cuts all connections.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        for task in self.tasks {
+            // A task that panicked is as stopped as one that ended.
+            let _ = task.await;
+        }
+    }
+}
+
+fn listen(
+    listening: &Listening<Service>,
+    address: SocketAddr,
+    tasks: &mut Vec<JoinHandle<()>>,
+) -> Result<SocketAddr, ApiServerError> {
+    let failed = |source| ApiServerError::Listen { address, source };
+    let listener = listen::bind(address).map_err(failed)?;
+    // The port the system chose is kept through restarts.
+    let bound = listener.local_addr().map_err(failed)?;
+    tasks.push(tokio::spawn(listening.clone().run(listener, bound)));
+    Ok(bound)
+}
+
+/// Takes the server down and up again as the world says. A restarted server's watch cache begins at the present: who
+/// wants to go on from an earlier version gets 410 Gone.
+async fn watch_fault(backend: SharedBackend, down: tokio::sync::watch::Sender<bool>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(FAULT_POLL) => {}
+        }
+        let now_down = backend.api_fault() == ApiFault::Down;
+        let was_down = *down.borrow();
+        if was_down && !now_down {
+            backend.kube().forget_history();
+        }
+        if was_down != now_down {
+            down.send_replace(now_down);
+        }
+    }
+}

@@ -4,12 +4,13 @@
 //! they render or send. A watcher is only a number, the last resourceVersion it has seen: it asks for what came after,
 //! and one that fell behind the history is told so ([`Expired`]) as etcd's compaction would.
 
+pub mod json;
 pub mod manifest;
 pub mod objects;
 
 pub use objects::{
     ContainerPhase, ContainerState, ContainerTemplate, DaemonSetObject, LeaseObject, Meta, NamespaceObject, NodeObject,
-    ObjectKey, Owner, Pairs, PodObject, PodPhase, PodTemplate, Uid, pairs,
+    ObjectKey, Owner, Pairs, PodObject, PodPhase, PodTemplate, Taint, Uid, pairs,
 };
 
 use std::collections::{BTreeMap, VecDeque};
@@ -30,7 +31,7 @@ pub enum Kind {
     Node,
     /// `v1` Namespace.
     Namespace,
-    /// `apps/v1` DaemonSet.
+    /// `apps/v1` `DaemonSet`.
     DaemonSet,
     /// `coordination.k8s.io/v1` Lease.
     Lease,
@@ -61,7 +62,7 @@ pub enum Object {
     Node(Arc<NodeObject>),
     /// A namespace.
     Namespace(Arc<NamespaceObject>),
-    /// A DaemonSet.
+    /// A `DaemonSet`.
     DaemonSet(Arc<DaemonSetObject>),
     /// A lease.
     Lease(Arc<LeaseObject>),
@@ -212,7 +213,7 @@ impl KubeStore {
         self.upsert(Object::Namespace(Arc::new(namespace)))
     }
 
-    /// Creates or replaces a DaemonSet; see [`Self::upsert_pod`].
+    /// Creates or replaces a `DaemonSet`; see [`Self::upsert_pod`].
     pub fn upsert_daemon_set(&self, daemon_set: DaemonSetObject) -> u64 {
         self.upsert(Object::DaemonSet(Arc::new(daemon_set)))
     }
@@ -232,7 +233,7 @@ impl KubeStore {
         self.delete(Kind::Namespace, &ObjectKey::new("", name), Expect::Present).is_ok()
     }
 
-    /// Deletes a DaemonSet; false if there was none.
+    /// Deletes a `DaemonSet`; false if there was none.
     pub fn delete_daemon_set(&self, key: &ObjectKey) -> bool {
         self.delete(Kind::DaemonSet, key, Expect::Present).is_ok()
     }
@@ -275,13 +276,14 @@ impl KubeStore {
         self.put(&mut state, key, before, object)
     }
 
-    /// A conditional write, for clients: returns the new resourceVersion.
-    pub fn write_if(&self, object: Object, expect: Expect) -> Result<u64, WriteConflict> {
+    /// A conditional write, for clients: returns the object as it is now.
+    pub fn write_if(&self, object: Object, expect: Expect) -> Result<Stored, WriteConflict> {
         let mut state = self.write();
-        let key = object.meta().key();
-        let before = state.table(object.kind()).objects.get(&key).cloned();
+        let (kind, key) = (object.kind(), object.meta().key());
+        let before = state.table(kind).objects.get(&key).cloned();
         check(before.as_ref(), expect)?;
-        Ok(self.put(&mut state, key, before, object))
+        self.put(&mut state, key.clone(), before, object);
+        state.table(kind).objects.get(&key).cloned().ok_or(WriteConflict::Missing)
     }
 
     /// Deletes an object; returns it as it was.
@@ -318,10 +320,10 @@ impl KubeStore {
 
     /// The list as it was at an earlier version, undone from the history: what the later pages of a chunked list show.
     pub fn list_at(&self, kind: Kind, namespace: Option<&str>, version: u64) -> Result<Vec<Stored>, Expired> {
-        let changes = self.changes_since(kind, version, usize::MAX)?;
-        let (now, objects) = self.list(kind, namespace);
-        // A write may have slipped in between the two locks: take the history again if so.
-        let changes = if now > version { self.changes_since(kind, version, usize::MAX)? } else { changes };
+        // The list first: changes that slip in between are in the history too, and undoing one that the list does not
+        // show yet leaves the same object.
+        let (_, objects) = self.list(kind, None);
+        let (_, changes) = self.changes_since(kind, version, usize::MAX)?;
         let mut at: BTreeMap<ObjectKey, Stored> =
             objects.into_iter().map(|stored| (stored.object.meta().key(), stored)).collect();
         for change in changes.into_iter().rev() {
@@ -335,15 +337,16 @@ impl KubeStore {
         Ok(at.into_values().filter(|s| namespace.is_none_or(|wanted| &*s.object.meta().namespace == wanted)).collect())
     }
 
-    /// At most `limit` changes of a kind after a version.
-    pub fn changes_since(&self, kind: Kind, version: u64, limit: usize) -> Result<Vec<Change>, Expired> {
+    /// At most `limit` changes of a kind after a version, and the version of the last write to anything: a reader that
+    /// got fewer than `limit` changes knows everything up to there.
+    pub fn changes_since(&self, kind: Kind, version: u64, limit: usize) -> Result<(u64, Vec<Change>), Expired> {
         let state = self.read();
         let table = state.table(kind);
         if version < table.forgotten_to {
             return Err(Expired { asked: version, oldest: table.forgotten_to });
         }
         let first = table.history.partition_point(|change| change.resource_version <= version);
-        Ok(table.history.iter().skip(first).take(limit).cloned().collect())
+        Ok((state.resource_version, table.history.iter().skip(first).take(limit).cloned().collect()))
     }
 
     /// Tells when the kind changes; the value is the version of its last change.

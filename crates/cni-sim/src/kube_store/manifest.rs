@@ -1,10 +1,116 @@
-//! Objects as the JSON a client sees.
+//! Objects as the JSON a client sees, with the fields that clients of a real cluster rely on.
 
-/// The part of a pod's JSON that all pods of a template share.
-#[derive(Debug)]
-pub struct RenderedTemplate {
-    /// `"containers":[…],…` of the spec, without braces.
-    pub spec: String,
-    /// The padding entry of `managedFields`, or empty.
-    pub managed_fields: String,
+mod node;
+mod pod;
+mod workload;
+
+pub(crate) use node::{CONTAINER_RUNTIME, KERNEL_VERSION, OS_IMAGE};
+pub use pod::RenderedTemplate;
+
+use super::json::Json;
+use super::objects::Meta;
+use super::{Kind, Object, Stored};
+
+impl Kind {
+    /// `apiVersion` of the kind.
+    pub fn api_version(self) -> &'static str {
+        match self {
+            Self::Pod | Self::Node | Self::Namespace => "v1",
+            Self::DaemonSet => "apps/v1",
+            Self::Lease => "coordination.k8s.io/v1",
+        }
+    }
+}
+
+/// Writes the object in full. Items of a list carry no `kind` and `apiVersion`, as in a real list.
+pub fn write_object(json: &mut Json, stored: &Stored, with_type: bool) {
+    let kind = stored.object.kind();
+    json.object(|json| {
+        if with_type {
+            write_type(json, kind.name(), kind.api_version());
+        }
+        json.object_at("metadata", |json| {
+            write_metadata(json, stored);
+            if let Object::Pod(pod) = &stored.object {
+                pod::write_managed_fields(json, pod);
+            }
+        });
+        match &stored.object {
+            Object::Pod(pod) => pod::write_body(json, pod),
+            Object::Node(node) => node::write_body(json, node),
+            Object::Namespace(namespace) => workload::write_namespace_body(json, namespace),
+            Object::DaemonSet(daemon_set) => workload::write_daemon_set_body(json, daemon_set),
+            Object::Lease(lease) => json.raw_at("spec", &serde_json::Value::Object(lease.spec.clone()).to_string()),
+        }
+    });
+}
+
+/// Writes the object as a `PartialObjectMetadata`. `version` is the one of the `meta.k8s.io` group that was asked for.
+pub fn write_partial(json: &mut Json, stored: &Stored, version: &str) {
+    json.object(|json| {
+        write_type(json, "PartialObjectMetadata", &format!("meta.k8s.io/{version}"));
+        json.object_at("metadata", |json| write_metadata(json, stored));
+    });
+}
+
+/// `kind` and `apiVersion`.
+pub fn write_type(json: &mut Json, kind: &str, api_version: &str) {
+    json.str_at("kind", kind);
+    json.str_at("apiVersion", api_version);
+}
+
+fn write_metadata(json: &mut Json, stored: &Stored) {
+    let meta: &Meta = stored.object.meta();
+    json.str_at("name", &meta.name);
+    if meta.owner.is_some()
+        && let Some((prefix, _)) = meta.name.rsplit_once('-')
+    {
+        json.str_at("generateName", &format!("{prefix}-"));
+    }
+    if !meta.namespace.is_empty() {
+        json.str_at("namespace", &meta.namespace);
+    }
+    json.str_at("uid", &meta.uid.to_string());
+    json.str_at("resourceVersion", &stored.resource_version.to_string());
+    json.str_at("creationTimestamp", &rfc3339(meta.created_ms));
+    if let Some(deletion_ms) = meta.deletion_ms {
+        json.str_at("deletionTimestamp", &rfc3339(deletion_ms));
+        json.int_at("deletionGracePeriodSeconds", 30);
+    }
+    if let Object::DaemonSet(daemon_set) = &stored.object {
+        json.int_at("generation", daemon_set.generation);
+    }
+    json.pairs_at("labels", &meta.labels);
+    json.pairs_at("annotations", &meta.annotations);
+    if let Some(owner) = &meta.owner {
+        json.array_at("ownerReferences", |json| {
+            json.object(|json| {
+                json.str_at("apiVersion", &owner.api_version);
+                json.str_at("kind", &owner.kind);
+                json.str_at("name", &owner.name);
+                json.str_at("uid", &owner.uid.to_string());
+                json.bool_at("controller", true);
+                json.bool_at("blockOwnerDeletion", true);
+            });
+        });
+    }
+}
+
+/// A point in simulated time as the API shows it: whole seconds, UTC.
+pub fn rfc3339(at_ms: i64) -> String {
+    let second = at_ms.div_euclid(1000);
+    // Outside jiff's range (year -9999 to 9999) no scenario starts; the epoch is as good as any answer there.
+    jiff::Timestamp::from_second(second).unwrap_or_default().to_string()
+}
+
+/// One status condition.
+fn write_condition(json: &mut Json, kind: &str, status: bool, since_ms: i64, extra: &[(&str, &str)]) {
+    json.object(|json| {
+        json.str_at("type", kind);
+        json.str_at("status", if status { "True" } else { "False" });
+        for (key, value) in extra {
+            json.str_at(key, value);
+        }
+        json.str_at("lastTransitionTime", &rfc3339(since_ms));
+    });
 }

@@ -306,6 +306,13 @@ impl PodTemplate {
         }
     }
 
+    /// The same with a manifest of about this many more bytes.
+    #[must_use]
+    pub fn padded(mut self, manifest_padding_bytes: usize) -> Self {
+        self.manifest_padding_bytes = manifest_padding_bytes;
+        self
+    }
+
     /// A workload pod with one container.
     pub fn workload(name: &str, image: &str) -> Self {
         Self {
@@ -409,6 +416,9 @@ impl PodObject {
     }
 }
 
+/// A node's taint: key, value, effect.
+pub type Taint = (Arc<str>, Arc<str>, Arc<str>);
+
 /// One node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeObject {
@@ -423,7 +433,7 @@ pub struct NodeObject {
     /// `spec.unschedulable` (cordoned).
     pub unschedulable: bool,
     /// Taints: key, value, effect.
-    pub taints: Arc<[(Arc<str>, Arc<str>, Arc<str>)]>,
+    pub taints: Arc<[Taint]>,
     /// Capacity: thousandths of a core.
     pub cpu_millis: u32,
     /// Capacity: memory, MiB.
@@ -443,7 +453,7 @@ pub struct NamespaceObject {
     pub meta: Meta,
 }
 
-/// One DaemonSet.
+/// One `DaemonSet`.
 #[derive(Clone, Debug)]
 pub struct DaemonSetObject {
     /// Name, namespace, labels.

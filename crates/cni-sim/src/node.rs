@@ -1,0 +1,112 @@
+//! The nodes' own listener: one socket for all of them, told apart by the loopback address that was connected to.
+//!
+//! Every simulated node has an address 127.x.y.z, and all of 127.0.0.0/8 leads to this machine. What a real network
+//! would refuse or drop before the connection opens can only be played after it: a refused agent resets the
+//! connection, a dropped one never answers on it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use http::{Method, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::api_server::listen::{self, Ends, Handler, Listening};
+use crate::api_server::scrape::{self, Played};
+use crate::api_server::wire::Wire;
+use crate::api_server::{Body, SharedBackend, accepts_gzip, cut, full, http_date, with_type};
+use crate::cluster::Via;
+
+/// A running node listener. Dropping it stops it; [`NodeServer::stop`] waits until its port is free.
+#[derive(Debug)]
+pub struct NodeServer {
+    address: SocketAddr,
+    task: JoinHandle<()>,
+    stop: CancellationToken,
+    _guard: DropGuard,
+}
+
+impl NodeServer {
+    /// Listens on the address, normally `0.0.0.0:port`, for scrapes from this machine. Must be called within a tokio
+    /// runtime.
+    pub fn start(backend: SharedBackend, address: SocketAddr) -> io::Result<Self> {
+        let stop = CancellationToken::new();
+        let listener = listen::bind(address)?;
+        let bound = listener.local_addr()?;
+        // Nodes go on while the API server is down.
+        let (never_down, down) = tokio::sync::watch::channel(false);
+        let handler = Arc::new(Nodes { backend: Arc::clone(&backend) });
+        let listening = Listening { handler, backend, tls: None, down, stop: stop.clone() };
+        let task = tokio::spawn(async move {
+            listening.run(listener, bound).await;
+            drop(never_down);
+        });
+        Ok(Self { address: bound, task, stop: stop.clone(), _guard: stop.drop_guard() })
+    }
+
+    /// Where it listens; the port is that of every node.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops listening and cuts all connections.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        // A task that panicked is as stopped as one that ended.
+        let _ = self.task.await;
+    }
+}
+
+struct Nodes {
+    backend: SharedBackend,
+}
+
+impl Handler for Nodes {
+    /// The socket is bound to every address of the machine, but serves only the machine itself, and only addresses
+    /// that are some node's.
+    fn admits(&self, ends: Ends) -> bool {
+        ends.peer.ip().to_canonical().is_loopback() && self.backend.pod_by_ip(ends.local.ip().to_canonical()).is_some()
+    }
+
+    fn handle(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        ends: Ends,
+        wire: Arc<Wire>,
+    ) -> Pin<Box<dyn Future<Output = io::Result<Response<Body>>> + Send>> {
+        Box::pin(async move {
+            let mut response = self.answer(&request, ends, &wire).await?;
+            response.headers_mut().insert(header::DATE, http_date(self.backend.now_ms()));
+            Ok(response)
+        })
+    }
+}
+
+impl Nodes {
+    async fn answer(&self, request: &Request<Incoming>, ends: Ends, wire: &Arc<Wire>) -> io::Result<Response<Body>> {
+        let text = |code, text: &'static str| Ok(with_type(code, "text/plain; charset=utf-8", full(text)));
+        if request.uri().path() != "/metrics" {
+            return text(StatusCode::NOT_FOUND, "404 page not found\n");
+        }
+        if request.method() != Method::GET && request.method() != Method::HEAD {
+            return text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n");
+        }
+        let encoding = request.headers().get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
+        // The pod may have gone since the connection was opened.
+        let played = match self.backend.pod_by_ip(ends.local.ip().to_canonical()) {
+            Some(pod) => scrape::play(self.backend.serve(&pod, Via::Direct), accepts_gzip(encoding), wire).await,
+            None => Played::NotFound,
+        };
+        match played {
+            Played::Response(response) => Ok(*response),
+            Played::Dropped => std::future::pending().await,
+            Played::Reset | Played::Refused | Played::NotFound => {
+                wire.reset_on_close();
+                Err(cut())
+            }
+        }
+    }
+}
