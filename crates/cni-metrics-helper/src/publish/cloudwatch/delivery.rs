@@ -52,7 +52,7 @@ pub enum Refusal {
     Isolating,
     /// This datum is bad; it is dropped.
     Bad(Point),
-    /// Nothing at all is accepted: everything is kept, and tried again later.
+    /// Nothing was accepted since the first refusal: everything is kept, and tried again later.
     Everything,
 }
 
@@ -175,12 +175,13 @@ impl Delivery {
         (!points.is_empty()).then_some(Sending { points, is_part: false })
     }
 
-    /// The request was accepted; returns how many points that were, and the data now known to be bad.
-    pub fn accepted(&mut self) -> (usize, Vec<Point>) {
+    /// The request was accepted; returns how many points that were.
+    pub fn accepted(&mut self) -> usize {
         let sent = self.sending.take().map_or(0, |sending| sending.points.len());
-        let bad = std::mem::take(&mut self.suspects);
+        // The service may have changed its mind since it refused these; each gets one more chance.
+        self.parts.extend(self.suspects.drain(..).map(|point| vec![point]));
         self.accepted_since_refusal = !self.parts.is_empty();
-        (sent, bad)
+        sent
     }
 
     /// The request failed for a reason that has nothing to do with its data; returns how many old points had to go to
@@ -211,11 +212,12 @@ impl Delivery {
             return (Refusal::Bad(point), 0);
         }
         self.suspects.push(point);
-        if self.suspects.len() < MOST_SUSPECTS && !self.parts.is_empty() {
-            return (Refusal::Isolating, 0);
+        if self.suspects.len() < MOST_SUSPECTS {
+            // With nothing left to compare it with, the suspect stays aside until something is accepted.
+            return (if self.parts.is_empty() { Refusal::Everything } else { Refusal::Isolating }, 0);
         }
-        let everything: Vec<Point> =
-            std::mem::take(&mut self.suspects).into_iter().chain(self.parts.drain(..).flatten()).collect();
+        let suspects = std::mem::take(&mut self.suspects).into_iter();
+        let everything: Vec<Point> = suspects.chain(self.parts.drain(..).flatten()).collect();
         (Refusal::Everything, everything.into_iter().map(|point| self.buffer.put_back(&[point])).sum())
     }
 

@@ -219,8 +219,7 @@ impl<S: MetricSink> Task<S> {
     }
 
     fn accepted(&mut self) {
-        let (sent, bad) = self.delivery.accepted();
-        self.give_up(DropReason::Rejected, &bad, "refused by CloudWatch");
+        let sent = self.delivery.accepted();
         let pause = self.pace.succeeded();
         self.late_until = Instant::now() + self.clock.real(pause);
         let now = self.clock.now();

@@ -12,14 +12,14 @@ pub struct Name {
     pub metric: Metric,
     /// The name without prefix.
     pub name: &'static str,
-    /// What a sample is multiplied by to come to the base unit.
-    pub scale: f64,
+    /// How many of the measured unit make one of the exposed.
+    pub per_unit: f64,
     /// HELP, after "Cluster: " or "Node: ".
     pub help: &'static str,
 }
 
 const fn plain(metric: Metric, name: &'static str, help: &'static str) -> Name {
-    Name { metric, name, scale: 1.0, help }
+    Name { metric, name, per_unit: 1.0, help }
 }
 
 /// The Go helper's names, with the cluster's sum and no labels.
@@ -45,7 +45,7 @@ pub const GAUGES: [Name; 9] = [
     Name {
         metric: Metric::AwsApiLatency,
         name: "aws_api_latency_max_seconds",
-        scale: 0.001,
+        per_unit: 1000.0,
         help: "Highest mean latency of an AWS API within the round's interval",
     },
 ];

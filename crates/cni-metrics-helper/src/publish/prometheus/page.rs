@@ -60,12 +60,12 @@ impl Exposed {
             for name in &LEGACY {
                 if let Some(value) = snapshot.metrics.get(name.metric) {
                     head(&mut text, &[name.name], "gauge", &[name.help, ", summed over the cluster"]);
-                    sample(&mut text, &[name.name], &[], value * name.scale);
+                    sample(&mut text, &[name.name], &[], value / name.per_unit);
                 }
             }
-            for Name { metric, name, scale, help } in &GAUGES {
+            for Name { metric, name, per_unit, help } in &GAUGES {
                 if let Some(value) = snapshot.metrics.get(*metric) {
-                    gauge(&mut text, name, help, value * scale);
+                    gauge(&mut text, name, help, value / per_unit);
                 }
             }
             own_gauges(&mut text, snapshot);
@@ -182,7 +182,7 @@ impl NodeFamily {
     fn value(self, node: &NodeFigures, totals: &NodeTotals) -> Option<f64> {
         match self {
             Self::Up => Some(f64::from(u8::from(node.failure.is_none()))),
-            Self::Gauge(name) => node.values.get(name.metric).map(|value| value * name.scale),
+            Self::Gauge(name) => node.values.get(name.metric).map(|value| value / name.per_unit),
             Self::Counter(index, _) => totals.get(index),
         }
     }

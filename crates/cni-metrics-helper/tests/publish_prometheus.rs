@@ -1,0 +1,253 @@
+//! The Prometheus page: names, types, per-node totals, staleness, compression; checked by `promtool` where there is one.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test stops where something is missing; clippy.toml covers only #[test] functions"
+)]
+
+use std::io::Read;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cni_metrics_core::catalogue::Metric;
+use cni_metrics_core::model::{
+    Coverage, FailureKind, Ipv6Figures, NodeFigures, NodeLabels, NodeName, PodUid, Snapshot, UnixMillis, Values,
+};
+use cni_metrics_helper::clock::Clock;
+use cni_metrics_helper::publish::Publisher;
+use cni_metrics_helper::publish::prometheus::{PrometheusSettings, spawn};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+const START: UnixMillis = UnixMillis(1_767_225_600_000);
+
+fn values(entries: &[(Metric, f64)]) -> Values {
+    let mut values = Values::default();
+    for (metric, value) in entries {
+        values.set(*metric, Some(*value));
+    }
+    values
+}
+
+fn node(name: &str, uid: &str, failure: Option<FailureKind>, entries: &[(Metric, f64)]) -> NodeFigures {
+    let zone = (name != "bare").then(|| Arc::from("eu-west-1a"));
+    NodeFigures {
+        uid: PodUid::new(uid),
+        name: NodeName::new(name),
+        labels: Arc::new(NodeLabels { zone, instance_type: Some(Arc::from("m5.large")), node_group: None }),
+        ipv6: false,
+        failure,
+        values: values(entries),
+    }
+}
+
+fn snapshot(round: u64, nodes: Vec<NodeFigures>) -> Snapshot {
+    Snapshot {
+        round,
+        at: UnixMillis(START.0 + (i64::try_from(round).unwrap() - 1) * 30_000),
+        duration_ms: 412,
+        coverage: Coverage { expected: 3, scraped: 2, failed: [(FailureKind::Timeout, 1)].into() },
+        metrics: values(&[
+            (Metric::AssignIpAddresses, 17.0),
+            (Metric::TotalIpAddresses, 40.0),
+            (Metric::EniAllocated, 4.0),
+            (Metric::EniMaxAvailable, 9.0),
+            (Metric::MaxIpAddresses, 81.0),
+            (Metric::AwsApiLatency, 35.5),
+            (Metric::AwsApiErr, 1.0),
+            (Metric::NodesExpected, 3.0),
+            (Metric::NodesScraped, 2.0),
+        ]),
+        totals: values(&[(Metric::AwsApiErr, 11.0), (Metric::NoAvailableIpAddresses, 0.0)]),
+        ipv6: Ipv6Figures { nodes: 1, assigned_ip_addresses: 6.0 },
+        nodes,
+        anomalies: Vec::new(),
+    }
+}
+
+fn first_round() -> Snapshot {
+    let a = [(Metric::AssignIpAddresses, 12.0), (Metric::AwsApiErr, 2.0), (Metric::AwsApiLatency, 35.5)];
+    let bare = [(Metric::AssignIpAddresses, 5.0), (Metric::AwsApiErr, 0.0)];
+    snapshot(
+        1,
+        vec![
+            node("bare", "uid-1", None, &bare),
+            node("ip-10-0-0-1", "uid-2", None, &a),
+            node("odd\"name\\", "uid-3", Some(FailureKind::Timeout), &[]),
+        ],
+    )
+}
+
+struct Server {
+    publisher: Publisher,
+    address: SocketAddr,
+}
+
+impl Server {
+    async fn start(node_series: bool, clock: Clock) -> Self {
+        let mut publisher = Publisher::new();
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let settings = PrometheusSettings { address, node_series, interval: Duration::from_secs(30) };
+        let address = spawn(&mut publisher, settings, clock).await.unwrap();
+        Self { publisher, address }
+    }
+
+    /// Publishes and waits until the sink has taken it.
+    async fn publish(&self, snapshot: Snapshot) {
+        let mut stats = self.publisher.stats_receivers().remove(0);
+        let before = stats.borrow_and_update().rounds;
+        self.publisher.publish(Arc::new(snapshot));
+        stats.wait_for(|stats| stats.rounds > before).await.unwrap();
+    }
+
+    async fn request(&self, head: &str) -> (String, Vec<u8>) {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(format!("{head}\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap();
+        let headers = String::from_utf8(answer[..end].to_vec()).unwrap().to_ascii_lowercase();
+        let body = answer[end + 4..].to_vec();
+        (headers.clone(), if headers.contains("transfer-encoding: chunked") { unchunk(&body) } else { body })
+    }
+
+    async fn page(&self) -> String {
+        let (headers, body) = self.request("GET /metrics HTTP/1.1").await;
+        assert!(headers.starts_with("http/1.1 200"), "{headers}");
+        assert!(headers.contains("content-type: text/plain; version=0.0.4"), "{headers}");
+        String::from_utf8(body).unwrap()
+    }
+}
+
+fn unchunk(mut body: &[u8]) -> Vec<u8> {
+    let mut whole = Vec::new();
+    loop {
+        let line = body.windows(2).position(|bytes| bytes == b"\r\n").unwrap();
+        let length = usize::from_str_radix(std::str::from_utf8(&body[..line]).unwrap(), 16).unwrap();
+        if length == 0 {
+            return whole;
+        }
+        whole.extend(&body[line + 2..line + 2 + length]);
+        body = &body[line + 2 + length + 2..];
+    }
+}
+
+fn value(page: &str, series: &str) -> Option<f64> {
+    let line = page.lines().find(|line| line.strip_prefix(series).is_some_and(|rest| rest.starts_with(' ')))?;
+    Some(line[series.len() + 1..].parse().unwrap())
+}
+
+fn standing_clock() -> Clock {
+    // A microsecond a second: for these tests the time stands still.
+    Clock::scaled(START, 1e-6)
+}
+
+#[tokio::test]
+async fn the_page_of_a_round() {
+    let server = Server::start(true, standing_clock()).await;
+    assert_eq!(server.page().await, "", "nothing is exposed before it was measured");
+    server.publish(first_round()).await;
+    let page = server.page().await;
+    insta::assert_snapshot!("page", page);
+    check_with_promtool(&page);
+}
+
+#[tokio::test]
+async fn node_series_can_be_switched_off() {
+    let server = Server::start(false, standing_clock()).await;
+    server.publish(first_round()).await;
+    let page = server.page().await;
+    assert!(page.contains("cni_cluster_assigned_ip_addresses 17"));
+    assert!(!page.contains("cni_node_"));
+}
+
+#[tokio::test]
+async fn node_counters_add_up_through_missed_scrapes_and_end_with_their_pod() {
+    let server = Server::start(true, standing_clock()).await;
+    let errors = |increase| [(Metric::AwsApiErr, increase)];
+    let labels = "{node=\"n\",zone=\"eu-west-1a\",instance_type=\"m5.large\"}";
+    let series = format!("cni_node_aws_api_errors_total{labels}");
+    let up = format!("cni_node_up{labels}");
+    server.publish(snapshot(1, vec![node("n", "1", None, &errors(2.0))])).await;
+    server.publish(snapshot(2, vec![node("n", "1", Some(FailureKind::Timeout), &[])])).await;
+    let page = server.page().await;
+    assert_eq!((value(&page, &series), value(&page, &up)), (Some(2.0), Some(0.0)));
+    server.publish(snapshot(3, vec![node("n", "1", None, &errors(5.0))])).await;
+    assert_eq!(value(&server.page().await, &series), Some(7.0));
+    // While a pod is being replaced, two share the node: one series, that of the one that answers.
+    let both = vec![node("n", "1", Some(FailureKind::NotFound), &[]), node("n", "2", None, &errors(1.0))];
+    server.publish(snapshot(4, both)).await;
+    let page = server.page().await;
+    assert_eq!((value(&page, &series), value(&page, &up)), (Some(1.0), Some(1.0)));
+    assert_eq!(page.matches("cni_node_up{").count(), 1);
+    server.publish(snapshot(5, vec![])).await;
+    assert!(!server.page().await.contains("cni_node_"), "a node that left leaves no series");
+}
+
+#[tokio::test(start_paused = true)]
+async fn gauges_are_withdrawn_when_rounds_stop_and_counters_stay() {
+    let clock = Clock::scaled(START, 1.0);
+    let server = Server::start(true, clock.clone()).await;
+    server.publish(first_round()).await;
+    clock.sleep(Duration::from_secs(89)).await;
+    assert_eq!(value(&server.page().await, "awscni_eni_max"), Some(9.0));
+    clock.sleep(Duration::from_secs(3)).await;
+    let page = server.page().await;
+    for gone in ["awscni_", "cni_cluster_nodes", "cni_cluster_assigned", "cni_node_up", "cni_node_assigned"] {
+        assert!(!page.contains(gone), "{gone} is still there");
+    }
+    assert_eq!(value(&page, "cni_cluster_aws_api_errors_total"), Some(11.0));
+    assert_eq!(value(&page, "cni_cluster_last_round_timestamp_seconds"), Some(1_767_225_600.0));
+    assert!(page.contains("cni_node_aws_api_errors_total{node=\"ip-10-0-0-1\""));
+    check_with_promtool(&page);
+}
+
+#[tokio::test]
+async fn gzip_is_used_for_whoever_accepts_it() {
+    let server = Server::start(true, standing_clock()).await;
+    let many = (0..3500).map(|n| node(&format!("n{n:05}"), "u", None, &[(Metric::EniAllocated, 2.0)])).collect();
+    server.publish(snapshot(1, many)).await;
+    let plain = server.page().await;
+    assert_eq!(plain.matches("\ncni_node_up{").count(), 3500);
+    assert_eq!(plain.matches("# TYPE cni_node_up gauge").count(), 1, "one head for many pieces");
+    let (headers, body) = server.request("GET /metrics HTTP/1.1\r\nAccept-Encoding: deflate, gzip;q=0.5").await;
+    assert!(headers.contains("content-encoding: gzip"), "{headers}");
+    assert!(body.len() * 5 < plain.len());
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(&body[..]).read_to_string(&mut text).unwrap();
+    assert_eq!(text, plain);
+    let (headers, _) = server.request("GET /metrics HTTP/1.1\r\nAccept-Encoding: gzip;q=0, br").await;
+    assert!(!headers.contains("content-encoding"));
+    let (headers, _) = server.request("GET / HTTP/1.1").await;
+    assert!(headers.starts_with("http/1.1 404"));
+}
+
+#[tokio::test]
+async fn an_address_in_use_is_a_clear_mistake() {
+    let server = Server::start(true, standing_clock()).await;
+    let settings = PrometheusSettings { address: server.address, node_series: true, interval: Duration::from_secs(30) };
+    let error = spawn(&mut Publisher::new(), settings, standing_clock()).await.unwrap_err().to_string();
+    assert!(error.starts_with(&format!("PROMETHEUS_ADDRESS {}: cannot listen there", server.address)), "{error}");
+}
+
+/// `promtool check metrics`, from `PROMTOOL` or the path.
+fn check_with_promtool(page: &str) {
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
+    let program = std::env::var_os("PROMTOOL").unwrap_or_else(|| "promtool".into());
+    let started = Command::new(&program)
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let Ok(mut child) = started else {
+        println!("promtool not found: the page is not checked by it (set PROMTOOL to its path)");
+        return;
+    };
+    child.stdin.take().unwrap().write_all(page.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    assert!(output.status.success(), "promtool: {}", String::from_utf8_lossy(&said));
+}
