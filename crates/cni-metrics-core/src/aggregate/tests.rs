@@ -364,6 +364,15 @@ fn damaged_latency_keeps_its_baseline() {
 }
 
 #[test]
+fn damaged_latency_on_the_first_page_leaves_the_next_one_as_baseline() {
+    let latency = |snapshot: Snapshot| snapshot.metrics.get(Metric::AwsApiLatency);
+    let mut helper = helper();
+    helper.see(Page::old().damaged(Family::AwsApiLatencyMs, 0.0));
+    assert_eq!(latency(helper.see(Page::old().latency("A", 9000.0, 10.0))), None);
+    assert_eq!(latency(helper.see(Page::old().latency("A", 9050.0, 11.0))), Some(50.0));
+}
+
+#[test]
 fn old_agents_quantiles_are_used_for_their_node() {
     let latency = |snapshot: Snapshot| snapshot.metrics.get(Metric::AwsApiLatency);
     let mut helper = helper();
