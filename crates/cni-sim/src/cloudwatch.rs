@@ -117,10 +117,10 @@ impl CloudWatch {
         call: &Call,
         record: &mut RequestRecord,
     ) -> Result<Option<Doc>, AwsError> {
-        let caller = auth::check(headers, SIGNING_NAME)?;
+        let now_ms = self.clock.now_ms();
+        let caller = auth::check(headers, SIGNING_NAME, now_ms)?;
         record.access_key_id = caller.access_key_id;
         record.session_token = caller.session_token;
-        let now_ms = self.clock.now_ms();
         match call.operation.as_str() {
             "PutMetricData" => {
                 let put = put::Put::decode(&call.input)?;

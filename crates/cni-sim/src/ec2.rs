@@ -87,7 +87,9 @@ async fn handle(State(ec2): State<Ec2>, request: Request) -> Response {
         Verdict::Refuse(fault) => (Err(error_of(&fault)), false),
         Verdict::Reset | Verdict::ServeThenReset => (Err(AwsError::new(500, "Reset", "")), true),
     };
-    let access_key_id = auth::check(&parts.headers, "ec2").map(|caller| caller.access_key_id).unwrap_or_default();
+    // For the log alone, so an expired token still names its key.
+    let access_key_id =
+        auth::check(&parts.headers, "ec2", i64::MIN).map(|caller| caller.access_key_id).unwrap_or_default();
     let error = answer.as_ref().err().map(|error| error.code.to_owned());
     ec2.log().push(Ec2Request { at_ms, operation: operation.to_owned(), access_key_id, error });
     match answer {
@@ -99,7 +101,10 @@ async fn handle(State(ec2): State<Ec2>, request: Request) -> Response {
 
 impl Ec2 {
     fn answer(&self, headers: &HeaderMap, operation: &str, input: &Doc) -> Result<Doc, AwsError> {
-        auth::check(headers, "ec2")?;
+        auth::check(headers, "ec2", self.clock.now_ms()).map_err(|error| match error.code {
+            "ExpiredToken" => error_of(&Fault::ExpiredToken),
+            _ => error,
+        })?;
         let known = describe::answer(self.view.as_ref(), operation, input)?;
         if input.get("DryRun").and_then(Doc::as_bool) == Some(true) {
             let message = "Request would have succeeded, but DryRun flag is set.";

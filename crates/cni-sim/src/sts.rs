@@ -81,7 +81,7 @@ impl Sts {
         match operation {
             "AssumeRoleWithWebIdentity" => self.assume(input),
             "GetCallerIdentity" => {
-                let caller = auth::check(headers, "sts")?;
+                let caller = auth::check(headers, "sts", self.clock.now_ms())?;
                 Ok(Doc::map([
                     ("UserId", Doc::Text(format!("AROASIM:{}", caller.access_key_id))),
                     ("Account", Doc::text(ACCOUNT)),

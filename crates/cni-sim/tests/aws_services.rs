@@ -23,5 +23,8 @@ mod limits;
 #[path = "aws/protocols.rs"]
 mod protocols;
 #[cfg(test)]
+#[path = "aws/reading.rs"]
+mod reading;
+#[cfg(test)]
 #[path = "aws/rust_sdk.rs"]
 mod rust_sdk;

@@ -1,6 +1,8 @@
-//! Signature headers: their presence and form are checked, as is the scope; the signature itself is not.
+//! Signature headers: their presence and form are checked, the scope, and whether a session token that the simulator
+//! issued has expired. The signature itself is not.
 
 use super::error::AwsError;
+use super::identity::expiry_of;
 use http::HeaderMap;
 
 /// Who signed a request, as far as its headers say.
@@ -14,8 +16,9 @@ pub struct Caller {
     pub session_token: Option<String>,
 }
 
-/// Checks that a request carries a Signature Version 4 for `service`, the name AWS signs it under (`monitoring`).
-pub fn check(headers: &HeaderMap, service: &str) -> Result<Caller, AwsError> {
+/// Checks that a request carries a Signature Version 4 for `service`, the name AWS signs it under (`monitoring`), and
+/// that its session token is still good at `now_ms`.
+pub fn check(headers: &HeaderMap, service: &str, now_ms: i64) -> Result<Caller, AwsError> {
     let Some(authorization) = headers.get(http::header::AUTHORIZATION).and_then(|value| value.to_str().ok()) else {
         return Err(AwsError::new(403, "MissingAuthenticationToken", "Request is missing Authentication Token"));
     };
@@ -46,6 +49,9 @@ pub fn check(headers: &HeaderMap, service: &str) -> Result<Caller, AwsError> {
         return Err(AwsError::new(403, "SignatureDoesNotMatch", message));
     }
     let token = headers.get("x-amz-security-token").and_then(|value| value.to_str().ok());
+    if token.and_then(expiry_of).is_some_and(|expires_ms| expires_ms <= now_ms) {
+        return Err(AwsError::expired_token());
+    }
     Ok(Caller { access_key_id: key.to_owned(), region: region.to_owned(), session_token: token.map(str::to_owned) })
 }
 
@@ -61,7 +67,7 @@ mod tests {
         if dated {
             headers.insert("x-amz-date", "20261121T030000Z".parse().unwrap());
         }
-        check(&headers, "monitoring").map(|caller| caller.access_key_id).map_err(|error| error.code)
+        check(&headers, "monitoring", 0).map(|caller| caller.access_key_id).map_err(|error| error.code)
     }
 
     #[test]
@@ -75,5 +81,20 @@ mod tests {
         assert_eq!(code(Some(&good.replace("Signature=abc", "Signature=")), true), Err("IncompleteSignature"));
         assert_eq!(code(Some(&good.replace("SignedHeaders=host,", "")), true), Err("IncompleteSignature"));
         assert_eq!(code(Some(&good.replace("monitoring", "ec2")), true), Err("SignatureDoesNotMatch"));
+    }
+
+    #[test]
+    fn an_issued_session_token_expires() {
+        let credentials = crate::aws::identity::Credentials::issue("STS", 1, 5_000);
+        let mut headers = HeaderMap::new();
+        let authorization =
+            "AWS4-HMAC-SHA256 Credential=A/20261121/r/sts/aws4_request, SignedHeaders=host, Signature=0";
+        headers.insert("authorization", authorization.parse().unwrap());
+        headers.insert("x-amz-date", "20261121T030000Z".parse().unwrap());
+        headers.insert("x-amz-security-token", credentials.session_token.parse().unwrap());
+        assert_eq!(check(&headers, "sts", 4_999).unwrap().session_token, Some(credentials.session_token));
+        assert_eq!(check(&headers, "sts", 5_000).unwrap_err().code, "ExpiredToken");
+        headers.insert("x-amz-security-token", "someone-elses-1".parse().unwrap());
+        assert!(check(&headers, "sts", i64::MAX).is_ok());
     }
 }

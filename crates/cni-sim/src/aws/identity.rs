@@ -38,6 +38,10 @@ impl Default for Identity {
     }
 }
 
+/// What the simulator's own session tokens begin with. They end in their expiry, so that every service can tell an expired
+/// one without asking the issuer, as AWS' own do.
+const TOKEN_PREFIX: &str = "sim-session-";
+
 /// Temporary credentials as AWS hands them out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credentials {
@@ -57,8 +61,13 @@ impl Credentials {
         Self {
             access_key_id: format!("ASIASIM{issuer}{serial:08}"),
             secret_access_key: format!("sim-secret-{issuer}-{serial}"),
-            session_token: format!("sim-session-{issuer}-{serial}"),
+            session_token: format!("{TOKEN_PREFIX}{issuer}-{serial}-{expires_at_ms}"),
             expires_at_ms,
         }
     }
+}
+
+/// When a session token of the simulator's own expires, Unix milliseconds; `None` for any other.
+pub fn expiry_of(session_token: &str) -> Option<i64> {
+    session_token.strip_prefix(TOKEN_PREFIX)?.rsplit('-').next()?.parse().ok()
 }

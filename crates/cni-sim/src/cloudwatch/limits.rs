@@ -1,4 +1,4 @@
-//! The documented limits of `PutMetricData`. Like AWS, an answer names every fault of the request, each with its place,
+//! The documented limits of `PutMetricData` (API reference, and "CloudWatch service quotas"). Like AWS, an answer names every fault of the request, each with its place,
 //! and one fault refuses the whole request.
 
 use super::put::{Datum, Put, StatisticSet};

@@ -129,3 +129,27 @@ async fn a_source_outside_the_script_is_asked() {
     assert_eq!(put_one(&service, Protocol::Cbor).await.status, 400);
     assert_eq!(service.call(Protocol::Cbor, "ListMetrics", &Doc::map([])).await.status, 200);
 }
+
+#[tokio::test]
+async fn a_delay_is_added_and_the_answer_comes() {
+    let service = Service::start().await;
+    service.cloudwatch.faults().set(vec![FaultRule::always(Fault::Delay(50))]);
+    let started = std::time::Instant::now();
+    assert_eq!(put_one(&service, Protocol::Cbor).await.status, 200);
+    assert!(started.elapsed() >= Duration::from_millis(50));
+    assert_eq!(service.store.len(), 1);
+}
+
+#[tokio::test]
+async fn expired_credentials_of_the_simulators_own_are_refused() {
+    let service = Service::start().await;
+    let issued = cni_sim::aws::identity::Credentials::issue("STS", 1, crate::harness::NOW_MS + 1000);
+    let body = crate::protocols::encode(Protocol::Cbor, "PutMetricData", &put(vec![datum("m", 1.0)]));
+    let token = [("x-amz-security-token", issued.session_token.as_str())];
+    let call = async || service.call_with(Protocol::Cbor, "PutMetricData", body.clone(), &token).await;
+    assert_eq!(call().await.status, 200);
+    service.clock.advance_ms(1000);
+    let reply = call().await;
+    assert_eq!((reply.status.as_u16(), error_of(Protocol::Cbor, &reply).0.as_str()), (403, "ExpiredToken"));
+    assert_eq!(service.store.len(), 1);
+}
