@@ -10,7 +10,6 @@ use crate::kube_store::KubeStore;
 use crate::scenario::FaultKind;
 use crate::truth::NodeNumbers;
 use bytes::Bytes;
-use ipamd_model::metrics::PageFlavour;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,9 +29,9 @@ impl World {
             let cell = slot.lock();
             let node = cell.node.as_ref().filter(|node| node.is_serving())?;
             node.render(now_ms, flavour, &mut text);
-            node.truth(now_ms)
+            node.truth_as(now_ms, flavour)
         };
-        Some((Bytes::from(text), NodeNumbers::of(&numbers, flavour == PageFlavour::Legacy)))
+        Some((Bytes::from(text), NodeNumbers::of(&numbers, flavour)))
     }
 
     /// What this node's page would be now, without counting as a scrape: pod name, text.

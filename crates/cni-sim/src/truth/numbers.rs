@@ -1,6 +1,6 @@
 //! One page as numbers: what the model counted, under the names a collector publishes.
 
-use ipamd_model::metrics::Truth as ModelTruth;
+use ipamd_model::metrics::{PageFlavour, Truth as ModelTruth};
 use std::sync::Arc;
 
 /// Published names of the counters, in the order of [`NodeNumbers::counters`].
@@ -76,18 +76,19 @@ pub struct NodeNumbers {
 }
 
 impl NodeNumbers {
-    /// From the model's numbers; `quantiles` says whether the node's pages show quantiles.
-    pub fn of(model: &ModelTruth, quantiles: bool) -> Self {
+    /// From the model's numbers for a page of this flavour.
+    pub fn of(model: &ModelTruth, flavour: PageFlavour) -> Self {
         let count = |value: u64| value as f64;
         let gauge = |value: i64| Some(value as f64);
+        let has_prefixes = flavour.exposes("awscni_total_ipv4_prefixes");
         Self {
             process_start_ms: model.process_start_ms,
             ipv6: model.ipv6,
-            quantiles,
+            quantiles: flavour == PageFlavour::Legacy,
             gauges: [
                 gauge(model.assigned),
                 Some(model.total),
-                gauge(model.prefixes),
+                gauge(model.prefixes).filter(|_| has_prefixes),
                 model.assigned_per_cidr.map(|value| value as f64),
                 gauge(model.eni_allocated),
                 gauge(model.eni_max),
