@@ -324,17 +324,22 @@ impl KubeStore {
         // show yet leaves the same object.
         let (_, objects) = self.list(kind, None);
         let (_, changes) = self.changes_since(kind, version, usize::MAX)?;
-        let mut at: BTreeMap<ObjectKey, Stored> =
-            objects.into_iter().map(|stored| (stored.object.meta().key(), stored)).collect();
-        for change in changes.into_iter().rev() {
-            if let Some(after) = &change.after {
-                at.remove(&after.meta().key());
-            }
-            if let Some(before) = change.before {
-                at.insert(before.object.meta().key(), before);
+        // The first change of an object after that version knows how it was then.
+        let mut then: BTreeMap<ObjectKey, Option<Stored>> = BTreeMap::new();
+        for Change { before, after, .. } in changes {
+            let changed = before.as_ref().map(|stored| &stored.object).or(after.as_ref());
+            if let Some(key) = changed.map(|object| object.meta().key()) {
+                then.entry(key).or_insert(before);
             }
         }
-        Ok(at.into_values().filter(|s| namespace.is_none_or(|wanted| &*s.object.meta().namespace == wanted)).collect())
+        let wanted = |stored: &Stored| namespace.is_none_or(|wanted| &*stored.object.meta().namespace == wanted);
+        let mut at: Vec<Stored> = objects.into_iter().filter(wanted).collect();
+        if !then.is_empty() {
+            at.retain(|stored| !then.contains_key(&stored.object.meta().key()));
+            at.extend(then.into_values().flatten().filter(wanted));
+            at.sort_by_cached_key(|stored| stored.object.meta().key());
+        }
+        Ok(at)
     }
 
     /// At most `limit` changes of a kind after a version, and the version of the last write to anything: a reader that

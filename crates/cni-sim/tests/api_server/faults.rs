@@ -1,0 +1,73 @@
+//! The API server as a whole in trouble.
+
+use std::time::Duration;
+
+use cni_sim::api_server::ApiServer;
+use cni_sim::fault::ApiFault;
+use http::Method;
+use tokio::net::TcpStream;
+
+use crate::client::{get, send};
+use crate::world::TestWorld;
+
+/// Waits until the server accepts connections again.
+pub(crate) async fn until_up(server: &ApiServer) {
+    let address = server.http_address().unwrap();
+    let up = async {
+        while send(address, Method::GET, "/livez", &[], "").await.is_err() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), up).await.expect("the server comes back");
+}
+
+#[tokio::test]
+async fn overload_answers_with_retry_after_for_its_share() {
+    let world = TestWorld::new(1);
+    let server = world.server();
+    world.fault(ApiFault::Status { code: 429, retry_after_s: Some(3), share: 1.0 });
+    let refused = get(&server, "/api/v1/pods").await;
+    assert_eq!((refused.status.as_u16(), refused.header("retry-after")), (429, "3"));
+    assert_eq!(refused.json()["reason"], "TooManyRequests");
+    assert_eq!(refused.json()["details"]["retryAfterSeconds"], 3);
+    world.fault(ApiFault::Status { code: 503, retry_after_s: None, share: 0.5 });
+    let mut refusals = 0;
+    for _ in 0..40 {
+        refusals += u32::from(get(&server, "/api/v1/namespaces").await.status == 503);
+    }
+    assert!((8..=32).contains(&refusals), "{refusals}");
+}
+
+#[tokio::test]
+async fn a_server_that_is_down_refuses_and_comes_back_at_its_address() {
+    let world = TestWorld::new(1);
+    let server = world.server();
+    let address = server.http_address().unwrap();
+    world.fault(ApiFault::Down);
+    let refused = async {
+        loop {
+            match TcpStream::connect(address).await {
+                Err(error) => return error.kind(),
+                Ok(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    };
+    let kind = tokio::time::timeout(Duration::from_secs(20), refused).await.expect("refused at last");
+    assert_eq!(kind, std::io::ErrorKind::ConnectionRefused);
+    world.fault(ApiFault::None);
+    until_up(&server).await;
+    assert_eq!(get(&server, "/api/v1/pods").await.status, 200);
+}
+
+#[tokio::test]
+async fn latency_delays_and_stop_frees_the_port() {
+    let world = TestWorld::new(1);
+    let server = world.server();
+    world.fault(ApiFault::Latency { delay_ms: 80 });
+    let before = std::time::Instant::now();
+    assert_eq!(get(&server, "/livez").await.status, 200);
+    assert!(before.elapsed() >= Duration::from_millis(80));
+    let address = server.http_address().unwrap();
+    server.stop().await;
+    assert!(TcpStream::connect(address).await.is_err());
+}
