@@ -142,7 +142,7 @@ impl App {
     fn parts(&self) -> RoundParts {
         RoundParts {
             index: IndexReader::clone(&self.discovery.index),
-            scraper: Scraper::new(self.clients.scrape.clone(), self.config.scrape.clone()),
+            scraper: Arc::new(Scraper::new(self.clients.scrape.clone(), self.config.scrape.clone())),
             api: self.clients.scrape.clone(),
             clock: self.clock.clone(),
             counters: CounterMode::Increase,

@@ -1,10 +1,13 @@
 //! The command line: one file a subcommand.
 
+pub mod demo;
 pub mod generate;
 pub mod inspect;
 pub mod once;
+pub mod plan;
 pub mod run;
 pub mod settings;
+pub mod sim;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -34,6 +37,14 @@ enum Command {
     Once(Box<once::OnceArgs>),
     /// Read saved pages (a curl of :61678/metrics, or metrics.json of an aws-cni-support bundle), one node each
     Inspect(inspect::InspectArgs),
+    /// Work out what a node's warm pool settles at, or how many pods a node can hold
+    Plan(plan::PlanArgs),
+    /// Write manifests, IAM policies, dashboards, alarms and rules
+    Generate(generate::GenerateArgs),
+    /// Serve a simulated cluster on real sockets, for kubectl, AWS clients and the helper
+    Sim(sim::SimArgs),
+    /// Run the helper against a simulated cluster and compare what it publishes with the truth
+    Demo(demo::DemoArgs),
 }
 
 /// How results are printed.
@@ -62,6 +73,10 @@ impl Cli {
             Some(Command::Run(settings)) => run::run(&settings),
             Some(Command::Once(args)) => once::run(&args, &mut out),
             Some(Command::Inspect(args)) => inspect::run(&args, &mut out, &mut std::io::stderr().lock()),
+            Some(Command::Plan(args)) => plan::run(args, &mut out).map(|()| ExitCode::SUCCESS),
+            Some(Command::Generate(args)) => generate::run(args, &mut out).map(|()| ExitCode::SUCCESS),
+            Some(Command::Sim(args)) => sim::run(&args, &mut out),
+            Some(Command::Demo(args)) => demo::run(&args, &mut out),
         }
     }
 }

@@ -106,10 +106,10 @@ impl Ticks {
         let interval_ms = i64::try_from(self.interval.as_millis()).unwrap_or(i64::MAX);
         if let Kind::Driven { now, .. } = &mut self.clock.0 {
             // A driver that is gone moves nothing any more: then there is no next tick.
-            match now.wait_for(|now| *now >= time).await {
-                Ok(now) => self.next = (instant, UnixMillis(now.0.saturating_add(interval_ms))),
-                Err(_gone) => std::future::pending().await,
-            }
+            let Ok(reached) = now.wait_for(|now| *now >= time).await.map(|now| *now) else {
+                return std::future::pending().await;
+            };
+            self.next = (instant, UnixMillis(reached.0.saturating_add(interval_ms)));
             return false;
         }
         let late = Instant::now() > instant + LATE;

@@ -17,3 +17,4 @@ pub mod scrape;
 pub mod self_stats;
 pub mod shutdown;
 pub mod view;
+pub mod demo;

@@ -35,7 +35,7 @@ pub struct RoundParts {
     /// The pods.
     pub index: IndexReader,
     /// The way to their pages.
-    pub scraper: Scraper,
+    pub scraper: Arc<Scraper>,
     /// For the API server's idea of the time.
     pub api: Client,
     /// The time.
@@ -69,7 +69,7 @@ impl Rounds {
     /// Ready for its first round. Asks the API server for its time, to tell new nodes from old ones.
     pub async fn new(parts: RoundParts) -> Self {
         let start = parts.clock.now();
-        let api_clock = ApiClock::measure(&parts.api, &parts.clock, Duration::MAX).await;
+        let api_clock = ApiClock::measure(parts.api.clone(), parts.clock.clone(), Duration::MAX).await;
         let start = HelperStart { clock: start, api_server: api_clock.server_time(start) };
         let aggregator = Aggregator::new(start, parts.counters);
         let report = Report::new(parts.looked_for.clone());
@@ -84,7 +84,7 @@ impl Rounds {
         let (targets, listed) = self.parts.index.targets();
         let (mut scraped, api_clock) = tokio::join!(
             self.fan_out(&targets, began + limit, shutdown),
-            ApiClock::measure(&self.parts.api, &self.parts.clock, limit),
+            ApiClock::measure(self.parts.api.clone(), self.parts.clock.clone(), limit),
         );
         self.api_clock = self.api_clock.or_keep(api_clock);
         let api_now = self.api_clock.server_time(at).unwrap_or(at);
@@ -115,12 +115,18 @@ impl Rounds {
         shutdown: &Shutdown,
     ) -> Vec<Option<Scraped>> {
         let mut results: Vec<Option<Scraped>> = std::iter::repeat_with(|| None).take(targets.len()).collect();
-        let (scraper, history, round) = (&self.parts.scraper, &self.history, self.number);
-        let scrapes = stream::iter(targets.iter().enumerate().map(|(position, (pod, _))| async move {
-            let known_detour = history.takes_detour(&pod.uid, round);
-            (position, scrape_one(scraper, pod, known_detour, deadline).await)
-        }));
-        let mut scrapes = std::pin::pin!(scrapes.buffer_unordered(scraper.concurrency()));
+        let asked: Vec<(usize, Arc<Pod>, bool)> = targets
+            .iter()
+            .enumerate()
+            .map(|(position, (pod, _))| (position, Arc::clone(pod), self.history.takes_detour(&pod.uid, self.number)))
+            .collect();
+        let scraper = Arc::clone(&self.parts.scraper);
+        let at_once = scraper.concurrency();
+        let scrapes = stream::iter(asked).map(move |(position, pod, known_detour)| {
+            let scraper = Arc::clone(&scraper);
+            async move { (position, scrape_one(&scraper, &pod, known_detour, deadline).await) }
+        });
+        let mut scrapes = std::pin::pin!(scrapes.buffer_unordered(at_once));
         let mut stop = shutdown.clone();
         let mut end = std::pin::pin!(tokio::time::sleep_until(deadline));
         let mut stopping = false;

@@ -147,13 +147,15 @@ impl Sim {
         world.set_metrics_port(nodes.address().port());
         let api_server = ApiServer::start(world.clone(), options.api_server)?;
         let mut tasks = Vec::new();
-        let services = Services::start(&world, seed, &stop, &mut tasks).await.map_err(io_error("an AWS listener"))?;
+        let lockstep = options.pace == Pace::Lockstep;
+        let services =
+            Services::start(&world, seed, lockstep, &stop, &mut tasks).await.map_err(io_error("an AWS listener"))?;
         let control = services::bind(options.control_port).await.map_err(io_error("the control listener"))?;
         let control_address = control.local_addr().map_err(io_error("the control listener"))?;
         let router = control::router(control::Control {
             world: world.clone(),
             cloudwatch: services.cloudwatch.store(),
-            lockstep: options.pace == Pace::Lockstep,
+            lockstep,
         });
         tasks.push(tokio::spawn(crate::aws::serve::serve(control, router, stop.clone())));
         if let Pace::Realtime { speed } = options.pace {
@@ -305,8 +307,9 @@ async fn run_clock(world: Arc<World>, speed: f64, stop: CancellationToken) {
             () = stop.cancelled() => return,
             _ = ticks.tick() => {}
         }
-        let elapsed_ms = started.elapsed().as_secs_f64() * 1_000.0 * speed;
-        let (world, to_ms) = (world.clone(), start_ms.saturating_add(elapsed_ms as i64));
+        let elapsed = started.elapsed().mul_f64(speed);
+        let elapsed_ms = i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX);
+        let (world, to_ms) = (world.clone(), start_ms.saturating_add(elapsed_ms));
         // A step of a large world at high speed takes longer than a server may be kept waiting.
         if tokio::task::spawn_blocking(move || world.advance_to(to_ms)).await.is_err() {
             return;

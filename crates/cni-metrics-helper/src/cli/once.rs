@@ -51,7 +51,7 @@ async fn one_round(config: &Config) -> anyhow::Result<std::sync::Arc<cni_metrics
         .with_context(|| format!("the pods could not be listed within {} s", LIST_PATIENCE.as_secs()))??;
     let parts = RoundParts {
         index: discovery.index,
-        scraper: Scraper::new(clients.scrape.clone(), config.scrape.clone()),
+        scraper: std::sync::Arc::new(Scraper::new(clients.scrape.clone(), config.scrape.clone())),
         api: clients.scrape,
         clock: Clock::wall(),
         counters: CounterMode::Totals,

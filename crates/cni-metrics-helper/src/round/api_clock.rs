@@ -23,7 +23,7 @@ pub(super) struct ApiClock {
 
 impl ApiClock {
     /// Reads the `Date` header of one small request, which any authenticated client may make.
-    pub(super) async fn measure(client: &Client, clock: &Clock, limit: Duration) -> Self {
+    pub(super) async fn measure(client: Client, clock: Clock, limit: Duration) -> Self {
         let Ok(request) = Request::get("/version").body(Body::empty()) else { return Self::default() };
         let before = clock.now();
         let Ok(Ok(response)) = timeout(PATIENCE.min(limit), client.send(request)).await else { return Self::default() };

@@ -1,7 +1,7 @@
 //! The AWS services of the box, and the world's faults on their way to them.
 
 use crate::aws::fault::Fault;
-use crate::aws::{WallClock, serve};
+use crate::aws::{Clock, WallClock, serve};
 use crate::cloudwatch::{self, CloudWatch};
 use crate::cluster::World;
 use crate::cluster::rng::mix;
@@ -23,8 +23,8 @@ use tokio_util::sync::CancellationToken;
 /// How soon the metadata service follows the world.
 const FOLLOW: Duration = Duration::from_millis(50);
 
-/// The services. Their clock is the machine's, not the world's: the helper stamps its points and judges its
-/// credentials by the machine's clock too.
+/// The services. Their clock is the machine's, since a helper of its own process stamps its points and judges its
+/// credentials by that; only in lockstep does CloudWatch go by the world's, as whoever drives the world does.
 pub(super) struct Services {
     pub(super) cloudwatch: CloudWatch,
     pub(super) cloudwatch_address: SocketAddr,
@@ -38,15 +38,26 @@ pub(super) struct Services {
     pub(super) pod_identity_address: SocketAddr,
 }
 
+/// The world's own time.
+struct WorldClock(Arc<World>);
+
+impl Clock for WorldClock {
+    fn now_ms(&self) -> i64 {
+        self.0.now_ms()
+    }
+}
+
 impl Services {
     pub(super) async fn start(
         world: &Arc<World>,
         seed: u64,
+        lockstep: bool,
         stop: &CancellationToken,
         tasks: &mut Vec<JoinHandle<()>>,
     ) -> io::Result<Self> {
         let clock = Arc::new(WallClock);
-        let cloudwatch = CloudWatch::new(clock.clone(), seed);
+        let points_clock: Arc<dyn Clock> = if lockstep { Arc::new(WorldClock(world.clone())) } else { clock.clone() };
+        let cloudwatch = CloudWatch::new(points_clock, seed);
         let ec2 = Ec2::new(clock.clone(), world.clone(), seed);
         let sts = Sts::new(clock.clone(), seed);
         let imds = Imds::new(clock.clone(), world.identity());
