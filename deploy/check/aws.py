@@ -1,0 +1,90 @@
+#!/usr/bin/env python3
+"""Gives what `generate` makes for AWS to AWS's own models: parliament for policies, cfn-lint for the template, and
+botocore's parameter checks with moto behind them for dashboard and alarms.
+
+    deploy/check/aws.py HELPER        HELPER is the built cni-metrics-helper
+"""
+
+import json
+import os
+import subprocess
+import sys
+
+import boto3
+from cfnlint.api import lint_all
+from moto import mock_aws
+from parliament import analyze_policy_string
+
+HELPER = sys.argv[1]
+CLUSTER = ["--cluster-id", "orders"]
+REGIONS = ["eu-west-1", "us-gov-west-1", "cn-north-1"]
+FAULTS = []
+
+
+def generate(*arguments):
+    return subprocess.run([HELPER, "generate", *arguments], check=True, capture_output=True, text=True).stdout
+
+
+def check(what, faults):
+    print(f"{'ok  ' if not faults else 'FAIL'} {what}")
+    FAULTS.extend(f"{what}: {fault}" for fault in faults)
+
+
+def policies():
+    # parliament reads identity policies; trust policies have a Principal, which it takes for a resource policy.
+    for arguments in (["iam-policy"], ["iam-policy", "--with-tags"]):
+        findings = analyze_policy_string(generate(*arguments)).findings
+        check("parliament " + " ".join(arguments), [str(finding) for finding in findings])
+    broken = generate("iam-policy").replace("cloudwatch:PutMetricData", "cloudwatch:PutMetrics")
+    check("parliament finds an unknown action", [] if analyze_policy_string(broken).findings else ["it does not"])
+
+
+def trusts(region):
+    """IAM's own grammar for trust policies, as far as moto knows it."""
+    iam = boto3.client("iam", region_name=region)
+    irsa = ["--account-id", "111122223333", "--oidc-provider", f"oidc.eks.{region}.amazonaws.com/id/EXAMPLE"]
+    for number, arguments in enumerate((["--trust", "pod-identity"], ["--trust", "irsa", *irsa])):
+        document = generate("iam-policy", *arguments, "--region", region, *CLUSTER)
+        iam.create_role(RoleName=f"role-{number}", AssumeRolePolicyDocument=document)
+    iam.create_policy(PolicyName="policy", PolicyDocument=generate("iam-policy", "--with-tags"))
+    check(f"trust policies {region}", [])
+
+
+def dashboard_and_alarms(region):
+    cloudwatch = boto3.client("cloudwatch", region_name=region)
+    body = generate("cloudwatch-dashboard", "--region", region, *CLUSTER)
+    refused = cloudwatch.put_dashboard(DashboardName="orders", DashboardBody=body).get("DashboardValidationMessages", [])
+    check(f"put-dashboard {region}", [str(message) for message in refused])
+
+    alarms = json.loads(generate("cloudwatch-alarms", "--region", region, *CLUSTER))
+    for alarm in alarms:
+        # Unknown or misspelt parameters are refused by botocore's model of the API.
+        cloudwatch.put_metric_alarm(**alarm)
+    stored = {alarm["AlarmName"] for alarm in cloudwatch.describe_alarms()["MetricAlarms"]}
+    wanted = {alarm["AlarmName"] for alarm in alarms}
+    check(f"put-metric-alarm {region}: {len(alarms)} alarms", [] if stored == wanted and len(wanted) == 6 else [str(stored)])
+
+
+def template(region):
+    # cfn-lint goes by the type's registered schema.
+    text = generate("cloudwatch-alarms", "--format", "cloudformation", "--region", region, *CLUSTER)
+    # Errors and warnings; its notes are matters of taste.
+    check(f"cfn-lint {region}", [str(match) for match in lint_all(text) if match.rule.id[0] in "EW"])
+    broken = lint_all(text.replace("DatapointsToAlarm", "DatapointToAlarm"))
+    check("cfn-lint finds a misspelt property", [] if any(match.rule.id[0] == "E" for match in broken) else ["it does not"])
+
+
+def main():
+    os.environ.update(AWS_ACCESS_KEY_ID="none", AWS_SECRET_ACCESS_KEY="none", AWS_EC2_METADATA_DISABLED="true")
+    policies()
+    for region in REGIONS:
+        with mock_aws():
+            trusts(region)
+            dashboard_and_alarms(region)
+        template(region)
+    for fault in FAULTS:
+        print(fault, file=sys.stderr)
+    sys.exit(1 if FAULTS else 0)
+
+
+main()

@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Runs aws.py in a Python environment of its own, .cache/check, which it makes the first time (PyPI).
+#   deploy/check/aws.sh target/debug/cni-metrics-helper
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+env=$(cd "$here/../.." && pwd)/.cache/check
+if ! cmp -s "$here/requirements.txt" "$env/requirements.txt"; then
+  python3 -m venv --clear "$env"
+  "$env/bin/pip" install --quiet --disable-pip-version-check --requirement "$here/requirements.txt"
+  cp "$here/requirements.txt" "$env/"
+fi
+exec "$env/bin/python" "$here/aws.py" "$@"

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Builds the image as an OCI layout, without a daemon: static binaries by cargo, layers and SBOM by oci.py.
+#
+#   deploy/image/build.sh [--arch amd64] [--arch arm64] [--output DIR]
+#
+# Needs the Rust target <arch>-unknown-linux-musl and a C compiler for it (amd64: musl-gcc of Debian's musl-tools; arm64
+# on amd64: CC_aarch64_unknown_linux_musl and CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER name a cross compiler),
+# python3, and ca-certificates. The same commit, toolchain and CA bundle make the same bytes.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+arches=() output=deploy/image/out
+while (($#)); do
+  case $1 in
+    --arch) arches+=("$2"); shift 2 ;;
+    --output) output=$2; shift 2 ;;
+    *) echo "build.sh: unknown argument $1" >&2; exit 2 ;;
+  esac
+done
+((${#arches[@]})) || arches=(amd64)
+
+SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
+export SOURCE_DATE_EPOCH
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
+target_dir=${CARGO_TARGET_DIR:-target}
+cargo_home=${CARGO_HOME:-$HOME/.cargo}
+export RUSTFLAGS="-C target-feature=+crt-static --remap-path-prefix=$PWD=. --remap-path-prefix=$cargo_home=cargo"
+
+images=()
+for arch in "${arches[@]}"; do
+  case $arch in
+    amd64) triple=x86_64-unknown-linux-musl ;;
+    arm64) triple=aarch64-unknown-linux-musl ;;
+    *) echo "build.sh: no such architecture: $arch (amd64, arm64)" >&2; exit 2 ;;
+  esac
+  cargo build --release --locked --package cni-metrics-helper --target "$triple"
+  images+=("$arch=$target_dir/$triple/release/cni-metrics-helper")
+done
+
+python3 deploy/image/oci.py --version "v$version" --output "$output" \
+  --ca-bundle "${CA_BUNDLE:-/etc/ssl/certs/ca-certificates.crt}" "${images[@]}"
