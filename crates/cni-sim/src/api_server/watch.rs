@@ -110,8 +110,7 @@ struct Watcher {
 
 impl Watcher {
     fn into_stream(self) -> impl Stream<Item = io::Result<Bytes>> {
-        // The headers must leave at once, or a client with nothing to see yet waits for them; an empty piece is
-        // skipped by the HTTP layer, so no trick is needed: hyper sends headers before it asks for the first piece.
+        // No first piece is needed for the headers: hyper sends them while the body is still waiting.
         stream::unfold(self, |mut watcher| async move {
             let text = watcher.next_portion().await?;
             Some((Ok(Bytes::from(text)), watcher))
