@@ -1,0 +1,132 @@
+//! The built program, driven by its environment and observed by its log, as an operator does.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Output};
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use super::process::Process;
+
+/// Rounds come every one or two seconds; what is waited for takes a few of them, and much longer on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// The helper, running.
+#[derive(Debug)]
+pub(crate) struct Program {
+    process: Process,
+}
+
+/// `round 17: 998/1000 nodes in 412 ms (2 timeout)`, read back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RoundLine {
+    pub(crate) number: u64,
+    pub(crate) scraped: u64,
+    pub(crate) expected: u64,
+    pub(crate) milliseconds: u64,
+    /// What is in the brackets, or nothing.
+    pub(crate) failures: String,
+}
+
+impl Program {
+    /// Starts the long-running helper: no CloudWatch, Prometheus on, a round a second, unless `variables` say otherwise.
+    pub(crate) fn start(kubeconfig: &Path, variables: &[(&str, &str)]) -> Self {
+        let mut command = Process::command(Path::new(env!("CARGO_BIN_EXE_cni-metrics-helper")));
+        environment(&mut command, kubeconfig, variables);
+        Self { process: Process::spawn("cni-metrics-helper", &mut command) }
+    }
+
+    /// Runs one of its commands to the end.
+    pub(crate) fn output(kubeconfig: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cni-metrics-helper"));
+        environment(&mut command, kubeconfig, variables);
+        command.args(arguments).output().unwrap()
+    }
+
+    /// The first round from now on that is as wanted.
+    pub(crate) fn wait_round(&self, what: &str, wanted: impl Fn(&RoundLine) -> bool) -> RoundLine {
+        let mark = self.process.mark();
+        self.process.wait_from(mark, PATIENCE, what, |line| RoundLine::read(line).filter(&wanted))
+    }
+
+    /// The first round, one that is over already included.
+    pub(crate) fn wait_round_of_any_time(&self, what: &str) -> RoundLine {
+        self.process.wait_from(0, PATIENCE, what, RoundLine::read)
+    }
+
+    /// The first round from now on in which exactly these nodes answered.
+    pub(crate) fn wait_coverage(&self, scraped: u64, expected: u64) -> RoundLine {
+        let what = format!("a round with {scraped}/{expected} nodes");
+        self.wait_round(&what, |round| round.scraped == scraped && round.expected == expected)
+    }
+
+    /// The value on the next line that logs this metric as wanted.
+    pub(crate) fn wait_produced(&self, kind: &str, name: &str, value: f64) {
+        let text = format!("Produce {kind} metrics: {name}, value: {value:.6}");
+        let mark = self.process.mark();
+        self.process.wait_from(mark, PATIENCE, &text, |line| line.contains(&text).then_some(()));
+    }
+
+    /// The first line, past ones included, that has this text.
+    pub(crate) fn wait_line(&self, text: &str) -> String {
+        self.process.wait_from(0, PATIENCE, text, |line| line.contains(text).then(|| line.to_owned()))
+    }
+
+    /// How many lines so far have this text.
+    pub(crate) fn count_lines(&self, text: &str) -> usize {
+        self.process.lines().iter().filter(|line| line.contains(text)).count()
+    }
+
+    /// The newest round in the log.
+    pub(crate) fn last_round(&self) -> RoundLine {
+        self.process.lines().iter().rev().find_map(|line| RoundLine::read(line)).unwrap()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
+    pub(crate) fn wait_exit(&mut self, patience: Duration) -> Option<ExitStatus> {
+        self.process.wait_exit(patience)
+    }
+}
+
+impl RoundLine {
+    fn read(line: &str) -> Option<Self> {
+        let (_, rest) = line.split_once("round ")?;
+        let (number, rest) = rest.split_once(": ")?;
+        let (coverage, rest) = rest.split_once(" nodes in ")?;
+        let (scraped, expected) = coverage.split_once('/')?;
+        let (milliseconds, rest) = rest.split_once(" ms")?;
+        let failures = rest.split_once('(').and_then(|(_, rest)| rest.split_once(')')).map_or("", |(inside, _)| inside);
+        Some(Self {
+            number: number.parse().ok()?,
+            scraped: scraped.parse().ok()?,
+            expected: expected.parse().ok()?,
+            milliseconds: milliseconds.parse().ok()?,
+            failures: failures.to_owned(),
+        })
+    }
+}
+
+/// Nothing of the developer's own environment reaches the program: a stray AWS profile would change what is tested.
+fn environment(command: &mut Command, kubeconfig: &Path, variables: &[(&str, &str)]) {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let home = kubeconfig.parent().map(PathBuf::from).unwrap_or_default();
+    command
+        .env_clear()
+        .env("PATH", path)
+        .env("HOME", home)
+        .env("KUBECONFIG", kubeconfig)
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .env("AWS_REGION", "eu-central-1")
+        .env("AWS_CLUSTER_ID", "e2e")
+        .env("USE_CLOUDWATCH", "false")
+        .env("USE_PROMETHEUS", "true")
+        .env("PROMETHEUS_ADDRESS", PROMETHEUS)
+        .env("METRIC_UPDATE_INTERVAL", "1")
+        .envs(variables.iter().copied());
+}
+
+/// Where the helper's Prometheus page is, inside the namespace.
+pub(crate) const PROMETHEUS: &str = "127.0.0.1:61681";

@@ -1,0 +1,51 @@
+//! The API server goes away and comes back: nothing is counted twice, nothing is lost, the watch goes on.
+
+use crate::harness::assets::Assets;
+use crate::harness::cluster::Cluster;
+use crate::harness::http;
+use crate::harness::page::Page;
+use crate::harness::program::{PROMETHEUS, Program};
+
+#[test]
+fn the_watch_goes_on_after_the_api_server_was_killed_and_counters_cover_the_gap() {
+    let Some(assets) = Assets::or_skip() else { return };
+    let mut cluster = Cluster::start(&assets, [1, 2, 4].map(Page::settled));
+    cluster.grant_agents_with_proxy();
+    let program = Program::start(&cluster.account_kubeconfig(), &[("SCRAPE_VIA", "proxy")]);
+    program.wait_coverage(3, 3);
+
+    cluster.plane.kill_api_server();
+    program.wait_coverage(0, 3);
+    for node in &cluster.nodes {
+        node.agent.edit_page(|page| page.count("awscni_ipamd_error_count", r#"{error="x",fn="y"}"#, 3.0));
+    }
+
+    cluster.plane.start_api_server();
+    program.wait_coverage(3, 3);
+    let counted = |page: &str| page.lines().any(|line| line == "cni_cluster_ipamd_errors_total 9").then_some(());
+    http::poll(PROMETHEUS, "/metrics", http::PATIENCE, counted);
+
+    // What happens to pods from now on is seen, so the watch itself is back and not only the scrapes.
+    cluster.delete_pod(0);
+    program.wait_coverage(2, 2);
+    cluster.add_nodes([Page::settled(8)]);
+    program.wait_coverage(3, 3);
+    program.wait_produced("GAUGE", "assignIPAddresses", 14.0);
+    http::poll(PROMETHEUS, "/metrics", http::PATIENCE, counted);
+}
+
+#[test]
+fn direct_scraping_goes_on_without_the_api_server() {
+    let Some(assets) = Assets::or_skip() else { return };
+    let mut cluster = Cluster::start(&assets, [1, 2].map(Page::settled));
+    cluster.grant_agents();
+    let program = Program::start(&cluster.account_kubeconfig(), &[("SCRAPE_VIA", "direct")]);
+    program.wait_coverage(2, 2);
+
+    cluster.plane.kill_api_server();
+    cluster.nodes[0].agent.edit_page(|page| {
+        page.gauges.insert("awscni_assigned_ip_addresses", 11.0);
+    });
+    program.wait_produced("GAUGE", "assignIPAddresses", 13.0);
+    program.wait_coverage(2, 2);
+}

@@ -1,0 +1,49 @@
+//! The test stand itself: were it wrong, everything shown on it would be.
+
+use crate::harness::assets::Assets;
+use crate::harness::cluster::Cluster;
+use crate::harness::http;
+use crate::harness::namespace::SERVER;
+use crate::harness::page::Page;
+use crate::harness::stand_in::Mode;
+
+const PROXY: &str = "/api/v1/namespaces/kube-system/pods/aws-node-00000:61678/proxy/metrics";
+
+#[test]
+fn the_api_server_proxies_to_a_stand_in_and_denies_an_account_without_rights() {
+    let Some(assets) = Assets::or_skip() else { return };
+    let cluster = Cluster::start(&assets, [Page::settled(5)]);
+    let agent = &cluster.nodes[0].agent;
+
+    let page = cluster.kubectl().run(&["get", "--raw", PROXY]);
+    assert_eq!(page, agent.page().render());
+    assert!(agent.proxied());
+
+    let account = cluster.kubectl().with_kubeconfig(cluster.account_kubeconfig());
+    let denied = account.try_run(&["get", "--raw", PROXY]).unwrap_err();
+    assert!(denied.contains("Forbidden"), "{denied}");
+
+    agent.set_mode(Mode::Refuse);
+    let refused = cluster.kubectl().try_run(&["get", "--raw", PROXY]).unwrap_err();
+    assert!(refused.contains("connection refused"), "{refused}");
+    agent.set_mode(Mode::Page);
+    cluster.kubectl().run(&["get", "--raw", PROXY]);
+    assert_eq!(agent.requests(), 2);
+}
+
+#[test]
+fn nodes_apart_are_out_of_the_api_servers_reach_until_the_way_is_open() {
+    let Some(assets) = Assets::or_skip() else { return };
+    let cluster = Cluster::start_with_nodes_apart(&assets, [Page::settled(5)]);
+
+    let unreachable = cluster.kubectl().try_run(&["get", "--raw", PROXY]).unwrap_err();
+    assert!(unreachable.contains("network is unreachable"), "{unreachable}");
+    {
+        let _beside_the_node = cluster.enter_nodes();
+        // From there both are in reach: the node itself, and the API server.
+        http::get("10.77.1.1:61678", "/metrics").unwrap();
+        assert!(http::can_connect(SERVER, 6443));
+    }
+    cluster.open_the_way_to_nodes();
+    cluster.kubectl().run(&["get", "--raw", PROXY]);
+}

@@ -1,0 +1,57 @@
+//! One signal ends the helper in order, a second one at once.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::harness::assets::Assets;
+use crate::harness::cluster::Cluster;
+use crate::harness::page::Page;
+use crate::harness::program::Program;
+use crate::harness::stand_in::Mode;
+
+/// A round that nothing but a signal ends soon.
+const LONG: [(&str, &str); 3] = [("SCRAPE_VIA", "proxy"), ("METRIC_UPDATE_INTERVAL", "60"), ("SCRAPE_TIMEOUT", "40s")];
+
+#[test]
+fn one_signal_ends_it_within_five_seconds_and_a_second_one_at_once() {
+    let Some(assets) = Assets::or_skip() else { return };
+    let cluster = Cluster::start(&assets, [Page::settled(5)]);
+    cluster.grant_agents_with_proxy();
+    let account = cluster.account_kubeconfig();
+    let agent = &cluster.nodes[0].agent;
+
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut idle = Program::start(&account, &LONG);
+        idle.wait_round_of_any_time("the first round");
+        assert_eq!(stop(&mut idle, signal).0, Some(0));
+    }
+
+    agent.set_mode(Mode::Hang);
+    let mut busy = start_and_hang(&cluster, &account);
+    let (code, took) = stop(&mut busy, Signal::TERM);
+    assert_eq!(code, Some(0), "a round in flight is no failure");
+    assert!(took > Duration::from_millis(500), "the round in flight is given some time, not {took:?}");
+
+    let mut hurried = start_and_hang(&cluster, &account);
+    hurried.signal(Signal::TERM);
+    hurried.wait_line("stopping");
+    let (code, took) = stop(&mut hurried, Signal::TERM);
+    assert_eq!(code, Some(130));
+    assert!(took < Duration::from_secs(1), "a second signal took {took:?}");
+}
+
+/// Starts the helper and waits until its scrape is with the node that hangs.
+fn start_and_hang(cluster: &Cluster, account: &std::path::Path) -> Program {
+    let before = cluster.nodes[0].agent.requests();
+    let program = Program::start(account, &LONG);
+    cluster.nodes[0].agent.wait_requests(before + 1);
+    program
+}
+
+fn stop(program: &mut Program, signal: Signal) -> (Option<i32>, Duration) {
+    let began = Instant::now();
+    program.signal(signal);
+    let status = program.wait_exit(Duration::from_secs(5));
+    (status.and_then(|status| status.code()), began.elapsed())
+}
