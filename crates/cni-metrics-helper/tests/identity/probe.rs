@@ -1,0 +1,191 @@
+//! One start of the helper's identity in a process of its own, and what it reported.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use cni_metrics_core::catalogue::MetricSet;
+use cni_metrics_core::model::UnixMillis;
+use cni_metrics_helper::clock::Clock;
+use cni_metrics_helper::identity::{ClusterHints, IdentitySettings, resolve};
+use cni_metrics_helper::publish::Selection;
+use cni_metrics_helper::publish::cloudwatch::buffer::Point;
+use cni_metrics_helper::publish::cloudwatch::{AwsCloudWatch, CloudWatchSettings, MetricSink};
+use cni_metrics_helper::publish::selection::ROWS;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use crate::services::Services;
+
+/// What the child prints before its report.
+const MARK: &str = "PROBE-REPORT ";
+
+/// A case: the child's whole environment.
+pub(crate) struct Probe {
+    folder: TempDir,
+    variables: Vec<(String, String)>,
+}
+
+pub(crate) struct Report {
+    said: Value,
+    log: String,
+    /// From before the process was started to its report.
+    pub(crate) took: Duration,
+}
+
+impl Probe {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let nothing = folder.path().join("nothing").to_string_lossy().into_owned();
+        let probe = Self { folder, variables: Vec::new() };
+        probe.set("HOME", &nothing).set("AWS_CONFIG_FILE", &nothing).set("AWS_SHARED_CREDENTIALS_FILE", &nothing)
+    }
+
+    pub(crate) fn set(mut self, name: &str, value: &str) -> Self {
+        self.variables.retain(|(known, _)| known != name);
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// A file of this content, and the variable that names it.
+    pub(crate) fn file(self, variable: &str, content: &str) -> Self {
+        let path = self.path(variable);
+        std::fs::write(&path, content).unwrap();
+        self.set(variable, &path.to_string_lossy())
+    }
+
+    pub(crate) fn path(&self, variable: &str) -> PathBuf {
+        self.folder.path().join(variable)
+    }
+
+    pub(crate) fn imds(self, services: &Services) -> Self {
+        self.set("AWS_EC2_METADATA_SERVICE_ENDPOINT", &format!("http://{}", services.imds_address))
+    }
+
+    pub(crate) fn without_imds(self) -> Self {
+        self.set("AWS_EC2_METADATA_DISABLED", "true")
+    }
+
+    pub(crate) fn cloudwatch(self, services: &Services) -> Self {
+        self.set("AWS_ENDPOINT_URL_CLOUDWATCH", &format!("http://{}", services.cloudwatch_address))
+    }
+
+    pub(crate) fn ec2(self, services: &Services) -> Self {
+        self.set("AWS_ENDPOINT_URL_EC2", &format!("http://{}", services.ec2_address))
+    }
+
+    pub(crate) fn irsa(self, services: &Services, token: &str) -> Self {
+        self.set("AWS_ENDPOINT_URL_STS", &format!("http://{}", services.sts_address))
+            .set("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/helper")
+            .file("AWS_WEB_IDENTITY_TOKEN_FILE", token)
+    }
+
+    pub(crate) fn pod_identity(self, services: &Services, token: &str) -> Self {
+        let url = format!("http://{}/v1/credentials", services.pod_identity_address);
+        self.set("AWS_CONTAINER_CREDENTIALS_FULL_URI", &url).file("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", token)
+    }
+
+    /// Also sends so many requests to CloudWatch, a fifth of a second apart.
+    pub(crate) fn put(self, requests: u32) -> Self {
+        self.set("PROBE_PUTS", &requests.to_string())
+    }
+
+    pub(crate) async fn run(self) -> Report {
+        let begun = Instant::now();
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "probe::probe", "--ignored", "--nocapture", "--test-threads=1"])
+            .env_clear()
+            .envs(self.variables)
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output()
+            .await
+            .unwrap();
+        let took = begun.elapsed();
+        let text = [output.stdout, output.stderr].concat();
+        let log = String::from_utf8_lossy(&text).into_owned();
+        let report = log.lines().find_map(|line| line.split_once(MARK)).map(|(_, report)| report.to_owned());
+        let report = report.unwrap_or_else(|| format!("{:?}", format!("no report: {log}")));
+        Report { said: serde_json::from_str(&report).unwrap(), log, took }
+    }
+}
+
+impl Report {
+    /// The text under a dotted path.
+    pub(crate) fn text(&self, path: &str) -> String {
+        let value = path.split('.').try_fold(&self.said, |value, key| value.get(key));
+        let text = value.and_then(Value::as_str);
+        text.map_or_else(|| format!("no {path} in {}\n{}", self.said, self.log), str::to_owned)
+    }
+
+    pub(crate) fn lines_with(&self, part: &str) -> Vec<&str> {
+        self.log.lines().filter(|line| line.contains(part)).collect()
+    }
+}
+
+/// The child's part.
+#[test]
+#[ignore = "started by the other tests, each with an environment of its own"]
+fn probe() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    tracing_subscriber::fmt().with_ansi(false).with_writer(std::io::stderr).init();
+    let report = runtime.block_on(report());
+    println!("\n{MARK}{report}");
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+async fn report() -> Value {
+    let settings = IdentitySettings {
+        aws_cluster_id: variable("AWS_CLUSTER_ID").unwrap_or_default(),
+        aws_region: variable("AWS_REGION").unwrap_or_default(),
+    };
+    let hints = ClusterHints {
+        eksctl_cluster_name: variable("HINT_EKSCTL"),
+        aws_node_cluster_name: variable("HINT_AWS_NODE"),
+        instance_id: None,
+    };
+    let identity = match resolve(&settings, hints).await {
+        Ok(identity) => identity,
+        Err(error) => return json!({ "error": error.to_string() }),
+    };
+    let found = |found: &cni_metrics_helper::identity::Found| json!({ "value": found.value, "source": found.source });
+    let mut report = json!({
+        "region": found(&identity.region),
+        "cluster_id": found(&identity.cluster_id),
+        "credentials": identity.credentials.to_string(),
+    });
+    let puts: u32 = variable("PROBE_PUTS").map_or(0, |puts| puts.parse().unwrap());
+    let settings = CloudWatchSettings {
+        namespace: "Kubernetes".to_owned(),
+        cluster_id: identity.cluster_id.value.clone(),
+        selection: Selection::new(MetricSet::Standard, &[], &[]).unwrap(),
+        resolution_seconds: 60,
+        flush_every: Duration::from_mins(1),
+        buffer_bytes: 1 << 20,
+        spool_dir: None,
+    };
+    let sink = AwsCloudWatch::new(&identity.sdk, &settings);
+    for number in 0..puts {
+        if number > 0 {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        report["put"] = put(&sink).await.into();
+    }
+    report
+}
+
+async fn put(sink: &AwsCloudWatch) -> &'static str {
+    let UnixMillis(now) = Clock::wall().now();
+    let point = Point { round: 0, at: UnixMillis(now), row: &ROWS[0], value: 1.0 };
+    match sink.put(vec![point]).await {
+        Ok(()) => "ok",
+        Err(error) => {
+            tracing::warn!(%error, "not put");
+            error.outcome().label()
+        }
+    }
+}
