@@ -249,7 +249,7 @@ impl World {
         match event {
             Event::FaultStart(number) => self.fault_start(engine, number, now_ms),
             Event::FaultEnd(number) => self.fault_end(engine, number),
-            Event::DrySubnet(number) => self.dry_again(engine, number, now_ms),
+            Event::DrySubnet(number) => Self::dry_again(engine, number, now_ms),
             Event::Join(group) => self.join(engine, group, now_ms),
             Event::Restart(slot, fault) => {
                 self.slot_at(slot).into_iter().for_each(|slot| self.restart(engine, &slot, fault, now_ms));

@@ -66,7 +66,7 @@ pub enum CloudWatchFault {
     },
 }
 
-/// What the EC2 API does to the helper's own requests (DescribeTags and so on).
+/// What the EC2 API does to the helper's own requests (`DescribeTags` and so on).
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Ec2Fault {

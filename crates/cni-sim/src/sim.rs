@@ -23,12 +23,15 @@ use tokio_util::sync::CancellationToken;
 /// Between two steps of a clock that runs by itself.
 const STEP: Duration = Duration::from_millis(100);
 
+/// Simulated seconds a second at most; no machine keeps up with more than a thousandth of it.
+const FASTEST: f64 = 1_000_000.0;
+
 /// How the world's clock runs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Pace {
     /// By itself: so many simulated seconds a second.
     Realtime {
-        /// 1 is as fast as life; must be above 0.
+        /// 1 is as fast as life; above 0, at most a million.
         speed: f64,
     },
     /// Only when told: [`World::advance_to`] or `POST /advance`.
@@ -102,8 +105,8 @@ pub enum SimError {
         /// The system's answer.
         source: io::Error,
     },
-    /// A speed of 0, below, or no number.
-    #[error("speed {0} is not above 0")]
+    /// A speed of 0, below, too high, or no number.
+    #[error("speed {0} is out of range; allowed is above 0 and up to {FASTEST}")]
     Speed(f64),
     /// The world's construction did not come to an end.
     #[error("the world could not be built: {0}")]
@@ -129,7 +132,7 @@ impl Sim {
     /// Builds the world and starts every server. Must be called within a tokio runtime.
     pub async fn start(options: SimOptions) -> Result<Self, SimError> {
         if let Pace::Realtime { speed } = options.pace
-            && (!speed.is_finite() || speed <= 0.0)
+            && !(speed > 0.0 && speed <= FASTEST)
         {
             return Err(SimError::Speed(speed));
         }

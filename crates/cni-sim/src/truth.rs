@@ -14,7 +14,8 @@ use numbers::{COUNTERS, GAUGES, Gauge};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// How far two clocks may disagree before one is believed: within it, the API server's clock decides.
+/// How far two machines' clocks may disagree. A process that seems to have begun so soon after the collector counts as
+/// older, unless the API server made its pod later.
 const DOUBTFUL_MS: i64 = 5_000;
 
 /// A pod's first minute, in which nobody expects a page.
@@ -30,7 +31,7 @@ pub struct Window {
     /// When the collector started, by its own clock; without it, before everything.
     #[serde(default)]
     pub collector_start: Option<i64>,
-    /// The same by the API server's clock; without it, the same number.
+    /// The same by the API server's clock; without it, what the world's clock showed then.
     #[serde(default)]
     pub collector_start_api: Option<i64>,
 }
@@ -174,10 +175,12 @@ fn take<'a>(part: &mut PodPart<'a>, delivery: &'a Delivery, base: Option<&NodeNu
 /// Whether all that a page counts happened while the collector was running.
 fn on_watch(first: &NodeNumbers, pod: &PodRecord, window: Window) -> bool {
     let Some(start) = window.collector_start else { return true };
-    if (first.process_start_ms - start).abs() <= DOUBTFUL_MS {
-        return pod.facts.created_ms > window.collector_start_api.unwrap_or(start);
+    // The API server shows whole seconds, and an agent needs longer than one to come up.
+    let second = |ms: i64| ms.div_euclid(1_000);
+    if second(pod.facts.created_ms) >= second(window.collector_start_api.unwrap_or(start)) {
+        return true;
     }
-    first.process_start_ms > start
+    first.process_start_ms > start + DOUBTFUL_MS
 }
 
 /// The highest latency of one node: its 0.99 quantiles where its page has such, else the means of the round.
@@ -211,4 +214,5 @@ fn node_row(last: &NodeNumbers, increase: &[f64], slowest: Option<f64>) -> BTree
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "the figures are whole numbers")]
 mod tests;

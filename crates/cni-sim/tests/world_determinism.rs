@@ -1,4 +1,5 @@
 //! Same scenario, seed and simulated time: same bytes, however the clock got there.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use cni_sim::api_server::Backend;
 use cni_sim::cluster::{Answer, PodKey, Via, World};

@@ -1,4 +1,5 @@
 //! A mistake in a scenario is answered with file, line, key and what is allowed.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use cni_sim::scenario::{BUILT_IN, Scenario};
 

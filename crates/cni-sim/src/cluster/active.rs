@@ -1,6 +1,6 @@
 //! The faults that hold now, and whom they hold for.
 
-use super::rng::mix;
+use super::rng::{mix, whole};
 use super::slot::Slot;
 use crate::fault::{ApiFault, CloudWatchFault, Ec2Fault, ImdsFault};
 use crate::scenario::{FaultKind, Reach, Scenario, Target};
@@ -34,7 +34,7 @@ impl Members {
         fitting.sort_by_key(|index| mix(draw ^ mix(*index as u64)));
         if let Some(fraction) = target.fraction {
             let share = (fitting.len() as f64 * fraction.0).ceil();
-            fitting.truncate(share as usize);
+            fitting.truncate(whole(share));
         }
         if let Some(count) = target.count {
             fitting.truncate(count as usize);

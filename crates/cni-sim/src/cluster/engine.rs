@@ -62,7 +62,7 @@ pub(super) struct Engine {
     pub(super) cloud_faults: Vec<(usize, Members, Range<i64>, CloudFault)>,
     /// What others took for a fault, by subnet index and offset.
     pub(super) seized: BTreeMap<usize, (usize, Vec<u32>)>,
-    /// Agents that serve, for the DaemonSet's status.
+    /// Agents that serve, for the `DaemonSet`'s status.
     pub(super) serving: u32,
     pub(super) alive: u32,
 }

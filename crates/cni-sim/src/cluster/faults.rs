@@ -50,7 +50,7 @@ impl World {
         match &kind {
             FaultKind::SubnetDry { subnet, .. } | FaultKind::Fragment { subnet, .. } => {
                 let at = engine.subnets.iter().position(|known| known.name == subnet.value);
-                self.seize(engine, number, at, &kind, now_ms);
+                Self::seize(engine, number, at, &kind, now_ms);
             }
             FaultKind::Restart { every } => {
                 for (turn, slot) in hit().enumerate() {
@@ -60,14 +60,16 @@ impl World {
                     engine.at(now_ms + offset, Event::Restart(slot.index, number));
                 }
             }
-            FaultKind::LoseEni => hit().for_each(|slot| self.lose_eni(engine, slot, now_ms)),
-            FaultKind::NodeLoss { replace } => hit().for_each(|slot| self.lose_node(engine, slot, *replace, now_ms)),
+            FaultKind::LoseEni => hit().for_each(|slot| Self::lose_eni(engine, slot, now_ms)),
+            FaultKind::NodeLoss { replace } => hit().for_each(|slot| Self::lose_node(engine, slot, *replace, now_ms)),
             FaultKind::Cordon => hit().for_each(|slot| self.cordon(slot, true)),
             FaultKind::Join { count } => {
                 let group = spec.target.group.as_ref();
                 let group = group.and_then(|at| self.scenario.node_groups.iter().position(|g| g.name == at.value));
                 for turn in 0..i64::from(*count) {
-                    group.into_iter().for_each(|group| engine.at(now_ms + turn * 200, Event::Join(group)));
+                    if let Some(group) = group {
+                        engine.at(now_ms + turn * 200, Event::Join(group));
+                    }
                 }
             }
             _ => {}
@@ -96,7 +98,7 @@ impl World {
     }
 
     /// Others take addresses of a subnet, and go on doing so while a dry fault lasts.
-    fn seize(&self, engine: &mut Engine, number: usize, at: Option<usize>, kind: &FaultKind, now_ms: i64) {
+    fn seize(engine: &mut Engine, number: usize, at: Option<usize>, kind: &FaultKind, now_ms: i64) {
         let Some((index, subnet)) = at.and_then(|index| Some((index, engine.subnets.get_mut(index)?))) else { return };
         let taken = match kind {
             FaultKind::SubnetDry { leave, .. } => subnet.seize_all_but(*leave),
@@ -109,11 +111,13 @@ impl World {
         }
     }
 
-    pub(super) fn dry_again(&self, engine: &mut Engine, number: usize, now_ms: i64) {
+    pub(super) fn dry_again(engine: &mut Engine, number: usize, now_ms: i64) {
         let Some((subnet, _)) = engine.seized.get(&number) else { return };
         let at = Some(*subnet);
         let kind = engine.faults.get(number).map(|spec| spec.fault.value.clone());
-        kind.into_iter().for_each(|kind| self.seize(engine, number, at, &kind, now_ms));
+        if let Some(kind) = kind {
+            Self::seize(engine, number, at, &kind, now_ms);
+        }
     }
 
     pub(super) fn restart(&self, engine: &mut Engine, slot: &Slot, number: usize, now_ms: i64) {
@@ -128,20 +132,22 @@ impl World {
         let restarted = engine.with_node(slot, now_ms, |node, cloud| node.restart(now_ms, cloud));
         if restarted.is_some() {
             self.show(engine, slot, now_ms, true);
-            every.into_iter().for_each(|every| engine.at(now_ms + every.ms, Event::Restart(slot.index, number)));
+            if let Some(every) = every {
+                engine.at(now_ms + every.ms, Event::Restart(slot.index, number));
+            }
         }
     }
 
-    fn lose_eni(&self, engine: &mut Engine, slot: &Slot, now_ms: i64) {
+    fn lose_eni(engine: &mut Engine, slot: &Slot, now_ms: i64) {
         engine.with_node(slot, now_ms, |node, cloud| {
             let last = node.instance().enis.iter().rev().find(|eni| eni.device > 0).map(|eni| eni.id);
             last.is_some_and(|eni| node.detach_eni(eni, cloud))
         });
     }
 
-    fn lose_node(&self, engine: &mut Engine, slot: &Arc<Slot>, replace: bool, now_ms: i64) {
+    fn lose_node(engine: &mut Engine, slot: &Arc<Slot>, replace: bool, now_ms: i64) {
         engine.with_node(slot, now_ms, |_, _| ());
-        self.terminate(engine, slot);
+        Self::terminate(engine, slot);
         engine.at(now_ms + NOTICED_AFTER_MS, Event::NotReady(slot.index));
         engine.at(now_ms + DELETED_AFTER_MS, Event::Deleted(slot.index, replace));
     }

@@ -178,7 +178,7 @@ impl World {
     }
 
     /// The instance is gone; the Kubernetes API does not know yet.
-    pub(super) fn terminate(&self, engine: &mut Engine, slot: &Slot) {
+    pub(super) fn terminate(engine: &mut Engine, slot: &Slot) {
         let mut cell = slot.lock();
         let Some(node) = cell.node.take() else { return };
         let served = cell.shown.agent == AgentShown::Serving;
@@ -224,7 +224,7 @@ impl World {
     }
 }
 
-/// Five letters and digits, distinct for each index, as a DaemonSet's pods have them.
+/// Five letters and digits, distinct for each index, as a `DaemonSet`'s pods have them.
 fn suffix(index: usize) -> String {
     const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
     // A multiplication by a number coprime to 27^5 visits every suffix once before it repeats.

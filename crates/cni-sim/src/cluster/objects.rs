@@ -90,7 +90,7 @@ impl Objects {
         self.daemon_set(kube, 0, 0);
     }
 
-    /// The agents' DaemonSet.
+    /// The agents' `DaemonSet`.
     pub(super) fn daemon_set(&self, kube: &KubeStore, desired: u32, ready: u32) {
         let Some(group) = self.groups.first() else { return };
         let mut meta = Meta::new(AGENT_NAMESPACE, AGENT, self.created_ms);

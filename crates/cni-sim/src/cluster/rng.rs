@@ -1,6 +1,6 @@
 //! Seeded randomness: small, fast, the same on every machine.
 
-/// SplitMix64.
+/// The generator `SplitMix64`.
 #[derive(Debug, Clone)]
 pub struct Rng(u64);
 
@@ -31,6 +31,12 @@ impl Rng {
     pub fn index(&mut self, n: usize) -> usize {
         usize::try_from(self.below(n as u64)).unwrap_or(0)
     }
+}
+
+/// The whole part of a number of things; nothing for what is no number.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates, and that is meant")]
+pub fn whole(number: f64) -> usize {
+    number as usize
 }
 
 /// A well-spread hash of one number.

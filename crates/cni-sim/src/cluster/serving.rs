@@ -117,7 +117,6 @@ fn spoilt(fault: &FaultKind, page: &Bytes, index: usize) -> Answer {
         FaultKind::Hang => Answer::Hang,
         FaultKind::Endless => Answer::EndlessSlow,
         FaultKind::Reset => Answer::Reset,
-        FaultKind::Refused => Answer::Refused,
         FaultKind::Empty => ok(TEXT, Bytes::new()),
         FaultKind::Html => ok("text/html; charset=utf-8", Bytes::from_static(PORTAL)),
         FaultKind::Garbage => ok(TEXT, noise(index)),
@@ -132,7 +131,7 @@ fn spoilt(fault: &FaultKind, page: &Bytes, index: usize) -> Answer {
             content_type: "text/plain; charset=utf-8",
             body: Bytes::from_static(b"the simulation says no\n"),
         },
-        // The rest is no page fault and never comes here; a closed port is the least surprising answer.
+        // `Refused`; the rest is no page fault and never comes here.
         _ => Answer::Refused,
     }
 }

@@ -1,6 +1,6 @@
 //! One subnet's address space, address by address, as EC2 lends it.
 
-use super::rng::Rng;
+use super::rng::{Rng, whole};
 use crate::scenario::Role;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -200,7 +200,7 @@ impl Subnet {
 
     /// Others take `share` of the free addresses, from the end of the block, in one piece as far as it goes.
     pub fn seize_piece(&mut self, share: f64) {
-        let mut wanted = (f64::from(self.free) * share) as u32;
+        let mut wanted = whole(f64::from(self.free) * share);
         for offset in (0..self.cidr.size()).rev() {
             if wanted == 0 {
                 break;
@@ -227,7 +227,9 @@ impl Subnet {
 
     /// Others give back what they seized.
     pub fn release(&mut self, seized: &[u32]) {
-        seized.iter().for_each(|offset| self.let_go(*offset));
+        for offset in seized {
+            self.let_go(*offset);
+        }
     }
 
     fn give_back(&mut self, base: Ipv4Addr, count: u32) {
@@ -267,7 +269,7 @@ impl Subnet {
     fn block_is_free(&self, block: u32) -> bool {
         let first = block * PREFIX_SIZE;
         let word = self.held.get((first / 64) as usize).copied().unwrap_or(u64::MAX);
-        (word >> (first % 64)) & 0xffff == 0
+        (word >> (first % 64)).trailing_zeros() >= PREFIX_SIZE
     }
 
     fn is_held(&self, offset: u32) -> bool {
@@ -325,7 +327,9 @@ mod tests {
         assert!(bases.iter().all(|base| base.octets()[3] % 16 == 0 && !matches!(base.octets()[3], 0 | 240)));
         assert!(subnet.take_prefixes(1).is_none());
         assert_eq!((subnet.free(), subnet.lent()), (251 - 224, 224));
-        bases.iter().for_each(|base| subnet.give_back_prefix(*base));
+        for base in &bases {
+            subnet.give_back_prefix(*base);
+        }
         assert_eq!((subnet.free(), subnet.lent(), subnet.free_prefixes()), (251, 0, 14));
     }
 
@@ -346,7 +350,9 @@ mod tests {
         let mine = subnet.take_addresses(10).unwrap();
         let seized = subnet.seize_all_but(2);
         assert_eq!((subnet.free(), seized.len()), (2, 239));
-        mine.iter().for_each(|address| subnet.give_back_address(*address));
+        for address in &mine {
+            subnet.give_back_address(*address);
+        }
         assert_eq!((subnet.free(), subnet.lent()), (12, 0));
         subnet.release(&seized);
         assert_eq!(subnet.free(), 251);

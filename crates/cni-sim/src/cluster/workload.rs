@@ -3,6 +3,7 @@
 use super::World;
 use super::engine::{Engine, Event, pod_number};
 use super::objects::workload_name;
+use super::rng::whole;
 use super::slot::Slot;
 use crate::kube_store::ObjectKey;
 use crate::scenario::{Scenario, Workload};
@@ -56,10 +57,10 @@ impl World {
         let leaks_per_minute = self.active().leaks_per_minute(slot);
         let Some(driver) = engine.drivers.get_mut(slot.index) else { return };
         let per_period = PERIOD_MS as f64 / 60_000.0;
-        let replaced = (churn_per_minute * per_period + driver.rng.unit()) as usize;
-        let leaked = (leaks_per_minute * per_period + driver.rng.unit()) as usize;
+        let replaced = whole(churn_per_minute * per_period + driver.rng.unit());
+        let leaked = whole(leaks_per_minute * per_period + driver.rng.unit());
         let capacity = slot.max_pods.saturating_sub(HOST_PODS) as usize;
-        let desired = ((pods + driver.jitter) as usize).min(capacity);
+        let desired = whole(pods + driver.jitter).min(capacity);
         for _ in 0..leaked {
             self.leak_pod(engine, slot);
         }
@@ -163,6 +164,6 @@ mod tests {
         assert_eq!(wanted(&scenario, 0, -minute), (5.0, 1.5));
         assert_eq!(wanted(&scenario, 0, 0), (8.0, 1.5));
         assert_eq!(wanted(&scenario, 0, 30 * minute), (15.0, 1.5));
-        assert_eq!(wanted(&scenario, 0, 60 * minute + 1).0.round(), 8.0);
+        assert_eq!(whole(wanted(&scenario, 0, 60 * minute + 1).0), 8);
     }
 }

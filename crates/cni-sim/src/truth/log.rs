@@ -183,6 +183,9 @@ impl Truth {
     /// What a perfect collector would publish for one round.
     pub fn round(&self, window: Window) -> RoundTruth {
         let log = self.lock();
+        // What the API server's clock showed when the collector started is known here, if the collector did not say.
+        let api = window.collector_start.map(|start| sim_at(&log.marks, start));
+        let window = Window { collector_start_api: window.collector_start_api.or(api), ..window };
         super::round(&log.pods, |wall_ms| sim_at(&log.marks, wall_ms), window)
     }
 
@@ -213,6 +216,5 @@ fn share_latency(before: Option<&Delivery>, mut numbers: Arc<NodeNumbers>) -> Ar
 /// The world's time at a moment of the wall clock.
 fn sim_at(marks: &[(i64, i64)], wall_ms: i64) -> i64 {
     let after = marks.partition_point(|(wall, _)| *wall <= wall_ms);
-    let at = after.checked_sub(1).unwrap_or(0);
-    marks.get(at).map_or(i64::MAX, |(_, sim)| *sim)
+    marks.get(after.saturating_sub(1)).map_or(i64::MAX, |(_, sim)| *sim)
 }

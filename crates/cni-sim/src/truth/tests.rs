@@ -3,7 +3,7 @@
 use super::numbers::{ApiLatency, COUNTERS, GAUGES, NodeNumbers};
 use super::{PodFacts, RoundTruth, Truth, Window};
 
-/// A page with `add` AddNetwork requests, `assigned` pods and one API of so many calls and milliseconds.
+/// A page with `add` `AddNetwork` requests, `assigned` pods and one API of so many calls and milliseconds.
 fn page(process_start_ms: i64, add: f64, assigned: f64, (count, sum_ms): (u64, u64)) -> NodeNumbers {
     let mut counters = [0.0; COUNTERS.len()];
     counters[4] = add;
@@ -35,13 +35,13 @@ fn round(truth: &Truth, from: i64, to: i64, collector_start: i64) -> RoundTruth 
 /// Two nodes that ran before the collector, one that came later. Simulated and wall time are the same.
 fn small_cluster() -> Truth {
     let truth = Truth::default();
-    truth.mark(0, 0);
-    truth.mark(100_000, 100_000);
+    for second in 0..140 {
+        truth.mark(second * 1_000, second * 1_000);
+    }
     pod(&truth, "a", 0, 0);
     pod(&truth, "b", 0, 0);
     scrape(&truth, "a", 101_000, page(1_000, 10.0, 4.0, (2, 100)));
     scrape(&truth, "b", 101_500, page(2_000, 20.0, 6.0, (1, 10)));
-    truth.mark(130_000, 130_000);
     pod(&truth, "c", 115_000, 115_000);
     scrape(&truth, "a", 131_000, page(1_000, 13.0, 5.0, (4, 400)));
     // b restarted at 120 s and has had two requests since.
