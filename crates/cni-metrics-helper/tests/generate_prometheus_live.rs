@@ -1,0 +1,142 @@
+//! A real Prometheus with the generated rules, on the real helper, on a simulated cluster: where a subnet runs dry the
+//! right alert fires, and in a calm cluster none does.
+//!
+//! Needs Debian's package `prometheus`; without it each test says that it is skipped and why, except where `CI=true`:
+//! there it fails.
+
+#[expect(dead_code, reason = "written for the tests on a real API server; this one uses a part of it")]
+#[path = "e2e/http.rs"]
+mod http;
+#[expect(dead_code, reason = "written for the tests on a real API server; this one uses a part of it")]
+#[path = "e2e/process.rs"]
+mod process;
+
+use std::collections::BTreeSet;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use process::Process;
+
+const HELPER: &str = env!("CARGO_BIN_EXE_cni-metrics-helper");
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A simulated cluster, the helper on it, and Prometheus on the helper.
+struct Chain {
+    prometheus: String,
+    _processes: [Process; 3],
+    _folder: tempfile::TempDir,
+}
+
+impl Chain {
+    /// `speed` is the simulated cluster's only: rounds, scrapes and rules go by seconds.
+    fn start(scenario: &str, speed: &str) -> Option<Self> {
+        if let Err(reason) = Command::new("prometheus").arg("--version").output() {
+            assert!(std::env::var("CI").as_deref() != Ok("true"), "needed where CI=true: prometheus: {reason}");
+            eprintln!("skipped: prometheus: {reason}");
+            return None;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let (sim, variables) = sim(scenario, speed, folder.path());
+        let mut command = Process::command(Path::new(HELPER));
+        command.env_clear().envs(variables).envs([
+            ("USE_CLOUDWATCH", "false"),
+            ("USE_PROMETHEUS", "true"),
+            ("PROMETHEUS_ADDRESS", "127.0.0.1:0"),
+            ("ADMIN_ADDRESS", "127.0.0.1:0"),
+            ("METRIC_UPDATE_INTERVAL", "1"),
+            ("AWS_EC2_METADATA_DISABLED", "true"),
+        ]);
+        let helper = Process::spawn("cni-metrics-helper", &mut command);
+        let page = helper.wait_from(0, PATIENCE, "where the page is served", |line| {
+            let (_, address) = line.split_once("serving Prometheus metrics on http://")?;
+            address.strip_suffix("/metrics").map(str::to_owned)
+        });
+        let (prometheus, process) = prometheus(&page, folder.path());
+        Some(Self { prometheus, _processes: [sim, helper, process], _folder: folder })
+    }
+
+    /// Polls a query until it is as wanted: what is waited for is another process' state, which sends no event.
+    fn wait_query(&self, query: &str, wanted: impl Fn(f64) -> bool) {
+        let path = format!("/api/v1/query?query={query}");
+        http::poll(&self.prometheus, &path, PATIENCE, |body| {
+            let answer: Value = serde_json::from_str(body).unwrap();
+            let value = answer["data"]["result"][0]["value"][1].as_str()?.parse().unwrap();
+            wanted(value).then_some(())
+        });
+    }
+
+    fn firing(&self) -> BTreeSet<String> {
+        firing(&http::get(&self.prometheus, "/api/v1/alerts").unwrap())
+    }
+}
+
+fn firing(body: &str) -> BTreeSet<String> {
+    let answer: Value = serde_json::from_str(body).unwrap();
+    let alerts = answer["data"]["alerts"].as_array().unwrap();
+    let firing = alerts.iter().filter(|alert| alert["state"] == "firing");
+    firing.map(|alert| alert["labels"]["alertname"].as_str().unwrap().to_owned()).collect()
+}
+
+/// The simulated cluster, and the variables that lead the helper to it.
+fn sim(scenario: &str, speed: &str, folder: &Path) -> (Process, Vec<(String, String)>) {
+    let mut command = Process::command(Path::new(HELPER));
+    command.args(["sim", "--scenario", scenario, "--speed", speed, "--directory"]).arg(folder.join("sim"));
+    let process = Process::spawn("sim", &mut command);
+    // The last of the variables.
+    process.wait_from(0, PATIENCE, "the simulated cluster's variables", |line| {
+        line.starts_with("export CNI_SIM_CONTROL=").then_some(())
+    });
+    let exported = process.lines();
+    let pairs = exported.iter().filter_map(|line| line.strip_prefix("export ")?.split_once('='));
+    (process, pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+}
+
+fn prometheus(page: &str, folder: &Path) -> (String, Process) {
+    let rules = Command::new(HELPER).args(["generate", "prometheus-rules", "--format", "rules-file"]).output().unwrap();
+    assert!(rules.status.success());
+    std::fs::write(folder.join("rules.yaml"), rules.stdout).unwrap();
+    let config = serde_json::json!({
+        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+        "rule_files": ["rules.yaml"],
+        "scrape_configs": [{"job_name": "cni-metrics-helper", "static_configs": [{"targets": [page]}]}],
+    });
+    // YAML is a superset of JSON.
+    std::fs::write(folder.join("prometheus.yaml"), config.to_string()).unwrap();
+
+    // It does not say which port it was given, so a free one is chosen for it.
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let mut command = Process::command(Path::new("prometheus"));
+    command
+        .arg(format!("--config.file={}", folder.join("prometheus.yaml").display()))
+        .arg(format!("--storage.tsdb.path={}", folder.join("data").display()))
+        .arg(format!("--web.listen-address={address}"));
+    let process = Process::spawn("prometheus", &mut command);
+    process.wait_from(0, PATIENCE, "Prometheus being ready", |line| {
+        line.contains("Server is ready to receive web requests").then_some(())
+    });
+    (address, process)
+}
+
+#[test]
+fn the_right_alert_fires_where_a_subnet_runs_dry() {
+    let Some(chain) = Chain::start("subnet-exhaustion", "20") else { return };
+    let expected = "VpcCniPodsRefusedAnAddress";
+    http::poll(&chain.prometheus, "/api/v1/alerts", PATIENCE, |body| firing(body).contains(expected).then_some(()));
+    // EC2 errors are of the same trouble; nothing is wrong with the helper or the nodes.
+    let others: Vec<String> = chain.firing().into_iter().filter(|name| name != expected).collect();
+    assert!(others.iter().all(|name| name == "VpcCniEc2Errors"), "{others:?}");
+}
+
+#[test]
+fn no_alert_fires_in_a_calm_cluster() {
+    let Some(chain) = Chain::start("calm", "20") else { return };
+    // Half a minute of samples is ten minutes of that cluster; all of it was seen and recorded.
+    chain.wait_query("count_over_time(cni_cluster:coverage:ratio[5m])", |samples| samples >= 30.0);
+    chain.wait_query("cni_cluster:coverage:ratio", |ratio| (ratio - 1.0).abs() < f64::EPSILON);
+    chain.wait_query("cni_cluster:ip_utilisation:ratio", |ratio| ratio > 0.0);
+    assert_eq!(chain.firing(), BTreeSet::new());
+}
