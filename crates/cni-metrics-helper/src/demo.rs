@@ -40,6 +40,9 @@ const START_MS: i64 = 1_767_225_600_000;
 /// No round of the demo takes longer; if one does, something hangs.
 const ROUND_PATIENCE: Duration = Duration::from_mins(2);
 
+/// A page that was read and is not noted by then never will be.
+const NOTE_PATIENCE: Duration = Duration::from_secs(2);
+
 /// Back-offs and flushes of the helper are cut by this where the demo goes as fast as it can.
 const FLAT_OUT_SPEED: f64 = 300.0;
 
@@ -121,12 +124,25 @@ impl Played<'_> {
             .context("the helper did not finish a round in time")?
             .context("the helper stopped")?;
         let snapshot = self.snapshots.borrow_and_update().clone().context("a round without a snapshot")?;
-        let now_ms = Clock::wall().now().0;
-        let window =
-            Window { from: self.cut_ms, to: now_ms, collector_start: Some(START_MS), collector_start_api: None };
-        let truth = self.sim.truth().round(window);
+        let (now_ms, truth) = self.truth(snapshot.coverage.scraped).await;
         self.cut_ms = now_ms + 1;
         Ok(PlayedRound { snapshot, truth })
+    }
+
+    /// What the round should have shown. The world notes a page as handed over only once its socket has taken the last
+    /// byte, which may be a moment after the helper has read it: so this waits for as many pages as were read.
+    async fn truth(&self, pages_read: u64) -> (i64, RoundTruth) {
+        let give_up = tokio::time::Instant::now() + NOTE_PATIENCE;
+        loop {
+            let now_ms = Clock::wall().now().0;
+            let collector_start = Some(START_MS);
+            let window = Window { from: self.cut_ms, to: now_ms, collector_start, collector_start_api: None };
+            let truth = self.sim.truth().round(window);
+            if truth.deliveries >= pages_read || tokio::time::Instant::now() >= give_up {
+                return (now_ms, truth);
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     /// Moves the world on by one interval, then the clock, upon which the next round begins.

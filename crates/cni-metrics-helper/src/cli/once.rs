@@ -21,6 +21,9 @@ use crate::shutdown::Shutdown;
 /// How long the first list of pods may take.
 const LIST_PATIENCE: Duration = Duration::from_mins(1);
 
+/// How long the list of nodes may take.
+const LABEL_PATIENCE: Duration = Duration::from_secs(5);
+
 /// What `once` takes: the settings that say where the agents are and how to reach them.
 #[derive(Debug, Args)]
 pub struct OnceArgs {
@@ -49,6 +52,9 @@ async fn one_round(config: &Config) -> anyhow::Result<std::sync::Arc<cni_metrics
     tokio::time::timeout(LIST_PATIENCE, synced.wait_for(|synced| *synced))
         .await
         .with_context(|| format!("the pods could not be listed within {} s", LIST_PATIENCE.as_secs()))??;
+    // Labels are worth a moment, and no more: without the right to list nodes they never come.
+    let mut labelled = discovery.index.labelled();
+    let _without_labels = tokio::time::timeout(LABEL_PATIENCE, labelled.wait_for(|known| *known)).await;
     let parts = RoundParts {
         index: discovery.index,
         scraper: std::sync::Arc::new(Scraper::new(clients.scrape.clone(), config.scrape.clone())),

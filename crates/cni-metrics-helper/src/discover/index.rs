@@ -46,6 +46,7 @@ impl Pod {
 pub struct Index {
     tables: RwLock<Tables>,
     synced: watch::Sender<bool>,
+    labelled: watch::Sender<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -61,7 +62,7 @@ pub type IndexReader = Arc<Index>;
 
 impl Default for Index {
     fn default() -> Self {
-        Self { tables: RwLock::default(), synced: watch::Sender::new(false) }
+        Self { tables: RwLock::default(), synced: watch::Sender::new(false), labelled: watch::Sender::new(false) }
     }
 }
 
@@ -90,6 +91,13 @@ impl Index {
         for (node, labels) in labels {
             tables.set_labels(node, labels);
         }
+        drop(tables);
+        self.labels_settled();
+    }
+
+    /// There is nothing more to wait for: the labels are listed, or may not be.
+    pub(crate) fn labels_settled(&self) {
+        self.labelled.send_replace(true);
     }
 
     /// Sets one node's labels.
@@ -128,6 +136,11 @@ impl Index {
     /// Turns true once the first list of pods is complete.
     pub fn synced(&self) -> watch::Receiver<bool> {
         self.synced.subscribe()
+    }
+
+    /// Turns true once the node labels are listed, or known to be out of reach.
+    pub fn labelled(&self) -> watch::Receiver<bool> {
+        self.labelled.subscribe()
     }
 
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, Tables> {

@@ -118,6 +118,7 @@ async fn watch_nodes(client: Client, discovery: Discovery) {
             }
             Err(error) => {
                 discovery.stats.node_failures.fetch_add(1, Ordering::Relaxed);
+                discovery.index.labels_settled();
                 state.failed(&error).await;
             }
         }

@@ -1,0 +1,144 @@
+//! `demo` and `sim` as a newcomer runs them.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Output, Stdio};
+
+fn helper(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cni-metrics-helper"));
+    command.args(args).env_clear().env("AWS_EC2_METADATA_DISABLED", "true").env("HOME", "/nonexistent");
+    command
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn demo(args: &[&str]) -> serde_json::Value {
+    let output = helper(&[&["demo", "--output", "json"], args].concat()).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Plays 20 rounds (ten simulated minutes) and holds CloudWatch's copy of every round against the truth.
+fn nothing_differs(scenario: &str) {
+    let json = demo(&["--scenario", scenario, "--rounds", "20"]);
+    assert_eq!(json["max_abs_difference"], 0, "{scenario}");
+    let (published, truth) = (json["metrics"].as_object().unwrap(), json["truth"].as_object().unwrap());
+    assert!(published["nodesScraped"].as_u64().unwrap() > 0, "{scenario}: no node answered");
+    for (name, value) in published {
+        assert_eq!(truth.get(name).and_then(serde_json::Value::as_f64), value.as_f64(), "{scenario}: {name}");
+    }
+    assert_eq!(published.len(), truth.len(), "{scenario}");
+}
+
+#[test]
+fn a_calm_cluster_is_published_as_it_is() {
+    nothing_differs("calm");
+}
+
+#[test]
+fn a_cluster_whose_nodes_come_and_go_is_published_as_it_is() {
+    nothing_differs("churn");
+}
+
+#[test]
+fn a_cluster_whose_agents_restart_is_published_as_it_is() {
+    nothing_differs("restart-heavy");
+}
+
+#[test]
+fn a_cluster_of_old_and_new_agents_is_published_as_it_is() {
+    nothing_differs("mixed-version");
+}
+
+#[test]
+fn a_seed_repeats_its_numbers_and_another_gives_others() {
+    let play = |seed: &str| {
+        let mut json = demo(&["--scenario", "churn", "--rounds", "5", "--seed", seed]);
+        json["round"]["duration_ms"] = serde_json::Value::Null;
+        json
+    };
+    let first = play("7");
+    assert_eq!(first, play("7"));
+    assert_ne!(first["nodes"], play("8")["nodes"]);
+}
+
+#[test]
+fn the_table_ends_with_the_difference() {
+    let output = helper(&["demo", "--nodes", "3", "--rounds", "2"]).output().unwrap();
+    let shown = text(&output.stdout);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(shown.contains("round   2  2026-01-01T00:00:30.000Z  3 of 3 nodes in "), "{shown}");
+    assert!(shown.trim_end().ends_with("largest difference between published and true: 0"), "{shown}");
+}
+
+#[test]
+fn an_unknown_scenario_is_refused_with_the_known_ones() {
+    let output = helper(&["demo", "--scenario", "nope"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let message = text(&output.stderr);
+    assert!(message.contains("nope") && message.contains("calm") && message.contains("subnet-exhaustion"), "{message}");
+}
+
+/// A `sim` that ends with its holder, and the variables it printed.
+struct Sim {
+    child: Child,
+    variables: Vec<(String, String)>,
+}
+
+impl Sim {
+    fn start(args: &[&str]) -> Self {
+        let mut child = helper(&[&["sim"], args].concat()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let mut variables = Vec::new();
+        // The control listener's address is the last one printed.
+        while !variables.iter().any(|(name, _)| name == "CNI_SIM_CONTROL") {
+            let line = lines.next().expect("sim ended before it had printed its variables");
+            if let Some((name, value)) = line.strip_prefix("export ").and_then(|pair| pair.split_once('=')) {
+                variables.push((name.to_owned(), value.to_owned()));
+            }
+        }
+        Self { child, variables }
+    }
+
+    fn run(&self, command: &mut Command) -> Output {
+        command.envs(self.variables.iter().map(|(name, value)| (name, value))).output().unwrap()
+    }
+
+    /// Ends it as an operator does.
+    fn terminate(mut self) -> std::process::ExitStatus {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for Sim {
+    fn drop(&mut self) {
+        let _ended = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+#[test]
+fn once_reads_a_simulated_cluster_by_its_variables_and_by_either_way() {
+    for args in [vec!["--nodes", "6"], vec!["--nodes", "6", "--https"]] {
+        let sim = Sim::start(&args);
+        for via in ["proxy", "direct", "auto"] {
+            let output = sim.run(&mut helper(&["once", "--output", "json", "--scrape-via", via]));
+            assert!(output.status.success(), "{args:?} {via}: {}", text(&output.stderr));
+            let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+            assert_eq!(json["coverage"], serde_json::json!({"expected": 6, "scraped": 6, "failed": {}}), "{via}");
+            let nodes = json["nodes"].as_array().unwrap();
+            assert!(nodes.iter().all(|node| node["zone"].is_string() && node["instance_type"].is_string()), "{via}");
+        }
+        assert!(sim.terminate().success());
+    }
+}
+
+#[test]
+fn sim_listens_on_loopback_only() {
+    let output = helper(&["sim", "--listen", "0.0.0.0:0"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("must be a loopback address"), "{}", text(&output.stderr));
+}
