@@ -72,7 +72,7 @@ impl Backend for World {
             return Answer::Dropped;
         }
         let Some((body, numbers)) = self.page(&slot) else { return Answer::Refused };
-        let ticket = || self.truth().rendered(&slot.pod_uid, numbers);
+        let ticket = || self.truth().rendered(&slot.pod_uid, numbers, wall_ms());
         match fault {
             None => Answer::Page { body, ticket: ticket() },
             Some(FaultKind::SlowPage { bytes_per_second, first_byte_after }) => Answer::SlowPage {
@@ -86,7 +86,7 @@ impl Backend for World {
     }
 
     fn delivered(&self, ticket: ServeTicket) {
-        let pod = self.truth().delivered(ticket, wall_ms());
+        let pod = self.truth().delivered(ticket);
         if let Some(slot) = pod.and_then(|pod| self.find(&PodKey::new(super::objects::AGENT_NAMESPACE, pod)))
             && let Some(node) = slot.lock().node.as_mut()
         {

@@ -25,9 +25,11 @@ pub struct PodFacts {
     pub created_ms: i64,
 }
 
-/// One page handed over.
+/// One page handed over. Its time is that of its making: the collector's round had begun by then and was not over,
+/// whereas the last byte may be acknowledged after the collector has gone on.
 #[derive(Debug)]
 pub(crate) struct Delivery {
+    ticket: u64,
     pub(crate) wall_ms: i64,
     pub(crate) numbers: Arc<NodeNumbers>,
 }
@@ -62,7 +64,9 @@ impl PodRecord {
     }
 
     fn keep(&mut self, delivery: Delivery, limit: usize) {
-        self.deliveries.push_back(delivery);
+        // Two scrapes at once may end in the other order.
+        let later = self.deliveries.iter().rev().take_while(|kept| kept.ticket > delivery.ticket).count();
+        self.deliveries.insert(self.deliveries.len() - later, delivery);
         while self.deliveries.len() > limit {
             let Some(oldest) = self.deliveries.pop_front() else { return };
             match &mut self.dropped {
@@ -91,7 +95,7 @@ impl PodRecord {
 struct Log {
     pods: Vec<PodRecord>,
     by_uid: HashMap<String, usize>,
-    pending: BTreeMap<u64, (usize, Arc<NodeNumbers>)>,
+    pending: BTreeMap<u64, (usize, i64, Arc<NodeNumbers>)>,
     next_ticket: u64,
     delivered: u64,
     /// (wall, sim), ascending.
@@ -134,12 +138,12 @@ impl Truth {
     }
 
     /// A page was rendered; it becomes true with [`Self::delivered`].
-    pub(crate) fn rendered(&self, uid: &str, numbers: NodeNumbers) -> ServeTicket {
+    pub(crate) fn rendered(&self, uid: &str, numbers: NodeNumbers, wall_ms: i64) -> ServeTicket {
         let mut log = self.lock();
         let ticket = log.next_ticket;
         log.next_ticket += 1;
         if let Some(pod) = log.by_uid.get(uid).copied() {
-            log.pending.insert(ticket, (pod, Arc::new(numbers)));
+            log.pending.insert(ticket, (pod, wall_ms, Arc::new(numbers)));
         }
         if log.pending.len() > PENDING_KEPT {
             log.pending.pop_first();
@@ -148,14 +152,14 @@ impl Truth {
     }
 
     /// The whole page was handed over; the answer is the pod's name. `None` for a ticket that is unknown or was used.
-    pub(crate) fn delivered(&self, ticket: ServeTicket, wall_ms: i64) -> Option<String> {
+    pub(crate) fn delivered(&self, ticket: ServeTicket) -> Option<String> {
         let mut log = self.lock();
-        let (pod, numbers) = log.pending.remove(&ticket.0)?;
+        let (pod, wall_ms, numbers) = log.pending.remove(&ticket.0)?;
         log.delivered += 1;
         let limit = (PAGES_KEPT / log.pods.len().max(1)).clamp(8, 20_000);
         let pod = log.pods.get_mut(pod)?;
         let numbers = share_latency(pod.deliveries.back(), numbers);
-        pod.keep(Delivery { wall_ms, numbers }, limit);
+        pod.keep(Delivery { ticket: ticket.0, wall_ms, numbers }, limit);
         Some(pod.facts.pod.clone())
     }
 

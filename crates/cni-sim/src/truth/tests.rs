@@ -24,8 +24,8 @@ fn pod(truth: &Truth, name: &str, created_ms: i64, wall_ms: i64) {
 }
 
 fn scrape(truth: &Truth, name: &str, wall_ms: i64, numbers: NodeNumbers) {
-    let ticket = truth.rendered(name, numbers);
-    assert_eq!(truth.delivered(ticket, wall_ms).as_deref(), Some(name));
+    let ticket = truth.rendered(name, numbers, wall_ms);
+    assert_eq!(truth.delivered(ticket).as_deref(), Some(name));
 }
 
 fn round(truth: &Truth, from: i64, to: i64, collector_start: i64) -> RoundTruth {
@@ -117,12 +117,24 @@ fn pods_that_are_young_or_going_are_not_expected() {
 fn a_page_that_was_not_handed_over_is_no_truth() {
     let truth = Truth::default();
     pod(&truth, "a", 0, 0);
-    let ticket = truth.rendered("a", page(0, 5.0, 5.0, (0, 0)));
+    let ticket = truth.rendered("a", page(0, 5.0, 5.0, (0, 0)), 50);
     let before = round(&truth, 0, 100, -100_000);
     assert_eq!((before.deliveries, before.metrics["nodesScraped"]), (0, 0.0));
-    assert!(truth.delivered(ticket, 50).is_some());
-    assert!(truth.delivered(ticket, 51).is_none(), "a ticket counts once");
+    assert!(truth.delivered(ticket).is_some());
+    assert!(truth.delivered(ticket).is_none(), "a ticket counts once");
     assert_eq!(round(&truth, 0, 100, -100_000).deliveries, 1);
+}
+
+#[test]
+fn pages_that_overtake_each_other_count_in_the_order_of_their_making() {
+    let truth = Truth::default();
+    pod(&truth, "a", 0, 0);
+    let first = truth.rendered("a", page(0, 5.0, 1.0, (0, 0)), 10);
+    let second = truth.rendered("a", page(0, 8.0, 2.0, (0, 0)), 20);
+    truth.delivered(second);
+    truth.delivered(first);
+    let answer = round(&truth, 0, 100, -100_000);
+    assert_eq!((answer.cumulative["addReqCount"], answer.metrics["assignIPAddresses"]), (8.0, 2.0));
 }
 
 #[test]
