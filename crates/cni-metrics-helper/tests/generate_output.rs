@@ -296,6 +296,25 @@ fn each_threshold_moves_its_alert() {
 }
 
 #[test]
+fn every_query_on_a_grafana_board_is_promql() {
+    for arguments in ["grafana-dashboard", "grafana-dashboard --for aws-node"] {
+        let board = json(arguments);
+        let targets = board["panels"].as_array().unwrap().iter().flat_map(|panel| panel["targets"].as_array().unwrap());
+        let queries = targets.map(|target| text(&target["expr"]).replace("$__rate_interval", "2m"));
+        let rules: Vec<Value> = queries
+            .enumerate()
+            .map(|(number, query)| serde_json::json!({"record": format!("query:{number}"), "expr": query}))
+            .collect();
+        assert!(rules.len() > 15);
+        let dir = tempfile::tempdir().unwrap();
+        let groups = serde_json::json!({"groups": [{"name": "queries", "rules": rules}]});
+        std::fs::write(dir.path().join("queries.yaml"), groups.to_string()).unwrap();
+        let Some((sound, said)) = promtool(&["check", "rules", "queries.yaml"], dir.path()) else { return };
+        assert!(sound, "{arguments}: {said}");
+    }
+}
+
+#[test]
 fn the_operators_object_holds_the_rules_file() {
     let file: Value = serde_saphyr::from_str(&generate("prometheus-rules --format rules-file")).unwrap();
     let object: Value = serde_saphyr::from_str(&generate("prometheus-rules --namespace monitoring")).unwrap();

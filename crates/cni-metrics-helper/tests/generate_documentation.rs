@@ -1,0 +1,65 @@
+//! The guides in `docs/`: every metric and every kind of failure has its row, and every `generate` command in them runs.
+
+use std::path::Path;
+
+use clap::Parser;
+use cni_metrics_core::catalogue::Metric;
+use cni_metrics_core::model::FailureKind;
+use cni_metrics_helper::cli::generate::{self, GenerateArgs};
+use cni_metrics_helper::publish::prometheus::names::{COUNTERS, GAUGES, LEGACY};
+
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    generate: GenerateArgs,
+}
+
+fn guide(name: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+    std::fs::read_to_string(folder.join(name)).unwrap()
+}
+
+#[test]
+fn every_metric_has_its_row() {
+    let guide = guide("metrics.md");
+    let quoted = |name: &str| guide.contains(&format!("`{name}`"));
+    for metric in Metric::ALL {
+        assert!(quoted(metric.name()), "{}", metric.name());
+    }
+    for name in LEGACY.iter().map(|name| name.name.to_owned()) {
+        assert!(quoted(&name), "{name}");
+    }
+    for name in &GAUGES {
+        assert!(quoted(name.name) || quoted(&format!("cni_cluster_{}", name.name)), "{}", name.name);
+    }
+    for name in &COUNTERS {
+        assert!(quoted(&format!("{}_total", name.name)), "{}_total", name.name);
+    }
+}
+
+#[test]
+fn every_kind_of_failure_has_its_row() {
+    let guide = guide("troubleshooting.md");
+    for kind in FailureKind::ALL {
+        assert!(guide.contains(&format!("\n| `{}` |", kind.label())), "{}", kind.label());
+    }
+}
+
+#[test]
+fn every_generate_command_runs() {
+    let mut seen = 0;
+    for name in ["install.md", "migrate.md", "metrics.md", "security-group.md", "troubleshooting.md"] {
+        let guide = guide(name);
+        for line in guide.lines().filter_map(|line| line.strip_prefix("$ cni-metrics-helper generate ")) {
+            let words = line.split_whitespace().take_while(|word| !["|", ">", "#"].contains(word));
+            let words = words.map(|word| if word == "TOPIC" { "arn:aws:sns:eu-west-1:111122223333:ops" } else { word });
+            let cli = Cli::try_parse_from(std::iter::once("generate").chain(words));
+            let cli = cli.unwrap_or_else(|said| panic!("{name}: {line}: {said}"));
+            let mut out = Vec::new();
+            generate::run(cli.generate, &mut out).unwrap_or_else(|said| panic!("{name}: {line}: {said:#}"));
+            assert!(!out.is_empty());
+            seen += 1;
+        }
+    }
+    assert!(seen >= 8, "{seen} commands found");
+}
