@@ -158,3 +158,65 @@ impl Publisher {
         }));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use cni_metrics_core::model::{Coverage, Ipv6Figures, UnixMillis, Values};
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    fn round(round: u64) -> Arc<Snapshot> {
+        Arc::new(Snapshot {
+            round,
+            at: UnixMillis(0),
+            duration_ms: 0,
+            coverage: Coverage::default(),
+            metrics: Values::default(),
+            totals: Values::default(),
+            ipv6: Ipv6Figures::default(),
+            nodes: Vec::new(),
+            anomalies: Vec::new(),
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stuck_sink_loses_its_oldest_rounds_counted_and_in_order_and_no_other_sink_notices() {
+        let mut publisher = Publisher::new();
+        let stuck = Arc::new(Notify::new());
+        let (seen, seen_by_stuck) =
+            (Arc::new(watch::Sender::new(Vec::new())), Arc::new(watch::Sender::new(Vec::new())));
+        let read = |until: Option<Arc<Notify>>, seen: Arc<watch::Sender<Vec<u64>>>| {
+            move |mut intake: Intake| async move {
+                if let Some(until) = until {
+                    until.notified().await;
+                }
+                while let Some(published) = intake.rounds.next().await {
+                    seen.send_modify(|seen| seen.push(published.snapshot.round));
+                }
+            }
+        };
+        publisher.spawn("quick", read(None, Arc::clone(&seen)));
+        publisher.spawn("stuck", read(Some(Arc::clone(&stuck)), Arc::clone(&seen_by_stuck)));
+        for number in 1..=20 {
+            publisher.publish(round(number));
+            seen.subscribe().wait_for(|seen| seen.len() as u64 == number).await.unwrap();
+        }
+        stuck.notify_one();
+        let stats = publisher.stats_receivers();
+        publisher.drain(Duration::from_secs(1)).await;
+        assert_eq!(*seen.borrow(), (1..=20).collect::<Vec<_>>());
+        assert_eq!(*seen_by_stuck.borrow(), (13..=20).collect::<Vec<_>>());
+        let lost: Vec<u64> = stats.iter().map(|stats| stats.borrow().lost_rounds).collect();
+        assert_eq!(lost, [0, 12]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn draining_is_over_in_time_whatever_a_sink_does() {
+        let mut publisher = Publisher::new();
+        publisher.spawn("deaf", |_intake| std::future::pending());
+        let begun = Instant::now();
+        publisher.drain(Duration::from_secs(7)).await;
+        assert_eq!(begun.elapsed(), Duration::from_secs(7));
+    }
+}

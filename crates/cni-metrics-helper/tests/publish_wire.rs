@@ -1,0 +1,218 @@
+//! The real CloudWatch client against a simulated service over sockets: what arrives is what was measured, in the form
+//! that AWS documents, through throttling and broken connections; and the log lines.
+
+#![expect(clippy::unwrap_used, reason = "a test stops where something is missing")]
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use cni_metrics_core::catalogue::{METRICS, Metric, MetricSet};
+use cni_metrics_core::model::{Coverage, Ipv6Figures, Snapshot, UnixMillis, Values};
+use cni_metrics_helper::aws::AwsHttp;
+use cni_metrics_helper::clock::Clock;
+use cni_metrics_helper::publish::cloudwatch::{self as to_cloudwatch, AwsCloudWatch, CloudWatchSettings};
+use cni_metrics_helper::publish::selection::ROWS;
+use cni_metrics_helper::publish::{Publisher, Selection, log};
+use cni_sim::aws::WallClock;
+use cni_sim::aws::fault::{Fault, FaultRule};
+use cni_sim::aws::serve::serve;
+use cni_sim::cloudwatch::{CloudWatch, router};
+use tokio::net::TcpListener;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+struct Service {
+    cloudwatch: CloudWatch,
+    sdk: SdkConfig,
+    _stop: DropGuard,
+}
+
+impl Service {
+    async fn start() -> Self {
+        let cloudwatch = CloudWatch::new(Arc::new(WallClock), 7);
+        let stop = CancellationToken::new();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(serve(listener, router(cloudwatch.clone()), stop.clone()));
+        let credentials = Credentials::new("AKIATEST", "secret", None, None, "test");
+        let sdk = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("eu-west-1"))
+            .endpoint_url(url)
+            .http_client(AwsHttp::new(None).unwrap().sdk_client())
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .build();
+        Self { cloudwatch, sdk, _stop: stop.drop_guard() }
+    }
+
+    fn publisher(&self, cluster_id: &str) -> Publisher {
+        let settings = CloudWatchSettings {
+            namespace: "Kubernetes".to_owned(),
+            cluster_id: cluster_id.to_owned(),
+            selection: Selection::new(MetricSet::Standard, &[], &[]).unwrap(),
+            resolution_seconds: 1,
+            flush_every: Duration::from_millis(200),
+            buffer_bytes: to_cloudwatch::DEFAULT_BUFFER_BYTES,
+            spool_dir: None,
+        };
+        settings.check().unwrap();
+        let mut publisher = Publisher::new();
+        let sink = AwsCloudWatch::new(&self.sdk, &settings);
+        to_cloudwatch::spawn(&mut publisher, settings, sink, Clock::wall(), None);
+        publisher
+    }
+}
+
+fn value(at: UnixMillis, metric: usize) -> f64 {
+    (at.0 % 1_000_000) as f64 + metric as f64 / 64.0
+}
+
+fn snapshot(at: UnixMillis) -> Snapshot {
+    let mut metrics = Values::default();
+    for row in &ROWS {
+        metrics.set(row.metric, Some(value(at, row.metric as usize)));
+    }
+    Snapshot {
+        round: 1,
+        at,
+        duration_ms: 1,
+        coverage: Coverage::default(),
+        metrics,
+        totals: Values::default(),
+        ipv6: Ipv6Figures::default(),
+        nodes: Vec::new(),
+        anomalies: Vec::new(),
+    }
+}
+
+/// Publishes rounds a second apart that ended now, as fast as the sink reads them.
+async fn publish(publisher: &Publisher, rounds: i64) -> Vec<UnixMillis> {
+    let mut stats = publisher.stats_receivers().remove(0);
+    let now = Clock::wall().now().0;
+    let times: Vec<_> = (0..rounds).map(|round| UnixMillis(now - (rounds - round) * 1000)).collect();
+    for (index, at) in times.iter().enumerate() {
+        publisher.publish(Arc::new(snapshot(*at)));
+        stats.wait_for(|stats| stats.rounds > index as u64).await.unwrap();
+    }
+    times
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_arrives_is_what_was_measured() {
+    let service = Service::start().await;
+    let publisher = service.publisher("prod");
+    let times = publish(&publisher, 60).await;
+    publisher.drain(Duration::from_secs(20)).await;
+    let store = service.cloudwatch.store();
+    assert_eq!(store.len(), 60 * METRICS);
+    for row in &ROWS {
+        let series = store.series("Kubernetes", row.name, &[("CLUSTER_ID", "prod")]);
+        let got: Vec<_> = series.iter().map(|datum| (datum.timestamp_ms, datum.value)).collect();
+        let expected: Vec<_> = times.iter().map(|at| (at.0, Some(value(*at, row.metric as usize)))).collect();
+        assert_eq!(got, expected, "{}", row.name);
+        let unit = if row.metric == Metric::AwsApiLatency { "Milliseconds" } else { "Count" };
+        assert!(series.iter().all(|datum| datum.unit == unit && datum.resolution_s == 1 && datum.timestamp_given));
+    }
+    let requests = store.requests();
+    assert!(requests.iter().all(|request| request.protocol == "smithy-rpc-v2-cbor" && request.data_count <= 1000));
+    let large = requests.iter().max_by_key(|request| request.data_count).unwrap();
+    assert!(large.wire_bytes * 5 < large.body_bytes, "compressed: {} of {}", large.wire_bytes, large.body_bytes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_longest_cluster_name_still_makes_requests_the_service_takes() {
+    let service = Service::start().await;
+    let name = "x".repeat(1024);
+    let publisher = service.publisher(&name);
+    service.cloudwatch.faults().set(vec![FaultRule::always(Fault::Unavailable)]);
+    let times = publish(&publisher, 100).await;
+    service.cloudwatch.faults().clear();
+    publisher.drain(Duration::from_secs(20)).await;
+    assert_eq!(service.cloudwatch.store().len(), times.len() * METRICS);
+    let requests = service.cloudwatch.store().requests();
+    let largest = requests.iter().map(|request| request.body_bytes).max().unwrap();
+    assert!((500_000..1_000_000).contains(&largest), "{largest} bytes, of 1 MB");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn throttling_errors_and_broken_connections_lose_nothing_and_double_nothing() {
+    let service = Service::start().await;
+    service.cloudwatch.faults().set(vec![
+        FaultRule::always(Fault::Throttle).with_probability(0.3),
+        FaultRule::always(Fault::Reset).with_probability(0.2),
+        FaultRule::always(Fault::Unavailable).with_probability(0.2),
+    ]);
+    let publisher = service.publisher("prod");
+    let times = publish(&publisher, 200).await;
+    let store = service.cloudwatch.store();
+    let all = times.len() * METRICS;
+    assert!(store.wait_until(LIMIT, |store| store.len() >= all).await, "{} of {all}", store.len());
+    publisher.drain(Duration::from_secs(5)).await;
+    for row in &ROWS {
+        let series = store.series("Kubernetes", row.name, &[("CLUSTER_ID", "prod")]);
+        assert_eq!(series.len(), times.len(), "{}", row.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_an_answer_that_is_lost_on_its_way_makes_points_arrive_twice() {
+    // The service offers nothing to tell a repetition by. This is the documented exception, and it is one request's worth.
+    let service = Service::start().await;
+    service.cloudwatch.faults().set(vec![FaultRule::always(Fault::ResetAfter)]);
+    let publisher = service.publisher("prod");
+    publish(&publisher, 1).await;
+    let store = service.cloudwatch.store();
+    assert!(store.wait_until(LIMIT, |store| store.len() >= METRICS).await);
+    service.cloudwatch.faults().clear();
+    assert!(store.wait_until(LIMIT, |store| store.len() >= 2 * METRICS).await);
+    publisher.drain(Duration::from_secs(5)).await;
+    assert_eq!(store.len() % METRICS, 0, "whole requests only");
+}
+
+#[derive(Clone, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn log_lines_are_those_of_the_original() {
+    let written = Written::default();
+    let writer = written.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let mut publisher = Publisher::new();
+    log::spawn(&mut publisher, Selection::new(MetricSet::Standard, &[], &["total*".to_owned()]).unwrap());
+    let mut round = snapshot(UnixMillis(1_767_225_600_000));
+    round.metrics = Values::default();
+    round.metrics.set(Metric::AssignIpAddresses, Some(2.0));
+    round.metrics.set(Metric::TotalIpAddresses, Some(9.0));
+    round.metrics.set(Metric::IpamdErr, Some(1.0));
+    round.metrics.set(Metric::AwsApiLatency, Some(0.5));
+    publisher.publish(Arc::new(round));
+    publisher.drain(Duration::from_secs(5)).await;
+    let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+    let lines: Vec<_> = text.lines().filter_map(|line| Some(&line[line.find("Produce")?..])).collect();
+    assert_eq!(
+        lines,
+        [
+            "Produce GAUGE metrics: assignIPAddresses, value: 2.000000",
+            "Produce GAUGE metrics: awsAPILatency, value: 0.500000",
+            "Produce COUNTER metrics: ipamdErr, value: 1.000000",
+        ]
+    );
+    assert!(text.lines().all(|line| line.contains("INFO")));
+}
