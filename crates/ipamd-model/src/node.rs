@@ -239,6 +239,7 @@ pub struct Node {
     leaked: Vec<Leaked>,
     crashes: u32,
     init_began_ms: i64,
+    init_took_ms: i64,
 }
 
 impl Node {
@@ -277,6 +278,7 @@ impl Node {
             leaked: Vec::new(),
             crashes: 0,
             init_began_ms: start_ms,
+            init_took_ms: 0,
             spec,
         })
     }
@@ -418,6 +420,11 @@ impl Node {
     /// EC2's view of the instance.
     pub fn instance(&self) -> &Instance {
         &self.instance
+    }
+
+    /// ENIs that were detached and could not be deleted; the hourly search removes them.
+    pub fn leaked_enis(&self) -> impl Iterator<Item = &AttachedEni> {
+        self.leaked.iter().map(|leaked| &leaked.eni)
     }
 
     /// The datastore.

@@ -195,7 +195,8 @@ impl Node {
         if grows && let Err(code) = self.increase(s, cloud) {
             return self.crash(s, InitFailure::Ec2(code));
         }
-        (Step::Serve, 0)
+        self.init_took_ms = s.at_ms - self.init_began_ms;
+        (Step::Serve, self.draw.between(30, 120))
     }
 
     pub(super) fn serve(&mut self, s: &mut Script) -> (Step, i64) {
@@ -206,9 +207,8 @@ impl Node {
         self.metrics.progress(Action::Init, -1);
         // Durations are measured in nanoseconds; the model's clock gives the milliseconds, the seed the rest.
         let fine = |draw: &mut crate::draw::Draw| draw.between(0, 999_999) as f64 / 1e9;
-        let init_s = (s.at_ms - self.init_began_ms) as f64 / 1_000.0;
+        let init_s = self.init_took_ms as f64 / 1_000.0;
         self.metrics.init_seconds = nanoseconds(init_s + fine(&mut self.draw));
-        s.at_ms += self.draw.between(30, 120);
         let startup_s = (s.at_ms - self.metrics.process_start_ms) as f64 / 1_000.0;
         self.metrics.startup_seconds = nanoseconds(startup_s + fine(&mut self.draw));
         self.phase = Phase::Serving { since_ms: s.at_ms };

@@ -10,7 +10,8 @@ use crate::metrics::PodEniError;
 use crate::settings::Mode;
 
 pub(super) fn eni_id(draw: &mut Draw) -> EniId {
-    EniId::from_bits((u128::from(draw.bits()) << 64) | u128::from(draw.bits()))
+    // EC2's own ids begin with a zero these days.
+    EniId::from_bits(u128::from(draw.bits()))
 }
 
 impl Node {

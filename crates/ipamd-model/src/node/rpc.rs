@@ -11,7 +11,7 @@ impl Node {
     /// An `AddNetwork` RPC.
     pub fn add_pod(&mut self, key: PodKey, now_ms: i64, cloud: &mut dyn Cloud) -> AddOutcome {
         self.advance(now_ms, cloud);
-        if !self.is_serving_at(now_ms) {
+        if !self.is_serving() {
             return AddOutcome::NotReady;
         }
         self.metrics.add_requests += 1;
@@ -30,7 +30,7 @@ impl Node {
     /// An `AddNetwork` RPC of a pod with its own security groups: counted, but the pool has no part in it.
     pub fn add_branch_pod(&mut self, now_ms: i64, cloud: &mut dyn Cloud) -> bool {
         self.advance(now_ms, cloud);
-        let ready = self.is_serving_at(now_ms);
+        let ready = self.is_serving();
         self.metrics.add_requests += u64::from(ready);
         ready && self.has_trunk()
     }
@@ -44,7 +44,7 @@ impl Node {
     /// A `DelNetwork` RPC.
     pub fn del_pod(&mut self, key: PodKey, why: DelReason, now_ms: i64, cloud: &mut dyn Cloud) -> DelOutcome {
         self.advance(now_ms, cloud);
-        if !self.is_serving_at(now_ms) {
+        if !self.is_serving() {
             return DelOutcome::NotReady;
         }
         let [deleted, undone] = &mut self.metrics.del_requests;
@@ -78,10 +78,6 @@ impl Node {
         for (at_ms, effect) in script.effects {
             self.apply(at_ms, effect);
         }
-    }
-
-    fn is_serving_at(&self, now_ms: i64) -> bool {
-        matches!(self.phase, super::Phase::Serving { since_ms } if since_ms <= now_ms)
     }
 
     /// The pod's interface is gone without a DEL; the next start prunes its allocation.

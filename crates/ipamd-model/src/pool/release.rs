@@ -61,3 +61,142 @@ impl Pool {
             || (targets.prefix_mode && free_cidrs < targets.warm_prefix as usize)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::ec2::SubnetId;
+    use crate::pool::PodKey;
+    use crate::settings::Mode;
+
+    const OLD_MS: i64 = 1_000_000;
+
+    fn id(number: u32) -> EniId {
+        EniId::from_bits(number.into())
+    }
+
+    fn secondary(number: u32, offset: u32) -> Block {
+        Block::Address(Ipv4Addr::from(0x0a00_0000 + number * 256 + offset))
+    }
+
+    /// Two addresses with pods on the primary, two free on ENI 2, one free on ENI 3.
+    fn pool() -> Pool {
+        let mut pool = Pool::new(30_000);
+        for (number, addresses) in [(1, 2), (2, 2), (3, 1)] {
+            add(&mut pool, number, EniKind::Interface, addresses);
+        }
+        for pod in 0..2 {
+            let how = (Mode::Secondary, Placement::FirstFit);
+            pool.assign(PodKey(pod), how, 0, &mut Draw::new(0)).unwrap();
+        }
+        pool
+    }
+
+    fn add(pool: &mut Pool, number: u32, kind: EniKind, addresses: u32) {
+        pool.add_eni(PoolEni::new(id(number), 0, kind, number == 1, SubnetId(0)));
+        for offset in 0..addresses {
+            assert!(pool.add_block(id(number), secondary(number, offset)));
+        }
+    }
+
+    fn targets(warm_ip: u32, minimum_ip: u32) -> Targets {
+        Targets { prefix_mode: false, warm_ip, minimum_ip, warm_eni: 0, warm_prefix: 0, slots: 9, max_pods: 99 }
+    }
+
+    fn spare(pool: &Pool, targets: &Targets, now_ms: i64) -> Option<EniId> {
+        let order: Vec<_> = pool.enis().iter().map(|eni| eni.id).collect();
+        pool.spare_eni(targets, &order, now_ms)
+    }
+
+    #[test]
+    fn the_eni_whose_loss_breaks_no_target_goes() {
+        let mut pool = pool();
+        assert_eq!(spare(&pool, &targets(3, 1), OLD_MS), None);
+        assert_eq!(spare(&pool, &targets(1, 5), OLD_MS), None);
+        assert_eq!(spare(&pool, &targets(2, 4), OLD_MS), Some(id(3)));
+        pool.drop_eni(id(3)).unwrap();
+        assert_eq!(spare(&pool, &targets(0, 3), OLD_MS), None);
+        assert_eq!(spare(&pool, &targets(0, 2), OLD_MS), Some(id(2)));
+        pool.drop_eni(id(2)).unwrap();
+        add(&mut pool, 4, EniKind::Trunk, 1);
+        add(&mut pool, 5, EniKind::EfaOnly, 1);
+        assert_eq!(spare(&pool, &targets(0, 2), OLD_MS), None);
+        add(&mut pool, 6, EniKind::Interface, 0);
+        assert_eq!(spare(&pool, &targets(0, 2), OLD_MS), Some(id(6)));
+    }
+
+    #[test]
+    fn a_young_eni_stays_for_a_minute() {
+        let pool = pool();
+        assert_eq!(spare(&pool, &targets(0, 2), 59_999), None);
+        assert_eq!(spare(&pool, &targets(0, 2), 60_000), Some(id(2)));
+    }
+
+    #[test]
+    fn an_eni_with_a_resting_address_stays() {
+        let mut pool = pool();
+        let how = (Mode::Secondary, Placement::FirstFit);
+        pool.assign(PodKey(7), how, 0, &mut Draw::new(0)).unwrap();
+        assert_eq!(spare(&pool, &targets(0, 2), OLD_MS), Some(id(3)));
+        pool.drop_eni(id(3)).unwrap();
+        pool.unassign(PodKey(7), OLD_MS).unwrap();
+        assert_eq!(spare(&pool, &targets(0, 2), OLD_MS + 30_000), None);
+        assert_eq!(spare(&pool, &targets(0, 2), OLD_MS + 30_001), Some(id(2)));
+    }
+
+    #[test]
+    fn addresses_of_excluded_enis_meet_no_target() {
+        let mut pool = pool();
+        pool.eni_mut(id(2)).unwrap().excluded = true;
+        assert_eq!(spare(&pool, &targets(0, 3), OLD_MS), Some(id(2)));
+        assert_eq!(spare(&pool, &targets(1, 0), OLD_MS), Some(id(2)));
+        assert_eq!(spare(&pool, &targets(2, 0), OLD_MS), None);
+    }
+
+    #[test]
+    fn prefix_targets_are_met_in_whole_prefixes() {
+        let mut pool = Pool::new(30_000);
+        for number in 1..=2_u32 {
+            pool.add_eni(PoolEni::new(id(number), 0, EniKind::Interface, number == 1, SubnetId(0)));
+            for offset in 0..number {
+                pool.add_block(id(number), Block::Prefix(Ipv4Addr::from(0x0a00_0000 + number * 256 + offset * 16)));
+            }
+        }
+        let prefix = |warm_ip, minimum_ip, warm_prefix| Targets {
+            prefix_mode: true,
+            warm_prefix,
+            ..targets(warm_ip, minimum_ip)
+        };
+        assert_eq!(spare(&pool, &prefix(16, 0, 0), OLD_MS), Some(id(2)));
+        assert_eq!(spare(&pool, &prefix(17, 0, 0), OLD_MS), None);
+        assert_eq!(spare(&pool, &prefix(0, 16, 0), OLD_MS), Some(id(2)));
+        assert_eq!(spare(&pool, &prefix(0, 17, 0), OLD_MS), None);
+        assert_eq!(spare(&pool, &prefix(0, 0, 1), OLD_MS), Some(id(2)));
+        assert_eq!(spare(&pool, &prefix(0, 0, 2), OLD_MS), None);
+    }
+
+    #[test]
+    fn a_rested_address_is_used_again_before_a_fresh_one() {
+        let mut pool = Pool::new(30_000);
+        pool.add_eni(PoolEni::new(id(1), 0, EniKind::Interface, true, SubnetId(0)));
+        pool.add_block(id(1), Block::Prefix(Ipv4Addr::new(10, 0, 0, 0)));
+        let draw = &mut Draw::new(0);
+        let mut next = |pool: &mut Pool, pod, now_ms| {
+            let place = pool.assign(PodKey(pod), (Mode::Prefix, Placement::FirstFit), now_ms, draw);
+            place.map(|place| place.address.to_string())
+        };
+        for (pod, address) in ["10.0.0.0", "10.0.0.1", "10.0.0.2"].into_iter().enumerate() {
+            assert_eq!(next(&mut pool, pod as u64, 0).as_deref(), Some(address));
+        }
+        pool.unassign(PodKey(1), 0).unwrap();
+        assert_eq!(next(&mut pool, 10, 30_000).as_deref(), Some("10.0.0.3"));
+        assert_eq!(next(&mut pool, 11, 30_001).as_deref(), Some("10.0.0.1"));
+        for pod in 20..32 {
+            assert!(next(&mut pool, pod, 30_001).is_some());
+        }
+        assert_eq!(next(&mut pool, 40, 30_001), None);
+        assert_eq!(pool.stats(Mode::Prefix, 0).total, 16);
+    }
+}

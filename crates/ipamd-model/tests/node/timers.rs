@@ -1,0 +1,237 @@
+//! Every timer of the loop, by when its effects are seen.
+
+use super::world::{Lab, SUBNET};
+use ipamd_model::ec2::{Ec2Code, Ec2Op, ImdsRead, SubnetRole};
+use ipamd_model::metrics::Truth;
+use ipamd_model::node::{AddOutcome, DelReason, InitFailure, Phase, PodKey, TrunkController};
+
+/// The times at which `figure` rises, seen every 50 ms.
+fn rises(lab: &mut Lab, span_ms: i64, figure: impl Fn(&Truth) -> i64) -> Vec<i64> {
+    let end_ms = lab.now_ms + span_ms;
+    let mut last = figure(&lab.truth());
+    let mut times = Vec::new();
+    while lab.now_ms < end_ms {
+        lab.pass(50);
+        let now = figure(&lab.truth());
+        if now > last {
+            times.push(lab.now_ms);
+        }
+        last = now;
+    }
+    times
+}
+
+fn gaps(times: &[i64]) -> Vec<i64> {
+    times.windows(2).map(|pair| pair[1] - pair[0]).collect()
+}
+
+#[test]
+fn an_address_rests_for_thirty_seconds() {
+    for (env, rest_ms) in [(None, 30_000), (Some(("IP_COOLDOWN_PERIOD", "5")), 5_000)] {
+        let mut lab = Lab::serving((1, 2), &env.into_iter().collect::<Vec<_>>(), |_| {});
+        assert!(matches!(lab.add(1), AddOutcome::Assigned(_)));
+        lab.del(1);
+        lab.pass(rest_ms);
+        assert_eq!(lab.add(2), AddOutcome::NoAddress);
+        lab.pass(1);
+        assert!(matches!(lab.add(3), AddOutcome::Assigned(_)));
+    }
+}
+
+#[test]
+fn a_cycle_takes_five_seconds() {
+    let absent = |spec: &mut ipamd_model::node::NodeSpec| spec.trunk_controller = TrunkController::Absent;
+    let env = [("ENABLE_POD_ENI", "true"), ("WARM_IP_TARGET", "1")];
+    let mut lab = Lab::serving((3, 10), &env, absent);
+    let Phase::Serving { since_ms } = lab.node.phase() else { panic!("not serving") };
+    let times = rises(&mut lab, 60_000, |truth| truth.pod_eni_errors as i64);
+    assert!((since_ms + 2_500..=since_ms + 2_600).contains(&times[0]), "{since_ms} {times:?}");
+    assert!(gaps(&times).iter().all(|gap| (4_950..=5_050).contains(gap)), "{times:?}");
+}
+
+#[test]
+fn decreases_keep_thirty_seconds_apart() {
+    let mut lab = Lab::serving((1, 30), &[("WARM_IP_TARGET", "1"), ("IP_COOLDOWN_PERIOD", "0")], |_| {});
+    for pod in 0..10 {
+        lab.add(pod);
+        lab.pass(20_000);
+    }
+    let mut pod = 0;
+    let end_ms = lab.now_ms + 200_000;
+    let mut falls = Vec::new();
+    while lab.now_ms < end_ms && pod < 10 {
+        let before = lab.truth().total;
+        if lab.truth().total - lab.truth().assigned as f64 <= 1.0 {
+            lab.del(pod);
+            pod += 1;
+        }
+        lab.pass(50);
+        if lab.truth().total < before {
+            falls.push(lab.now_ms);
+        }
+    }
+    // The interval begins when the decrease has ended, an unassign of a few hundred milliseconds later.
+    assert!(falls.len() >= 5, "{falls:?}");
+    assert!(gaps(&falls).iter().all(|gap| (30_000..=36_000).contains(gap)), "{:?}", gaps(&falls));
+}
+
+#[test]
+fn reconciles_keep_sixty_seconds_apart() {
+    let mut lab = Lab::serving((3, 10), &[], |_| {});
+    let times = rises(&mut lab, 700_000, |truth| truth.reconcile as i64);
+    assert!(times.len() >= 9, "{times:?}");
+    assert!(gaps(&times).iter().all(|gap| (60_000..=65_100).contains(gap)), "{:?}", gaps(&times));
+}
+
+#[test]
+fn a_released_address_comes_back_after_sixty_seconds() {
+    // Without a trunk every cycle reconciles: only the memory of the release keeps the address out.
+    let silent = |spec: &mut ipamd_model::node::NodeSpec| spec.trunk_controller = TrunkController::Silent;
+    let env = [("ENABLE_POD_ENI", "true"), ("WARM_IP_TARGET", "1"), ("IP_COOLDOWN_PERIOD", "0")];
+    let mut lab = Lab::serving((3, 10), &env, silent);
+    lab.add(1);
+    lab.pass(20_000);
+    lab.world.fail(Ec2Op::UnassignPrivateIpAddresses, Ec2Code::UnauthorizedOperation);
+    lab.del(1);
+    let total = lab.truth().total;
+    lab.until(50, |lab| !(lab.truth().total >= total));
+    let released_ms = lab.now_ms;
+    lab.until(50, |lab| !(lab.truth().total < total));
+    let away_ms = lab.now_ms - released_ms;
+    assert!((60_000..=66_000).contains(&away_ms), "{away_ms}");
+}
+
+#[test]
+fn growth_pauses_two_minutes_when_the_subnet_is_empty() {
+    let mut lab = Lab::serving((3, 10), &[("WARM_ENI_TARGET", "2")], |_| {});
+    lab.world.fail(Ec2Op::CreateNetworkInterface, Ec2Code::InsufficientFreeAddressesInSubnet);
+    let times = rises(&mut lab, 700_000, |truth| truth.ipamd_errors as i64);
+    assert!(times.len() >= 4, "{times:?}");
+    assert!(gaps(&times).iter().all(|gap| (120_000..=126_500).contains(gap)), "{:?}", gaps(&times));
+    assert_eq!(lab.truth().ipamd_errors, 2 * times.len() as u64);
+}
+
+#[test]
+fn a_new_eni_stays_a_minute() {
+    let mut lab = Lab::serving((3, 4), &[("WARM_IP_TARGET", "1"), ("IP_COOLDOWN_PERIOD", "0")], |_| {});
+    for pod in 0..2 {
+        lab.add(pod);
+        lab.pass(20_000);
+    }
+    lab.add(2);
+    lab.until(50, |lab| !(lab.truth().eni_allocated < 2));
+    let came_ms = lab.now_ms;
+    lab.del(2);
+    lab.del(1);
+    lab.until(50, |lab| !(lab.truth().eni_allocated > 1));
+    let stayed_ms = lab.now_ms - came_ms;
+    assert!((59_950..=66_000).contains(&stayed_ms), "{stayed_ms}");
+}
+
+#[test]
+fn security_groups_are_looked_at_every_thirty_seconds() {
+    let mut lab = Lab::serving((3, 10), &[], |_| {});
+    lab.world.fail_imds(ImdsRead::SecurityGroups);
+    let times = rises(&mut lab, 200_000, |truth| truth.aws_api_errors as i64);
+    assert!(times.len() >= 6);
+    assert!(gaps(&times).iter().all(|gap| *gap == 30_000), "{times:?}");
+}
+
+#[test]
+fn leaked_enis_are_searched_hourly() {
+    let mut lab = Lab::serving((3, 10), &[], |_| {});
+    let requests = |truth: &Truth| truth.ec2_requests as i64;
+    lab.pass(30_000);
+    let times = rises(&mut lab, 4 * 3_600_000, requests);
+    let first_ms = times[0] - lab.start_ms;
+    assert!((30_000..=310_000).contains(&first_ms), "{first_ms}");
+    assert!(gaps(&times).iter().all(|gap| (3_600_000..=3_899_050).contains(gap)), "{:?}", gaps(&times));
+    assert!(gaps(&times).windows(2).any(|pair| pair[0] != pair[1]));
+    let mut off = Lab::serving((3, 10), &[("DISABLE_LEAKED_ENI_CLEANUP", "true")], |_| {});
+    off.pass(30_000);
+    assert!(rises(&mut off, 3_700_000, requests).is_empty());
+}
+
+#[test]
+fn crashes_back_off_up_to_five_minutes() {
+    let mut lab = Lab::new((3, 10), &[], |_| {});
+    lab.world.fail_imds(ImdsRead::Identity);
+    let mut pauses = Vec::new();
+    for _ in 0..7 {
+        while !matches!(lab.node.phase(), Phase::Crashed { .. }) {
+            lab.pass(10);
+        }
+        let Phase::Crashed { reason, restart_at_ms } = lab.node.phase() else { panic!("not crashed") };
+        assert_eq!(reason, InitFailure::Imds);
+        assert!(!lab.node.is_serving());
+        pauses.push((restart_at_ms - lab.now_ms + 999) / 1_000);
+        lab.pass(restart_at_ms - lab.now_ms);
+    }
+    let rounded: Vec<_> = pauses.iter().map(|pause| (pause + 4) / 10 * 10).collect();
+    assert_eq!(rounded, [10, 20, 40, 80, 160, 300, 300], "{pauses:?}");
+}
+
+#[test]
+fn set_up_is_tried_six_times_ten_seconds_apart() {
+    let mut lab = Lab::new((3, 10), &[], |_| {});
+    lab.world.fail(Ec2Op::DescribeSubnets, Ec2Code::UnauthorizedOperation);
+    lab.until(50, |lab| lab.node.is_serving());
+    let took_ms = lab.now_ms - lab.start_ms;
+    assert!((52_000..=58_000).contains(&took_ms), "{took_ms}");
+    assert_eq!(lab.counter("awscni_ipamd_error_count{fn=\"waitENIAttachedMaxRetryExceeded\"}"), 1);
+    assert_eq!(lab.counter("awscni_ec2api_error_count{fn=\"DescribeSubnets\"}"), 6);
+}
+
+#[test]
+fn the_api_server_is_waited_for() {
+    let absent = |spec: &mut ipamd_model::node::NodeSpec| spec.api_server_reachable = false;
+    let mut lab = Lab::new((3, 10), &[], absent);
+    lab.until(50, |lab| lab.node.is_serving());
+    assert!((31_500..=37_000).contains(&(lab.now_ms - lab.start_ms)));
+    assert!(lab.page().contains("with_api_server=\"false\",le=\"+Inf\"} 1\n"));
+    assert!(lab.page().contains("awscni_ipamd_startup_duration_seconds_bucket{failure_reason=\"\",success=\"true\",with_api_server=\"false\",le=\"10\"} 0\n"));
+    let mut stuck = Lab::new((3, 10), &[("ENABLE_POD_ENI", "true")], absent);
+    stuck.pass(3_600_000);
+    assert!(!stuck.node.is_serving());
+    stuck.node.set_api_server_reachable(true);
+    stuck.pass(20_000);
+    assert!(stuck.node.is_serving());
+}
+
+#[test]
+fn an_excluded_enis_address_leaves_the_map_five_seconds_after_its_pod() {
+    let mut lab = Lab::serving((3, 10), &[("WARM_IP_TARGET", "2")], |_| {});
+    lab.add(1);
+    lab.pass(20_000);
+    lab.world.role(SUBNET, SubnetRole::Off);
+    lab.restart();
+    let slots = |lab: &Lab| lab.node.pool().enis()[0].slots_used();
+    // At start the addresses without pods went; the pod's own stays with it.
+    assert_eq!((slots(&lab), lab.truth().total, lab.truth().assigned), (1, 1.0, 1));
+    lab.del(1);
+    lab.pass(4_999);
+    assert_eq!(slots(&lab), 1);
+    lab.pass(1);
+    assert_eq!((slots(&lab), lab.truth().total), (0, 1.0));
+}
+
+#[test]
+fn a_page_in_between_shows_a_step_under_way() {
+    let mut lab = Lab::serving((3, 10), &[("WARM_ENI_TARGET", "1")], |_| {});
+    lab.add(1);
+    let mut seen = 0;
+    let begun = lab.now_ms;
+    while lab.truth().eni_allocated < 2 {
+        lab.pass(20);
+        seen += i64::from(lab.truth().in_progress == 1);
+        assert!(lab.now_ms < begun + 20_000);
+    }
+    assert!(seen * 20 > 1_500, "an ENI takes its time: {seen}");
+    lab.pass(100);
+    assert_eq!(lab.truth().in_progress, 0);
+    assert_eq!(
+        lab.node.del_pod(PodKey(9), DelReason::SetupNsFailed, lab.now_ms, &mut lab.world),
+        ipamd_model::node::DelOutcome::UnknownPod
+    );
+    assert_eq!(lab.counter("awscni_del_ip_req_count{reason=\"SetupNSFailed\"}"), 1);
+}
