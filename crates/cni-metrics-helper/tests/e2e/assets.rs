@@ -23,7 +23,7 @@ impl Assets {
         if !rustix::process::geteuid().is_root() {
             return Err("not root, and a network namespace needs root".to_owned());
         }
-        for (program, package) in [("ip", "iproute2"), ("setpriv", "util-linux")] {
+        for (program, package) in [("ip", "iproute2"), ("setpriv", "util-linux"), ("unshare", "util-linux")] {
             on_path(program).ok_or_else(|| format!("`{program}` is not installed (package {package})"))?;
         }
         let bin = std::env::var_os("KUBEBUILDER_ASSETS")

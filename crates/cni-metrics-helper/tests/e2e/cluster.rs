@@ -108,15 +108,30 @@ impl Cluster {
         self.kubectl().run(&["delete", "pod", pod, "--namespace=kube-system", "--force", "--grace-period=0"]);
     }
 
-    /// A kubeconfig of the helper's service account, with a token that the API server signed.
+    /// A kubeconfig of the helper's service account.
+    pub(crate) fn account_kubeconfig(&self) -> PathBuf {
+        self.plane.write_kubeconfig(ACCOUNT, &self.account_token())
+    }
+
+    /// The folder that a pod of the helper's service account has mounted.
+    pub(crate) fn account_folder(&self) -> PathBuf {
+        let folder = self.plane.folder().join("serviceaccount");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::copy(self.plane.certificate(), folder.join("ca.crt")).unwrap();
+        std::fs::write(folder.join("token"), self.account_token()).unwrap();
+        std::fs::write(folder.join("namespace"), "kube-system").unwrap();
+        folder
+    }
+
+    /// A token of the helper's service account that the API server signed.
     ///
     /// Comes a second after the last pod: the API server stamps whole seconds, and a pod made in the second in which the
     /// helper starts is new to it, so that all its counters show would count as having happened on its watch.
-    pub(crate) fn account_kubeconfig(&self) -> PathBuf {
+    fn account_token(&self) -> String {
         let next_second = self.grown + Duration::from_millis(1100);
         thread::sleep(next_second.saturating_duration_since(Instant::now()));
         let token = self.kubectl().run(&["create", "token", ACCOUNT, "--namespace=kube-system"]);
-        self.plane.write_kubeconfig(ACCOUNT, token.trim())
+        token.trim().to_owned()
     }
 
     /// The right to find the agents and to read them through the API server, in their namespace alone.

@@ -1,7 +1,7 @@
 //! etcd and kube-apiserver, as a cluster runs them but for the controllers: nothing here schedules, starts or reaps
 //! pods, so that a test decides what the API says.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -11,11 +11,10 @@ use tempfile::TempDir;
 use super::assets::Assets;
 use super::http;
 use super::kubectl::Kubectl;
-use super::namespace::SERVER;
+use super::namespace::{SERVER, SERVER_PORT};
 use super::process::Process;
 
 const ADMIN_TOKEN: &str = "admin-of-the-test";
-const PORT: u16 = 6443;
 /// Two busy cores need up to half a minute for a cold start of both.
 const PATIENCE: Duration = Duration::from_mins(2);
 
@@ -51,7 +50,7 @@ impl ControlPlane {
         self.write_kubeconfig("admin", ADMIN_TOKEN);
         let kubectl = self.kubectl();
         let ready = || {
-            http::can_connect(SERVER, PORT)
+            http::can_connect(SERVER, SERVER_PORT)
                 && kubectl.try_run(&["get", "--raw", "/readyz"]).is_ok()
                 && kubectl.try_run(&["get", "namespace", "kube-system", "-o", "name"]).is_ok()
         };
@@ -72,13 +71,13 @@ impl ControlPlane {
     }
 
     /// Writes `<name>.kubeconfig` for a bearer of `token`, trusting the certificate that the API server made itself.
-    pub(crate) fn write_kubeconfig(&self, name: &str, token: &str) -> std::path::PathBuf {
-        let authority = self.folder.path().join("certificates/apiserver.crt");
+    pub(crate) fn write_kubeconfig(&self, name: &str, token: &str) -> PathBuf {
+        let authority = self.certificate();
         // YAML is a superset of JSON.
         let config = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "test",
             "clusters": [{"name": "test", "cluster": {
-                "server": format!("https://{SERVER}:{PORT}"), "certificate-authority": authority,
+                "server": format!("https://{SERVER}:{SERVER_PORT}"), "certificate-authority": authority,
             }}],
             "users": [{"name": "test", "user": {"token": token}}],
             "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
@@ -86,6 +85,11 @@ impl ControlPlane {
         let path = self.folder.path().join(format!("{name}.kubeconfig"));
         std::fs::write(&path, config.to_string()).unwrap();
         path
+    }
+
+    /// The API server's certificate, which it signed itself.
+    pub(crate) fn certificate(&self) -> PathBuf {
+        self.folder.path().join("certificates/apiserver.crt")
     }
 
     /// A folder for the test's own files, gone with the control plane.
@@ -120,7 +124,7 @@ fn api_server(assets: &Assets, folder: &Path) -> Command {
         "--etcd-servers=http://127.0.0.1:2379",
         &format!("--bind-address={SERVER}"),
         &format!("--advertise-address={SERVER}"),
-        &format!("--secure-port={PORT}"),
+        &format!("--secure-port={SERVER_PORT}"),
         "--authorization-mode=RBAC",
         "--service-account-issuer=https://kubernetes.default.svc",
         "--service-cluster-ip-range=10.96.0.0/16",

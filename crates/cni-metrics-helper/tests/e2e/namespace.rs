@@ -10,6 +10,8 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// The control plane's address in the namespace; all of 10.77.0.0/16 is local there.
 pub(crate) const SERVER: &str = "10.77.0.1";
+/// And its port.
+pub(crate) const SERVER_PORT: u16 = 6443;
 
 /// A named network namespace with loopback up. Dropping it deletes the name; the kernel frees it with its last process.
 #[derive(Debug)]

@@ -1,12 +1,15 @@
 //! The built program, driven by its environment and observed by its log, as an operator does.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitStatus, Output};
 use std::time::Duration;
 
 use rustix::process::Signal;
 
+use super::namespace::{SERVER, SERVER_PORT};
 use super::process::Process;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_cni-metrics-helper");
 
 /// Rounds come every one or two seconds; what is waited for takes a few of them, and much longer on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -31,15 +34,28 @@ pub(crate) struct RoundLine {
 impl Program {
     /// Starts the long-running helper: no CloudWatch, Prometheus on, a round a second, unless `variables` say otherwise.
     pub(crate) fn start(kubeconfig: &Path, variables: &[(&str, &str)]) -> Self {
-        let mut command = Process::command(Path::new(env!("CARGO_BIN_EXE_cni-metrics-helper")));
-        environment(&mut command, kubeconfig, variables);
+        let mut command = Process::command(Path::new(PROGRAM));
+        environment(&mut command, kubeconfig.parent().unwrap(), variables).env("KUBECONFIG", kubeconfig);
+        Self { process: Process::spawn("cni-metrics-helper", &mut command) }
+    }
+
+    /// Starts it as a pod's container finds itself: the folder of its service account at the usual place, the API
+    /// server's address in the environment, and no kubeconfig. The place is made in a mount namespace of its own.
+    pub(crate) fn start_in_pod(account: &Path, variables: &[(&str, &str)]) -> Self {
+        const SCRIPT: &str = "mount -t tmpfs none /run && mkdir -p /run/secrets/kubernetes.io/serviceaccount \
+            && mount --bind \"$1\" /run/secrets/kubernetes.io/serviceaccount && exec \"$0\"";
+        let mut command = Process::command(Path::new("unshare"));
+        command.args(["--mount", "sh", "-c", SCRIPT, PROGRAM]).arg(account);
+        environment(&mut command, account, variables)
+            .env("KUBERNETES_SERVICE_HOST", SERVER)
+            .env("KUBERNETES_SERVICE_PORT", SERVER_PORT.to_string());
         Self { process: Process::spawn("cni-metrics-helper", &mut command) }
     }
 
     /// Runs one of its commands to the end.
     pub(crate) fn output(kubeconfig: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cni-metrics-helper"));
-        environment(&mut command, kubeconfig, variables);
+        let mut command = Command::new(PROGRAM);
+        environment(&mut command, kubeconfig.parent().unwrap(), variables).env("KUBECONFIG", kubeconfig);
         command.args(arguments).output().unwrap()
     }
 
@@ -110,14 +126,11 @@ impl RoundLine {
 }
 
 /// Nothing of the developer's own environment reaches the program: a stray AWS profile would change what is tested.
-fn environment(command: &mut Command, kubeconfig: &Path, variables: &[(&str, &str)]) {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let home = kubeconfig.parent().map(PathBuf::from).unwrap_or_default();
+fn environment<'a>(command: &'a mut Command, home: &Path, variables: &[(&str, &str)]) -> &'a mut Command {
     command
         .env_clear()
-        .env("PATH", path)
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("HOME", home)
-        .env("KUBECONFIG", kubeconfig)
         .env("AWS_EC2_METADATA_DISABLED", "true")
         .env("AWS_REGION", "eu-central-1")
         .env("AWS_CLUSTER_ID", "e2e")
@@ -125,7 +138,7 @@ fn environment(command: &mut Command, kubeconfig: &Path, variables: &[(&str, &st
         .env("USE_PROMETHEUS", "true")
         .env("PROMETHEUS_ADDRESS", PROMETHEUS)
         .env("METRIC_UPDATE_INTERVAL", "1")
-        .envs(variables.iter().copied());
+        .envs(variables.iter().copied())
 }
 
 /// Where the helper's Prometheus page is, inside the namespace.

@@ -1,5 +1,7 @@
 //! The API server goes away and comes back: nothing is counted twice, nothing is lost, the watch goes on.
 
+use rustix::process::Signal;
+
 use crate::harness::assets::Assets;
 use crate::harness::cluster::Cluster;
 use crate::harness::http;
@@ -32,6 +34,35 @@ fn the_watch_goes_on_after_the_api_server_was_killed_and_counters_cover_the_gap(
     program.wait_coverage(3, 3);
     program.wait_produced("GAUGE", "assignIPAddresses", 14.0);
     http::poll(PROMETHEUS, "/metrics", http::PATIENCE, counted);
+}
+
+#[test]
+fn a_watch_that_missed_too_much_is_begun_anew_and_its_list_replaces_the_old_one() {
+    let Some(assets) = Assets::or_skip() else { return };
+    let mut cluster = Cluster::start(&assets, [1, 2, 4].map(Page::settled));
+    cluster.grant_agents_with_proxy();
+    let program = Program::start(&cluster.account_kubeconfig(), &[("SCRAPE_VIA", "proxy")]);
+    program.wait_coverage(3, 3);
+    assert_eq!(program.count_lines("watching pods in namespace kube-system"), 1);
+
+    // While the helper stands still, its watch breaks, pods change, and the API server starts anew: it has no memory of
+    // what changed before, so it cannot go on with the watch from where the helper left it.
+    program.signal(Signal::STOP);
+    cluster.plane.kill_api_server();
+    cluster.plane.start_api_server();
+    cluster.delete_pod(0);
+    cluster.add_nodes([Page::settled(8)]);
+    cluster.plane.kill_api_server();
+    cluster.plane.start_api_server();
+    let asked = cluster.nodes[0].agent.requests();
+    program.signal(Signal::CONT);
+
+    program.wait_produced("GAUGE", "assignIPAddresses", 14.0);
+    program.wait_coverage(3, 3);
+    assert_eq!(program.count_lines("watching pods in namespace kube-system"), 2);
+    let asked_since = cluster.nodes[0].agent.requests() - asked;
+    program.wait_coverage(3, 3);
+    assert_eq!(cluster.nodes[0].agent.requests() - asked, asked_since, "a pod that is gone is not asked any more");
 }
 
 #[test]

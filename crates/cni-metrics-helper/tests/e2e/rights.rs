@@ -38,6 +38,16 @@ fn the_role_alone_is_enough_and_node_labels_come_with_their_own_right() {
 }
 
 #[test]
+fn in_a_pod_its_service_account_is_used() {
+    let Some(assets) = Assets::or_skip() else { return };
+    let cluster = Cluster::start(&assets, [Page::settled(5), Page::settled(7)]);
+    cluster.grant_agents_with_proxy();
+    let program = Program::start_in_pod(&cluster.account_folder(), &[]);
+    program.wait_coverage(2, 2);
+    program.wait_produced("GAUGE", "assignIPAddresses", 12.0);
+}
+
+#[test]
 fn a_role_taken_away_is_told_once_and_a_role_given_back_loses_no_count() {
     let Some(assets) = Assets::or_skip() else { return };
     let cluster = Cluster::start(&assets, [Page::settled(5), Page::settled(7)]);

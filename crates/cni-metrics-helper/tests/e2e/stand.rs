@@ -3,7 +3,7 @@
 use crate::harness::assets::Assets;
 use crate::harness::cluster::Cluster;
 use crate::harness::http;
-use crate::harness::namespace::SERVER;
+use crate::harness::namespace::{SERVER, SERVER_PORT};
 use crate::harness::page::Page;
 use crate::harness::stand_in::Mode;
 
@@ -42,7 +42,7 @@ fn nodes_apart_are_out_of_the_api_servers_reach_until_the_way_is_open() {
         let _beside_the_node = cluster.enter_nodes();
         // From there both are in reach: the node itself, and the API server.
         http::get("10.77.1.1:61678", "/metrics").unwrap();
-        assert!(http::can_connect(SERVER, 6443));
+        assert!(http::can_connect(SERVER, SERVER_PORT));
     }
     cluster.open_the_way_to_nodes();
     cluster.kubectl().run(&["get", "--raw", PROXY]);
