@@ -98,8 +98,8 @@ fn a_healthy_page_counts_what_happened() {
 #[test]
 fn the_agents_part_of_the_page_is_spelled_like_this() {
     let page = page(PageFlavour::V1_23);
-    let ours: String = page.lines().filter(|line| line.contains("awscni_")).map(|line| format!("{line}\n")).collect();
-    insta::assert_snapshot!(ours);
+    let ours: Vec<_> = page.lines().filter(|line| line.contains("awscni_")).collect();
+    insta::assert_snapshot!(ours.join("\n"));
 }
 
 #[test]

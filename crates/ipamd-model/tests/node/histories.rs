@@ -124,15 +124,13 @@ fn pool_is_sound(lab: &Lab) {
     assert!(assigned + pool.cooling(lab.now_ms) <= size);
     let stats = pool.stats(lab.node.mode(), lab.now_ms);
     assert!(stats.assigned <= stats.total && stats.total <= size);
-    assert_eq!(
-        pool.prefixes(),
-        i64::from(blocks.iter().filter(|block| matches!(block, ipamd_model::ec2::Block::Prefix(_))).count() as u32)
-    );
+    let prefixes = blocks.iter().filter(|block| matches!(block, ipamd_model::ec2::Block::Prefix(_))).count();
+    assert_eq!(pool.prefixes(), i64::try_from(prefixes).unwrap());
 }
 
 fn page_tells_the_truth(lab: &Lab) {
     let (truth, pool) = (lab.truth(), lab.node.pool());
-    assert_eq!((truth.assigned, truth.eni_allocated), (pool.assigned(), pool.enis().len() as i64));
+    assert_eq!((truth.assigned, truth.eni_allocated), (pool.assigned(), i64::try_from(pool.enis().len()).unwrap()));
     if truth.force_removed_enis == 0 && truth.reconcile == 0 {
         assert!((truth.total - pool.total() as f64).abs() < f64::EPSILON);
     }
