@@ -125,6 +125,10 @@ fn a_new_eni_stays_a_minute() {
     lab.del(1);
     lab.until(50, |lab| lab.truth().eni_allocated <= 1);
     let stayed_ms = lab.now_ms - came_ms;
+    lab.pass(10_000);
+    let asked = |wanted| lab.world.calls.iter().find(|(op, _)| *op == wanted).unwrap().1;
+    let pause_ms = asked(Ec2Op::DeleteNetworkInterface) - asked(Ec2Op::DetachNetworkInterface);
+    assert!((2_111..=2_295).contains(&pause_ms), "a detach, then two seconds: {pause_ms}");
     assert!((59_950..=66_000).contains(&stayed_ms), "{stayed_ms}");
 }
 

@@ -19,6 +19,8 @@ pub(crate) struct World {
     roles: BTreeMap<SubnetId, SubnetRole>,
     faults: BTreeMap<Ec2Op, Ec2Code>,
     imds: Vec<ImdsRead>,
+    /// Every operation asked for, and when.
+    pub(crate) calls: Vec<(Ec2Op, i64)>,
 }
 
 impl World {
@@ -41,7 +43,8 @@ impl World {
 }
 
 impl Cloud for World {
-    fn fault(&mut self, op: Ec2Op, _at_ms: i64) -> Option<Ec2Code> {
+    fn fault(&mut self, op: Ec2Op, at_ms: i64) -> Option<Ec2Code> {
+        self.calls.push((op, at_ms));
         self.faults.get(&op).copied()
     }
 
@@ -89,7 +92,8 @@ impl Lab {
         first.ipv6_base = Some(Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, 0, 0));
         let second = SubnetSpec::new(SubnetId(1), Ipv4Addr::new(10, 0, 4, 0), 22);
         let vpc = Vpc::new(vec![first, second], 3);
-        let mut world = World { vpc, roles: BTreeMap::new(), faults: BTreeMap::new(), imds: Vec::new() };
+        let mut world =
+            World { vpc, roles: BTreeMap::new(), faults: BTreeMap::new(), imds: Vec::new(), calls: Vec::new() };
         let mut limits = InstanceLimits::custom(enis, addresses);
         limits.listed = true;
         let settings = Settings::manifest_with(env.iter().copied());
