@@ -112,7 +112,7 @@ impl World {
         let unsent: Vec<Key> = self
             .delivery
             .unsent()
-            .iter()
+            .rounds()
             .flat_map(|kept| kept.values().map(|(row, _)| (kept.at.0, row.metric as usize)).collect::<Vec<_>>())
             .collect();
         prop_assert_eq!(unsent.len() as u64, self.delivery.points());

@@ -3,8 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops where something is missing")]
 
+use std::cell::RefCell;
 use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -174,12 +175,17 @@ async fn only_an_answer_that_is_lost_on_its_way_makes_points_arrive_twice() {
     assert_eq!(store.len() % METRICS, 0, "whole requests only");
 }
 
-#[derive(Clone, Default)]
-struct Written(Arc<Mutex<Vec<u8>>>);
+thread_local! {
+    static LOG: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
-impl Write for Written {
+/// Each test's log is its own thread's. One subscriber for the whole process, since scoped ones of parallel tests can
+/// hide each other's lines.
+struct ThreadLog;
+
+impl Write for ThreadLog {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend(bytes);
+        LOG.with_borrow_mut(|log| log.extend(bytes));
         Ok(bytes.len())
     }
 
@@ -188,12 +194,18 @@ impl Write for Written {
     }
 }
 
+fn capture_log() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| tracing_subscriber::fmt().with_writer(|| ThreadLog).with_ansi(false).init());
+}
+
+fn captured() -> String {
+    LOG.with_borrow(|log| String::from_utf8(log.clone()).unwrap())
+}
+
 #[tokio::test]
 async fn log_lines_are_those_of_the_original() {
-    let written = Written::default();
-    let writer = written.clone();
-    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    capture_log();
     let mut publisher = Publisher::new();
     log::spawn(&mut publisher, Selection::new(MetricSet::Standard, &[], &["total*".to_owned()]).unwrap());
     let mut round = snapshot(UnixMillis(1_767_225_600_000));
@@ -204,7 +216,7 @@ async fn log_lines_are_those_of_the_original() {
     round.metrics.set(Metric::AwsApiLatency, Some(0.5));
     publisher.publish(Arc::new(round));
     publisher.drain(Duration::from_secs(5)).await;
-    let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+    let text = captured();
     let lines: Vec<_> = text.lines().filter_map(|line| Some(&line[line.find("Produce")?..])).collect();
     assert_eq!(
         lines,

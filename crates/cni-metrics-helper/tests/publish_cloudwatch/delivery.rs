@@ -1,8 +1,9 @@
 //! Delivery to CloudWatch under outages, throttling, refusals and shutdown, on a paused clock: hours take moments.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 
 use crate::kit::{self, Bench, FLUSH, INTERVAL, Log, Scripted, after, down, millis, settings, snapshot, throttled};
@@ -220,12 +221,17 @@ async fn a_bad_value_is_dropped_alone_and_a_time_far_ahead_too() {
     bench.published.clear();
 }
 
-#[derive(Clone, Default)]
-struct Written(Arc<Mutex<Vec<u8>>>);
+thread_local! {
+    static LOG: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
-impl Write for Written {
+/// Each test's log is its own thread's. One subscriber for the whole process, since scoped ones of parallel tests can
+/// hide each other's lines.
+struct ThreadLog;
+
+impl Write for ThreadLog {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend(bytes);
+        LOG.with_borrow_mut(|log| log.extend(bytes));
         Ok(bytes.len())
     }
 
@@ -234,12 +240,18 @@ impl Write for Written {
     }
 }
 
+fn capture_log() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| tracing_subscriber::fmt().with_writer(|| ThreadLog).with_ansi(false).init());
+}
+
+fn captured() -> String {
+    LOG.with_borrow(|log| String::from_utf8(log.clone()).unwrap())
+}
+
 #[tokio::test(start_paused = true)]
 async fn access_denied_keeps_the_points_and_prints_the_policy_once() {
-    let written = Written::default();
-    let writer = written.clone();
-    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    capture_log();
     let mut bench = Bench::new(settings(), |at, _| {
         let denied = within(at, Duration::ZERO, HOUR) || within(at, 2 * HOUR, 3 * HOUR);
         if denied { Err(PutError::AccessDenied("not authorized".to_owned())) } else { Ok(()) }
@@ -247,7 +259,7 @@ async fn access_denied_keeps_the_points_and_prints_the_policy_once() {
     bench.run(4 * HOUR, INTERVAL).await;
     bench.clock.sleep(2 * FLUSH).await;
     assert_eq!(bench.missing(), []);
-    let log = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+    let log = captured();
     assert_eq!(log.matches("\"Action\": \"cloudwatch:PutMetricData\"").count(), 1, "{log}");
     assert!(log.contains("\"cloudwatch:namespace\": \"Kubernetes\""));
     assert_eq!(log.matches("points are kept and sent later").count(), 2, "once an outage");

@@ -108,7 +108,7 @@ impl Buffer {
     }
 
     /// The rounds held, oldest first.
-    pub fn rounds(&self) -> impl ExactSizeIterator<Item = &Kept> {
+    pub fn rounds(&self) -> impl Iterator<Item = &Kept> + Clone {
         self.rounds.values()
     }
 

@@ -45,6 +45,20 @@ struct Sending {
     is_part: bool,
 }
 
+/// A view of what was not accepted yet: the buffer may be large, so it is not copied.
+#[derive(Debug)]
+pub struct Unsent<'a> {
+    parts: Vec<Kept>,
+    buffer: &'a Buffer,
+}
+
+impl Unsent<'_> {
+    /// Rounds, and parts of rounds.
+    pub fn rounds(&self) -> impl Iterator<Item = &Kept> + Clone {
+        self.parts.iter().chain(self.buffer.rounds())
+    }
+}
+
 /// What a refusal led to.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Refusal {
@@ -118,15 +132,15 @@ impl Delivery {
         self.outside_buffer().map(|point| point.at).chain(self.buffer.oldest()).min()
     }
 
-    /// Everything not accepted yet, for the spool: rounds, of which some may be in parts.
-    pub fn unsent(&self) -> Vec<Kept> {
+    /// The rounds not accepted yet, for the spool; those being sent or taken apart come in parts of their own.
+    pub fn unsent(&self) -> Unsent<'_> {
         let mut outside: Vec<&Point> = self.outside_buffer().collect();
         outside.sort_by_key(|point| point.round);
         let parts = outside.chunk_by(|a, b| a.round == b.round).filter_map(|group| {
             let first = group.first()?;
             Some(Kept::new(first.at, group.iter().map(|point| (point.row, point.value))))
         });
-        parts.chain(self.buffer.rounds().cloned()).collect()
+        Unsent { parts: parts.collect(), buffer: &self.buffer }
     }
 
     /// The next request's points, and what was too old or too new to send. The request is under way until one of

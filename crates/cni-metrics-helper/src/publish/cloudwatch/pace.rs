@@ -19,6 +19,12 @@ impl Pace {
         Self { level: 0, longest: longest.max(BASE), rng }
     }
 
+    /// From now on, delays grow up to no more than `longest`.
+    pub fn hurry(&mut self, longest: Duration) {
+        self.longest = longest.max(BASE);
+        self.level = 0;
+    }
+
     /// A request failed: how long to wait before the next. Never less than the service asked for.
     pub fn failed(&mut self, retry_after: Option<Duration>) -> Duration {
         if self.ceiling() < self.longest {

@@ -64,13 +64,9 @@ pub struct Restored {
     pub cluster_id: String,
 }
 
-/// What is to be kept.
-#[derive(Debug)]
-pub struct Contents {
-    /// Rounds not accepted by CloudWatch.
-    pub rounds: Vec<Kept>,
-    /// The counters' baselines after the newest round.
-    pub counters: Option<std::sync::Arc<[u8]>>,
+/// Whose points they are, and when they were written.
+#[derive(Debug, Clone)]
+pub struct Origin {
     /// Now.
     pub saved_at: UnixMillis,
     /// CloudWatch namespace.
@@ -127,14 +123,13 @@ fn read(path: &Path) -> Result<Option<Restored>, SpoolError> {
     decode(&bytes).map(Some).map_err(|what| SpoolError::Damaged { path: path.to_owned(), what })
 }
 
-/// Replaces the file. Blocking.
-pub fn write(dir: &Path, contents: &Contents) -> Result<(), SpoolError> {
+/// Replaces the file by what [`encode`] made. Blocking.
+pub fn write(dir: &Path, bytes: &[u8]) -> Result<(), SpoolError> {
     let path = file(dir);
     let fail = |source| SpoolError::Io { path: path.clone(), source };
     let beside = dir.join(format!("{FILE}.new"));
-    let bytes = encode(contents);
     let written = fs::create_dir_all(dir).and_then(|()| File::create(&beside)).and_then(|mut file| {
-        file.write_all(&bytes)?;
+        file.write_all(bytes)?;
         file.sync_all()
     });
     written.map_err(fail)?;
@@ -143,32 +138,33 @@ pub fn write(dir: &Path, contents: &Contents) -> Result<(), SpoolError> {
     File::open(dir).and_then(|folder| folder.sync_all()).map_err(fail)
 }
 
-fn encode(contents: &Contents) -> Vec<u8> {
-    let mut payload = Vec::with_capacity(64 + contents.rounds.len() * 256);
-    payload.extend(contents.saved_at.0.to_le_bytes());
-    put_bytes(&mut payload, contents.namespace.as_bytes());
-    put_bytes(&mut payload, contents.cluster_id.as_bytes());
-    put_count(&mut payload, ROWS.len());
+/// The whole file. `counters` are the counters' baselines after the newest round.
+pub fn encode<'a>(origin: &Origin, rounds: impl Iterator<Item = &'a Kept> + Clone, counters: Option<&[u8]>) -> Vec<u8> {
+    let values: usize = rounds.clone().map(|kept| 12 + 8 * kept.values.len()).sum();
+    let mut bytes = Vec::with_capacity(HEADER_BYTES + 1024 + values + counters.map_or(0, <[u8]>::len));
+    bytes.resize(HEADER_BYTES, 0);
+    bytes.extend(origin.saved_at.0.to_le_bytes());
+    put_bytes(&mut bytes, origin.namespace.as_bytes());
+    put_bytes(&mut bytes, origin.cluster_id.as_bytes());
+    put_count(&mut bytes, ROWS.len());
     for row in &ROWS {
-        put_bytes(&mut payload, row.name.as_bytes());
+        put_bytes(&mut bytes, row.name.as_bytes());
     }
-    put_count(&mut payload, contents.rounds.len());
-    for kept in &contents.rounds {
-        payload.extend(kept.at.0.to_le_bytes());
-        payload.extend(kept.metrics.to_le_bytes());
+    put_count(&mut bytes, rounds.clone().count());
+    for kept in rounds {
+        bytes.extend(kept.at.0.to_le_bytes());
+        bytes.extend(kept.metrics.to_le_bytes());
         for value in &kept.values {
-            payload.extend(value.to_bits().to_le_bytes());
+            bytes.extend(value.to_bits().to_le_bytes());
         }
     }
-    payload.push(u8::from(contents.counters.is_some()));
-    put_bytes(&mut payload, contents.counters.as_deref().unwrap_or_default());
+    bytes.push(u8::from(counters.is_some()));
+    put_bytes(&mut bytes, counters.unwrap_or_default());
 
-    let mut bytes = Vec::with_capacity(HEADER_BYTES + payload.len());
-    bytes.extend(MAGIC);
-    bytes.extend(VERSION.to_le_bytes());
-    bytes.extend(crc32fast::hash(&payload).to_le_bytes());
-    bytes.extend((payload.len() as u64).to_le_bytes());
-    bytes.append(&mut payload);
+    let (header, payload) = bytes.split_at_mut(HEADER_BYTES);
+    let fields: [&[u8]; 4] =
+        [MAGIC, &VERSION.to_le_bytes(), &crc32fast::hash(payload).to_le_bytes(), &(payload.len() as u64).to_le_bytes()];
+    header.copy_from_slice(&fields.concat());
     bytes
 }
 
@@ -276,26 +272,24 @@ impl<'a> Reader<'a> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
-    fn contents() -> Contents {
+    fn rounds() -> [Kept; 2] {
         let round = |at: i64| Kept::new(UnixMillis(at), ROWS.iter().step_by(2).map(|row| (row, at as f64 / 3.0)));
-        Contents {
-            rounds: vec![round(2_000), round(1_000)],
-            counters: Some(Arc::from(&b"baselines"[..])),
-            saved_at: UnixMillis(3_000),
-            namespace: "Kubernetes".to_owned(),
-            cluster_id: "prod".to_owned(),
-        }
+        [round(2_000), round(1_000)]
+    }
+
+    fn file() -> Vec<u8> {
+        let origin =
+            Origin { saved_at: UnixMillis(3_000), namespace: "Kubernetes".to_owned(), cluster_id: "prod".to_owned() };
+        encode(&origin, rounds().iter(), Some(b"baselines"))
     }
 
     #[test]
     fn what_was_written_comes_back_oldest_first() {
-        let written = contents();
-        let restored = decode(&encode(&written)).unwrap();
-        assert_eq!(restored.rounds, [written.rounds[1].clone(), written.rounds[0].clone()]);
+        let restored = decode(&file()).unwrap();
+        let [newer, older] = rounds();
+        assert_eq!(restored.rounds, [older, newer]);
         assert_eq!(restored.counters.as_deref(), Some(&b"baselines"[..]));
         assert_eq!(restored.saved_at, Some(UnixMillis(3_000)));
         assert_eq!((restored.namespace.as_str(), restored.cluster_id.as_str()), ("Kubernetes", "prod"));
@@ -303,7 +297,7 @@ mod tests {
 
     #[test]
     fn any_flipped_bit_and_any_cut_is_noticed() {
-        let bytes = encode(&contents());
+        let bytes = file();
         for index in 0..bytes.len() {
             let mut flipped = bytes.clone();
             flipped[index] ^= 1 << (index % 8);

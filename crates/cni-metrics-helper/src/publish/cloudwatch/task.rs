@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::buffer::{Kept, Point};
 use super::delivery::{Delivery, Refusal};
 use super::pace::Pace;
-use super::spool::{self, Contents, Restored};
+use super::spool::{self, Origin, Restored};
 use super::{CloudWatchSettings, MetricSink, PutError, advice, limits};
 use crate::clock::Clock;
 use crate::publish::stats::{DropReason, RequestOutcome};
@@ -20,6 +20,8 @@ use crate::publish::{Intake, Published};
 
 /// No pause between attempts is longer, and none longer than a flush.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+/// No pause is longer once the program is ending.
+const LAST_PAUSE: Duration = Duration::from_secs(2);
 /// A spool up to this size is rewritten after every accepted request.
 const SMALL_SPOOL_BYTES: u64 = 4 << 20;
 /// A larger one at most this often; after a crash, what was accepted since then is sent twice.
@@ -103,7 +105,7 @@ impl<S: MetricSink> Task<S> {
                     self.read(&round).await;
                 } else {
                     open = false;
-                    self.delivery.flush();
+                    self.hurry();
                 },
                 answer = answered(self.under_way.as_mut()) => {
                     self.under_way = None;
@@ -111,7 +113,9 @@ impl<S: MetricSink> Task<S> {
                 }
                 () = tokio::time::sleep_until(self.next_flush), if open => {
                     self.delivery.flush();
-                    self.next_flush += self.clock.real(self.settings.flush_every);
+                    // After a stop of the whole process the missed flushes are not made up for.
+                    let period = self.clock.real(self.settings.flush_every);
+                    self.next_flush = (self.next_flush + period).max(Instant::now());
                 }
                 () = tokio::time::sleep_until(wake) => {}
                 () = tokio::time::sleep_until(stop_by), if orders.stop_by.is_some() => break,
@@ -122,6 +126,15 @@ impl<S: MetricSink> Task<S> {
             }
         }
         self.finish().await;
+    }
+
+    /// The program ends: everything is due, and there is no time for long pauses.
+    fn hurry(&mut self) {
+        self.delivery.flush();
+        self.pace.hurry(LAST_PAUSE);
+        let soon = Instant::now() + self.clock.real(LAST_PAUSE);
+        self.failed_until = self.failed_until.min(soon);
+        self.late_until = self.late_until.min(soon);
     }
 
     /// Points of an earlier process go first of all, as backlog.
@@ -308,14 +321,13 @@ impl<S: MetricSink> Task<S> {
         if !is_round && recently && self.delivery.bytes() > SMALL_SPOOL_BYTES {
             return;
         }
-        let contents = Contents {
-            rounds: self.delivery.unsent(),
-            counters: self.counters.clone(),
+        let origin = Origin {
             saved_at: self.clock.now(),
             namespace: self.settings.namespace.clone(),
             cluster_id: self.settings.cluster_id.clone(),
         };
-        let written = tokio::task::spawn_blocking(move || spool::write(&dir, &contents)).await;
+        let bytes = spool::encode(&origin, self.delivery.unsent().rounds(), self.counters.as_deref());
+        let written = tokio::task::spawn_blocking(move || spool::write(&dir, &bytes)).await;
         self.spooled_at = Some(Instant::now());
         let Ok(written) = written else { return };
         match (&written, self.spool_works) {
