@@ -224,15 +224,23 @@ fn pages_go_wrong_in_every_way() {
     let answers: Vec<Answer> = agents(&world).iter().map(|pod| world.serve(pod, Via::Proxy)).collect();
     let count = |fits: fn(&Answer) -> bool| answers.iter().filter(|answer| fits(answer)).count();
     assert_eq!(count(|answer| matches!(answer, Answer::Dropped)), 2, "the fenced group");
-    assert!(count(|answer| matches!(answer, Answer::Page { .. })) >= 10);
-    let spoilt = count(|answer| !matches!(answer, Answer::Page { .. } | Answer::Dropped));
-    assert!(spoilt >= 7, "{spoilt}");
+    assert_eq!(count(|answer| matches!(answer, Answer::Page { .. })), 10, "the healthy group");
+    assert_eq!(count(|answer| matches!(answer, Answer::SlowPage { .. })), 2);
+    assert_eq!(count(|answer| matches!(answer, Answer::Hang)), 2);
+    assert_eq!(count(|answer| matches!(answer, Answer::EndlessSlow)), 1);
+    assert_eq!(count(|answer| matches!(answer, Answer::Reset)), 1);
+    assert_eq!(count(|answer| matches!(answer, Answer::Refused)), 1);
+    assert_eq!(count(|answer| matches!(answer, Answer::Status { code: 200, .. })), 3, "garbage, HTML, nothing");
+    assert_eq!(count(|answer| matches!(answer, Answer::Truncated { .. })), 1);
+    assert_eq!(count(|answer| matches!(answer, Answer::Huge { .. })), 1);
+    assert_eq!(count(|answer| matches!(answer, Answer::GzipBomb { .. })), 1);
+    assert_eq!(count(|answer| matches!(answer, Answer::Status { code: 503, .. })), 1);
     let direct: Vec<Answer> = agents(&world).iter().map(|pod| world.serve(pod, Via::Direct)).collect();
     assert!(!direct.iter().any(|answer| matches!(answer, Answer::Dropped)), "direct scraping reaches the fenced ones");
     at_minute(&world, 12);
     let healthy =
         agents(&world).iter().filter(|pod| matches!(world.serve(pod, Via::Direct), Answer::Page { .. })).count();
-    assert_eq!(healthy, 25);
+    assert_eq!(healthy, 26);
 }
 
 #[test]

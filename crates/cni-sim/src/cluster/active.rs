@@ -17,8 +17,15 @@ pub(super) struct Members {
 }
 
 impl Members {
-    /// Resolves a target among the nodes there are; `draw` decides which of them a fraction means.
-    pub(super) fn resolve(target: &Target, scenario: &Scenario, slots: &[Arc<Slot>], draw: u64) -> Self {
+    /// Resolves a target among the nodes there are; `draw` decides which of them a fraction means, but those that are
+    /// `busy` come last.
+    pub(super) fn resolve(
+        target: &Target,
+        scenario: &Scenario,
+        slots: &[Arc<Slot>],
+        draw: u64,
+        busy: impl Fn(usize) -> bool,
+    ) -> Self {
         let group = target.group.as_ref();
         let group = group.and_then(|at| scenario.node_groups.iter().position(|group| group.name == at.value));
         let mut members = Self { group, zone: target.zone.as_ref().map(|at| at.value.clone()), chosen: None };
@@ -31,7 +38,7 @@ impl Members {
             .filter(|slot| slot.alive() && members.contains(slot) && named(slot))
             .map(|slot| slot.index)
             .collect();
-        fitting.sort_by_key(|index| mix(draw ^ mix(*index as u64)));
+        fitting.sort_by_key(|index| (busy(*index), mix(draw ^ mix(*index as u64))));
         if let Some(fraction) = target.fraction {
             let share = (fitting.len() as f64 * fraction.0).ceil();
             fitting.truncate(whole(share));
@@ -76,6 +83,12 @@ impl ActiveFaults {
             _ => true,
         };
         fitting.find(|active| holds(&active.kind)).map(|active| &active.kind)
+    }
+
+    /// Whether some page fault was drawn for this node; a second one would not be seen.
+    pub(super) fn page_is_spoilt(&self, index: usize) -> bool {
+        let mut drawn = self.list.iter().filter(|active| active.kind.is_page_fault());
+        drawn.any(|active| active.members.chosen.as_ref().is_some_and(|chosen| chosen.contains(&index)))
     }
 
     /// Pods a minute that this node leaks.

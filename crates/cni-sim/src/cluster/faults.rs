@@ -36,7 +36,11 @@ impl World {
         let Some(spec) = engine.faults.get(number).cloned() else { return };
         let slots = self.slots();
         let draw = mix(self.seed ^ mix(number as u64));
-        let members = Members::resolve(&spec.target, &self.scenario, &slots, draw);
+        let members = {
+            let (page, active) = (spec.fault.value.is_page_fault(), self.active());
+            let busy = |index| page && active.page_is_spoilt(index);
+            Members::resolve(&spec.target, &self.scenario, &slots, draw, busy)
+        };
         let window = now_ms..spec.lasts.map_or(i64::MAX, |lasts| now_ms + lasts.ms);
         let kind = spec.fault.value;
         let hit = || slots.iter().filter(|slot| members.contains(slot) && slot.alive());
