@@ -4,6 +4,7 @@
 //! process it came from. A node keeps its memory while rounds miss it, and for [`KEPT_ROUNDS`] rounds after it leaves the
 //! list, so that a flapping watch does not make a known node new.
 
+mod baselines;
 mod counter;
 mod gauge;
 mod latency;
@@ -14,6 +15,7 @@ use crate::catalogue::{Family, Kind, Metric};
 use crate::model::{
     Anomaly, Coverage, Ipv6Figures, NodeFigures, NodeSample, Observation, PodUid, Snapshot, Target, UnixMillis, Values,
 };
+pub use baselines::BaselinesError;
 use counter::{Baselines, Continuity};
 use gauge::GaugeSums;
 use latency::LatencyBaselines;

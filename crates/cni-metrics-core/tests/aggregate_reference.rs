@@ -196,7 +196,17 @@ fn scraped_enis(observations: &[Observation]) -> Option<f64> {
 
 #[test]
 fn ten_thousand_rounds_differ_in_nothing() {
-    for seed in [1, 77, 4242, 990_001] {
+    run([1, 77, 4242, 990_001], |_| false);
+}
+
+/// With its memory saved, a helper that starts again goes on as if it had never stopped.
+#[test]
+fn nor_do_they_where_the_helper_starts_again_and_again() {
+    run([2, 78, 4243, 990_002], |round| round % 7 == 3);
+}
+
+fn run(seeds: [u64; 4], starts_again_before: impl Fn(u64) -> bool) {
+    for seed in seeds {
         let mut world = World::new(seed);
         let clock = UnixMillis(HELPER_START_S * 1000);
         let mut aggregator = Aggregator::new(HelperStart { clock, api_server: Some(clock) }, CounterMode::Increase);
@@ -205,6 +215,14 @@ fn ten_thousand_rounds_differ_in_nothing() {
             let (observations, truth) = world.scrape();
             let listed = observations.len() as u64;
             let enis = scraped_enis(&observations);
+            if starts_again_before(round) {
+                let saved = aggregator.export();
+                let now = UnixMillis(world.now_s * 1000);
+                let start = HelperStart { clock: now, api_server: Some(now) };
+                aggregator = Aggregator::new(start, CounterMode::Increase);
+                aggregator.import(&saved).unwrap();
+                assert_eq!(aggregator.export(), saved);
+            }
             let snapshot = aggregator.round(UnixMillis(world.now_s * 1000), observations);
             for (family, truth) in Family::COUNTERS.into_iter().zip(&truth) {
                 let published = snapshot.metrics.get(family.metric());

@@ -18,10 +18,10 @@ pub(super) enum Continuity {
 
 /// A node's counters at its last good scrape, in the order of [`Family::COUNTERS`].
 #[derive(Debug, Default)]
-pub(super) struct Baselines([Baseline; Family::COUNTER_COUNT]);
+pub(super) struct Baselines(pub(super) [Baseline; Family::COUNTER_COUNT]);
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Baseline {
+pub(super) enum Baseline {
     /// The family was not on the page: it counts from this value, usually 0.
     Absent(f64),
     /// The family's value.

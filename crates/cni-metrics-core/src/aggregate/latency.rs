@@ -8,17 +8,17 @@ use crate::model::{LatencySample, NodeSample};
 #[derive(Debug, Default)]
 pub(super) struct LatencyBaselines {
     /// By key.
-    apis: Vec<ApiBaseline>,
+    pub(super) apis: Vec<ApiBaseline>,
     /// The first page was damaged here: the next good one is the baseline.
-    unknown: bool,
+    pub(super) unknown: bool,
 }
 
 #[derive(Debug)]
-struct ApiBaseline {
+pub(super) struct ApiBaseline {
     /// Stands for the API's name: a node's memory stays small however long names are.
-    key: u64,
-    sum_ms: f64,
-    count: f64,
+    pub(super) key: u64,
+    pub(super) sum_ms: f64,
+    pub(super) count: f64,
 }
 
 impl LatencyBaselines {

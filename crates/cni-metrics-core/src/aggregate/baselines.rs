@@ -1,0 +1,250 @@
+//! The aggregator's memory as bytes, so that counters go on after a restart where they were.
+//!
+//! Layout: the version; the helper's start by both clocks and its rounds; the published names and their totals; the counter families'
+//! names; then each node by UID. Names rather than positions, so that another version with other rows reads them right.
+//! Numbers are LEB128 of their bytes in reverse: small whole numbers, which counters are, take two or three bytes and
+//! every other value is kept exactly. Nothing is a checksum here: the file around it has one.
+
+use std::collections::HashMap;
+
+use super::counter::{Baseline, Baselines};
+use super::latency::{ApiBaseline, LatencyBaselines};
+use super::{Aggregator, CounterMode, HelperStart, NodeState};
+use crate::catalogue::{CATALOGUE, Family};
+use crate::model::{PodUid, UnixMillis, Values};
+
+const VERSION: u8 = 1;
+
+/// Why saved baselines cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BaselinesError {
+    /// Another version of the format.
+    #[error("written in version {0} of the format; this program reads version {VERSION}")]
+    Version(u8),
+    /// They end too early.
+    #[error("cut off")]
+    CutOff,
+    /// There is something that was never written.
+    #[error("damaged: {0}")]
+    Damaged(&'static str),
+}
+
+impl Aggregator {
+    /// Everything that counters need to go on in another process.
+    pub fn export(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(512 + self.nodes.len() * 128);
+        out.push(VERSION);
+        put_millis(&mut out, Some(self.start.clock));
+        put_millis(&mut out, self.start.api_server);
+        put_varint(&mut out, self.round);
+        let totals = || CATALOGUE.iter().filter_map(|row| Some((row.name, self.totals.get(row.metric)?)));
+        put_count(&mut out, totals().count());
+        for (name, total) in totals() {
+            put_text(&mut out, name);
+            put_value(&mut out, total);
+        }
+        put_count(&mut out, Family::COUNTER_COUNT);
+        for family in Family::COUNTERS {
+            put_text(&mut out, family.name());
+        }
+        // In order, so that the same state gives the same bytes.
+        let mut nodes: Vec<_> = self.nodes.iter().collect();
+        nodes.sort_by_key(|(uid, _)| *uid);
+        put_count(&mut out, nodes.len());
+        for (uid, state) in nodes {
+            put_text(&mut out, uid.as_str());
+            put_node(&mut out, state);
+        }
+        out
+    }
+
+    /// Goes on where [`Aggregator::export`] was called: for the counters, this process is then the same as that one. On
+    /// an error nothing is changed.
+    pub fn import(&mut self, bytes: &[u8]) -> Result<(), BaselinesError> {
+        let mut input = Reader(bytes);
+        match input.byte()? {
+            VERSION => {}
+            other => return Err(BaselinesError::Version(other)),
+        }
+        let clock = input.millis()?.ok_or(BaselinesError::Damaged("no start"))?;
+        let start = HelperStart { clock, api_server: input.millis()? };
+        let round = input.varint()?;
+        let mut totals = Values::default();
+        for _ in 0..input.count()? {
+            let name = input.text()?;
+            let total = input.finite()?;
+            // A total that this version does not publish is nobody's any more.
+            if let Some(row) = CATALOGUE.iter().find(|row| row.name == name) {
+                totals.set(row.metric, Some(total));
+            }
+        }
+        let families = input.count()?;
+        let mut slots = Vec::new();
+        for _ in 0..families {
+            let name = input.text()?;
+            slots.push(Family::COUNTERS.into_iter().position(|family| family.name() == name));
+        }
+        let mut nodes = HashMap::new();
+        for _ in 0..input.count()? {
+            let uid = PodUid::new(input.text()?);
+            nodes.insert(uid, input.node(&slots, round)?);
+        }
+        if !input.0.is_empty() {
+            return Err(BaselinesError::Damaged("more in it than was written"));
+        }
+        // Totals of a single look are not sums over rounds.
+        if self.mode == CounterMode::Increase {
+            self.totals = totals;
+        }
+        (self.start, self.nodes, self.round) = (start, nodes, round);
+        Ok(())
+    }
+}
+
+fn put_node(out: &mut Vec<u8>, state: &NodeState) {
+    let has_start = state.process_start_seconds.is_some();
+    out.push(u8::from(state.ipv6) | u8::from(state.latency.unknown) << 1 | u8::from(has_start) << 2);
+    if let Some(seconds) = state.process_start_seconds {
+        put_value(out, seconds);
+    }
+    put_varint(out, state.last_listed);
+    for baseline in state.counters.0 {
+        let (tag, value) = match baseline {
+            Baseline::Absent(from) => (0, Some(from)),
+            Baseline::Read(last) => (1, Some(last)),
+            Baseline::Unknown => (2, None),
+        };
+        out.push(tag);
+        if let Some(value) = value {
+            put_value(out, value);
+        }
+    }
+    put_count(out, state.latency.apis.len());
+    for api in &state.latency.apis {
+        out.extend(api.key.to_le_bytes());
+        put_value(out, api.sum_ms);
+        put_value(out, api.count);
+    }
+}
+
+fn put_millis(out: &mut Vec<u8>, time: Option<UnixMillis>) {
+    out.push(u8::from(time.is_some()));
+    out.extend(time.map_or(0, |time| time.0).to_le_bytes());
+}
+
+fn put_count(out: &mut Vec<u8>, count: usize) {
+    put_varint(out, count as u64);
+}
+
+fn put_text(out: &mut Vec<u8>, text: &str) {
+    put_count(out, text.len());
+    out.extend(text.as_bytes());
+}
+
+fn put_value(out: &mut Vec<u8>, value: f64) {
+    put_varint(out, value.to_bits().swap_bytes());
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "seven bits at a time")]
+fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value > 0x7F {
+        out.push(0x80 | (value & 0x7F) as u8);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+/// Reads from the front; every step is checked against what is left.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, length: usize) -> Result<&'a [u8], BaselinesError> {
+        let (head, rest) = self.0.split_at_checked(length).ok_or(BaselinesError::CutOff)?;
+        self.0 = rest;
+        Ok(head)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], BaselinesError> {
+        let (head, rest) = self.0.split_first_chunk().ok_or(BaselinesError::CutOff)?;
+        self.0 = rest;
+        Ok(*head)
+    }
+
+    fn byte(&mut self) -> Result<u8, BaselinesError> {
+        self.array().map(|[byte]| byte)
+    }
+
+    fn varint(&mut self) -> Result<u64, BaselinesError> {
+        let mut value = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            let bits = u64::from(byte & 0x7F);
+            if bits << shift >> shift != bits {
+                break;
+            }
+            value |= bits << shift;
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+        }
+        Err(BaselinesError::Damaged("a number out of range"))
+    }
+
+    fn count(&mut self) -> Result<usize, BaselinesError> {
+        usize::try_from(self.varint()?).map_err(|_| BaselinesError::Damaged("a number out of range"))
+    }
+
+    fn text(&mut self) -> Result<&'a str, BaselinesError> {
+        let length = self.count()?;
+        std::str::from_utf8(self.take(length)?).map_err(|_| BaselinesError::Damaged("text that is not UTF-8"))
+    }
+
+    fn finite(&mut self) -> Result<f64, BaselinesError> {
+        let value = f64::from_bits(self.varint()?.swap_bytes());
+        if value.is_finite() { Ok(value) } else { Err(BaselinesError::Damaged("a value that is not finite")) }
+    }
+
+    fn millis(&mut self) -> Result<Option<UnixMillis>, BaselinesError> {
+        let is_there = self.byte()?;
+        let time = UnixMillis(i64::from_le_bytes(self.array()?));
+        match is_there {
+            0 => Ok(None),
+            1 => Ok(Some(time)),
+            _ => Err(BaselinesError::Damaged("neither yes nor no")),
+        }
+    }
+
+    /// A node whose counters are those of `slots`: their positions in this version, if it has them.
+    fn node(&mut self, slots: &[Option<usize>], round: u64) -> Result<NodeState, BaselinesError> {
+        let flags = self.byte()?;
+        if flags > 0b111 {
+            return Err(BaselinesError::Damaged("unknown flags"));
+        }
+        let process_start_seconds = if flags & 0b100 == 0 { None } else { Some(self.finite()?) };
+        let last_listed = self.varint()?;
+        if last_listed > round {
+            return Err(BaselinesError::Damaged("a node from the future"));
+        }
+        let mut counters = Baselines::default();
+        for slot in slots {
+            let baseline = match self.byte()? {
+                0 => Baseline::Absent(self.finite()?),
+                1 => Baseline::Read(self.finite()?),
+                2 => Baseline::Unknown,
+                _ => return Err(BaselinesError::Damaged("an unknown kind of baseline")),
+            };
+            if let Some(own) = slot.and_then(|slot| counters.0.get_mut(slot)) {
+                *own = baseline;
+            }
+        }
+        let mut apis = Vec::new();
+        for _ in 0..self.count()? {
+            let key = u64::from_le_bytes(self.array()?);
+            apis.push(ApiBaseline { key, sum_ms: self.finite()?, count: self.finite()? });
+        }
+        // They are searched by halving.
+        apis.sort_unstable_by_key(|api| api.key);
+        let latency = LatencyBaselines { apis, unknown: flags & 0b010 != 0 };
+        Ok(NodeState { process_start_seconds, counters, latency, ipv6: flags & 0b001 != 0, last_listed })
+    }
+}

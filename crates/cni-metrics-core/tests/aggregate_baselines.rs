@@ -1,0 +1,105 @@
+//! Saved baselines: whole, small, and harmless when damaged.
+
+#![expect(clippy::unwrap_used, reason = "a test's own page is whole or the test fails")]
+
+#[path = "support/random.rs"]
+mod random;
+
+use std::sync::Arc;
+
+use cni_metrics_core::aggregate::{Aggregator, BaselinesError, CounterMode, HelperStart};
+use cni_metrics_core::catalogue::{Family, Metric};
+use cni_metrics_core::model::{
+    FamilySample, LatencySample, NodeName, NodeSample, Observation, PodUid, Snapshot, Target, UnixMillis,
+};
+use random::Random;
+
+const START: HelperStart =
+    HelperStart { clock: UnixMillis(1_767_225_600_000), api_server: Some(UnixMillis(1_767_225_600_400)) };
+
+/// A page of an agent older than the helper, or of one started `late_seconds` after it.
+fn observation(node: u32, adds: f64, late_seconds: Option<f64>) -> Observation {
+    let process_start = START.clock.as_seconds() + late_seconds.unwrap_or(-90_000.0);
+    let mut sample = NodeSample { process_start_seconds: Some(process_start), ..NodeSample::default() };
+    sample.families[Family::AddIpReqCount as usize] = Some(FamilySample { sum: adds, damaged: false });
+    sample.families[Family::IpamdErrorCount as usize] = Some(FamilySample { sum: 1.0, damaged: node % 3 == 0 });
+    sample.families[Family::AwsApiLatencyMs as usize] = Some(FamilySample { sum: 812.5, damaged: false });
+    for api in ["AssignPrivateIpAddresses", "CreateNetworkInterface", "DescribeInstances"] {
+        sample.latency.push(LatencySample { api: api.into(), sum_ms: adds * 12.25, count: adds, p99_ms: None });
+    }
+    let target = Target {
+        uid: PodUid::new(format!("5f0c9b8e-0b51-4b0e-9d3e-{node:012}")),
+        node: NodeName::new(format!("ip-10-0-0-{node}")),
+        created_at: None,
+        labels: Arc::default(),
+    };
+    Observation { target, expected: true, outcome: Ok(sample) }
+}
+
+fn cluster(nodes: u32) -> Aggregator {
+    let mut aggregator = Aggregator::new(START, CounterMode::Increase);
+    for adds in [40.0, 43.0] {
+        aggregator.round(START.clock, (0..nodes).map(|node| observation(node, adds, None)).collect());
+    }
+    aggregator
+}
+
+fn adds(snapshot: &Snapshot) -> Option<f64> {
+    snapshot.metrics.get(Metric::AddReqCount)
+}
+
+#[test]
+fn the_next_round_of_another_process_is_that_of_this_one() {
+    let before = cluster(3);
+    let later = HelperStart { clock: UnixMillis(START.clock.0 + 600_000), api_server: None };
+    let mut after = Aggregator::new(later, CounterMode::Increase);
+    after.import(&before.export()).unwrap();
+    // Node 0 went on, node 1 started again while nobody looked, node 9 is new since then.
+    let round = || vec![observation(0, 50.0, None), observation(1, 4.0, Some(300.0)), observation(9, 5.0, Some(200.0))];
+    let snapshot = after.round(later.clock, round());
+    let mut same = before;
+    assert_eq!(snapshot, same.round(later.clock, round()));
+    assert_eq!((adds(&snapshot), snapshot.totals.get(Metric::AddReqCount)), (Some(7.0 + 4.0 + 5.0), Some(25.0)));
+}
+
+#[test]
+fn a_node_takes_little_room() {
+    let bytes = cluster(5_000).export().len();
+    assert!(bytes < 5_000 * 160, "{bytes} bytes for 5,000 nodes");
+}
+
+#[test]
+fn every_cut_is_an_error_that_changes_nothing() {
+    let saved = cluster(4).export();
+    let mut aggregator = cluster(2);
+    let own = aggregator.export();
+    for length in 0..saved.len() {
+        assert!(aggregator.import(&saved[..length]).is_err(), "cut at {length}");
+    }
+    let longer = [saved.as_slice(), &[0]].concat();
+    assert!(matches!(aggregator.import(&longer), Err(BaselinesError::Damaged(_))));
+    assert_eq!(aggregator.import(&[9]), Err(BaselinesError::Version(9)));
+    assert_eq!(aggregator.export(), own);
+    aggregator.import(&saved).unwrap();
+}
+
+#[test]
+fn damaged_bytes_never_panic_and_what_they_give_can_be_used() {
+    let saved = cluster(4).export();
+    let mut random = Random(11);
+    let mut taken = 0;
+    for _ in 0..20_000 {
+        let mut damaged = saved.clone();
+        for _ in 0..=random.below(3) {
+            let at = random.below(damaged.len());
+            damaged[at] = (random.next() % 256) as u8;
+        }
+        let mut aggregator = Aggregator::new(START, CounterMode::Increase);
+        if aggregator.import(&damaged).is_ok() {
+            taken += 1;
+            let snapshot = aggregator.round(START.clock, vec![observation(0, 50.0, None)]);
+            assert!(adds(&snapshot).is_none_or(|adds| adds.is_finite() && adds >= 0.0));
+        }
+    }
+    assert!(taken > 0, "no damage went unnoticed, so nothing was shown about what it gives");
+}
