@@ -165,6 +165,18 @@ fn a_delete_that_fails_leaks_the_eni_until_the_hourly_search() {
 }
 
 #[test]
+fn an_eni_that_is_gone_already_is_no_error() {
+    let not_found = Ec2Code::InvalidNetworkInterfaceIdNotFound;
+    let mut lab = shedding(Ec2Op::DeleteNetworkInterface, not_found);
+    lab.until(100, |lab| lab.counter("awscni_ec2api_req_count{fn=\"DeleteNetworkInterface\"}") == 1);
+    let truth = lab.truth();
+    assert_eq!((truth.ec2_errors, truth.aws_api_errors, truth.ipamd_errors), (0, 0, 0));
+    let labels = "{api=\"DeleteNetworkInterface\",error=\"true\",status=\"InvalidNetworkInterfaceID.NotFound\"}";
+    assert_eq!(lab.counter(&format!("awscni_aws_api_latency_ms_count{labels}")), 1);
+    assert_eq!(lab.node.leaked_enis().count(), 0);
+}
+
+#[test]
 fn a_refused_unassign_makes_the_total_flap() {
     let mut lab = Lab::serving((3, 10), &[("WARM_IP_TARGET", "1")], |_| {});
     lab.add(1);
