@@ -3,8 +3,8 @@
 #
 #   deploy/image/build.sh [--arch amd64] [--arch arm64] [--output DIR]
 #
-# Needs the Rust target <arch>-unknown-linux-musl and a C compiler for it (amd64: musl-gcc of Debian's musl-tools; arm64
-# on amd64: CC_aarch64_unknown_linux_musl and CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER name a cross compiler),
+# Needs the Rust target of each architecture (rustup target add x86_64-unknown-linux-musl aarch64-unknown-linux-musl), a C
+# compiler for ring's assembler (Debian: musl-tools for amd64, gcc-aarch64-linux-gnu and libc6-dev-arm64-cross for arm64),
 # python3, and ca-certificates. The same commit, toolchain and CA bundle make the same bytes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -30,7 +30,12 @@ images=()
 for arch in "${arches[@]}"; do
   case $arch in
     amd64) triple=x86_64-unknown-linux-musl ;;
-    arm64) triple=aarch64-unknown-linux-musl ;;
+    arm64)
+      triple=aarch64-unknown-linux-musl
+      # The C library is Rust's own copy of musl; of this compiler only code generation and the linker are used.
+      export CC_aarch64_unknown_linux_musl=${CC_aarch64_unknown_linux_musl:-aarch64-linux-gnu-gcc}
+      export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER=${CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER:-aarch64-linux-gnu-gcc}
+      ;;
     *) echo "build.sh: no such architecture: $arch (amd64, arm64)" >&2; exit 2 ;;
   esac
   cargo build --release --locked --package cni-metrics-helper --target "$triple"

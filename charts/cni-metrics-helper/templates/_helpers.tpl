@@ -61,8 +61,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- define "cni-metrics-helper.metricsPort" -}}
 {{- include "cni-metrics-helper.port" (list . "PROMETHEUS_ADDRESS" "0.0.0.0:61681") -}}
 {{- end }}
+{{/* "" where the admin listener is switched off, by "off" or an empty value. */}}
 {{- define "cni-metrics-helper.adminPort" -}}
+{{- $address := include "cni-metrics-helper.setting" (list . "ADMIN_ADDRESS") | lower -}}
+{{- if not (and (hasKey .Values.env "ADMIN_ADDRESS") (has $address (list "" "off"))) -}}
 {{- include "cni-metrics-helper.port" (list . "ADMIN_ADDRESS" "0.0.0.0:61682") -}}
+{{- end -}}
 {{- end }}
 
 {{- define "cni-metrics-helper.agentNamespace" -}}
@@ -71,6 +75,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 
 {{- define "cni-metrics-helper.leaseNamespace" -}}
 {{- default .Release.Namespace (include "cni-metrics-helper.setting" (list . "LEASE_NAMESPACE")) -}}
+{{- end }}
+
+{{- define "cni-metrics-helper.leaseName" -}}
+{{- default "cni-metrics-helper" (include "cni-metrics-helper.setting" (list . "LEASE_NAME")) -}}
 {{- end }}
 
 {{- define "cni-metrics-helper.scrapesByProxy" -}}

@@ -174,14 +174,14 @@ fn rights_are_those_of_the_features_that_are_on() {
         let expected: BTreeSet<String> = expected.into_iter().map(str::to_owned).collect();
         assert_eq!(rights(&helm.objects(arguments)), expected, "{arguments:?}");
     }
-    let elsewhere =
-        helm.objects(&["--namespace=monitoring", "--set=env.AGENT_NAMESPACE=agents,env.LEADER_ELECTION=true"]);
+    let places = "--set=env.AGENT_NAMESPACE=agents,env.LEADER_ELECTION=true,env.LEASE_NAME=mine";
+    let elsewhere = helm.objects(&["--namespace=monitoring", places]);
     let expected = [
         "agents pods get,list,watch",
         "agents pods/proxy get",
         nodes,
         "monitoring leases create",
-        "monitoring leases=cni-metrics-helper get,update",
+        "monitoring leases=mine get,update",
     ];
     assert_eq!(rights(&elsewhere), expected.into_iter().map(str::to_owned).collect());
 }
@@ -243,6 +243,22 @@ fn ports_follow_the_addresses() {
     let ports: Vec<i64> =
         container["ports"].as_array().unwrap().iter().map(|port| port["containerPort"].as_i64().unwrap()).collect();
     assert_eq!(ports, [9001, 9000]);
+}
+
+#[test]
+fn without_the_admin_listener_nothing_refers_to_it() {
+    let Some(helm) = Helm::or_skip() else { return };
+    for off in ["off", "OFF", ""] {
+        let off = format!("--set-string=env.ADMIN_ADDRESS={off}");
+        let objects = helm.objects(&[&off, "--set=networkPolicy.enabled=true"]);
+        let container = &only(&objects, "Deployment")["spec"]["template"]["spec"]["containers"][0];
+        for field in ["ports", "livenessProbe", "readinessProbe"] {
+            assert!(container[field].is_null(), "{field} with {off}");
+        }
+        assert_eq!(only(&objects, "NetworkPolicy")["spec"]["ingress"], json!([]));
+    }
+    let said = helm.template(&["--set=env.ADMIN_ADDRESS=off,podMonitor.enabled=true"]).unwrap_err();
+    assert!(said.contains("podMonitor.enabled needs something to scrape"), "{said}");
 }
 
 #[test]
