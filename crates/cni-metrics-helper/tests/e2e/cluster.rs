@@ -73,7 +73,7 @@ impl Cluster {
         let inside = namespace.enter();
         let plane = ControlPlane::start(assets);
         let mut cluster = Self { nodes: Vec::new(), plane, _inside: inside, namespace, apart, grown: Instant::now() };
-        cluster.kubectl().run(&["create", "serviceaccount", ACCOUNT, "--namespace=kube-system"]);
+        cluster.create_account();
         cluster.add_nodes(pages);
         cluster
     }
@@ -108,6 +108,16 @@ impl Cluster {
         self.kubectl().run(&["delete", "pod", pod, "--namespace=kube-system", "--force", "--grace-period=0"]);
     }
 
+    /// Makes the helper's service account anew, under the same name: tokens of the old one are worth nothing then.
+    pub(crate) fn replace_account(&self) {
+        self.kubectl().run(&["delete", "serviceaccount", ACCOUNT, "--namespace=kube-system"]);
+        self.create_account();
+    }
+
+    fn create_account(&self) {
+        self.kubectl().run(&["create", "serviceaccount", ACCOUNT, "--namespace=kube-system"]);
+    }
+
     /// A kubeconfig of the helper's service account.
     pub(crate) fn account_kubeconfig(&self) -> PathBuf {
         self.plane.write_kubeconfig(ACCOUNT, &self.account_token())
@@ -116,6 +126,7 @@ impl Cluster {
     /// The folder that a pod of the helper's service account has mounted.
     pub(crate) fn account_folder(&self) -> PathBuf {
         let folder = self.plane.folder().join("serviceaccount");
+        // Made once: a pod that has it mounted sees the files change.
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::copy(self.plane.certificate(), folder.join("ca.crt")).unwrap();
         std::fs::write(folder.join("token"), self.account_token()).unwrap();

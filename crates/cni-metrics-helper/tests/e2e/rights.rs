@@ -1,5 +1,8 @@
 //! The documented rights are enough, and each missing one is named.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use serde_json::Value;
 
 use crate::harness::assets::Assets;
@@ -45,6 +48,28 @@ fn in_a_pod_its_service_account_is_used() {
     let program = Program::start_in_pod(&cluster.account_folder(), &[]);
     program.wait_coverage(2, 2);
     program.wait_produced("GAUGE", "assignIPAddresses", 12.0);
+}
+
+#[test]
+fn a_rotated_token_is_picked_up_without_a_restart() {
+    let Some(assets) = Assets::or_skip() else { return };
+    let cluster = Cluster::start(&assets, [Page::settled(5), Page::settled(7)]);
+    cluster.grant_agents_with_proxy();
+    let with_old_token = cluster.kubectl().with_kubeconfig(cluster.account_kubeconfig());
+    let list = ["get", "pods", "--namespace=kube-system"];
+    with_old_token.run(&list);
+    let program = Program::start_in_pod(&cluster.account_folder(), &[]);
+    program.wait_coverage(2, 2);
+
+    cluster.replace_account();
+    cluster.account_folder();
+    // The API server remembers for some seconds whom it let in.
+    let deadline = Instant::now() + http::PATIENCE;
+    while with_old_token.try_run(&list).is_ok() {
+        assert!(Instant::now() < deadline, "the old token is still taken");
+        thread::sleep(Duration::from_millis(500));
+    }
+    program.wait_coverage(2, 2);
 }
 
 #[test]
