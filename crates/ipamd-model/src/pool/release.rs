@@ -128,6 +128,15 @@ mod tests {
     }
 
     #[test]
+    fn an_address_with_a_pod_goes_only_by_force() {
+        let mut pool = pool();
+        assert_eq!(pool.remove_block(id(1), secondary(1, 0), false), None);
+        assert_eq!((pool.total(), pool.assigned()), (5, 2));
+        assert_eq!(pool.remove_block(id(1), secondary(1, 0), true), Some(1));
+        assert_eq!((pool.total(), pool.assigned()), (4, 1));
+    }
+
+    #[test]
     fn a_young_eni_stays_for_a_minute() {
         let pool = pool();
         assert_eq!(spare(&pool, &targets(0, 2), 59_999), None);

@@ -285,6 +285,7 @@ fn one_place_is_kept_for_the_trunk() {
     let mut silent = Lab::serving((3, 10), &env, |spec| spec.trunk_controller = TrunkController::Silent);
     silent.pass(300_000);
     assert_eq!(silent.truth().eni_allocated, 2);
+    assert!(silent.truth().reconcile > 600, "without a trunk every cycle reconciles");
     let mut lab = Lab::serving((3, 10), &env, |_| {});
     lab.pass(300_000);
     assert_eq!((lab.truth().eni_allocated, lab.truth().total, lab.truth().pod_eni_errors), (3, 18.0, 0));

@@ -70,9 +70,9 @@ fn decreases_keep_thirty_seconds_apart() {
             falls.push(lab.now_ms);
         }
     }
-    // The interval begins when the decrease has ended, an unassign of a few hundred milliseconds later.
+    // Exactly thirty seconds are not enough, so it is the seventh cycle. The interval begins when the decrease has ended, an unassign of a few hundred milliseconds later.
     assert!(falls.len() >= 5, "{falls:?}");
-    assert!(gaps(&falls).iter().all(|gap| (30_000..=36_000).contains(gap)), "{:?}", gaps(&falls));
+    assert!(gaps(&falls).iter().all(|gap| (34_000..=36_500).contains(gap)), "{:?}", gaps(&falls));
 }
 
 #[test]

@@ -12,6 +12,7 @@ use crate::view::table::styled;
 
 /// Options of `plan max-pods`.
 #[derive(Debug, Clone, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches of one command")]
 #[expect(clippy::doc_markdown, reason = "the text is shown by --help, where backticks are noise")]
 pub(super) struct MaxPodsArgs {
     /// EC2 instance type, e.g. m5.large
