@@ -22,7 +22,8 @@ fn observation(node: u32, adds: f64, late_seconds: Option<f64>) -> Observation {
     let process_start = START.clock.as_seconds() + late_seconds.unwrap_or(-90_000.0);
     let mut sample = NodeSample { process_start_seconds: Some(process_start), ..NodeSample::default() };
     sample.families[Family::AddIpReqCount as usize] = Some(FamilySample { sum: adds, damaged: false });
-    sample.families[Family::IpamdErrorCount as usize] = Some(FamilySample { sum: 1.0, damaged: node % 3 == 0 });
+    sample.families[Family::IpamdErrorCount as usize] =
+        Some(FamilySample { sum: 1.0, damaged: node.is_multiple_of(3) });
     sample.families[Family::AwsApiLatencyMs as usize] = Some(FamilySample { sum: 812.5, damaged: false });
     for api in ["AssignPrivateIpAddresses", "CreateNetworkInterface", "DescribeInstances"] {
         sample.latency.push(LatencySample { api: api.into(), sum_ms: adds * 12.25, count: adds, p99_ms: None });
@@ -92,7 +93,7 @@ fn damaged_bytes_never_panic_and_what_they_give_can_be_used() {
         let mut damaged = saved.clone();
         for _ in 0..=random.below(3) {
             let at = random.below(damaged.len());
-            damaged[at] = (random.next() % 256) as u8;
+            [damaged[at], ..] = random.next().to_le_bytes();
         }
         let mut aggregator = Aggregator::new(START, CounterMode::Increase);
         if aggregator.import(&damaged).is_ok() {

@@ -1,5 +1,6 @@
 //! The composition root: builds every part in dependency order, runs the round loop, and drains.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,14 +10,16 @@ use thiserror::Error;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+use crate::admin::{Admin, AdminError, AdminParts};
 use crate::clock::Clock;
-use crate::config::{CloudWatchConfig, Config};
+use crate::config::{CloudWatchConfig, Config, ElectionConfig};
 use crate::discover::connect::{Clients, ConnectError, connect};
 use crate::discover::{Discovery, IndexReader, cluster_names};
 use crate::identity::{self, ClusterHints, Identity, IdentityError, IdentitySettings};
+use crate::lead::{Election, LeadSettings, Leadership};
 use crate::publish::cloudwatch::{AwsCloudWatch, CloudWatchSettings, CloudWatchSettingsError, spool};
 use crate::publish::prometheus::{PrometheusError, PrometheusSettings};
-use crate::publish::{Publisher, Selection, cloudwatch as to_cloudwatch, log, prometheus};
+use crate::publish::{Published, Publisher, Selection, SinkStats, cloudwatch as to_cloudwatch, log, prometheus};
 use crate::round::{RoundParts, Rounds};
 use crate::scrape::Scraper;
 use crate::self_stats::SelfStats;
@@ -24,6 +27,12 @@ use crate::shutdown::{GRACE, Shutdown};
 
 /// CloudWatch gets the points of so many rounds in one request, as the Go helper sends them.
 const FLUSH_INTERVALS: u32 = 2;
+
+/// Giving the lease back has so long.
+const RESIGNATION: Duration = Duration::from_secs(1);
+
+/// What is left of the time to end when all is done.
+const END_RESERVE: Duration = Duration::from_millis(500);
 
 /// The newest snapshot, for whoever reads it.
 pub type SnapshotReader = watch::Receiver<Option<Arc<Snapshot>>>;
@@ -43,6 +52,9 @@ pub enum AppError {
     /// The Prometheus page cannot be served.
     #[error(transparent)]
     Prometheus(#[from] PrometheusError),
+    /// Health cannot be served.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
 }
 
 /// Where region, cluster id and AWS clients come from.
@@ -64,22 +76,49 @@ pub struct App {
     publisher: Publisher,
     snapshots: watch::Sender<Option<Arc<Snapshot>>>,
     stats: SelfStats,
+    leadership: Leadership,
+    election: Option<Election>,
+    admin: Option<Admin>,
+    /// Counters of an earlier process, until the first rounds go on from them.
+    baselines: Option<Arc<[u8]>>,
 }
 
 impl App {
-    /// Builds all parts. The watches and the sinks' tasks run from here on; rounds begin with [`App::run`].
+    /// Builds all parts. The watches, the election, the listeners and the sinks' tasks run from here on; rounds begin with
+    /// [`App::run`].
     pub async fn build(config: Config, aws: AwsSource, clock: Clock, shutdown: Shutdown) -> Result<Self, AppError> {
         let clients = connect(&config.connect).await?;
         let discovery = Discovery::spawn(&clients.watch, &config.discover, &shutdown);
-        let mut publisher = publisher(&config, &clock).await?;
-        if let Some(cloudwatch) = &config.cloudwatch {
-            let identity = match aws {
-                AwsSource::Given(identity) => *identity,
-                AwsSource::Environment => identify(&config, &clients).await?,
-            };
-            add_cloudwatch(&mut publisher, &config, cloudwatch, &identity, &clock)?;
+        let identity = match (&config.cloudwatch, aws) {
+            (None, _) => None,
+            (Some(_), AwsSource::Given(identity)) => Some(*identity),
+            (Some(_), AwsSource::Environment) => Some(identify(&config, &clients).await?),
+        };
+        let (election, leadership) = match &config.election {
+            None => (None, Leadership::always()),
+            Some(election) => {
+                let (election, leadership) = Election::stand(clients.watch.clone(), candidacy(election, &clients));
+                (Some(election), leadership)
+            }
+        };
+        let mut publisher = publisher(&config, &clock, &leadership).await?;
+        let mut baselines = None;
+        if let (Some(cloudwatch), Some(identity)) = (&config.cloudwatch, &identity) {
+            baselines = add_cloudwatch(&mut publisher, &config, cloudwatch, identity, &clock)?;
         }
+        let stats = SelfStats::default();
+        let parts = AdminParts {
+            stats: stats.clone(),
+            sinks: publisher.stats_receivers(),
+            discovery: discovery.clone(),
+            leadership: leadership.clone(),
+            interval: config.interval,
+            clock: clock.clone(),
+        };
+        let admin = admin(config.admin, parts).await?;
         Ok(Self {
+            // Another replica may have counted on since then: what it published must not be published again.
+            baselines: baselines.filter(|_| !leadership.is_elected()),
             config,
             clock,
             shutdown,
@@ -87,7 +126,10 @@ impl App {
             clients,
             publisher,
             snapshots: watch::Sender::new(None),
-            stats: SelfStats::default(),
+            stats,
+            leadership,
+            election,
+            admin,
         })
     }
 
@@ -96,13 +138,33 @@ impl App {
         self.snapshots.subscribe()
     }
 
-    /// Runs round after round until the end, then sends what is queued.
+    /// The pods as the watch last showed them.
+    pub fn index(&self) -> IndexReader {
+        IndexReader::clone(&self.discovery.index)
+    }
+
+    /// The sinks' figures.
+    pub fn sinks(&self) -> Vec<watch::Receiver<SinkStats>> {
+        self.publisher.stats_receivers()
+    }
+
+    /// Where health is served, if it is.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(Admin::address)
+    }
+
+    /// Runs round after round until the end, sends what is queued, and gives the lease back.
     pub async fn run(mut self) {
         if self.synced().await {
-            self.rounds().await;
+            while self.may_measure().await {
+                self.rounds().await;
+            }
         }
-        let left = GRACE.saturating_sub(Duration::from_millis(500));
-        self.publisher.drain(left).await;
+        let reserve = if self.election.is_some() { RESIGNATION + END_RESERVE } else { END_RESERVE };
+        self.publisher.drain(GRACE.saturating_sub(reserve)).await;
+        if let Some(election) = self.election {
+            election.resign(RESIGNATION).await;
+        }
         info!("stopped");
     }
 
@@ -111,7 +173,7 @@ impl App {
         let mut synced = self.discovery.index.synced();
         let mut shutdown = self.shutdown.clone();
         loop {
-            self.stats.turned(false);
+            self.stats.turned(self.stands_by());
             tokio::select! {
                 () = shutdown.ended() => return false,
                 synced = synced.wait_for(|synced| *synced) => return synced.is_ok(),
@@ -120,26 +182,66 @@ impl App {
         }
     }
 
+    /// Waits until it is this replica's turn; false if the end came first.
+    async fn may_measure(&mut self) -> bool {
+        let mut shutdown = self.shutdown.clone();
+        while !self.is_turn() {
+            self.stats.turned(true);
+            tokio::select! {
+                biased;
+                () = shutdown.ended() => return false,
+                () = self.leadership.gained() => {}
+                () = self.clock.sleep(self.config.interval) => {}
+            }
+        }
+        !shutdown.is_ended()
+    }
+
+    /// This replica measures now: it leads, or stays warm.
+    fn is_turn(&self) -> bool {
+        self.leadership.is_leading() || self.config.election.as_ref().is_some_and(|election| election.standby_scrape)
+    }
+
+    fn stands_by(&self) -> bool {
+        !self.leadership.is_leading()
+    }
+
+    /// Rounds with one memory: until the end, or until another leads.
     async fn rounds(&mut self) {
         let mut rounds = Rounds::new(self.parts()).await;
-        let mut ticks = self.clock.ticks(self.config.interval);
+        // Replicas tick together, so that a round of one is a round of all.
+        let mut ticks = if self.leadership.is_elected() {
+            self.clock.aligned_ticks(self.config.interval)
+        } else {
+            self.clock.ticks(self.config.interval)
+        };
         let limit = self.clock.limit(self.config.round_limit());
         let mut shutdown = self.shutdown.clone();
         loop {
-            let late = tokio::select! { biased; () = shutdown.ended() => return, late = ticks.next() => late };
-            if late {
+            self.stats.turned(self.stands_by());
+            let tick = tokio::select! { biased; () = shutdown.ended() => return, tick = ticks.next() => tick };
+            if !self.is_turn() {
+                return;
+            }
+            if tick.late {
                 self.stats.late();
                 warn!("the round before took longer than the interval of {} s", self.config.interval.as_secs());
             }
-            self.stats.turned(false);
-            let (snapshot, figures) = rounds.run(limit, &self.shutdown).await;
+            self.stats.turned(self.stands_by());
+            let (snapshot, figures) = rounds.run(tick.at, limit, &self.shutdown).await;
             self.stats.round(&snapshot, figures);
-            self.publisher.publish(Arc::clone(&snapshot));
+            let counters = self.keeps_baselines().then(|| rounds.baselines());
+            self.publisher.publish(Published { snapshot: Arc::clone(&snapshot), counters });
             self.snapshots.send_replace(Some(snapshot));
         }
     }
 
-    fn parts(&self) -> RoundParts {
+    fn keeps_baselines(&self) -> bool {
+        let spools = self.config.cloudwatch.as_ref().is_some_and(|cloudwatch| cloudwatch.spool_dir.is_some());
+        spools && !self.leadership.is_elected()
+    }
+
+    fn parts(&mut self) -> RoundParts {
         RoundParts {
             index: IndexReader::clone(&self.discovery.index),
             scraper: Arc::new(Scraper::new(self.clients.scrape.clone(), self.config.scrape.clone())),
@@ -147,13 +249,36 @@ impl App {
             clock: self.clock.clone(),
             counters: CounterMode::Increase,
             looked_for: self.config.looked_for(),
+            baselines: self.baselines.take(),
         }
     }
 }
 
+/// What this process stands for election with. Its name is that of the pod; what follows tells its restarts apart.
+fn candidacy(election: &ElectionConfig, clients: &Clients) -> LeadSettings {
+    let variable = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
+    let host = || std::fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|name| name.trim().to_owned());
+    let pod =
+        variable("POD_NAME").or_else(|| variable("HOSTNAME")).or_else(host).unwrap_or_else(|| "helper".to_owned());
+    LeadSettings {
+        namespace: election.namespace.clone().unwrap_or_else(|| clients.watch.default_namespace().to_owned()),
+        name: election.name.clone(),
+        identity: format!("{pod}-{:08x}", fastrand::u32(..)),
+        duration: election.duration,
+        is_warm: election.standby_scrape,
+    }
+}
+
+async fn admin(address: Option<SocketAddr>, parts: AdminParts) -> Result<Option<Admin>, AdminError> {
+    let Some(address) = address else { return Ok(None) };
+    let admin = Admin::serve(address, parts).await?;
+    info!("serving health on http://{}/livez, /readyz and /metrics", admin.address());
+    Ok(Some(admin))
+}
+
 /// Every sink that is switched on; the log always is.
-async fn publisher(config: &Config, clock: &Clock) -> Result<Publisher, AppError> {
-    let mut publisher = Publisher::new();
+async fn publisher(config: &Config, clock: &Clock, leadership: &Leadership) -> Result<Publisher, AppError> {
+    let mut publisher = Publisher::led_by(leadership.clone());
     log::spawn(&mut publisher, Selection::all());
     if let Some(settings) = config.prometheus {
         let settings = PrometheusSettings {
@@ -187,13 +312,14 @@ async fn identify(config: &Config, clients: &Clients) -> Result<Identity, Identi
     identity::resolve(&settings, hints).await
 }
 
+/// Adds the sink; returns the counters that an earlier process left.
 fn add_cloudwatch(
     publisher: &mut Publisher,
     config: &Config,
     cloudwatch: &CloudWatchConfig,
     identity: &Identity,
     clock: &Clock,
-) -> Result<(), AppError> {
+) -> Result<Option<Arc<[u8]>>, AppError> {
     let settings = CloudWatchSettings {
         namespace: cloudwatch.namespace.clone(),
         cluster_id: identity.cluster_id.value.clone(),
@@ -205,7 +331,10 @@ fn add_cloudwatch(
     };
     settings.check().map_err(AppError::CloudWatch)?;
     let restored = settings.spool_dir.as_deref().map(|dir| spool::restore(dir, clock));
+    // Counters of another cluster are of no use to this one.
+    let ours = restored.as_ref().filter(|restored| restored.cluster_id == settings.cluster_id);
+    let baselines = ours.and_then(|restored| restored.counters.as_deref().map(Arc::from));
     let sink = AwsCloudWatch::new(&identity.sdk, &settings);
     to_cloudwatch::spawn(publisher, settings, sink, clock.clone(), restored);
-    Ok(())
+    Ok(baselines)
 }

@@ -79,7 +79,16 @@ impl Clock {
 
     /// Ticks each `interval` from now on, the first time at once.
     pub fn ticks(&self, interval: Duration) -> Ticks {
-        Ticks { clock: self.clone(), interval, next: (Instant::now(), self.now()) }
+        Ticks { clock: self.clone(), interval, is_aligned: false, next: (Instant::now(), self.now()) }
+    }
+
+    /// Ticks at whole multiples of `interval` since the Unix epoch, the first time at the next one: so all replicas with
+    /// right clocks tick together.
+    pub fn aligned_ticks(&self, interval: Duration) -> Ticks {
+        let now = self.now();
+        let first = next_multiple(now, interval);
+        let next = (Instant::now() + self.real(between(now, first)), first);
+        Ticks { clock: self.clone(), interval, is_aligned: true, next }
     }
 }
 
@@ -95,29 +104,67 @@ impl ClockDriver {
 pub struct Ticks {
     clock: Clock,
     interval: Duration,
+    is_aligned: bool,
     /// By the machine's monotonic clock, and by this clock.
     next: (Instant, UnixMillis),
 }
 
 impl Ticks {
-    /// Waits for the next tick; true if it is late because the time before was overrun. Cancelling it loses nothing.
-    pub async fn next(&mut self) -> bool {
+    /// Waits for the next tick. Cancelling it loses nothing.
+    pub async fn next(&mut self) -> Tick {
         let (instant, time) = self.next;
-        let interval_ms = i64::try_from(self.interval.as_millis()).unwrap_or(i64::MAX);
         if let Kind::Driven { now, .. } = &mut self.clock.0 {
             // A driver that is gone moves nothing any more: then there is no next tick.
             let Ok(reached) = now.wait_for(|now| *now >= time).await.map(|now| *now) else {
                 return std::future::pending().await;
             };
-            self.next = (instant, UnixMillis(reached.0.saturating_add(interval_ms)));
-            return false;
+            return self.ticked(instant, reached, false);
         }
         let late = Instant::now() > instant + LATE;
         tokio::time::sleep_until(instant).await;
-        let from = if late { Instant::now() } else { instant };
-        self.next = (from + self.clock.real(self.interval), time);
-        late
+        let now = self.clock.now();
+        self.ticked(if late { Instant::now() } else { instant }, now, late)
     }
+
+    /// The tick that is due at `now`; the next one is counted from `instant`.
+    fn ticked(&mut self, instant: Instant, now: UnixMillis, late: bool) -> Tick {
+        if self.is_aligned {
+            // Counted anew each time, because the clock may be set while we run. It may also show a little less than
+            // what was waited for.
+            let at = last_multiple(now, self.interval).max(self.next.1);
+            let next = next_multiple(UnixMillis(now.max(at).0 + 1), self.interval);
+            self.next = (Instant::now() + self.clock.real(between(now, next)), next);
+            return Tick { at, late };
+        }
+        self.next = (instant + self.clock.real(self.interval), UnixMillis(now.0.saturating_add(millis(self.interval))));
+        Tick { at: now, late }
+    }
+}
+
+/// A tick.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tick {
+    /// Its time: of aligned ticks the multiple, else now.
+    pub at: UnixMillis,
+    /// The time before it was overrun.
+    pub late: bool,
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX).max(1)
+}
+
+/// `time` itself, or the next later multiple of `interval`.
+fn next_multiple(time: UnixMillis, interval: Duration) -> UnixMillis {
+    last_multiple(UnixMillis(time.0.saturating_add(millis(interval) - 1)), interval)
+}
+
+fn last_multiple(time: UnixMillis, interval: Duration) -> UnixMillis {
+    UnixMillis(time.0.div_euclid(millis(interval)).saturating_mul(millis(interval)))
+}
+
+fn between(from: UnixMillis, to: UnixMillis) -> Duration {
+    Duration::from_millis(u64::try_from(to.0 - from.0).unwrap_or(0))
 }
 
 /// A tick this much overdue was overrun, and not merely scheduled late.
@@ -152,26 +199,41 @@ mod tests {
     async fn ticks_keep_their_distance_and_an_overrun_is_told_and_not_made_up_for() {
         let mut ticks = Clock::wall().ticks(INTERVAL);
         let began = Instant::now();
-        assert!(!ticks.next().await);
+        assert!(!ticks.next().await.late);
         tokio::time::sleep(Duration::from_secs(12)).await;
-        assert!(!ticks.next().await);
+        assert!(!ticks.next().await.late);
         assert_eq!(began.elapsed(), INTERVAL);
         tokio::time::sleep(Duration::from_secs(100)).await;
-        assert!(ticks.next().await);
+        assert!(ticks.next().await.late);
         assert_eq!(began.elapsed(), Duration::from_secs(130));
-        assert!(!ticks.next().await);
+        assert!(!ticks.next().await.late);
         assert_eq!(began.elapsed(), Duration::from_secs(160));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn aligned_ticks_come_at_whole_multiples_whatever_happens_between() {
+        let clock = Clock::scaled(UnixMillis(100_007), 1.0);
+        let mut ticks = clock.aligned_ticks(INTERVAL);
+        assert!(!ticks.next().await.late);
+        assert_eq!(clock.now(), UnixMillis(120_000));
+        tokio::time::sleep(Duration::from_secs(17)).await;
+        assert!(!ticks.next().await.late);
+        assert_eq!(clock.now(), UnixMillis(150_000));
+        tokio::time::sleep(Duration::from_secs(44)).await;
+        assert_eq!(ticks.next().await, Tick { at: UnixMillis(180_000), late: true }, "now it is 194 s");
+        assert!(!ticks.next().await.late);
+        assert_eq!(clock.now(), UnixMillis(210_000));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_driven_clock_ticks_when_it_is_moved() {
         let (clock, driver) = Clock::driven(UnixMillis(0), 30.0);
         let mut ticks = clock.ticks(INTERVAL);
-        assert!(!ticks.next().await);
+        assert!(!ticks.next().await.late);
         driver.set(UnixMillis(29_999));
         assert!(tokio::time::timeout(Duration::from_secs(1), ticks.next()).await.is_err());
         driver.set(UnixMillis(30_000));
-        assert!(!ticks.next().await);
+        assert!(!ticks.next().await.late);
         assert_eq!(clock.now(), UnixMillis(30_000));
     }
 }

@@ -38,6 +38,10 @@ pub struct Config {
     pub cloudwatch: Option<CloudWatchConfig>,
     /// Prometheus, if on.
     pub prometheus: Option<PrometheusConfig>,
+    /// The election, if there is one.
+    pub election: Option<ElectionConfig>,
+    /// Where health and the helper's own metrics are served, if at all.
+    pub admin: Option<SocketAddr>,
     /// `AWS_CLUSTER_ID`, if given.
     pub cluster_id: Option<String>,
     /// `AWS_REGION`, if given.
@@ -68,6 +72,19 @@ pub struct PrometheusConfig {
     pub address: SocketAddr,
     /// With one series a node.
     pub node_metrics: bool,
+}
+
+/// How one of several replicas is elected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ElectionConfig {
+    /// The Lease's namespace; `None` is the helper's own.
+    pub namespace: Option<String>,
+    /// The Lease's name.
+    pub name: String,
+    /// How long it lasts without renewal.
+    pub duration: Duration,
+    /// Measures while another leads.
+    pub standby_scrape: bool,
 }
 
 /// All mistakes in the settings, in one message.
@@ -108,6 +125,8 @@ fn read_all(reader: &mut Reader, args: &SettingsArgs) -> Option<Config> {
     let scrape = scrape(reader, args);
     let cloudwatch = cloudwatch(reader, args);
     let prometheus = prometheus(reader, args);
+    let election = election(reader, args);
+    let admin = admin(reader, args);
     let log = log(reader, args);
     let discover = discover?;
     Some(Config {
@@ -120,6 +139,8 @@ fn read_all(reader: &mut Reader, args: &SettingsArgs) -> Option<Config> {
         discover,
         cloudwatch: cloudwatch?,
         prometheus: prometheus?,
+        election: election?,
+        admin: admin?,
         cluster_id: given(args.aws_cluster_id.as_ref()).map(str::to_owned),
         region: given(args.aws_region.as_ref()).map(str::to_owned),
         log: log?,
@@ -132,12 +153,8 @@ fn or<'a>(value: &'a str, default: &'a str) -> &'a str {
 }
 
 fn discover(reader: &mut Reader, args: &SettingsArgs) -> Option<DiscoverSettings> {
-    let namespace = reader.read("AGENT_NAMESPACE", or(&args.agent_namespace, "kube-system"), |text| {
-        let label = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        let fine = text.len() <= 63 && text.chars().all(label) && !text.starts_with('-') && !text.ends_with('-');
-        fine.then(|| text.to_owned())
-            .ok_or_else(|| "must be a namespace's name (a-z, 0-9 and -, at most 63)".to_owned())
-    });
+    let namespace =
+        reader.read("AGENT_NAMESPACE", or(&args.agent_namespace, "kube-system"), read::label("a namespace's name"));
     let selector = reader.read("AGENT_SELECTOR", or(&args.agent_selector, "k8s-app=aws-node"), |text| {
         let fine = text.is_ascii() && !text.contains(char::is_control);
         fine.then(|| text.to_owned()).ok_or_else(|| "must be a label selector such as k8s-app=aws-node".to_owned())
@@ -233,6 +250,38 @@ fn prometheus(reader: &mut Reader, args: &SettingsArgs) -> Option<Option<Prometh
     let node_metrics = reader.read("PROMETHEUS_NODE_METRICS", or(&args.prometheus_node_metrics, "true"), read::switch);
     let prometheus = PrometheusConfig { address: address?, node_metrics: node_metrics? };
     Some(on?.then_some(prometheus))
+}
+
+/// `Some(None)` is no election; its settings are checked all the same.
+#[expect(clippy::option_option, reason = "a mistake, off, and on are three things")]
+fn election(reader: &mut Reader, args: &SettingsArgs) -> Option<Option<ElectionConfig>> {
+    let on = reader.read("LEADER_ELECTION", or(&args.leader_election, "false"), read::switch);
+    let name = reader.read("LEASE_NAME", or(&args.lease_name, "cni-metrics-helper"), read::label("a lease's name"));
+    let namespace = match given(args.lease_namespace.as_ref()) {
+        Some(text) => reader.read("LEASE_NAMESPACE", text, read::label("a namespace's name")).map(Some),
+        None => Some(None),
+    };
+    let duration = reader.read("LEASE_DURATION", or(&args.lease_duration, "15s"), |text| match read::duration(text) {
+        Ok(duration) if (5..=300).contains(&duration.as_secs()) && duration.subsec_nanos() == 0 => Ok(duration),
+        _ => Err("must be a duration in whole seconds such as 15s, from 5s to 5m".to_owned()),
+    });
+    let standby_scrape = reader.read("STANDBY_SCRAPE", or(&args.standby_scrape, "false"), read::switch);
+    let election =
+        ElectionConfig { namespace: namespace?, name: name?, duration: duration?, standby_scrape: standby_scrape? };
+    Some(on?.then_some(election))
+}
+
+/// An empty value switches it off: that is how a chart leaves a port out.
+#[expect(clippy::option_option, reason = "a mistake, off, and on are three things")]
+fn admin(reader: &mut Reader, args: &SettingsArgs) -> Option<Option<SocketAddr>> {
+    let text = args.admin_address.as_deref().unwrap_or("0.0.0.0:61682");
+    reader.read("ADMIN_ADDRESS", text, |text| match text.to_ascii_lowercase().as_str() {
+        "" | "off" => Ok(None),
+        text => text
+            .parse::<SocketAddr>()
+            .map(Some)
+            .map_err(|_| "must be an address and a port such as 0.0.0.0:61682 or [::]:61682, or off".to_owned()),
+    })
 }
 
 fn log(reader: &mut Reader, args: &SettingsArgs) -> Option<LogSettings> {

@@ -4,15 +4,19 @@
 //! replica takes over only after it has watched the lease unchanged for the whole duration, by its own clock. The times
 //! in the lease itself decide nothing, so clocks may differ; and since [`Leadership::is_leading`] looks at the clock and
 //! not at a flag, a process that was stopped for a minute no longer leads when it goes on.
+//!
+//! The lease also says, in an annotation, up to which round everything is published: see [`Leadership::admits`].
 
 mod candidate;
 mod lease;
+mod standing;
 
 use std::time::Duration;
 
 use kube::Client;
 use tokio::sync::watch;
-use tokio::time::Instant;
+
+pub use standing::{Appointment, Leadership};
 
 /// How the election is held.
 #[derive(Debug, Clone)]
@@ -25,6 +29,8 @@ pub struct LeadSettings {
     pub identity: String,
     /// How long a lease lasts without renewal.
     pub duration: Duration,
+    /// This replica measures while it does not lead, so that rounds which another has published must be left out.
+    pub is_warm: bool,
 }
 
 /// The share of the duration in which a leader may publish after a renewal.
@@ -33,9 +39,8 @@ const PUBLISH_SHARE: f64 = 2.0 / 3.0;
 /// How often a lease is looked at: so often within its duration.
 const LOOKS_PER_LEASE: u32 = 8;
 
-/// Whether this process leads, and until when. Without an election it always does.
-#[derive(Debug, Clone)]
-pub struct Leadership(Option<watch::Receiver<Option<Instant>>>);
+/// The annotation that says up to which round, Unix milliseconds, everything is published or about to be.
+pub const PUBLISHED_UNTIL: &str = "cni-metrics-helper/published-until";
 
 /// The election's task; it releases the lease when it ends.
 #[derive(Debug)]
@@ -44,42 +49,13 @@ pub struct Election {
     stop: watch::Sender<bool>,
 }
 
-impl Leadership {
-    /// The only replica.
-    pub fn always() -> Self {
-        Self(None)
-    }
-
-    /// May publish at this very moment.
-    pub fn is_leading(&self) -> bool {
-        match &self.0 {
-            None => true,
-            Some(until) => until.borrow().is_some_and(|until| Instant::now() < until),
-        }
-    }
-
-    /// There is an election.
-    pub fn is_elected(&self) -> bool {
-        self.0.is_some()
-    }
-
-    /// Waits until this process leads.
-    pub async fn gained(&mut self) {
-        let Some(until) = &mut self.0 else { return };
-        // The election's task outlives every reader; if it is gone, so is the program.
-        if until.wait_for(|until| until.is_some_and(|until| Instant::now() < until)).await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    }
-}
-
 impl Election {
     /// Stands for election. What happens is logged as it changes.
     pub fn stand(client: Client, settings: LeadSettings) -> (Self, Leadership) {
-        let (sender, receiver) = watch::channel(None);
+        let (office, leadership) = Leadership::elected(settings.is_warm);
         let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(lease::stand(client, settings, sender, stopped));
-        (Self { task, stop }, Leadership(Some(receiver)))
+        let task = tokio::spawn(lease::stand(client, settings, office, stopped));
+        (Self { task, stop }, leadership)
     }
 
     /// Gives the lease back at once, so that another replica need not wait for it to run out.

@@ -2,6 +2,7 @@
 //!
 //! Modules in the order in which the data flows; see ARCHITECTURE.md for the picture.
 
+pub mod admin;
 pub mod app;
 pub mod aws;
 pub mod cli;

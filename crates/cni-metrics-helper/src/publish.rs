@@ -22,6 +22,8 @@ pub use selection::{Selection, SelectionError};
 pub use stats::SinkStats;
 use stats::StatsCell;
 
+use crate::lead::Leadership;
+
 /// Rounds a sink may lag behind before it loses the oldest. Sinks read at once and buffer for themselves, so this is
 /// only ever used up by a task that hangs (a stuck disk); a power of two, as the channel wants it.
 const QUEUE_ROUNDS: usize = 8;
@@ -47,6 +49,8 @@ impl From<Arc<Snapshot>> for Published {
 pub struct Intake {
     rounds: Rounds,
     orders: watch::Receiver<Orders>,
+    /// A sink that shares its destination with other replicas sends only while this one leads.
+    leadership: Leadership,
     stats: StatsCell,
 }
 
@@ -58,10 +62,8 @@ struct Rounds {
 }
 
 /// What the publisher tells every sink.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Orders {
-    /// This replica leads. A sink that shares its destination with other replicas sends only then.
-    leading: bool,
     /// Everything must be over by then.
     stop_by: Option<Instant>,
 }
@@ -91,6 +93,7 @@ impl Rounds {
 pub struct Publisher {
     rounds: broadcast::Sender<Published>,
     orders: watch::Sender<Orders>,
+    leadership: Leadership,
     stats: Vec<watch::Receiver<SinkStats>>,
     tasks: JoinSet<()>,
 }
@@ -102,11 +105,19 @@ impl Default for Publisher {
 }
 
 impl Publisher {
-    /// A publisher without sinks. Add them with [`log::spawn`], [`cloudwatch::spawn`] and [`prometheus::spawn`].
+    /// The only replica's publisher, without sinks. Add them with [`log::spawn`], [`cloudwatch::spawn`] and
+    /// [`prometheus::spawn`].
     pub fn new() -> Self {
+        Self::led_by(Leadership::always())
+    }
+
+    /// The publisher of one of several replicas. While it does not lead, CloudWatch gets nothing and no values are
+    /// logged; points are kept and sent once it leads, less those that another replica has published meanwhile.
+    pub fn led_by(leadership: Leadership) -> Self {
         Self {
             rounds: broadcast::Sender::new(QUEUE_ROUNDS),
-            orders: watch::Sender::new(Orders { leading: true, stop_by: None }),
+            orders: watch::Sender::new(Orders::default()),
+            leadership,
             stats: Vec::new(),
             tasks: JoinSet::new(),
         }
@@ -116,12 +127,6 @@ impl Publisher {
     pub fn publish(&self, round: impl Into<Published>) {
         // An error only says that there is no sink, which is a legal configuration.
         let _ = self.rounds.send(round.into());
-    }
-
-    /// Says whether this replica leads. While it does not, CloudWatch gets nothing; points that were measured while it
-    /// led are kept and sent once it leads again.
-    pub fn set_leading(&self, leading: bool) {
-        self.orders.send_if_modified(|orders| std::mem::replace(&mut orders.leading, leading) != leading);
     }
 
     /// How every sink does, in the order in which they were added.
@@ -154,6 +159,7 @@ impl Publisher {
         self.tasks.spawn(task(Intake {
             rounds: Rounds { queue: self.rounds.subscribe(), stats: stats.clone() },
             orders: self.orders.subscribe(),
+            leadership: self.leadership.clone(),
             stats,
         }));
     }

@@ -11,11 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cni_metrics_core::aggregate::{Aggregator, CounterMode, HelperStart};
-use cni_metrics_core::model::{NodeSample, Observation, Snapshot, Target};
+use cni_metrics_core::model::{NodeSample, Observation, Snapshot, Target, UnixMillis};
 use cni_metrics_core::parse::parse;
 use futures::{StreamExt, stream};
 use kube::Client;
 use tokio::time::Instant;
+use tracing::{error, info};
 
 use self::api_clock::ApiClock;
 use self::history::History;
@@ -44,6 +45,8 @@ pub struct RoundParts {
     pub counters: CounterMode,
     /// Where the agents are looked for, for the warning when there are none.
     pub looked_for: String,
+    /// Counters' baselines of an earlier process, to go on from.
+    pub baselines: Option<Arc<[u8]>>,
 }
 
 /// The round loop's state.
@@ -71,15 +74,25 @@ impl Rounds {
         let start = parts.clock.now();
         let api_clock = ApiClock::measure(parts.api.clone(), parts.clock.clone(), Duration::MAX).await;
         let start = HelperStart { clock: start, api_server: api_clock.server_time(start) };
-        let aggregator = Aggregator::new(start, parts.counters);
+        let mut aggregator = Aggregator::new(start, parts.counters);
+        if let Some(saved) = &parts.baselines {
+            match aggregator.import(saved) {
+                Ok(()) => info!(nodes = aggregator.known_nodes(), "counters go on from where an earlier run left them"),
+                Err(error) => error!("the saved counters cannot be used, counting begins anew: {error}"),
+            }
+        }
         let report = Report::new(parts.looked_for.clone());
         Self { parts, api_clock, aggregator, history: History::default(), report, number: 0 }
     }
 
-    /// Runs one round within `limit` and reports it.
-    pub async fn run(&mut self, limit: Duration, shutdown: &Shutdown) -> (Arc<Snapshot>, RoundFigures) {
-        let at = self.parts.clock.now();
-        let began = Instant::now();
+    /// What [`RoundParts::baselines`] takes, as it is after the newest round.
+    pub fn baselines(&self) -> Arc<[u8]> {
+        self.aggregator.export().into()
+    }
+
+    /// Runs the round of the tick `at` within `limit` and reports it.
+    pub async fn run(&mut self, at: UnixMillis, limit: Duration, shutdown: &Shutdown) -> (Arc<Snapshot>, RoundFigures) {
+        let (began, began_at) = (Instant::now(), self.parts.clock.now());
         self.number += 1;
         let (targets, listed) = self.parts.index.targets();
         let (mut scraped, api_clock) = tokio::join!(
@@ -87,7 +100,7 @@ impl Rounds {
             ApiClock::measure(self.parts.api.clone(), self.parts.clock.clone(), limit),
         );
         self.api_clock = self.api_clock.or_keep(api_clock);
-        let api_now = self.api_clock.server_time(at).unwrap_or(at);
+        let api_now = self.api_clock.server_time(began_at).unwrap_or(began_at);
 
         let mut figures = RoundFigures { scraping: began.elapsed(), ..RoundFigures::default() };
         let mut observations = Vec::with_capacity(targets.len());
@@ -181,11 +194,6 @@ impl Scraped {
     }
 }
 
-fn observation(
-    pod: &Pod,
-    target: Target,
-    scraped: Scraped,
-    api_now: cni_metrics_core::model::UnixMillis,
-) -> Observation {
+fn observation(pod: &Pod, target: Target, scraped: Scraped, api_now: UnixMillis) -> Observation {
     Observation { target, expected: pod.is_settled(api_now), outcome: scraped.outcome.map_err(|error| error.kind()) }
 }

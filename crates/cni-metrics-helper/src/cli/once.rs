@@ -62,6 +62,8 @@ async fn one_round(config: &Config) -> anyhow::Result<std::sync::Arc<cni_metrics
         clock: Clock::wall(),
         counters: CounterMode::Totals,
         looked_for: config.looked_for(),
+        baselines: None,
     };
-    Ok(Rounds::new(parts).await.run(config.round_limit(), &shutdown).await.0)
+    let at = parts.clock.now();
+    Ok(Rounds::new(parts).await.run(at, config.round_limit(), &shutdown).await.0)
 }

@@ -83,6 +83,25 @@ pub struct SettingsArgs {
     #[arg(long, env, value_name = "REGION", help_heading = "CloudWatch")]
     pub aws_region: Option<String>,
 
+    /// Elect one of several replicas by a Lease; only the elected one publishes
+    #[arg(long, env, value_name = "BOOL", default_value = "false", help_heading = "Replicas")]
+    pub leader_election: String,
+    /// The Lease's name
+    #[arg(long, env, value_name = "NAME", default_value = "cni-metrics-helper", help_heading = "Replicas")]
+    pub lease_name: String,
+    /// The Lease's namespace; without it the pod's own, or the kubeconfig's, or `default`
+    #[arg(long, env, value_name = "NAME", help_heading = "Replicas")]
+    pub lease_namespace: Option<String>,
+    /// How long a leader that died keeps the others waiting, in whole seconds from 5s to 5m
+    #[arg(long, env, value_name = "DURATION", default_value = "15s", help_heading = "Replicas")]
+    pub lease_duration: String,
+    /// A replica that does not lead measures too, so that it takes over without a gap
+    #[arg(long, env, value_name = "BOOL", default_value = "false", help_heading = "Replicas")]
+    pub standby_scrape: String,
+    /// Where /livez, /readyz and the helper's own /metrics are served; `off` switches them off
+    #[arg(long, env, value_name = "ADDRESS:PORT", help_heading = "Health")]
+    pub admin_address: Option<String>,
+
     /// Log level: DEBUG, INFO, WARN, ERROR or FATAL, in any case
     #[arg(long, env = "AWS_VPC_K8S_CNI_LOGLEVEL", value_name = "LEVEL", default_value = "INFO", help_heading = "Logs")]
     pub log_level: String,

@@ -104,6 +104,16 @@ pub(super) fn bytes(least: u64, most: u64) -> impl Fn(&str) -> Result<u64, Strin
     }
 }
 
+/// A name of at most 63 characters as Kubernetes has them.
+pub(super) fn label(what: &'static str) -> impl Fn(&str) -> Result<String, String> {
+    move |text| {
+        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        let fine = text.len() <= 63 && text.chars().all(allowed) && !text.starts_with('-') && !text.ends_with('-');
+        let fine = fine && !text.is_empty();
+        fine.then(|| text.to_owned()).ok_or_else(|| format!("must be {what} (a-z, 0-9 and -, at most 63)"))
+    }
+}
+
 /// Comma-separated words.
 pub(super) fn list(text: &str) -> Vec<String> {
     text.split(',').map(str::trim).filter(|word| !word.is_empty()).map(str::to_owned).collect()

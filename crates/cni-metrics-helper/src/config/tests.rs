@@ -68,11 +68,17 @@ fn all_mistakes_are_reported_at_once() {
         "--cloudwatch-namespace=AWS/EC2",
         "--metric-set=all",
         "--cloudwatch-resolution=30",
+        "--leader-election=on",
+        "--lease-name=My.Lease",
+        "--lease-namespace=-",
+        "--lease-duration=4s",
+        "--standby-scrape=warm",
+        "--admin-address=61682",
         "--log-level=TRACE",
         "--log-format=xml",
     ];
     insta::assert_snapshot!(read(&flags).unwrap_err(), @r#"
-    15 mistakes in the settings:
+    21 mistakes in the settings:
       METRIC_UPDATE_INTERVAL = "30s": must be a whole number of seconds without a unit, from 1 to 86400
       AGENT_NAMESPACE = "Kube_System": must be a namespace's name (a-z, 0-9 and -, at most 63)
       SCRAPE_VIA = "ssh": must be auto, proxy or direct
@@ -86,6 +92,12 @@ fn all_mistakes_are_reported_at_once() {
       METRIC_SET = "all": must be standard or compat
       USE_PROMETHEUS = "1": must be yes, true, no or false (any case)
       PROMETHEUS_ADDRESS = "localhost": must be an address and a port such as 0.0.0.0:61681 or [::]:61681
+      LEADER_ELECTION = "on": must be yes, true, no or false (any case)
+      LEASE_NAME = "My.Lease": must be a lease's name (a-z, 0-9 and -, at most 63)
+      LEASE_NAMESPACE = "-": must be a namespace's name (a-z, 0-9 and -, at most 63)
+      LEASE_DURATION = "4s": must be a duration in whole seconds such as 15s, from 5s to 5m
+      STANDBY_SCRAPE = "warm": must be yes, true, no or false (any case)
+      ADMIN_ADDRESS = "61682": must be an address and a port such as 0.0.0.0:61682 or [::]:61682, or off
       AWS_VPC_K8S_CNI_LOGLEVEL = "TRACE": must be DEBUG, INFO, WARN, ERROR or FATAL (any case)
       LOG_FORMAT = "xml": must be text or json
     "#);
@@ -106,4 +118,35 @@ fn an_unknown_metric_in_a_list_is_refused_with_the_known_ones() {
     assert_eq!(error.0.len(), 1);
     assert_eq!((error.0[0].setting.as_str(), error.0[0].value.as_str()), ("METRIC_DENY", "nope"));
     assert!(error.0[0].allowed.contains("assignIPAddresses"), "{error}");
+}
+
+#[test]
+fn an_election_is_off_unless_asked_for() {
+    assert_eq!(read(&["--lease-duration=1m"]).unwrap().election, None);
+    let election = read(&["--leader-election=yes"]).unwrap().election.unwrap();
+    let expected = ElectionConfig {
+        namespace: None,
+        name: "cni-metrics-helper".to_owned(),
+        duration: Duration::from_secs(15),
+        standby_scrape: false,
+    };
+    assert_eq!(election, expected);
+    let all = [
+        "--leader-election=true",
+        "--lease-namespace=a",
+        "--lease-name=b",
+        "--lease-duration=5",
+        "--standby-scrape=true",
+    ];
+    let election = read(&all).unwrap().election.unwrap();
+    assert_eq!((election.namespace.as_deref(), election.name.as_str()), (Some("a"), "b"));
+    assert!(election.standby_scrape && election.duration == Duration::from_secs(5));
+}
+
+#[test]
+fn the_admin_listener_is_on_unless_switched_off() {
+    let admin = |flags: &[&str]| read(flags).unwrap().admin.map(|address| address.to_string());
+    assert_eq!(admin(&[]).as_deref(), Some("0.0.0.0:61682"));
+    assert_eq!(admin(&["--admin-address=[::1]:9"]).as_deref(), Some("[::1]:9"));
+    assert_eq!((admin(&["--admin-address="]), admin(&["--admin-address=Off"])), (None, None));
 }

@@ -5,7 +5,7 @@ use cni_metrics_core::model::Snapshot;
 
 use super::{Intake, Publisher, Selection};
 
-/// Adds the sink that writes each round's values to the log at INFO.
+/// Adds the sink that writes the leader's values of each round to the log at INFO.
 pub fn spawn(publisher: &mut Publisher, selection: Selection) {
     publisher.spawn("log", |intake| run(intake, selection));
 }
@@ -13,9 +13,11 @@ pub fn spawn(publisher: &mut Publisher, selection: Selection) {
 async fn run(mut intake: Intake, selection: Selection) {
     while let Some(round) = intake.rounds.next().await {
         let mut written = 0;
-        for line in lines(&round.snapshot, &selection) {
-            tracing::info!("{line}");
-            written += 1;
+        if intake.leadership.is_leading() {
+            for line in lines(&round.snapshot, &selection) {
+                tracing::info!("{line}");
+                written += 1;
+            }
         }
         let now = round.snapshot.at;
         intake.stats.change(|stats| {

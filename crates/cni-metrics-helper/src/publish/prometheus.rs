@@ -7,6 +7,7 @@
 pub mod names;
 pub mod page;
 pub mod server;
+pub(crate) mod text;
 pub mod totals;
 
 use std::net::SocketAddr;

@@ -297,12 +297,42 @@ async fn shutdown_in_an_outage_tries_until_its_time_is_over() {
 
 #[tokio::test(start_paused = true)]
 async fn only_the_leader_sends() {
-    let mut bench = Bench::new(settings(), |_, _| Ok(()));
-    bench.publisher.set_leading(false);
+    let (election, mut bench) = Bench::elected(settings(), |_, _| Ok(()));
     bench.run(HOUR, INTERVAL).await;
     assert_eq!(bench.log.attempts().len(), 0);
-    bench.publisher.set_leading(true);
+    election.appoint(Some(Instant::now() + HOUR));
     bench.clock.sleep(2 * FLUSH).await;
+    assert_eq!(bench.missing(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_standby_that_takes_over_sends_only_what_the_leader_had_not() {
+    let (election, mut bench) = Bench::elected(settings(), |_, _| Ok(()));
+    bench.run(HOUR, INTERVAL).await;
+    let last_published = bench.published[100];
+    election.others_published(last_published);
+    election.appoint(Some(Instant::now() + HOUR));
+    bench.run(10 * MINUTE, INTERVAL).await;
+    let delivered: BTreeSet<i64> = bench.log.delivered().into_keys().map(|(at, _)| at).collect();
+    let expected: BTreeSet<i64> = bench.published[101..].iter().map(|at| at.0).collect();
+    assert_eq!(delivered, expected);
+    assert_eq!(election.claimed(), bench.published.last().copied());
+    assert_eq!(bench.stats().dropped(), 0, "what another has published is not lost");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_whose_time_ran_out_keeps_what_it_has_and_sends_it_when_it_leads_again() {
+    let (election, mut bench) = Bench::elected(settings(), |_, _| Ok(()));
+    election.appoint(Some(Instant::now() + 10 * MINUTE));
+    bench.run(HOUR, INTERVAL).await;
+    let over = after(10 * MINUTE);
+    assert!(
+        bench.log.attempts().iter().all(|attempt| attempt.at.0 <= over.0 + 80),
+        "{:?}",
+        bench.log.attempts().last()
+    );
+    election.appoint(Some(Instant::now() + HOUR));
+    bench.clock.sleep(FLUSH).await;
     assert_eq!(bench.missing(), []);
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use cni_metrics_core::catalogue::{METRICS, MetricSet};
 use cni_metrics_core::model::{Coverage, Ipv6Figures, Snapshot, UnixMillis, Values};
 use cni_metrics_helper::clock::Clock;
+use cni_metrics_helper::lead::{Appointment, Leadership};
 use cni_metrics_helper::publish::cloudwatch::buffer::Point;
 use cni_metrics_helper::publish::cloudwatch::{CloudWatchSettings, MetricSink, PutError, Restored, spawn};
 use cni_metrics_helper::publish::selection::ROWS;
@@ -146,6 +147,18 @@ impl Bench {
         Self::with(settings, sink, clock, log, None)
     }
 
+    /// One of several replicas: warm, and not leading at first.
+    pub(crate) fn elected(
+        settings: CloudWatchSettings,
+        decide: impl Fn(UnixMillis, &[Point]) -> Result<(), PutError> + Send + Sync + 'static,
+    ) -> (Appointment, Self) {
+        let clock = Clock::scaled(START, 1.0);
+        let log = Log::default();
+        let sink = Scripted::new(&clock, &log, decide);
+        let (appointment, leadership) = Leadership::appointed(true);
+        (appointment, Self::of(Publisher::led_by(leadership), settings, sink, clock, log, None))
+    }
+
     pub(crate) fn with(
         settings: CloudWatchSettings,
         sink: Scripted,
@@ -153,7 +166,17 @@ impl Bench {
         log: Log,
         restored: Option<Restored>,
     ) -> Self {
-        let mut publisher = Publisher::new();
+        Self::of(Publisher::new(), settings, sink, clock, log, restored)
+    }
+
+    fn of(
+        mut publisher: Publisher,
+        settings: CloudWatchSettings,
+        sink: Scripted,
+        clock: Clock,
+        log: Log,
+        restored: Option<Restored>,
+    ) -> Self {
         spawn(&mut publisher, settings, sink, clock.clone(), restored);
         let stats = publisher.stats_receivers().remove(0);
         Self { clock, log, publisher, stats, published: Vec::new() }

@@ -159,6 +159,14 @@ impl Buffer {
         self.make_room()
     }
 
+    /// Drops the rounds up to this time.
+    pub fn forget_until(&mut self, at: UnixMillis) {
+        let old: Vec<u64> = self.rounds.iter().filter(|(_, kept)| kept.at <= at).map(|(round, _)| *round).collect();
+        for round in old {
+            self.remove(round);
+        }
+    }
+
     fn make_room(&mut self) -> usize {
         let mut dropped = 0;
         // The newest round stays, however small the limit: a buffer that can hold nothing delivers nothing.

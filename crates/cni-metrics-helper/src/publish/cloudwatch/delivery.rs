@@ -90,6 +90,16 @@ impl Delivery {
         self.buffer.push(kept)
     }
 
+    /// Drops everything up to this time, because another has published it. A request that is under way stays.
+    pub fn forget_until(&mut self, at: UnixMillis) {
+        self.buffer.forget_until(at);
+        self.suspects.retain(|point| point.at > at);
+        for part in &mut self.parts {
+            part.retain(|point| point.at > at);
+        }
+        self.parts.retain(|part| !part.is_empty());
+    }
+
     /// Makes everything measured so far due.
     pub fn flush(&mut self) {
         self.live = self.due;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cni_metrics_core::catalogue::Metric;
+use cni_metrics_core::model::UnixMillis;
 use tokio::time::Instant;
 
 use super::buffer::{Kept, Point};
@@ -30,7 +31,10 @@ const LARGE_SPOOL_EVERY: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_hours(24);
 
 struct Answer {
-    result: Result<(), PutError>,
+    /// `None` if it was not sent, because this replica does not lead any more.
+    result: Option<Result<(), PutError>>,
+    /// The newest round in it.
+    newest: UnixMillis,
     took: Duration,
 }
 
@@ -95,10 +99,11 @@ impl<S: MetricSink> Task<S> {
         loop {
             self.start_request();
             let orders = *self.intake.orders.borrow();
-            if !open && (self.delivery.is_empty() || !orders.leading) {
+            let leading = self.intake.leadership.is_leading();
+            if !open && (self.delivery.is_empty() || (!leading && self.under_way.is_none())) {
                 break;
             }
-            let wake = self.wake_at(orders.leading);
+            let wake = self.wake_at(leading);
             let stop_by = orders.stop_by.map_or_else(|| Instant::now() + IDLE, leave_time);
             tokio::select! {
                 round = self.intake.rounds.next(), if open => if let Some(round) = round {
@@ -118,6 +123,7 @@ impl<S: MetricSink> Task<S> {
                     self.next_flush = (self.next_flush + period).max(Instant::now());
                 }
                 () = tokio::time::sleep_until(wake) => {}
+                () = self.intake.leadership.gained(), if !leading => {}
                 () = tokio::time::sleep_until(stop_by), if orders.stop_by.is_some() => break,
                 changed = self.intake.orders.changed() => if changed.is_err() {
                     // The publisher was dropped without draining: what is not spooled is lost, as documented.
@@ -175,6 +181,11 @@ impl<S: MetricSink> Task<S> {
         }
         let dropped = self.delivery.push(Kept::new(round.snapshot.at, good));
         self.overflow(dropped);
+        self.forget_published();
+        if self.intake.leadership.is_elected() {
+            // What is unsent dies with its leader, so nothing waits to share a request.
+            self.delivery.flush();
+        }
         if round.counters.is_some() {
             self.counters.clone_from(&round.counters);
         }
@@ -186,21 +197,25 @@ impl<S: MetricSink> Task<S> {
     /// Starts the next request if one may be started now.
     fn start_request(&mut self) {
         let now = Instant::now();
-        let leading = self.intake.orders.borrow().leading;
+        let leading = self.intake.leadership.is_leading();
         let allowed = if self.delivery.has_live() { self.failed_until } else { self.late_until.max(self.failed_until) };
         if self.under_way.is_some() || !leading || now < allowed {
             return;
         }
+        self.forget_published();
         let (points, dropped) = self.delivery.next(self.clock.now());
         for (reason, points) in dropped.0 {
             self.give_up(reason, &points, "outside the two weeks back and two hours ahead that CloudWatch takes");
         }
         if let Some(points) = points {
             let sink = Arc::clone(&self.sink);
+            let leadership = self.intake.leadership.clone();
+            let newest = points.iter().map(|point| point.at).max().unwrap_or(UnixMillis(i64::MIN));
             self.under_way = Some(Box::pin(async move {
+                let may_send = leadership.admits(newest).await;
                 let begun = Instant::now();
-                let result = sink.put(points).await;
-                Answer { result, took: begun.elapsed() }
+                let result = if may_send { Some(sink.put(points).await) } else { None };
+                Answer { result, newest, took: begun.elapsed() }
             }));
         }
         self.report();
@@ -216,9 +231,15 @@ impl<S: MetricSink> Task<S> {
     }
 
     async fn settle(&mut self, answer: Answer) {
-        let outcome = answer.result.as_ref().map_or_else(PutError::outcome, |()| RequestOutcome::Ok);
+        let Some(result) = answer.result else {
+            let dropped = self.delivery.failed();
+            self.overflow(dropped);
+            return self.report();
+        };
+        self.intake.leadership.settled(answer.newest, result.is_ok());
+        let outcome = result.as_ref().map_or_else(PutError::outcome, |()| RequestOutcome::Ok);
         self.intake.stats.change(|stats| stats.request(outcome, answer.took));
-        match answer.result {
+        match result {
             Ok(()) => self.accepted(),
             Err(PutError::Rejected(detail)) => self.refused(&detail),
             Err(error) => {
@@ -279,6 +300,13 @@ impl<S: MetricSink> Task<S> {
             tracing::error!(
                 "{error}\nthe helper's role needs cloudwatch:PutMetricData, for example by this policy:\n{policy}"
             );
+        }
+    }
+
+    /// Another replica that led has published these rounds; they were measured here too.
+    fn forget_published(&mut self) {
+        if let Some(until) = self.intake.leadership.published_by_others() {
+            self.delivery.forget_until(until);
         }
     }
 
@@ -344,7 +372,9 @@ impl<S: MetricSink> Task<S> {
         self.spooled_at = None;
         self.spool(true).await;
         let unsent = self.delivery.points();
-        if unsent == 0 {
+        // What a replica holds that stands by is not its own to lose: the leader publishes it.
+        let stood_by = self.intake.leadership.published_by_others().is_some() && !self.intake.leadership.is_leading();
+        if unsent == 0 || stood_by {
             return;
         }
         if self.settings.spool_dir.is_some() && self.spool_works {

@@ -3,13 +3,13 @@
 //! The format wants a family's series together, so the page goes family by family; a cluster of 100,000 nodes makes
 //! a page of hundreds of megabytes, which is written as it is read and never held.
 
-use std::fmt::Write as _;
 use std::iter;
 use std::sync::Arc;
 
 use cni_metrics_core::model::{FailureKind, NodeFigures, Snapshot};
 
 use super::names::{COUNTERS, GAUGES, LEGACY, Name};
+use super::text::{head, sample};
 use super::totals::{self, NodeTotals};
 
 /// Nodes in one piece.
@@ -192,44 +192,4 @@ fn gauge(text: &mut String, name: &str, help: &str, value: f64) {
     let name = ["cni_cluster_", name];
     head(text, &name, "gauge", &[help]);
     sample(text, &name, &[], value);
-}
-
-/// HELP and TYPE. Names and texts come in pieces, to be put together here.
-fn head(text: &mut String, name: &[&str], kind: &str, help: &[&str]) {
-    text.push_str("# HELP ");
-    text.extend(name.iter().copied());
-    text.push(' ');
-    text.extend(help.iter().copied());
-    text.push_str("\n# TYPE ");
-    text.extend(name.iter().copied());
-    text.push(' ');
-    text.push_str(kind);
-    text.push('\n');
-}
-
-fn sample(text: &mut String, name: &[&str], labels: &[(&str, &str)], value: f64) {
-    text.extend(name.iter().copied());
-    for (index, (label, value)) in labels.iter().enumerate() {
-        text.push(if index == 0 { '{' } else { ',' });
-        text.push_str(label);
-        text.push_str("=\"");
-        escape(text, value);
-        text.push('"');
-    }
-    if !labels.is_empty() {
-        text.push('}');
-    }
-    // Writing to a string cannot fail.
-    let _ = writeln!(text, " {value}");
-}
-
-fn escape(text: &mut String, value: &str) {
-    for c in value.chars() {
-        match c {
-            '\\' => text.push_str("\\\\"),
-            '"' => text.push_str("\\\""),
-            '\n' => text.push_str("\\n"),
-            other => text.push(other),
-        }
-    }
 }

@@ -1,0 +1,161 @@
+//! The helper's own health, on a listener of its own: `/livez`, `/readyz` and `/metrics`.
+//!
+//! Everything here is read from what the other parts write; nothing waits for them. So the listener answers while a round
+//! hangs, which is the moment it is for.
+
+mod names;
+mod page;
+mod process;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::clock::Clock;
+use crate::discover::Discovery;
+use crate::lead::Leadership;
+use crate::publish::SinkStats;
+use crate::self_stats::SelfStats;
+
+pub use names::{Kind, NAMES, Name};
+
+/// Intervals in which the round loop must have turned once.
+const ALIVE_INTERVALS: u32 = 3;
+
+/// Why health cannot be served.
+#[derive(Debug, Error)]
+#[error("ADMIN_ADDRESS {address}: cannot listen there: {source} (another address, or off)")]
+pub struct AdminError {
+    /// Where.
+    pub address: SocketAddr,
+    /// What the system says.
+    pub source: std::io::Error,
+}
+
+/// What the answers are made of.
+#[derive(Debug, Clone)]
+pub struct AdminParts {
+    /// The round loop's figures.
+    pub stats: SelfStats,
+    /// The sinks' figures.
+    pub sinks: Vec<watch::Receiver<SinkStats>>,
+    /// The watches.
+    pub discovery: Discovery,
+    /// Whether this replica publishes.
+    pub leadership: Leadership,
+    /// Time between rounds.
+    pub interval: Duration,
+    /// For ages.
+    pub clock: Clock,
+}
+
+impl AdminParts {
+    fn is_synced(&self) -> bool {
+        *self.discovery.index.synced().borrow()
+    }
+}
+
+/// The running listener; it ends when this is dropped.
+#[derive(Debug)]
+pub struct Admin {
+    address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+struct Health {
+    parts: AdminParts,
+    started: Instant,
+}
+
+impl Admin {
+    /// Listens from now on.
+    pub async fn serve(address: SocketAddr, parts: AdminParts) -> Result<Self, AdminError> {
+        let fail = |source| AdminError { address, source };
+        let listener = TcpListener::bind(address).await.map_err(fail)?;
+        let bound = listener.local_addr().map_err(fail)?;
+        let health = Arc::new(Health { parts, started: Instant::now() });
+        let router = Router::new()
+            .route("/livez", get(livez))
+            .route("/readyz", get(readyz))
+            .route("/metrics", get(metrics))
+            .with_state(health);
+        let task = tokio::spawn(async move {
+            if let Err(error) = axum::serve(listener, router).await {
+                tracing::error!(%error, "the admin listener ended");
+            }
+        });
+        Ok(Self { address: bound, task })
+    }
+
+    /// Where it listens, which differs from the setting if that left the port open.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Admin {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn livez(State(health): State<Arc<Health>>) -> (StatusCode, String) {
+    answer(health.alive())
+}
+
+async fn readyz(State(health): State<Arc<Health>>) -> (StatusCode, String) {
+    answer(health.ready())
+}
+
+async fn metrics(State(health): State<Arc<Health>>) -> Response {
+    let page = page::render(&health.parts);
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page).into_response()
+}
+
+fn answer(health: Result<String, String>) -> (StatusCode, String) {
+    match health {
+        Ok(text) => (StatusCode::OK, text + "\n"),
+        Err(text) => (StatusCode::SERVICE_UNAVAILABLE, text + "\n"),
+    }
+}
+
+impl Health {
+    /// The round loop turns. Whether rounds succeed is not asked: a restart would not help against a cluster's troubles.
+    fn alive(&self) -> Result<String, String> {
+        let last = self.parts.stats.figures().last_turn.unwrap_or(self.started);
+        let age = last.elapsed();
+        let limit = self.parts.clock.limit(self.parts.interval) * ALIVE_INTERVALS;
+        let text = |what| format!("{what}: the round loop last turned {:.1} s ago", age.as_secs_f64());
+        if age <= limit {
+            Ok(text("alive"))
+        } else {
+            Err(format!("{}, more than {ALIVE_INTERVALS} intervals ({} s)", text("stuck"), limit.as_secs()))
+        }
+    }
+
+    /// The cluster is known, and was measured or need not be yet.
+    fn ready(&self) -> Result<String, String> {
+        if !self.parts.is_synced() {
+            return Err("not ready: the pods have not been listed yet".to_owned());
+        }
+        let figures = self.parts.stats.figures();
+        match (figures.rounds(), figures.standing_by) {
+            (0, false) => Err("not ready: the first round is not over yet".to_owned()),
+            (_, true) => Ok("ready: standing by for another replica that leads".to_owned()),
+            (rounds, false) => Ok(format!("ready: {rounds} rounds done")),
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! The page itself. Each metric of the table has one line here that says where its numbers come from.
+
+use super::AdminParts;
+use std::sync::atomic::Ordering;
+
+use cni_metrics_core::model::{FailureKind, UnixMillis};
+
+use super::names::{self, Kind, Name};
+use super::process::ProcessFigures;
+use crate::publish::SinkStats;
+use crate::publish::prometheus::text::{head, sample};
+use crate::publish::stats::{DropReason, LATENCY_BOUNDS_SECONDS, RequestOutcome};
+use crate::self_stats::{ROUND_BOUNDS_SECONDS, SelfFigures};
+
+/// The whole page.
+pub(super) fn render(parts: &AdminParts) -> String {
+    let mut page = Page(String::with_capacity(8 << 10));
+    page.labelled(&names::BUILD_INFO, "version", [(env!("CARGO_PKG_VERSION"), 1.0)]);
+    page.one(&names::LEADER, switch(parts.leadership.is_leading()));
+    let figures = parts.stats.figures();
+    page.one(&names::STANDING_BY, switch(figures.standing_by));
+    rounds(&mut page, &figures);
+    watches(&mut page, parts);
+    let sinks: Vec<SinkStats> = parts.sinks.iter().map(|sink| sink.borrow().clone()).collect();
+    queues(&mut page, &sinks);
+    if let Some(cloudwatch) = sinks.iter().find(|sink| sink.name == "cloudwatch") {
+        delivery(&mut page, cloudwatch, parts.clock.now().as_seconds());
+    }
+    process(&mut page, ProcessFigures::read());
+    page.0
+}
+
+fn rounds(page: &mut Page, figures: &SelfFigures) {
+    let outcomes = [("complete", count(figures.complete_rounds)), ("partial", count(figures.partial_rounds))];
+    page.labelled(&names::ROUNDS, "outcome", outcomes);
+    page.one(&names::LATE_ROUNDS, count(figures.late_rounds));
+    let durations = Distribution {
+        bounds: &ROUND_BOUNDS_SECONDS,
+        at_most: &figures.rounds_at_most,
+        count: figures.rounds(),
+        sum_seconds: figures.round_time.as_secs_f64(),
+    };
+    page.histogram(&names::ROUND_SECONDS, &durations);
+    let sums = &figures.sums;
+    let stages = [("scraping", sums.scraping), ("parsing", sums.parsing), ("aggregating", sums.aggregating)];
+    page.labelled(&names::STAGE_SECONDS, "stage", stages.map(|(stage, took)| (stage, took.as_secs_f64())));
+    let answered = [("ok_proxy", sums.by_proxy), ("ok_direct", sums.directly)];
+    let failed = FailureKind::ALL.map(|kind| (kind.label(), figures.failures.get(&kind).copied().unwrap_or(0)));
+    let outcomes = answered.into_iter().chain(failed).map(|(outcome, scrapes)| (outcome, count(scrapes)));
+    page.labelled(&names::SCRAPES, "outcome", outcomes);
+    page.one(&names::PAGE_BYTES, count(sums.page_bytes));
+    page.one(&names::BAD_LINES, count(sums.bad_lines));
+}
+
+fn watches(page: &mut Page, parts: &AdminParts) {
+    page.one(&names::SYNCED, switch(parts.is_synced()));
+    let stats = &parts.discovery.stats;
+    page.one(&names::POD_LISTS, count(stats.pod_lists.load(Ordering::Relaxed)));
+    let failures = [("pods", &stats.pod_failures), ("nodes", &stats.node_failures)];
+    let failures = failures.map(|(watch, failures)| (watch, count(failures.load(Ordering::Relaxed))));
+    page.labelled(&names::WATCH_FAILURES, "watch", failures);
+}
+
+fn queues(page: &mut Page, sinks: &[SinkStats]) {
+    let each =
+        |figure: fn(&SinkStats) -> Option<f64>| sinks.iter().filter_map(move |sink| Some((sink.name, figure(sink)?)));
+    page.labelled(&names::SINK_ROUNDS, "sink", each(|sink| Some(count(sink.rounds))));
+    page.labelled(&names::SINK_LOST, "sink", each(|sink| Some(count(sink.lost_rounds))));
+    page.labelled(&names::SINK_QUEUED, "sink", each(|sink| Some(sink.queued_rounds as f64)));
+    page.labelled(&names::SINK_SUCCESS, "sink", each(|sink| sink.last_success.map(UnixMillis::as_seconds)));
+    page.labelled(&names::SINK_TROUBLE, "sink", each(|sink| Some(switch(sink.trouble.is_some()))));
+}
+
+fn delivery(page: &mut Page, sink: &SinkStats, now_seconds: f64) {
+    page.one(&names::POINTS_SENT, count(sink.sent_points));
+    let dropped = |reason: DropReason| count(sink.dropped_points.get(&reason).copied().unwrap_or(0));
+    page.labelled(&names::POINTS_DROPPED, "reason", DropReason::ALL.map(|reason| (reason.label(), dropped(reason))));
+    page.one(&names::POINTS_BUFFERED, count(sink.buffered_points));
+    page.one(&names::BUFFER_BYTES, count(sink.buffered_bytes));
+    if let Some(oldest) = sink.oldest_point {
+        page.one(&names::OLDEST_POINT, (now_seconds - oldest.as_seconds()).max(0.0));
+    }
+    let requests = |outcome: RequestOutcome| count(sink.requests.get(&outcome).copied().unwrap_or(0));
+    let outcomes = RequestOutcome::ALL.map(|outcome| (outcome.label(), requests(outcome)));
+    page.labelled(&names::REQUESTS, "result", outcomes);
+    let latency = &sink.latency;
+    let durations = Distribution {
+        bounds: &LATENCY_BOUNDS_SECONDS,
+        at_most: &latency.at_most,
+        count: latency.count,
+        sum_seconds: latency.sum_seconds,
+    };
+    page.histogram(&names::REQUEST_SECONDS, &durations);
+}
+
+fn process(page: &mut Page, figures: ProcessFigures) {
+    let figures = [
+        (&names::CPU, figures.cpu_seconds),
+        (&names::RESIDENT, figures.resident_bytes),
+        (&names::FDS, figures.open_fds),
+        (&names::STARTED, figures.start_seconds),
+    ];
+    for (name, value) in figures {
+        if let Some(value) = value {
+            page.one(name, value);
+        }
+    }
+}
+
+/// A histogram's numbers.
+struct Distribution<'a> {
+    bounds: &'a [f64],
+    at_most: &'a [u64],
+    count: u64,
+    sum_seconds: f64,
+}
+
+struct Page(String);
+
+impl Page {
+    fn head(&mut self, name: &Name) {
+        head(&mut self.0, &[name.name], name.kind.text(), &[name.help]);
+    }
+
+    fn one(&mut self, name: &Name, value: f64) {
+        self.head(name);
+        sample(&mut self.0, &[name.name], &[], value);
+    }
+
+    /// One series for each value of the label; nothing at all without any.
+    fn labelled<'a>(&mut self, name: &Name, label: &str, series: impl IntoIterator<Item = (&'a str, f64)>) {
+        let mut series = series.into_iter().peekable();
+        if series.peek().is_some() {
+            self.head(name);
+        }
+        for (value, number) in series {
+            sample(&mut self.0, &[name.name], &[(label, value)], number);
+        }
+    }
+
+    fn histogram(&mut self, name: &Name, numbers: &Distribution<'_>) {
+        debug_assert_eq!(name.kind, Kind::Histogram);
+        self.head(name);
+        for (bound, at_most) in numbers.bounds.iter().zip(numbers.at_most) {
+            sample(&mut self.0, &[name.name, "_bucket"], &[("le", &bound.to_string())], count(*at_most));
+        }
+        sample(&mut self.0, &[name.name, "_bucket"], &[("le", "+Inf")], count(numbers.count));
+        sample(&mut self.0, &[name.name, "_sum"], &[], numbers.sum_seconds);
+        sample(&mut self.0, &[name.name, "_count"], &[], count(numbers.count));
+    }
+}
+
+fn switch(on: bool) -> f64 {
+    f64::from(u8::from(on))
+}
+
+fn count(number: u64) -> f64 {
+    number as f64
+}

@@ -1,0 +1,252 @@
+//! A simulated cluster and helpers in one process: a round is run while the world stands still, then the world moves on.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test stops where its world is not as it was built")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use clap::Parser;
+use cni_metrics_core::model::{Snapshot, UnixMillis};
+use cni_metrics_helper::app::{App, AwsSource, SnapshotReader};
+use cni_metrics_helper::aws::AwsHttp;
+use cni_metrics_helper::cli::settings::SettingsArgs;
+use cni_metrics_helper::clock::{Clock, ClockDriver};
+use cni_metrics_helper::config::Config;
+use cni_metrics_helper::discover::IndexReader;
+use cni_metrics_helper::identity::{CredentialKind, Found, Identity};
+use cni_metrics_helper::publish::SinkStats;
+use cni_metrics_helper::shutdown::{Shutdown, Trigger};
+use cni_sim::kube_store::PodPhase;
+use cni_sim::scenario::{FaultSpec, Scenario};
+use cni_sim::sim::{Sim, SimOptions};
+use cni_sim::truth::{RoundTruth, Window};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+
+/// Between rounds, in the world's time.
+pub(crate) const INTERVAL: Duration = Duration::from_secs(30);
+/// 2026-01-01.
+pub(crate) const START_MS: i64 = 1_767_225_600_000;
+/// What is waited for comes within milliseconds, and much later on a busy machine.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// Back-offs and flushes are cut by this: a flush of 60 s takes 0.1 s.
+const SPEED: f64 = 600.0;
+
+/// The world, standing still until told.
+pub(crate) struct World {
+    pub(crate) sim: Sim,
+    pub(crate) clock: Clock,
+    driver: ClockDriver,
+    pub(crate) now_ms: i64,
+    /// Wall time up to which pages belong to earlier rounds.
+    cut_ms: i64,
+    /// When the first helper started, which is what the truth counts from.
+    pub(crate) collector_start_ms: i64,
+}
+
+/// A helper, running.
+pub(crate) struct Helper {
+    pub(crate) admin: Option<SocketAddr>,
+    snapshots: SnapshotReader,
+    index: IndexReader,
+    sinks: Vec<watch::Receiver<SinkStats>>,
+    trigger: Trigger,
+    running: JoinHandle<()>,
+}
+
+#[derive(Parser)]
+struct Flags {
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+impl World {
+    pub(crate) async fn start(scenario: Scenario) -> Self {
+        let options = SimOptions { seed: 7, start_ms: Some(START_MS), ..SimOptions::new(scenario).lockstep() };
+        let sim = Sim::start(options).await.unwrap();
+        let (clock, driver) = Clock::driven(UnixMillis(START_MS), SPEED);
+        Self { sim, clock, driver, now_ms: START_MS, cut_ms: 0, collector_start_ms: START_MS }
+    }
+
+    /// Starts a helper with these flags on top of the usual ones.
+    pub(crate) async fn helper(&mut self, flags: &[&str]) -> Helper {
+        let (trigger, shutdown) = Shutdown::manual();
+        let config = self.config(flags);
+        let identity = AwsSource::Given(Box::new(identity(&self.sim)));
+        let app = App::build(config, identity, self.clock.clone(), shutdown).await.unwrap();
+        Helper {
+            admin: app.admin_address(),
+            snapshots: app.snapshots(),
+            index: app.index(),
+            sinks: app.sinks(),
+            trigger,
+            running: tokio::spawn(app.run()),
+        }
+    }
+
+    fn config(&self, flags: &[&str]) -> Config {
+        let port = variable(&self.sim, "AGENT_PORT");
+        let kubeconfig = self.sim.kubeconfig_path().display().to_string();
+        let mut all: BTreeMap<&str, &str> = BTreeMap::from([
+            ("--kubeconfig", kubeconfig.as_str()),
+            ("--agent-port", &port),
+            ("--interval", "30"),
+            ("--admin-address", "off"),
+        ]);
+        all.extend(flags.chunks(2).map(|pair| (pair[0], pair[1])));
+        let all = std::iter::once("helper").chain(all.into_iter().flat_map(|(flag, value)| [flag, value]));
+        Config::read(&Flags::parse_from(all).settings).unwrap()
+    }
+
+    /// Begins a fault now: the YAML of its kind.
+    pub(crate) fn inject(&self, fault: &str) -> usize {
+        self.inject_on("{}", fault)
+    }
+
+    /// The same for these nodes only.
+    pub(crate) fn inject_on(&self, target: &str, fault: &str) -> usize {
+        let spec: FaultSpec = serde_saphyr::from_str(&format!("{{ target: {target}, fault: {{ {fault} }} }}")).unwrap();
+        assert_eq!(self.sim.world().mistakes(std::slice::from_ref(&spec)), Vec::<String>::new());
+        let number = self.sim.world().inject(spec);
+        self.sim.world().advance_to(self.now_ms);
+        number
+    }
+
+    pub(crate) fn clear(&self, fault: usize) {
+        self.sim.world().clear(fault);
+    }
+
+    /// Moves the world on by one interval, waits until these helpers' watches show it as it is, then moves the clock.
+    pub(crate) async fn advance(&mut self, helpers: &[&Helper]) {
+        self.advance_by(INTERVAL, helpers).await;
+    }
+
+    pub(crate) async fn advance_by(&mut self, time: Duration, helpers: &[&Helper]) {
+        self.now_ms += i64::try_from(time.as_millis()).unwrap();
+        // A page that is handed over in the very millisecond of the cut must not fall between two rounds.
+        while Clock::wall().now().0 <= self.cut_ms {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let (world, now_ms) = (Arc::clone(self.sim.world()), self.now_ms);
+        tokio::task::spawn_blocking(move || world.advance_to(now_ms)).await.unwrap();
+        for helper in helpers {
+            helper.watch_settled(&self.sim).await;
+        }
+        self.driver.set(UnixMillis(self.now_ms));
+    }
+
+    /// What a perfect collector would have published of all pages handed over since the last call.
+    pub(crate) async fn truth(&mut self, pages_read: u64) -> RoundTruth {
+        let give_up = Instant::now() + Duration::from_secs(2);
+        loop {
+            let to = Clock::wall().now().0;
+            let window = Window {
+                from: self.cut_ms,
+                to,
+                collector_start: Some(self.collector_start_ms),
+                collector_start_api: None,
+            };
+            let truth = self.sim.truth().round(window);
+            // The world notes a page only once its socket has taken the last byte.
+            if truth.deliveries >= pages_read || Instant::now() >= give_up {
+                self.cut_ms = to + 1;
+                return truth;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Published name → time → values accepted.
+    pub(crate) fn published(&self) -> BTreeMap<String, BTreeMap<i64, Vec<f64>>> {
+        let mut published: BTreeMap<String, BTreeMap<i64, Vec<f64>>> = BTreeMap::new();
+        for datum in self.sim.cloudwatch().data() {
+            let series = published.entry(datum.key.name.clone()).or_default();
+            series.entry(datum.timestamp_ms).or_default().push(datum.statistics.sum);
+        }
+        published
+    }
+}
+
+impl Helper {
+    /// Waits for the next round.
+    pub(crate) async fn round(&mut self) -> Arc<Snapshot> {
+        timeout(PATIENCE, self.snapshots.changed()).await.expect("no round in time").expect("the helper ended");
+        self.snapshots.borrow_and_update().clone().unwrap()
+    }
+
+    /// Waits until a sink's figures are as wanted.
+    pub(crate) async fn wait_stats(&self, sink: &str, patience: Duration, wanted: impl Fn(&SinkStats) -> bool) {
+        let mut stats = self.stats_of(sink);
+        let waited = timeout(patience, stats.wait_for(wanted)).await.map(|seen| drop(seen.unwrap()));
+        assert!(waited.is_ok(), "{:?}", stats.borrow());
+    }
+
+    pub(crate) fn stats(&self, sink: &str) -> SinkStats {
+        self.stats_of(sink).borrow().clone()
+    }
+
+    fn stats_of(&self, sink: &str) -> watch::Receiver<SinkStats> {
+        self.sinks.iter().find(|stats| stats.borrow().name == sink).unwrap().clone()
+    }
+
+    async fn watch_settled(&self, sim: &Sim) {
+        let give_up = Instant::now() + Duration::from_millis(500);
+        let agents = running_agents(sim);
+        let shown = || self.index.targets().0.iter().map(|(pod, _)| pod.name.to_string()).collect::<BTreeSet<_>>();
+        while shown() != agents && Instant::now() < give_up {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Ends it as SIGTERM does.
+    pub(crate) async fn end(self) {
+        self.trigger.end();
+        timeout(PATIENCE, self.running).await.expect("the helper did not end").unwrap();
+    }
+
+    /// Ends it as SIGKILL does: nothing of it runs any more.
+    pub(crate) async fn kill(self) {
+        self.running.abort();
+        assert!(self.running.await.unwrap_err().is_cancelled());
+    }
+}
+
+fn running_agents(sim: &Sim) -> BTreeSet<String> {
+    let asked = sim.world().kube().pods().into_iter().filter(|pod| {
+        let is_agent = pod.meta.labels.iter().any(|(name, value)| (&**name, &**value) == ("k8s-app", "aws-node"));
+        is_agent && pod.meta.deletion_ms.is_none() && pod.phase == PodPhase::Running
+    });
+    asked.map(|pod| pod.meta.name.to_string()).collect()
+}
+
+fn variable(sim: &Sim, wanted: &str) -> String {
+    sim.env().into_iter().find(|(name, _)| name == wanted).unwrap().1
+}
+
+fn identity(sim: &Sim) -> Identity {
+    let keys = [variable(sim, "AWS_ACCESS_KEY_ID"), variable(sim, "AWS_SECRET_ACCESS_KEY")];
+    let credentials = Credentials::new(keys[0].clone(), keys[1].clone(), None, None, "simulated world");
+    let region = variable(sim, "AWS_REGION");
+    let sdk = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(region.clone()))
+        .endpoint_url(variable(sim, "AWS_ENDPOINT_URL_CLOUDWATCH"))
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .http_client(AwsHttp::new(None).unwrap().sdk_client())
+        .build();
+    let found = |value: String| Found { value, source: "the simulated world".to_owned() };
+    let cluster_id = found(sim.world().scenario().cluster.name.clone());
+    Identity { region: found(region), cluster_id, credentials: CredentialKind::Environment, sdk }
+}
+
+/// A folder's path as a flag wants it.
+pub(crate) fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
