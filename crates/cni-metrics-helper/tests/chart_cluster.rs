@@ -7,6 +7,7 @@
 #[expect(dead_code, reason = "the stand serves several test programs; each uses a part of it")]
 #[path = "e2e/harness.rs"]
 mod harness;
+#[expect(dead_code, reason = "the chart's tests without a cluster use the rest")]
 #[path = "chart_tools/helm.rs"]
 mod helm;
 
@@ -38,13 +39,18 @@ impl Stand {
         Some(Self { cluster: Cluster::start(&assets, pages), helm })
     }
 
-    /// `helm upgrade --install` with the one release's name, taking over objects that were not helm's.
+    /// `helm upgrade --install` of this chart, taking over objects that were not helm's.
     fn install(&self, arguments: &[&str]) {
+        self.upgrade(CHART, &[&["--take-ownership"], arguments].concat());
+    }
+
+    /// `helm upgrade --install` of a chart under the one release's name.
+    fn upgrade(&self, chart: &str, arguments: &[&str]) {
         let kubeconfig = format!("--kubeconfig={}", self.cluster.plane.folder().join("admin.kubeconfig").display());
-        let fixed =
-            ["upgrade", "--install", "cni-metrics-helper", CHART, "--namespace=kube-system", "--take-ownership"];
+        // Without --reset-values, an upgrade without values keeps those of the one before.
+        let fixed = ["upgrade", "--install", "cni-metrics-helper", chart, "--namespace=kube-system", "--reset-values"];
         let all = fixed.iter().chain(arguments).copied().chain([kubeconfig.as_str()]);
-        self.helm.run(all).unwrap_or_else(|said| panic!("helm upgrade --install {arguments:?}: {said}"));
+        self.helm.run(all).unwrap_or_else(|said| panic!("helm upgrade --install {chart} {arguments:?}: {said}"));
     }
 
     fn get(&self, what: &[&str]) -> serde_json::Value {

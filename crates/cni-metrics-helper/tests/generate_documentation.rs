@@ -6,6 +6,7 @@ use clap::Parser;
 use cni_metrics_core::catalogue::Metric;
 use cni_metrics_core::model::FailureKind;
 use cni_metrics_helper::cli::generate::{self, GenerateArgs};
+use cni_metrics_helper::publish::cloudwatch::advice::minimal_policy;
 use cni_metrics_helper::publish::prometheus::names::{COUNTERS, GAUGES, LEGACY};
 
 #[derive(Parser)]
@@ -62,4 +63,14 @@ fn every_generate_command_runs() {
         }
     }
     assert!(seen >= 8, "{seen} commands found");
+}
+
+#[test]
+fn the_policy_in_the_log_is_the_one_that_is_generated() {
+    let cli = Cli::parse_from(["generate", "iam-policy", "--cloudwatch-namespace", "Networks"]);
+    let mut generated = Vec::new();
+    generate::run(cli.generate, &mut generated).unwrap();
+    let generated: serde_json::Value = serde_json::from_slice(&generated).unwrap();
+    let logged: serde_json::Value = serde_json::from_str(&minimal_policy("Networks")).unwrap();
+    assert_eq!(generated, logged);
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::helm::parsed;
+use crate::helm::{CHART, parsed};
 use crate::{ALL_ON_VALUES, Stand, UPSTREAM_VALUES};
 
 const ORIGINAL: &str = include_str!("../data/upstream/manifest.yaml");
@@ -11,7 +11,30 @@ const MANIFEST: &str = include_str!("../../../../deploy/manifest/cni-metrics-hel
 const DEPLOYMENT: [&str; 3] = ["deployment", "cni-metrics-helper", "--namespace=kube-system"];
 
 #[test]
-fn helm_upgrades_the_original_in_place() {
+fn helm_upgrades_the_originals_release_in_place() {
+    let Some(stand) = Stand::or_skip(0) else { return };
+    // Helm makes it itself.
+    stand.cluster.kubectl().run(&["delete", "serviceaccount", "cni-metrics-helper", "--namespace=kube-system"]);
+    // What matters of the original's chart: the same release, and these objects in it.
+    let chart = stand.cluster.plane.folder().join("original");
+    std::fs::create_dir_all(chart.join("templates")).unwrap();
+    let description = "apiVersion: v1\nname: cni-metrics-helper\nversion: 1.23.1\nappVersion: v1.23.1\n";
+    std::fs::write(chart.join("Chart.yaml"), description).unwrap();
+    std::fs::write(chart.join("templates/all.yaml"), ORIGINAL).unwrap();
+    stand.upgrade(chart.to_str().unwrap(), &[]);
+    let before = stand.get(&DEPLOYMENT);
+
+    stand.upgrade(CHART, &["--values", UPSTREAM_VALUES]);
+    let after = stand.get(&DEPLOYMENT);
+    assert_eq!(after["metadata"]["uid"], before["metadata"]["uid"]);
+    assert_eq!(after["spec"]["selector"], before["spec"]["selector"]);
+    let image = "111122223333.dkr.ecr.eu-west-1.amazonaws.com/cni-metrics-helper:v0.1.0";
+    assert_eq!(self::image(&after), image);
+    assert_narrowed(&stand);
+}
+
+#[test]
+fn helm_takes_over_the_originals_manifest_in_place() {
     let Some(stand) = Stand::or_skip(0) else { return };
     stand.kubectl_file(&["apply"], "original.yaml", ORIGINAL).unwrap();
     let before = stand.get(&DEPLOYMENT);

@@ -64,8 +64,10 @@ fn the_helper_works_with_the_charts_rights_and_names_each_that_is_taken_away() {
         let program = Program::start(&account, &[("SCRAPE_VIA", "proxy")]);
         program.wait_coverage(2, 2);
         program.wait_line("nodes may not be listed");
-        let page = http::get(PROMETHEUS, "/metrics").unwrap();
-        assert!(page.contains("cni_cluster_nodes_scraped 2") && !page.contains(zones), "{page}");
+        http::poll(PROMETHEUS, "/metrics", Duration::from_secs(30), |page| {
+            assert!(!page.contains(zones), "{page}");
+            page.contains("cni_cluster_nodes_scraped 2").then_some(())
+        });
     }
 
     // Rendered for direct scraping: the proxy is denied by name, the direct way needs no such right.
@@ -86,4 +88,23 @@ fn the_helper_works_with_the_charts_rights_and_names_each_that_is_taken_away() {
         let program = Program::start(&account, &[("SCRAPE_VIA", "direct")]);
         program.wait_line("pods in namespace kube-system may not be watched");
     }
+}
+
+#[test]
+fn a_lease_is_held_with_the_charts_rights_and_its_lack_is_named() {
+    let Some(stand) = Stand::or_skip(1) else { return };
+    stand.install(&["--set=replicas=2"]);
+    let account = stand.cluster.account_kubeconfig();
+    let election = [("LEADER_ELECTION", "true"), ("LEASE_NAMESPACE", "kube-system")];
+    {
+        let program = Program::start(&account, &election);
+        program.wait_coverage(1, 1);
+        let lease = stand.get(&["lease", "cni-metrics-helper", "--namespace=kube-system"]);
+        assert!(lease["spec"]["holderIdentity"].is_string(), "{lease}");
+    }
+
+    stand.install(&[]);
+    let program = Program::start(&account, &election);
+    let line = program.wait_line("lease kube-system/cni-metrics-helper cannot be held");
+    assert!(line.contains("a Role with get, create and update on leases is needed in namespace kube-system"), "{line}");
 }

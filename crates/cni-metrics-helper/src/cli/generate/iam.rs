@@ -92,7 +92,7 @@ pub(super) fn make(target: &Target, args: &IamArgs) -> anyhow::Result<Output> {
 
 fn policy(args: &IamArgs) -> Value {
     let mut statements = vec![json!({
-        "Sid": "PublishClusterMetrics",
+        "Sid": "PublishCniMetrics",
         "Effect": "Allow",
         "Action": "cloudwatch:PutMetricData",
         "Resource": "*",
@@ -112,7 +112,7 @@ fn policy(args: &IamArgs) -> Value {
 fn explanation(args: &IamArgs) -> String {
     let mut text = format!(
         "# Why each statement is in iam-policy.json\n\n\
-         `PublishClusterMetrics`: the helper sends its figures with PutMetricData. CloudWatch has no resource to name for \
+         `PublishCniMetrics`: the helper sends its figures with PutMetricData. CloudWatch has no resource to name for \
          that action, so the resource is `*`; the condition on `cloudwatch:namespace` limits it to the namespace \
          `{}` all the same: with these credentials nobody can write into AWS/EC2 or another team's namespace.\n",
         args.cloudwatch_namespace
