@@ -27,6 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// A simulated cluster, the helper on it, and Prometheus on the helper.
 struct Chain {
     prometheus: String,
+    admin: String,
     _processes: [Process; 3],
     _folder: tempfile::TempDir,
 }
@@ -43,7 +44,8 @@ impl Chain {
         let (sim, variables) = sim(scenario, speed, folder.path());
         let mut command = Process::command(Path::new(HELPER));
         command.env_clear().envs(variables).envs([
-            ("USE_CLOUDWATCH", "false"),
+            ("USE_CLOUDWATCH", "true"),
+            ("AWS_CLUSTER_ID", "simulated"),
             ("USE_PROMETHEUS", "true"),
             ("PROMETHEUS_ADDRESS", "127.0.0.1:0"),
             ("ADMIN_ADDRESS", "127.0.0.1:0"),
@@ -55,8 +57,12 @@ impl Chain {
             let (_, address) = line.split_once("serving Prometheus metrics on http://")?;
             address.strip_suffix("/metrics").map(str::to_owned)
         });
-        let (prometheus, process) = prometheus(&page, folder.path());
-        Some(Self { prometheus, _processes: [sim, helper, process], _folder: folder })
+        let admin = helper.wait_from(0, PATIENCE, "where health is served", |line| {
+            let (_, address) = line.split_once("serving health on http://")?;
+            address.split_once('/').map(|(address, _)| address.to_owned())
+        });
+        let (prometheus, process) = prometheus(&[&page, &admin], folder.path());
+        Some(Self { prometheus, admin, _processes: [sim, helper, process], _folder: folder })
     }
 
     /// Polls a query until it is as wanted: what is waited for is another process' state, which sends no event.
@@ -95,14 +101,14 @@ fn sim(scenario: &str, speed: &str, folder: &Path) -> (Process, Vec<(String, Str
     (process, pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
 }
 
-fn prometheus(page: &str, folder: &Path) -> (String, Process) {
+fn prometheus(pages: &[&str], folder: &Path) -> (String, Process) {
     let rules = Command::new(HELPER).args(["generate", "prometheus-rules", "--format", "rules-file"]).output().unwrap();
     assert!(rules.status.success());
     std::fs::write(folder.join("rules.yaml"), rules.stdout).unwrap();
     let config = serde_json::json!({
         "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
         "rule_files": ["rules.yaml"],
-        "scrape_configs": [{"job_name": "cni-metrics-helper", "static_configs": [{"targets": [page]}]}],
+        "scrape_configs": [{"job_name": "cni-metrics-helper", "static_configs": [{"targets": pages}]}],
     });
     // YAML is a superset of JSON.
     std::fs::write(folder.join("prometheus.yaml"), config.to_string()).unwrap();
@@ -139,4 +145,27 @@ fn no_alert_fires_in_a_calm_cluster() {
     chain.wait_query("cni_cluster:coverage:ratio", |ratio| (ratio - 1.0).abs() < f64::EPSILON);
     chain.wait_query("cni_cluster:ip_utilisation:ratio", |ratio| ratio > 0.0);
     assert_eq!(chain.firing(), BTreeSet::new());
+}
+
+#[test]
+fn the_helpers_own_names_are_on_its_page_and_in_the_guide() {
+    let Some(chain) = Chain::start("calm", "1") else { return };
+    let sent = |body: &str| body.contains("\ncni_metrics_helper_points_sent_total ").then(|| body.to_owned());
+    let page = http::poll(&chain.admin, "/metrics", PATIENCE, sent);
+    let typed = page.lines().filter_map(|line| line.strip_prefix("# TYPE cni_metrics_helper_")?.split_once(' '));
+    let names: BTreeSet<&str> = typed.map(|(name, _)| name).collect();
+    assert!(names.len() > 20, "{names:?}");
+
+    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/metrics.md");
+    let guide = std::fs::read_to_string(guide).unwrap();
+    for name in &names {
+        assert!([format!("`{name}`"), format!("`{name}{{")].iter().any(|quoted| guide.contains(quoted)), "{name}");
+    }
+    let board = Command::new(HELPER).args(["generate", "grafana-dashboard"]).output().unwrap();
+    let board = String::from_utf8(board.stdout).unwrap();
+    let asked: BTreeSet<&str> = board
+        .split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+        .filter_map(|word| word.strip_prefix("cni_metrics_helper_"))
+        .collect();
+    assert!(!asked.is_empty() && asked.is_subset(&names), "{asked:?}");
 }

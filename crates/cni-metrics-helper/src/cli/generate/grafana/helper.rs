@@ -160,5 +160,21 @@ fn health() -> Vec<Panel> {
                 ("max(cni_cluster_last_round_duration_seconds)", "duration"),
             ],
         ),
+        Panel::lines(
+            "Helper: scrapes by outcome",
+            "reqps",
+            vec![("sum by (outcome) (rate(cni_metrics_helper_scrapes_total[$__rate_interval]))", "{{outcome}}")],
+        ),
+        Panel::lines(
+            "Helper: points that CloudWatch has not accepted",
+            "short",
+            vec![
+                ("sum(cni_metrics_helper_points_buffered)", "waiting"),
+                (
+                    "sum by (reason) (increase(cni_metrics_helper_points_dropped_total[5m]))",
+                    "given up in 5 min: {{reason}}",
+                ),
+            ],
+        ),
     ]
 }
