@@ -5,7 +5,11 @@
 #
 # Needs the Rust target of each architecture (rustup target add x86_64-unknown-linux-musl aarch64-unknown-linux-musl), a C
 # compiler for ring's assembler (Debian: musl-tools for amd64, gcc-aarch64-linux-gnu and libc6-dev-arm64-cross for arm64),
-# python3, and ca-certificates. The same commit, toolchain and CA bundle make the same bytes.
+# python3, and ca-certificates. The same commit, toolchain, CA bundle and SOURCE_DATE_EPOCH (default: the commit's time)
+# make the same layers.
+#
+# Tried so far: amd64 from end to end (10.7 MB compressed; unpacked and run as its user in a chroot). Not yet: arm64 beyond
+# linking ring with these compilers, the Dockerfile (it needs a daemon), and two builds of one commit compared.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
