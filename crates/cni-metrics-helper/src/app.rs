@@ -23,7 +23,7 @@ use crate::publish::{Published, Publisher, Selection, SinkStats, cloudwatch as t
 use crate::round::{RoundParts, Rounds};
 use crate::scrape::Scraper;
 use crate::self_stats::SelfStats;
-use crate::shutdown::{GRACE, Shutdown};
+use crate::shutdown::Shutdown;
 
 /// CloudWatch gets the points of so many rounds in one request, as the Go helper sends them.
 const FLUSH_INTERVALS: u32 = 2;
@@ -161,7 +161,7 @@ impl App {
             }
         }
         let reserve = if self.election.is_some() { RESIGNATION + END_RESERVE } else { END_RESERVE };
-        self.publisher.drain(GRACE.saturating_sub(reserve)).await;
+        self.publisher.drain(self.shutdown.grace_left().saturating_sub(reserve)).await;
         if let Some(election) = self.election {
             election.resign(RESIGNATION).await;
         }

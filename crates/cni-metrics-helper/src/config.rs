@@ -1,6 +1,7 @@
 //! Raw text (flags, variables) to a [`Config`] that is valid by construction; every mistake is reported at once.
 
 mod read;
+mod selector;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use crate::cli::settings::SettingsArgs;
 use crate::discover::DiscoverSettings;
 use crate::discover::connect::ConnectSettings;
 use crate::logging::{LogFormat, LogSettings};
+use crate::publish::cloudwatch::limits;
 use crate::publish::{Selection, SelectionError};
 use crate::scrape::{ScrapeSettings, Via};
 
@@ -128,6 +130,7 @@ fn read_all(reader: &mut Reader, args: &SettingsArgs) -> Option<Config> {
     let election = election(reader, args);
     let admin = admin(reader, args);
     let log = log(reader, args);
+    let cluster_id = reader.read("AWS_CLUSTER_ID", args.aws_cluster_id.as_deref().unwrap_or_default(), cluster_id);
     let discover = discover?;
     Some(Config {
         interval: interval?,
@@ -141,7 +144,7 @@ fn read_all(reader: &mut Reader, args: &SettingsArgs) -> Option<Config> {
         prometheus: prometheus?,
         election: election?,
         admin: admin?,
-        cluster_id: given(args.aws_cluster_id.as_ref()).map(str::to_owned),
+        cluster_id: cluster_id?,
         region: given(args.aws_region.as_ref()).map(str::to_owned),
         log: log?,
     })
@@ -155,10 +158,8 @@ fn or<'a>(value: &'a str, default: &'a str) -> &'a str {
 fn discover(reader: &mut Reader, args: &SettingsArgs) -> Option<DiscoverSettings> {
     let namespace =
         reader.read("AGENT_NAMESPACE", or(&args.agent_namespace, "kube-system"), read::label("a namespace's name"));
-    let selector = reader.read("AGENT_SELECTOR", or(&args.agent_selector, "k8s-app=aws-node"), |text| {
-        let fine = text.is_ascii() && !text.contains(char::is_control);
-        fine.then(|| text.to_owned()).ok_or_else(|| "must be a label selector such as k8s-app=aws-node".to_owned())
-    });
+    let selector = or(&args.agent_selector, "k8s-app=aws-node");
+    let selector = reader.read("AGENT_SELECTOR", selector, selector::selector);
     Some(DiscoverSettings { namespace: namespace?, selector: selector? })
 }
 
@@ -207,10 +208,13 @@ fn cloudwatch(reader: &mut Reader, args: &SettingsArgs) -> Option<Option<CloudWa
 }
 
 fn namespace(text: &str) -> Result<String, String> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || "._-/#:".contains(c);
-    let fine = text.len() <= 255 && text.chars().all(allowed) && !text.starts_with(':') && !text.starts_with("AWS/");
-    let rule = "must be 1 to 255 of A-Z a-z 0-9 . _ - / # : and begin neither with AWS/ nor with a colon";
-    fine.then(|| text.to_owned()).ok_or_else(|| rule.to_owned())
+    limits::check_namespace(text).map(|()| text.to_owned()).map_err(|_| limits::NAMESPACE_RULE.to_owned())
+}
+
+fn cluster_id(text: &str) -> Result<Option<String>, String> {
+    let given = Some(text.to_owned()).filter(|text| !text.is_empty());
+    limits::check_cluster_id(given.as_deref().unwrap_or("-")).map_err(|_| limits::CLUSTER_ID_RULE.to_owned())?;
+    Ok(given)
 }
 
 fn selection(reader: &mut Reader, args: &SettingsArgs) -> Option<Selection> {

@@ -6,6 +6,7 @@
 mod compare;
 mod screen;
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use clap::Parser;
 use cni_metrics_core::model::{Snapshot, UnixMillis};
+use cni_sim::kube_store::{PodObject, PodPhase};
 use cni_sim::scenario::Scenario;
 use cni_sim::sim::{Sim, SimOptions};
 use cni_sim::truth::{RoundTruth, Window};
@@ -28,6 +30,7 @@ use crate::aws::AwsHttp;
 use crate::cli::settings::SettingsArgs;
 use crate::clock::{Clock, ClockDriver};
 use crate::config::Config;
+use crate::discover::IndexReader;
 use crate::identity::{CredentialKind, Found, Identity};
 use crate::shutdown::Shutdown;
 
@@ -39,6 +42,11 @@ const START_MS: i64 = 1_767_225_600_000;
 
 /// No round of the demo takes longer; if one does, something hangs.
 const ROUND_PATIENCE: Duration = Duration::from_mins(2);
+
+/// A watch that is not up to date by then is cut off.
+const WATCH_PATIENCE: Duration = Duration::from_millis(500);
+
+const AGENTS_LABEL: (&str, &str) = ("k8s-app", "aws-node");
 
 /// A page that was read and is not noted by then never will be.
 const NOTE_PATIENCE: Duration = Duration::from_secs(2);
@@ -82,11 +90,11 @@ pub async fn play(settings: DemoSettings, out: &mut dyn Write) -> anyhow::Result
     let (clock, driver) = Clock::driven(UnixMillis(START_MS), settings.speed.unwrap_or(FLAT_OUT_SPEED));
     let (trigger, shutdown) = Shutdown::manual();
     let app = App::build(config(&sim)?, AwsSource::Given(Box::new(identity(&sim)?)), clock, shutdown).await?;
-    let snapshots = app.snapshots();
+    let (snapshots, index) = (app.snapshots(), app.index());
     let running = tokio::spawn(app.run());
 
     let screen = Screen::new(&settings, lines);
-    let mut world = Played { sim: &sim, driver, snapshots, cut_ms: 0 };
+    let mut world = Played { sim: &sim, driver, snapshots, index, cut_ms: 0 };
     let mut rounds = Vec::new();
     for number in 1..=settings.rounds {
         let began = tokio::time::Instant::now();
@@ -112,7 +120,8 @@ struct Played<'a> {
     sim: &'a Sim,
     driver: ClockDriver,
     snapshots: crate::app::SnapshotReader,
-    /// Wall time up to which pages belong to earlier rounds.
+    index: IndexReader,
+    /// Wall time from which pages belong to this round.
     cut_ms: i64,
 }
 
@@ -124,23 +133,36 @@ impl Played<'_> {
             .context("the helper did not finish a round in time")?
             .context("the helper stopped")?;
         let snapshot = self.snapshots.borrow_and_update().clone().context("a round without a snapshot")?;
-        let (now_ms, truth) = self.truth(snapshot.coverage.scraped).await;
-        self.cut_ms = now_ms + 1;
+        let truth = self.truth(snapshot.coverage.scraped).await;
         Ok(PlayedRound { snapshot, truth })
     }
 
     /// What the round should have shown. The world notes a page as handed over only once its socket has taken the last
     /// byte, which may be a moment after the helper has read it: so this waits for as many pages as were read.
-    async fn truth(&self, pages_read: u64) -> (i64, RoundTruth) {
+    async fn truth(&self, pages_read: u64) -> RoundTruth {
         let give_up = tokio::time::Instant::now() + NOTE_PATIENCE;
         loop {
-            let now_ms = Clock::wall().now().0;
+            let to = Clock::wall().now().0;
             let collector_start = Some(START_MS);
-            let window = Window { from: self.cut_ms, to: now_ms, collector_start, collector_start_api: None };
+            let window = Window { from: self.cut_ms, to, collector_start, collector_start_api: None };
             let truth = self.sim.truth().round(window);
             if truth.deliveries >= pages_read || tokio::time::Instant::now() >= give_up {
-                return (now_ms, truth);
+                return truth;
             }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Waits until the helper's watch shows the world as it is. In life nobody notices the milliseconds that a watch is
+    /// behind; here a world that stands still would turn them into a whole round. A watch that is cut off by a fault
+    /// stays behind, so this gives up soon.
+    async fn watch_settled(&self) {
+        let give_up = tokio::time::Instant::now() + WATCH_PATIENCE;
+        let agents = running_agents(self.sim);
+        let shown = |index: &IndexReader| -> BTreeSet<String> {
+            index.targets().0.iter().map(|(pod, _)| pod.name.to_string()).collect()
+        };
+        while shown(&self.index) != agents && tokio::time::Instant::now() < give_up {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
@@ -149,14 +171,26 @@ impl Played<'_> {
     async fn advance(&mut self) -> anyhow::Result<()> {
         let world = Arc::clone(self.sim.world());
         let next_ms = world.now_ms() + i64::try_from(INTERVAL.as_millis())?;
-        // A page that is handed over in the very millisecond of the cut must not fall between two rounds.
-        while Clock::wall().now().0 <= self.cut_ms {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
         tokio::task::spawn_blocking(move || world.advance_to(next_ms)).await?;
+        self.watch_settled().await;
+        // What the world did on its way here happened before the round. The next millisecond begins the round, so that
+        // nothing of either falls into the other.
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        self.cut_ms = Clock::wall().now().0;
         self.driver.set(UnixMillis(next_ms));
         Ok(())
     }
+}
+
+/// The pods that a round would ask now, as the world has them.
+fn running_agents(sim: &Sim) -> BTreeSet<String> {
+    let pods = sim.world().kube().pods();
+    let asked = |pod: &PodObject| {
+        let meta = &pod.meta;
+        let is_agent = meta.labels.iter().any(|(name, value)| (&**name, &**value) == AGENTS_LABEL);
+        is_agent && meta.deletion_ms.is_none() && pod.phase == PodPhase::Running
+    };
+    pods.iter().filter(|pod| asked(pod)).map(|pod| pod.meta.name.to_string()).collect()
 }
 
 /// The settings a user would give, read by the same code.
@@ -170,7 +204,8 @@ fn config(sim: &Sim) -> anyhow::Result<Config> {
     let kubeconfig = sim.kubeconfig_path().display().to_string();
     let interval = INTERVAL.as_secs().to_string();
     let flags = ["demo", "--kubeconfig", &kubeconfig, "--agent-port", &port, "--interval", &interval];
-    let flags = flags.into_iter().chain(["--use-cloudwatch", "true", "--use-prometheus", "false"]);
+    let flags =
+        flags.into_iter().chain(["--use-cloudwatch", "true", "--use-prometheus", "false", "--admin-address", "off"]);
     Ok(Config::read(&Flags::try_parse_from(flags)?.settings)?)
 }
 

@@ -33,8 +33,17 @@ pub struct SetTwice;
 /// Sets up logging for the process.
 pub fn init(settings: LogSettings) -> Result<(), SetTwice> {
     let level = LevelFilter::from_level(settings.level);
-    // The client library logs each 5xx of the pod proxy as an error; scrapes classify and report those themselves.
-    let quiet = ["kube_client::client=off", "hyper=warn", "h2=warn", "rustls=warn", "aws=warn", "tower=warn"];
+    // The client library logs each 5xx of the pod proxy as an error, and each failure of a watch raw; scrapes and
+    // watches report those themselves, once.
+    let quiet = [
+        "kube_client::client=off",
+        "kube_runtime=off",
+        "hyper=warn",
+        "h2=warn",
+        "rustls=warn",
+        "aws=warn",
+        "tower=warn",
+    ];
     let filter = quiet
         .iter()
         .filter_map(|directive| directive.parse().ok())

@@ -15,20 +15,24 @@ use cni_metrics_core::model::{NodeSample, Observation, Snapshot, Target, UnixMil
 use cni_metrics_core::parse::parse;
 use futures::{StreamExt, stream};
 use kube::Client;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::{error, info};
 
 use self::api_clock::ApiClock;
 use self::history::History;
-use self::report::Report;
+use self::report::{Findings, Report};
 use crate::clock::Clock;
 use crate::discover::{IndexReader, Pod};
-use crate::scrape::{Path, ScrapeError, Scraper};
+use crate::scrape::{Detour, Path, ScrapeError, Scraper};
 use crate::self_stats::RoundFigures;
 use crate::shutdown::Shutdown;
 
 /// After the signal to stop, a round in flight has this long before the scrapes still open are given up.
 const STOPPING_ROUND: Duration = Duration::from_secs(2);
+
+/// How long a finished round waits for the API server's time.
+const API_CLOCK_PATIENCE: Duration = Duration::from_millis(250);
 
 /// What a round needs from outside.
 #[derive(Clone)]
@@ -62,7 +66,9 @@ pub struct Rounds {
 /// A target's scrape as the fan-out brings it back.
 struct Scraped {
     outcome: Result<NodeSample, ScrapeError>,
-    detour: Option<String>,
+    /// The way by which a page came.
+    path: Option<Path>,
+    detour: Option<Detour>,
     line_errors: Option<String>,
     /// This scrape's share of the round's figures.
     figures: RoundFigures,
@@ -95,20 +101,24 @@ impl Rounds {
         let (began, began_at) = (Instant::now(), self.parts.clock.now());
         self.number += 1;
         let (targets, listed) = self.parts.index.targets();
-        let (mut scraped, api_clock) = tokio::join!(
-            self.fan_out(&targets, began + limit, shutdown),
-            ApiClock::measure(self.parts.api.clone(), self.parts.clock.clone(), limit),
-        );
-        self.api_clock = self.api_clock.or_keep(api_clock);
+        let api_clock = tokio::spawn(ApiClock::measure(self.parts.api.clone(), self.parts.clock.clone(), limit));
+        let mut scraped = self.fan_out(&targets, began + limit, shutdown).await;
+        let scraping = began.elapsed();
+        let api_answers = self.note_api_clock(api_clock).await;
         let api_now = self.api_clock.server_time(began_at).unwrap_or(began_at);
 
-        let mut figures = RoundFigures { scraping: began.elapsed(), ..RoundFigures::default() };
+        let mut figures = RoundFigures { scraping, ..RoundFigures::default() };
         let mut observations = Vec::with_capacity(targets.len());
         for ((pod, target), scraped) in targets.iter().zip(&mut scraped) {
             let scraped = scraped.take().unwrap_or_else(|| Scraped::failed(ScrapeError::Cancelled));
             figures += scraped.figures;
-            self.history.note(self.number, pod, &scraped, &mut self.report);
-            observations.push(observation(pod, target.clone(), scraped, api_now));
+            let expected = pod.is_settled(api_now);
+            self.history.note(self.number, pod, expected, &scraped, &mut self.report);
+            // A node that nobody expects to answer yet is only there once it does.
+            if scraped.outcome.is_ok() || expected || self.history.ever_answered(&pod.uid) {
+                let outcome = scraped.outcome.map_err(|error| error.kind());
+                observations.push(Observation { target: target.clone(), expected, outcome });
+            }
         }
         self.history.forget_others(self.number);
         let aggregating = Instant::now();
@@ -116,8 +126,25 @@ impl Rounds {
         figures.aggregating = aggregating.elapsed();
         snapshot.round = self.number;
         snapshot.duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.report.round(&snapshot, listed);
+        self.report.round(&snapshot, Findings { listed, blocked: self.history.blocked(), api_answers });
         (Arc::new(snapshot), figures)
+    }
+
+    /// Takes over the API server's time, if it came: a slow API server must not hold up a round that does without it.
+    /// Says whether it answered; `None` where the round was over before that could be told.
+    async fn note_api_clock(&mut self, measuring: JoinHandle<ApiClock>) -> Option<bool> {
+        let abort = measuring.abort_handle();
+        match tokio::time::timeout(API_CLOCK_PATIENCE, measuring).await {
+            Ok(Ok(api_clock)) => {
+                self.api_clock = self.api_clock.or_keep(api_clock);
+                Some(api_clock.is_known())
+            }
+            Ok(Err(_panicked)) => None,
+            Err(_late) => {
+                abort.abort();
+                None
+            }
+        }
     }
 
     /// Asks all targets, so many at once, until all have answered or the deadline came. What is left stays `None`.
@@ -128,11 +155,12 @@ impl Rounds {
         shutdown: &Shutdown,
     ) -> Vec<Option<Scraped>> {
         let mut results: Vec<Option<Scraped>> = std::iter::repeat_with(|| None).take(targets.len()).collect();
-        let asked: Vec<(usize, Arc<Pod>, bool)> = targets
+        let mut asked: Vec<(usize, Arc<Pod>, bool)> = targets
             .iter()
             .enumerate()
             .map(|(position, (pod, _))| (position, Arc::clone(pod), self.history.takes_detour(&pod.uid, self.number)))
             .collect();
+        asked.sort_by_key(|(_, pod, _)| self.history.order(&pod.uid, self.number));
         let scraper = Arc::clone(&self.parts.scraper);
         let at_once = scraper.concurrency();
         let scrapes = stream::iter(asked).map(move |(position, pod, known_detour)| {
@@ -180,20 +208,18 @@ async fn scrape_one(scraper: &Scraper, pod: &Pod, known_detour: bool, deadline: 
         parsing: parsing.elapsed(),
         ..RoundFigures::default()
     };
-    let line_errors = parsed
-        .errors
-        .first()
-        .map(|first| format!("{} bad lines on its page, the first is {first}", parsed.error_count));
+    let line_errors = parsed.errors.first().map(|first| match parsed.error_count {
+        1 => format!("a bad line on the node's page: {first}"),
+        count => format!("{count} bad lines on the node's page, the first is {first}"),
+    });
     let outcome = parsed.sample.map_err(|error| ScrapeError::BadPage(error.to_string()));
-    Scraped { outcome, detour: page.detour, line_errors, figures }
+    // A page that is refused as a whole is told as such.
+    let line_errors = line_errors.filter(|_| outcome.is_ok());
+    Scraped { outcome, path: Some(page.path), detour: page.detour, line_errors, figures }
 }
 
 impl Scraped {
     fn failed(error: ScrapeError) -> Self {
-        Self { outcome: Err(error), detour: None, line_errors: None, figures: RoundFigures::default() }
+        Self { outcome: Err(error), path: None, detour: None, line_errors: None, figures: RoundFigures::default() }
     }
-}
-
-fn observation(pod: &Pod, target: Target, scraped: Scraped, api_now: UnixMillis) -> Observation {
-    Observation { target, expected: pod.is_settled(api_now), outcome: scraped.outcome.map_err(|error| error.kind()) }
 }

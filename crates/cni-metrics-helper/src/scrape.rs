@@ -16,7 +16,7 @@ use bytes::Bytes;
 use kube::Client;
 use tokio::time::Instant;
 
-pub use failure::ScrapeError;
+pub use failure::{Detour, ScrapeError};
 
 use crate::discover::Pod;
 
@@ -77,8 +77,8 @@ pub struct Page {
     pub body: Bytes,
     /// The way it came.
     pub path: Path,
-    /// In `auto`: the API server could not reach the node, although the direct way worked.
-    pub detour: Option<String>,
+    /// In `auto`: why the node was asked directly. `None` where it was not, or where that was known before.
+    pub detour: Option<Detour>,
 }
 
 /// Fetches pages. Connections to the API server and to nodes are kept and used again.
@@ -92,8 +92,9 @@ pub struct Scraper {
 impl Scraper {
     /// A scraper that speaks to the API server by `client`, whose own retries must be off.
     pub fn new(client: Client, settings: ScrapeSettings) -> Self {
-        let proxy = proxy::Proxy::new(client, &settings);
-        let direct = direct::Direct::new(&settings);
+        let budget = body::Budget::default();
+        let proxy = proxy::Proxy::new(client, &settings, budget.clone());
+        let direct = direct::Direct::new(&settings, budget);
         Self { settings, proxy, direct }
     }
 
@@ -105,17 +106,15 @@ impl Scraper {
     /// Fetches the pod's page before `round_deadline`. `known_detour` says that the API server lately could not reach
     /// this node.
     pub async fn scrape(&self, pod: &Pod, known_detour: bool, round_deadline: Instant) -> Result<Page, ScrapeError> {
-        let deadline = round_deadline.min(Instant::now() + self.settings.timeout);
+        let began = Instant::now();
+        let deadline = round_deadline.min(began + self.settings.timeout);
         match self.settings.via {
             Via::Proxy => self.by_path(Path::Proxy, pod, deadline).await,
             Via::Direct => self.by_path(Path::Direct, pod, deadline).await,
-            Via::Auto if known_detour => match self.by_path(Path::Direct, pod, deadline).await {
-                Ok(page) => Ok(Page { detour: Some(String::new()), ..page }),
-                Err(error) => Err(error),
-            },
+            Via::Auto if known_detour => self.by_path(Path::Direct, pod, deadline).await,
             Via::Auto => self.auto(pod, deadline).await,
         }
-        .map_err(|error| error.or_cancelled(Instant::now() >= round_deadline))
+        .map_err(|error| error.or_cancelled(deadline.duration_since(began) >= self.settings.timeout / 2))
     }
 
     async fn auto(&self, pod: &Pod, deadline: Instant) -> Result<Page, ScrapeError> {
@@ -123,18 +122,18 @@ impl Scraper {
         tokio::pin!(proxy);
         let patience = deadline.saturating_duration_since(Instant::now()) / 2;
         match tokio::time::timeout(patience, &mut proxy).await {
-            Ok(Err(error)) if error.is_unreachable_by_proxy() => self.detour(pod, deadline, error).await,
+            Ok(Err(error)) if error.detour().is_some() => merge(error, self.by_path(Path::Direct, pod, deadline).await),
             Ok(answer) => answer,
             Err(_half_of_the_time) => {
                 let direct = self.by_path(Path::Direct, pod, deadline);
                 tokio::pin!(direct);
                 tokio::select! {
                     answer = &mut proxy => match answer {
-                        Err(error) if error.is_unreachable_by_proxy() => merge(error, direct.await),
+                        Err(error) if error.detour().is_some() => merge(error, direct.await),
                         answer => answer,
                     },
                     answer = &mut direct => match answer {
-                        Ok(page) => Ok(detoured(page, &ScrapeError::Timeout { after: patience })),
+                        Ok(page) => Ok(Page { detour: Some(Detour::Silent), ..page }),
                         Err(error) => proxy.await.map_err(|proxy_error| proxy_error.beside(error)),
                     },
                 }
@@ -142,15 +141,11 @@ impl Scraper {
         }
     }
 
-    async fn detour(&self, pod: &Pod, deadline: Instant, error: ScrapeError) -> Result<Page, ScrapeError> {
-        merge(error, self.by_path(Path::Direct, pod, deadline).await)
-    }
-
     /// One way, with one more try on a broken connection or where the API server asked to wait and time remains.
     async fn by_path(&self, path: Path, pod: &Pod, deadline: Instant) -> Result<Page, ScrapeError> {
         let first = self.attempt(path, pod, deadline).await;
         let again = match &first {
-            Err(ScrapeError::Broken(_)) => Some(Duration::ZERO),
+            Err(ScrapeError::Broken(_) | ScrapeError::ApiServer(_)) => Some(Duration::ZERO),
             Err(ScrapeError::Throttled { retry_after, .. }) => *retry_after,
             _ => None,
         };
@@ -171,7 +166,7 @@ impl Scraper {
         };
         match fetched {
             Ok(answer) => answer.map(|body| Page { body, path, detour: None }),
-            Err(_elapsed) => Err(ScrapeError::Timeout { after }),
+            Err(_elapsed) => Err(ScrapeError::Timeout { after, by_proxy: path == Path::Proxy }),
         }
     }
 }
@@ -179,11 +174,7 @@ impl Scraper {
 /// The direct answer where it is a page, else the failure that says more.
 fn merge(proxy_error: ScrapeError, direct: Result<Page, ScrapeError>) -> Result<Page, ScrapeError> {
     match direct {
-        Ok(page) => Ok(detoured(page, &proxy_error)),
+        Ok(page) => Ok(Page { detour: proxy_error.detour(), ..page }),
         Err(error) => Err(proxy_error.beside(error)),
     }
-}
-
-fn detoured(page: Page, proxy_error: &ScrapeError) -> Page {
-    Page { detour: Some(proxy_error.to_string()), ..page }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 /// From the first signal to the end of the process.
@@ -15,16 +16,16 @@ const ABORTED: i32 = 130;
 
 /// Held by whoever must end when the program does.
 #[derive(Debug, Clone)]
-pub struct Shutdown(watch::Receiver<bool>);
+pub struct Shutdown(watch::Receiver<Option<Instant>>);
 
 /// Ends every holder of the matching [`Shutdown`].
 #[derive(Debug, Clone)]
-pub struct Trigger(watch::Sender<bool>);
+pub struct Trigger(watch::Sender<Option<Instant>>);
 
 impl Shutdown {
     /// A pair that knows nothing of signals (for the demo and for tests).
     pub fn manual() -> (Trigger, Self) {
-        let (sender, receiver) = watch::channel(false);
+        let (sender, receiver) = watch::channel(None);
         (Trigger(sender), Self(receiver))
     }
 
@@ -46,13 +47,19 @@ impl Shutdown {
 
     /// Already ended.
     pub fn is_ended(&self) -> bool {
-        *self.0.borrow()
+        self.0.borrow().is_some()
+    }
+
+    /// What is left of [`GRACE`] since the end began.
+    pub fn grace_left(&self) -> Duration {
+        let since = self.0.borrow().map(|at| at.elapsed()).unwrap_or_default();
+        GRACE.saturating_sub(since)
     }
 
     /// Waits for the end.
     pub async fn ended(&mut self) {
         // A dropped trigger can never end anything: that too is an end, or its holders would wait for ever.
-        let _closed = self.0.wait_for(|ended| *ended).await;
+        let _closed = self.0.wait_for(Option::is_some).await;
     }
 
     /// Runs `work` until it is done or the program ends.
@@ -67,7 +74,7 @@ impl Shutdown {
 impl Trigger {
     /// Ends all holders.
     pub fn end(&self) {
-        self.0.send_replace(true);
+        self.0.send_if_modified(|ended| ended.is_none() && ended.replace(Instant::now()).is_none());
     }
 }
 
@@ -83,5 +90,17 @@ mod tests {
         trigger.end();
         work.await.unwrap();
         assert!(shutdown.is_ended());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_grace_runs_from_the_first_signal() {
+        let (trigger, shutdown) = Shutdown::manual();
+        assert_eq!(shutdown.grace_left(), GRACE);
+        trigger.end();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        trigger.end();
+        assert_eq!(shutdown.grace_left(), GRACE - Duration::from_secs(2));
+        tokio::time::sleep(GRACE).await;
+        assert_eq!(shutdown.grace_left(), Duration::ZERO);
     }
 }

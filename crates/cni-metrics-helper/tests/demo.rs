@@ -142,3 +142,64 @@ fn sim_listens_on_loopback_only() {
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("must be a loopback address"), "{}", text(&output.stderr));
 }
+
+/// A scenario of hanging nodes: 40 of 100 never answer.
+const HALF_HANGS: &str = "
+name: half-hangs
+description: Two fifths of the nodes hang.
+warm_up: 10m
+subnets:
+  - { name: a, cidr: 10.0.0.0/16, zone: eu-central-1a }
+node_groups:
+  - { name: fine, instance_type: m5.large, count: 60, subnet: a }
+  - { name: hung, instance_type: m5.large, count: 40, subnet: a }
+workload:
+  - { pods_per_node: 5, churn_per_minute: 0 }
+faults:
+  - { at: 0s, for: 24h, target: { group: hung }, fault: hang }
+";
+
+#[test]
+fn nodes_that_hang_do_not_keep_others_from_being_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let scenario = folder.path().join("half-hangs.yaml");
+    std::fs::write(&scenario, HALF_HANGS).unwrap();
+    let sim = Sim::start(&["--scenario", scenario.to_str().unwrap()]);
+    let mut command = helper(&["run", "--interval", "2", "--scrape-concurrency", "8", "--scrape-timeout", "1s"]);
+    command.args(["--scrape-via", "proxy", "--use-cloudwatch", "false", "--admin-address", "off"]);
+    command.envs(sim.variables.iter().map(|(name, value)| (name, value)));
+    let mut running = command.stderr(Stdio::piped()).spawn().unwrap();
+    // The first rounds cannot know who hangs; once all were asked, every node that answers is asked in time.
+    let summaries: Vec<String> = BufReader::new(running.stderr.take().unwrap())
+        .lines()
+        .map(Result::unwrap)
+        .filter(|line| line.contains("INFO round "))
+        .take(8)
+        .collect();
+    running.kill().unwrap();
+    running.wait().unwrap();
+    for summary in &summaries[5..] {
+        assert!(summary.contains(": 60/100 nodes in "), "{summaries:?}");
+    }
+}
+
+#[test]
+fn stopping_takes_five_seconds_at_most_though_a_node_and_cloudwatch_hang() {
+    let sim = Sim::start(&["--nodes", "2"]);
+    // Takes connections and never answers.
+    let silent = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let mut command = helper(&["run", "--interval", "10", "--scrape-timeout", "8s", "--admin-address", "off"]);
+    command.envs(sim.variables.iter().map(|(name, value)| (name, value)));
+    let endpoint = format!("http://{}", silent.local_addr().unwrap());
+    command.env("AWS_ENDPOINT_URL_CLOUDWATCH", endpoint).env("AWS_CLUSTER_ID", "demo");
+    let mut running = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(running.stderr.take().unwrap()).lines().map(Result::unwrap);
+    lines.find(|line| line.contains("INFO round 1: 2/2")).expect("no first round");
+    let began = std::time::Instant::now();
+    let pid = running.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    let rest: Vec<String> = lines.collect();
+    assert!(running.wait().unwrap().success(), "{rest:?}");
+    let took = began.elapsed();
+    assert!(took < std::time::Duration::from_millis(5_500), "{took:?}: {rest:?}");
+}

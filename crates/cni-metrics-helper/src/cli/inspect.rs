@@ -68,7 +68,8 @@ fn read_page(file: &str, errors: &mut dyn Write) -> std::io::Result<Result<NodeS
         Ok(page) => page,
         Err(error) => {
             writeln!(errors, "{shown}: {error}")?;
-            return Ok(Err(FailureKind::NotFound));
+            let missing = error.kind() == std::io::ErrorKind::NotFound;
+            return Ok(Err(if missing { FailureKind::NotFound } else { FailureKind::BadPage }));
         }
     };
     let parsed = parse(&page);

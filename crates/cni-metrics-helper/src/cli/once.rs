@@ -4,7 +4,6 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context;
 use clap::Args;
 use cni_metrics_core::aggregate::CounterMode;
 
@@ -19,7 +18,7 @@ use crate::scrape::Scraper;
 use crate::shutdown::Shutdown;
 
 /// How long the first list of pods may take.
-const LIST_PATIENCE: Duration = Duration::from_mins(1);
+const LIST_PATIENCE: Duration = Duration::from_secs(15);
 
 /// How long the list of nodes may take.
 const LABEL_PATIENCE: Duration = Duration::from_secs(5);
@@ -49,9 +48,15 @@ async fn one_round(config: &Config) -> anyhow::Result<std::sync::Arc<cni_metrics
     let clients = connect(&config.connect).await?;
     let discovery = Discovery::spawn(&clients.watch, &config.discover, &shutdown);
     let mut synced = discovery.index.synced();
-    tokio::time::timeout(LIST_PATIENCE, synced.wait_for(|synced| *synced))
-        .await
-        .with_context(|| format!("the pods could not be listed within {} s", LIST_PATIENCE.as_secs()))??;
+    let mut ended = shutdown.clone();
+    tokio::select! {
+        listed = synced.wait_for(|synced| *synced) => drop(listed?),
+        () = ended.ended() => anyhow::bail!("stopped before the pods were listed"),
+        () = tokio::time::sleep(LIST_PATIENCE) => {
+            let why = discovery.index.trouble().unwrap_or_else(|| "no answer from the API server".to_owned());
+            anyhow::bail!("the pods could not be listed within {} s: {why}", LIST_PATIENCE.as_secs());
+        }
+    }
     // Labels are worth a moment, and no more: without the right to list nodes they never come.
     let mut labelled = discovery.index.labelled();
     let _without_labels = tokio::time::timeout(LABEL_PATIENCE, labelled.wait_for(|known| *known)).await;

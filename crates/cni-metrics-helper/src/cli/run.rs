@@ -14,14 +14,28 @@ use crate::shutdown::Shutdown;
 pub fn run(settings: &SettingsArgs) -> anyhow::Result<ExitCode> {
     let config = Config::read(settings)?;
     crate::logging::init(config.log)?;
-    runtime()?.block_on(async {
+    let runtime = runtime()?;
+    let ended = runtime.block_on(async {
         let shutdown = Shutdown::on_signals()?;
-        App::build(config, AwsSource::Environment, Clock::wall(), shutdown).await?.run().await;
+        let mut ended = shutdown.clone();
+        let app = tokio::select! {
+            app = App::build(config, AwsSource::Environment, Clock::wall(), shutdown) => app?,
+            () = ended.ended() => return Ok(ExitCode::SUCCESS),
+        };
+        app.run().await;
         Ok(ExitCode::SUCCESS)
-    })
+    });
+    // A name look-up that hangs on a thread of its own must not hold up the end.
+    runtime.shutdown_background();
+    ended
 }
 
-/// The runtime of every command that needs one.
+/// The runtime of every command that needs one. Connections are files: the soft limit on them is raised as far as it
+/// goes, as Go programs do by themselves.
 pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    let files = rustix::process::Resource::Nofile;
+    let limits = rustix::process::getrlimit(files);
+    // Without it there are fewer connections, which is no reason not to start.
+    let _kept = rustix::process::setrlimit(files, rustix::process::Rlimit { current: limits.maximum, ..limits });
     tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime cannot be started")
 }

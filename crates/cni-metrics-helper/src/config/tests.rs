@@ -66,6 +66,8 @@ fn all_mistakes_are_reported_at_once() {
         "--agent-port=70000",
         "--agent-namespace=Kube_System",
         "--cloudwatch-namespace=AWS/EC2",
+        "--aws-cluster-id=m\u{fc}nchen",
+        "--agent-selector=k8s-app aws-node",
         "--metric-set=all",
         "--cloudwatch-resolution=30",
         "--leader-election=on",
@@ -78,16 +80,17 @@ fn all_mistakes_are_reported_at_once() {
         "--log-format=xml",
     ];
     insta::assert_snapshot!(read(&flags).unwrap_err(), @r#"
-    21 mistakes in the settings:
+    23 mistakes in the settings:
       METRIC_UPDATE_INTERVAL = "30s": must be a whole number of seconds without a unit, from 1 to 86400
       AGENT_NAMESPACE = "Kube_System": must be a namespace's name (a-z, 0-9 and -, at most 63)
+      AGENT_SELECTOR = "k8s-app aws-node": must be a label selector: requirements such as k8s-app=aws-node, tier!=test, name in (a,b), name notin (a,b), name or !name, separated by commas
       SCRAPE_VIA = "ssh": must be auto, proxy or direct
       SCRAPE_CONCURRENCY = "0": must be a whole number from 1 to 10000
       SCRAPE_TIMEOUT = "5 s": must be a duration such as 5s or 500ms, from 10ms to 1h
       SCRAPE_MAX_BYTES = "8MB": must be a size such as 8MiB, 500KiB or a number of bytes, from 1024 to 1073741824 bytes
       AGENT_PORT = "70000": must be a whole number from 1 to 65535
       USE_CLOUDWATCH = "maybe": must be yes, true, no or false (any case)
-      CLOUDWATCH_NAMESPACE = "AWS/EC2": must be 1 to 255 of A-Z a-z 0-9 . _ - / # : and begin neither with AWS/ nor with a colon
+      CLOUDWATCH_NAMESPACE = "AWS/EC2": must be 1 to 255 of the characters A-Z a-z 0-9 . - _ / # : and space, not beginning with ':' or 'AWS/'
       CLOUDWATCH_RESOLUTION = "30": must be 60 or 1 (seconds)
       METRIC_SET = "all": must be standard or compat
       USE_PROMETHEUS = "1": must be yes, true, no or false (any case)
@@ -100,6 +103,7 @@ fn all_mistakes_are_reported_at_once() {
       ADMIN_ADDRESS = "61682": must be an address and a port such as 0.0.0.0:61682 or [::]:61682, or off
       AWS_VPC_K8S_CNI_LOGLEVEL = "TRACE": must be DEBUG, INFO, WARN, ERROR or FATAL (any case)
       LOG_FORMAT = "xml": must be text or json
+      AWS_CLUSTER_ID = "münchen": must be 1 to 1024 printable ASCII characters, not beginning with ':', not only blanks
     "#);
 }
 

@@ -47,6 +47,7 @@ pub struct Index {
     tables: RwLock<Tables>,
     synced: watch::Sender<bool>,
     labelled: watch::Sender<bool>,
+    trouble: watch::Sender<Option<String>>,
 }
 
 #[derive(Debug, Default)]
@@ -62,7 +63,12 @@ pub type IndexReader = Arc<Index>;
 
 impl Default for Index {
     fn default() -> Self {
-        Self { tables: RwLock::default(), synced: watch::Sender::new(false), labelled: watch::Sender::new(false) }
+        Self {
+            tables: RwLock::default(),
+            synced: watch::Sender::new(false),
+            labelled: watch::Sender::new(false),
+            trouble: watch::Sender::new(None),
+        }
     }
 }
 
@@ -136,6 +142,15 @@ impl Index {
     /// Turns true once the first list of pods is complete.
     pub fn synced(&self) -> watch::Receiver<bool> {
         self.synced.subscribe()
+    }
+
+    /// What keeps the pods' watch from going on, if anything does.
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.borrow().clone()
+    }
+
+    pub(crate) fn set_trouble(&self, trouble: Option<String>) {
+        self.trouble.send_replace(trouble);
     }
 
     /// Turns true once the node labels are listed, or known to be out of reach.

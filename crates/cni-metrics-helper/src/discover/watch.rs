@@ -9,6 +9,7 @@ use futures::StreamExt;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch_of};
 use kube::{Api, Client};
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::index::{Index, IndexReader, Pod};
@@ -18,6 +19,9 @@ use crate::shutdown::Shutdown;
 
 /// How long a watch that the API server denies is left alone: each try is a line in its audit log.
 const DENIED_PAUSE: Duration = Duration::from_mins(1);
+
+/// A failure that comes again within this time is the same one.
+const STILL_THE_SAME: Duration = Duration::from_mins(5);
 
 /// Which pods are the agents.
 #[derive(Debug, Clone)]
@@ -78,6 +82,7 @@ async fn watch_pods(client: Client, settings: DiscoverSettings, discovery: Disco
                 let pods = std::mem::take(&mut listed);
                 state.synced(pods.len());
                 discovery.index.replace_pods(pods);
+                discovery.index.set_trouble(None);
                 discovery.stats.pod_lists.fetch_add(1, Ordering::Relaxed);
             }
             Ok(Event::Apply(pod)) => {
@@ -90,6 +95,7 @@ async fn watch_pods(client: Client, settings: DiscoverSettings, discovery: Disco
             }
             Err(error) => {
                 discovery.stats.pod_failures.fetch_add(1, Ordering::Relaxed);
+                discovery.index.set_trouble(Some(sentence(&error)));
                 state.failed(&error).await;
             }
         }
@@ -137,7 +143,8 @@ enum Role {
 struct WatchState {
     what: String,
     role: Role,
-    failure: Option<String>,
+    /// The failure last logged, and when it last occurred.
+    failure: Option<(String, Instant)>,
 }
 
 impl WatchState {
@@ -161,7 +168,9 @@ impl WatchState {
     async fn failed(&mut self, error: &watcher::Error) {
         let denied = is_denied(error);
         let text = sentence(error);
-        if self.failure.as_deref() == Some(&text) {
+        // A watch that went on in silence says nothing of its recovery: the same failure much later is news again.
+        let known = self.failure.as_ref().is_some_and(|(last, at)| *last == text && at.elapsed() < STILL_THE_SAME);
+        if known {
             debug!("watch of {} failed again: {text}", self.what);
         } else if denied && self.role == Role::Optional {
             info!("{} may not be listed ({text}); zone, instance type and node group are left out", self.what);
@@ -173,7 +182,7 @@ impl WatchState {
         } else {
             warn!("watch of {} failed, trying again: {text}", self.what);
         }
-        self.failure = Some(text);
+        self.failure = Some((text, Instant::now()));
         if denied && self.role == Role::Optional {
             tokio::time::sleep(DENIED_PAUSE).await;
         }

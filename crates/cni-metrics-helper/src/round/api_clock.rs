@@ -41,6 +41,11 @@ impl ApiClock {
         self.ahead_ms.map(|ahead| UnixMillis(ours.0 + ahead))
     }
 
+    /// The API server answered.
+    pub(super) fn is_known(self) -> bool {
+        self.ahead_ms.is_some()
+    }
+
     /// The newer measurement, or this one where the newer failed.
     pub(super) fn or_keep(self, newer: Self) -> Self {
         if newer.ahead_ms.is_some() { newer } else { self }

@@ -1,4 +1,4 @@
-//! What each node last did, so that a change is told once and a known detour is taken at once.
+//! What each node last did: whom to ask first, whom to ask directly, and what is news.
 
 use std::collections::HashMap;
 
@@ -7,62 +7,238 @@ use cni_metrics_core::model::{FailureKind, PodUid};
 use super::Scraped;
 use super::report::Report;
 use crate::discover::Pod;
+use crate::scrape::{Detour, Path, ScrapeError};
 
-/// Rounds for which a node that the API server could not reach is asked directly before the proxy is tried again.
-const DETOUR_ROUNDS: u64 = 20;
+/// A node that the API server could not reach is asked directly from then on; in one of so many rounds the proxy is
+/// tried again, in a different one for each node, so that never all of them wait for it together.
+const PROBE_EVERY: u64 = 20;
 
 /// By pod UID.
 #[derive(Debug, Default)]
 pub(super) struct History {
     nodes: HashMap<PodUid, Past>,
+    /// Nodes seen so far; spreads the probes.
+    seen: u64,
+    /// The round in which a probe got through: detours that are older are given up at once.
+    reopened_in: u64,
 }
 
 #[derive(Debug, Default)]
 struct Past {
-    /// `None` is an answer.
-    failure: Option<FailureKind>,
+    slot: u64,
+    last: Last,
+    standing: Standing,
+    ever_answered: bool,
     bad_lines: bool,
-    detour_until: u64,
+    /// Since when the node is asked directly, and why.
+    detour: Option<(u64, Detour)>,
+    /// The API server could not reach the node, and has not done so since.
+    blocked: Option<Detour>,
     seen_in: u64,
 }
 
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Last {
+    #[default]
+    Unknown,
+    Answered,
+    Failed(FailureKind),
+    /// The API server was out of reach, which says nothing of the node.
+    NotAsked,
+}
+
+/// What the node did when it was last given its time; one whose turn did not come keeps its standing.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    #[default]
+    New,
+    Good,
+    Bad,
+}
+
 impl History {
-    /// The API server lately could not reach this node.
+    /// Asked directly at once this round.
     pub(super) fn takes_detour(&self, uid: &PodUid, round: u64) -> bool {
-        self.nodes.get(uid).is_some_and(|past| round < past.detour_until)
+        let Some(past) = self.nodes.get(uid) else { return false };
+        let reopened = |since: u64| since < self.reopened_in;
+        past.detour.is_some_and(|(since, _)| !reopened(since)) && (round + past.slot) % PROBE_EVERY != 0
     }
 
-    /// Notes a scrape's outcome and reports what is new about it. A node's first answer is no news; its first failure
-    /// is.
-    pub(super) fn note(&mut self, round: u64, pod: &Pod, scraped: &Scraped, report: &mut Report) {
-        let past = self.nodes.entry(pod.uid.clone()).or_default();
+    /// Smaller goes first: nodes that answered, then new ones, then those that failed, which take turns. Slow nodes so
+    /// never keep others from being asked, and none of them is always the last.
+    pub(super) fn order(&self, uid: &PodUid, round: u64) -> (u8, u64) {
+        let Some(past) = self.nodes.get(uid) else { return (1, PROBE_EVERY) };
+        let turn = (round + past.slot) % PROBE_EVERY;
+        match past.standing {
+            Standing::Good if past.detour.is_none() || turn != 0 => (0, 0),
+            Standing::Good | Standing::New => (1, turn),
+            Standing::Bad => (2, turn),
+        }
+    }
+
+    /// Has answered before.
+    pub(super) fn ever_answered(&self, uid: &PodUid) -> bool {
+        self.nodes.get(uid).is_some_and(|past| past.ever_answered)
+    }
+
+    /// Notes a scrape's outcome and reports what is new about it. Neither a node's first answer is news, nor the silence
+    /// of one that nobody expects to answer yet.
+    pub(super) fn note(&mut self, round: u64, pod: &Pod, expected: bool, scraped: &Scraped, report: &mut Report) {
+        let seen = &mut self.seen;
+        let past = self.nodes.entry(pod.uid.clone()).or_insert_with(|| {
+            *seen += 1;
+            Past { slot: *seen % PROBE_EVERY, ..Past::default() }
+        });
         past.seen_in = round;
-        let failure = scraped.outcome.as_ref().err();
-        let kind = failure.map(super::ScrapeError::kind);
-        if kind != past.failure {
-            match failure {
-                Some(error) => report.failed(pod, error),
-                None => report.answered(pod),
+        match &scraped.outcome {
+            Ok(_) => past.answered(pod, report),
+            Err(ScrapeError::ApiServer(reason)) => {
+                report.not_asked(reason);
+                past.last = Last::NotAsked;
             }
-            past.failure = kind;
+            Err(error) if expected || past.ever_answered => past.failed(pod, error, report),
+            Err(_) => {}
         }
-        let bad_lines = scraped.line_errors.is_some();
-        if bad_lines && !past.bad_lines {
-            Report::bad_lines(pod, scraped.line_errors.as_deref().unwrap_or_default());
+        past.lines(pod, scraped.line_errors.as_deref(), report);
+        if past.way(round, scraped) {
+            self.reopened_in = round;
         }
-        past.bad_lines = bad_lines;
-        match &scraped.detour {
-            Some(_) if round < past.detour_until => report.still_detoured(),
-            Some(reason) => {
-                past.detour_until = round + DETOUR_ROUNDS;
-                report.detoured(pod, reason);
-            }
-            None => past.detour_until = 0,
-        }
+    }
+
+    /// Nodes that the API server cannot reach, by what it did: said so, or was silent.
+    pub(super) fn blocked(&self) -> (u64, u64) {
+        let count = |what: Detour| self.nodes.values().filter(|past| past.blocked == Some(what)).count() as u64;
+        (count(Detour::Unreachable), count(Detour::Silent))
     }
 
     /// Drops the nodes that are not listed any more.
     pub(super) fn forget_others(&mut self, round: u64) {
         self.nodes.retain(|_, past| past.seen_in == round);
+    }
+}
+
+impl Past {
+    fn answered(&mut self, pod: &Pod, report: &mut Report) {
+        if matches!(self.last, Last::Failed(_)) {
+            report.answered(pod);
+        }
+        self.last = Last::Answered;
+        self.standing = Standing::Good;
+        self.ever_answered = true;
+    }
+
+    fn failed(&mut self, pod: &Pod, error: &ScrapeError, report: &mut Report) {
+        let failed = Last::Failed(error.kind());
+        if self.last != failed {
+            report.failed(pod, error);
+        }
+        self.last = failed;
+        if error.kind() != FailureKind::Cancelled {
+            self.standing = Standing::Bad;
+        }
+    }
+
+    fn lines(&mut self, pod: &Pod, errors: Option<&str>, report: &mut Report) {
+        if let Some(errors) = errors
+            && !self.bad_lines
+        {
+            report.bad_lines(pod, errors);
+        }
+        self.bad_lines = errors.is_some();
+    }
+
+    /// Keeps which way leads to the node; true if a node that was asked directly is reached through the API server
+    /// again.
+    fn way(&mut self, round: u64, scraped: &Scraped) -> bool {
+        match (&scraped.outcome, scraped.path) {
+            (Ok(_), Some(Path::Proxy)) => {
+                self.blocked = None;
+                return self.detour.take().is_some();
+            }
+            (Ok(_), _) => {
+                if let Some(why) = scraped.detour {
+                    self.detour = Some((round, why));
+                    self.blocked = Some(why).filter(|why| *why != Detour::ApiServer);
+                }
+            }
+            (Err(error), _) => {
+                self.blocked = error.blocked().or(self.blocked);
+                // Failing directly is no reason to go on so.
+                self.detour = None;
+            }
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cni_metrics_core::model::NodeSample;
+
+    use super::*;
+    use crate::self_stats::RoundFigures;
+
+    fn pod(name: &str) -> Pod {
+        Pod {
+            uid: PodUid::new(name),
+            name: name.into(),
+            node: Some(name.into()),
+            ip: None,
+            running: true,
+            deleting: false,
+            created_at: None,
+        }
+    }
+
+    fn scraped(outcome: Result<Path, ScrapeError>, detour: Option<Detour>) -> Scraped {
+        let path = outcome.as_ref().ok().copied();
+        let outcome = outcome.map(|_| NodeSample::default());
+        Scraped { outcome, path, detour, line_errors: None, figures: RoundFigures::default() }
+    }
+
+    fn timeout() -> ScrapeError {
+        ScrapeError::Timeout { after: std::time::Duration::from_secs(5), by_proxy: true }
+    }
+
+    #[test]
+    fn nodes_that_answer_are_asked_before_those_that_hang_and_those_take_turns() {
+        let (mut history, mut report) = (History::default(), Report::new(String::new()));
+        history.note(1, &pod("good"), true, &scraped(Ok(Path::Proxy), None), &mut report);
+        for name in ["slow-1", "slow-2"] {
+            history.note(1, &pod(name), true, &scraped(Err(timeout()), None), &mut report);
+        }
+        let order = |name: &str, round| history.order(&PodUid::new(name), round);
+        assert!(order("good", 2) < order("new", 2) && order("new", 2) < order("slow-1", 2));
+        let first = |round| order("slow-1", round) < order("slow-2", round);
+        assert!((2..30).any(first) && !(2..30).all(first));
+    }
+
+    #[test]
+    fn a_detour_is_probed_now_and_then_and_given_up_by_all_once_one_probe_gets_through() {
+        let (mut history, mut report) = (History::default(), Report::new(String::new()));
+        let names: Vec<String> = (0..40).map(|number| format!("node-{number}")).collect();
+        for name in &names {
+            let page = scraped(Ok(Path::Direct), Some(Detour::Unreachable));
+            history.note(1, &pod(name), true, &page, &mut report);
+        }
+        for round in 2..60 {
+            let probes = names.iter().filter(|name| !history.takes_detour(&PodUid::new(name.as_str()), round)).count();
+            assert_eq!(probes, 2, "round {round}");
+        }
+        assert_eq!(history.blocked(), (40, 0));
+        history.note(60, &pod("node-7"), true, &scraped(Ok(Path::Proxy), None), &mut report);
+        assert!(names.iter().all(|name| !history.takes_detour(&PodUid::new(name.as_str()), 61)));
+        assert_eq!(history.blocked(), (39, 0));
+    }
+
+    #[test]
+    fn a_blocked_node_that_fails_otherwise_is_still_blocked() {
+        let (mut history, mut report) = (History::default(), Report::new(String::new()));
+        history.note(1, &pod("a"), true, &scraped(Ok(Path::Direct), Some(Detour::Unreachable)), &mut report);
+        let refused = ScrapeError::Refused(String::new());
+        history.note(2, &pod("a"), true, &scraped(Err(refused), None), &mut report);
+        assert_eq!(history.blocked(), (1, 0));
+        history.note(3, &pod("a"), true, &scraped(Ok(Path::Proxy), None), &mut report);
+        assert_eq!(history.blocked(), (0, 0));
     }
 }

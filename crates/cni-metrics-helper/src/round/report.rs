@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use cni_metrics_core::catalogue::Metric;
 use cni_metrics_core::model::{Anomaly, FailureKind, Snapshot};
 use tracing::{info, warn};
 
@@ -18,17 +19,34 @@ pub(super) struct Report {
     looked_for: String,
     new_failures: BTreeMap<FailureKind, u64>,
     new_answers: u64,
-    detours: Detours,
+    new_bad_pages: u64,
+    /// Nodes that could not be asked this round since the API server was out of reach, and its own words.
+    not_asked: Option<(u64, String)>,
+    api_server: ApiServer,
     /// The API server could not reach some node in the last round.
     blocked: bool,
     no_targets: bool,
+    /// Metrics whose sum was not finite in the last round.
+    not_finite: Vec<Metric>,
 }
 
-/// Nodes that only answered directly in this round.
-#[derive(Debug, Default)]
-struct Detours {
-    nodes: u64,
-    example: Option<String>,
+/// What was last said of the API server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ApiServer {
+    Fine,
+    Slow,
+    Gone,
+}
+
+/// What a round found beside its snapshot.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Findings {
+    /// Pods that match the selector.
+    pub(super) listed: usize,
+    /// Nodes of which the API server says that it cannot reach them, and those behind which it was silent.
+    pub(super) blocked: (u64, u64),
+    /// The API server answered a small request in time; `None` where it was not waited for.
+    pub(super) api_answers: Option<bool>,
 }
 
 impl Report {
@@ -37,9 +55,12 @@ impl Report {
             looked_for,
             new_failures: BTreeMap::new(),
             new_answers: 0,
-            detours: Detours::default(),
+            new_bad_pages: 0,
+            not_asked: None,
+            api_server: ApiServer::Fine,
             blocked: false,
             no_targets: false,
+            not_finite: Vec::new(),
         }
     }
 
@@ -49,8 +70,7 @@ impl Report {
         let nodes = self.new_failures.entry(kind).or_default();
         *nodes += 1;
         if *nodes <= NAMED_PER_KIND {
-            let node = pod.node.as_deref().unwrap_or("?");
-            warn!(node, pod = %pod.name, kind = kind.label(), "node {node}: {kind}: {error}");
+            warn!(node = node(pod), pod = %pod.name, kind = kind.label(), "no page: {error}");
         }
     }
 
@@ -58,70 +78,116 @@ impl Report {
     pub(super) fn answered(&mut self, pod: &Pod) {
         self.new_answers += 1;
         if self.new_answers <= NAMED_PER_KIND {
-            let node = pod.node.as_deref().unwrap_or("?");
-            info!(node, pod = %pod.name, "node {node}: answers again");
+            info!(node = node(pod), pod = %pod.name, "the node answers again");
         }
     }
 
     /// A page has lines that could not be read, and had none before.
-    pub(super) fn bad_lines(pod: &Pod, what: &str) {
-        let node = pod.node.as_deref().unwrap_or("?");
-        warn!(node, pod = %pod.name, "node {node}: {what}");
+    pub(super) fn bad_lines(&mut self, pod: &Pod, what: &str) {
+        self.new_bad_pages += 1;
+        if self.new_bad_pages <= NAMED_PER_KIND {
+            warn!(node = node(pod), pod = %pod.name, "{what}");
+        }
     }
 
-    /// A node answered directly because the API server could not reach it.
-    pub(super) fn detoured(&mut self, pod: &Pod, reason: &str) {
-        self.detours.nodes += 1;
-        let node = pod.node.as_deref().unwrap_or("?");
-        self.detours.example.get_or_insert_with(|| format!("{node}: {reason}"));
-    }
-
-    /// The same as in earlier rounds.
-    pub(super) fn still_detoured(&mut self) {
-        self.detours.nodes += 1;
+    /// A node could not be asked: the API server is out of reach.
+    pub(super) fn not_asked(&mut self, reason: &str) {
+        let (nodes, _) = self.not_asked.get_or_insert_with(|| (0, reason.to_owned()));
+        *nodes += 1;
     }
 
     /// Closes the round.
-    pub(super) fn round(&mut self, snapshot: &Snapshot, listed: usize) {
+    pub(super) fn round(&mut self, snapshot: &Snapshot, findings: Findings) {
         for (kind, nodes) in std::mem::take(&mut self.new_failures) {
-            if nodes > NAMED_PER_KIND {
-                warn!(kind = kind.label(), "{kind}: {} more nodes, not named here", nodes - NAMED_PER_KIND);
+            if let Some(more) = more(nodes) {
+                warn!(kind = kind.label(), "no page of {more} more nodes: {kind}");
             }
         }
-        let answers = std::mem::take(&mut self.new_answers);
-        if answers > NAMED_PER_KIND {
-            info!("{} more nodes answer again", answers - NAMED_PER_KIND);
+        if let Some(more) = more(std::mem::take(&mut self.new_answers)) {
+            info!("{more} more nodes answer again");
         }
-        self.security_group(snapshot);
-        self.targets(listed);
-        for anomaly in &snapshot.anomalies {
-            warn!("{}", anomaly_text(anomaly));
+        if let Some(more) = more(std::mem::take(&mut self.new_bad_pages)) {
+            warn!("{more} more nodes have bad lines on their pages");
         }
+        self.api_server(findings.api_answers);
+        self.security_group(snapshot, findings);
+        self.targets(findings.listed);
+        self.anomalies(&snapshot.anomalies);
         info!("{}", summary(snapshot));
     }
 
+    fn api_server(&mut self, answers: Option<bool>) {
+        let not_asked = self.not_asked.take();
+        let now = match (&not_asked, answers) {
+            (Some(_), _) => ApiServer::Gone,
+            (None, Some(false)) => ApiServer::Slow,
+            (None, Some(true)) => ApiServer::Fine,
+            (None, None) => self.api_server,
+        };
+        match (self.api_server == now, now, not_asked) {
+            (false, ApiServer::Gone, Some((nodes, reason))) => {
+                warn!(nodes, "the API server is out of reach, {nodes} nodes could not be asked through it: {reason}");
+            }
+            (false, ApiServer::Slow, _) => {
+                warn!("the API server does not answer even a small request in time; scrapes through it suffer too");
+            }
+            (false, ApiServer::Fine, _) => info!("the API server answers again"),
+            _ => {}
+        }
+        self.api_server = now;
+    }
+
     /// The usual cause of nodes out of the API server's reach is one missing rule: says so when it begins and when it
-    /// ends.
-    fn security_group(&mut self, snapshot: &Snapshot) {
-        let detours = std::mem::take(&mut self.detours);
-        let failed = snapshot.coverage.failed.get(&FailureKind::ProxyUnavailable).copied().unwrap_or(0);
-        let nodes = detours.nodes + failed;
-        if nodes > 0 && !self.blocked {
-            let example = detours.example.map(|text| format!(" ({text})")).unwrap_or_default();
-            let outcome =
-                if failed == 0 { "they were asked directly instead" } else { "they are missing from the sums" };
+    /// ends. Silence is only blamed on it while the API server itself answers.
+    fn security_group(&mut self, snapshot: &Snapshot, findings: Findings) {
+        let (unreachable, silent) = findings.blocked;
+        let silent = if self.api_server == ApiServer::Fine { silent } else { 0 };
+        let (nodes, expected) = (unreachable + silent, snapshot.coverage.expected);
+        if nodes > 0 && !self.blocked && self.api_server == ApiServer::Fine {
+            let what = if unreachable > 0 {
+                format!("the API server cannot reach {nodes} of {expected} nodes on the agents' port")
+            } else {
+                format!(
+                    "{nodes} of {expected} nodes gave no answer through the API server, which itself answers: their \
+                     agents hang, or it cannot reach them"
+                )
+            };
             warn!(
                 nodes,
-                "the API server cannot reach {nodes} of {} nodes on the agents' port{example}; {outcome}. The nodes' \
-                 security group usually lacks the inbound rule tcp/61678 from the cluster's security group: add it \
-                 (aws ec2 authorize-security-group-ingress --group-id NODE_SG --protocol tcp --port 61678 \
-                 --source-group CLUSTER_SG), or set SCRAPE_VIA=direct",
-                snapshot.coverage.expected
+                "{what}. Usually the nodes' security group lacks the inbound rule tcp/61678 from the cluster's security \
+                 group: add it (aws ec2 authorize-security-group-ingress --group-id NODE_SG --protocol tcp --port 61678 \
+                 --source-group CLUSTER_SG), or ask the nodes directly (SCRAPE_VIA=direct; auto does where that works)"
             );
-        } else if nodes == 0 && self.blocked {
+            self.blocked = true;
+        } else if findings.blocked == (0, 0) && self.blocked {
             info!("the API server reaches all nodes on the agents' port again");
+            self.blocked = false;
         }
-        self.blocked = nodes > 0;
+    }
+
+    fn anomalies(&mut self, anomalies: &[Anomaly]) {
+        let mut decreases = 0;
+        let mut not_finite = Vec::new();
+        for anomaly in anomalies {
+            match anomaly {
+                Anomaly::NotFinite { metric } => {
+                    if !self.not_finite.contains(metric) {
+                        warn!("{}", anomaly_text(anomaly));
+                    }
+                    not_finite.push(*metric);
+                }
+                other => {
+                    decreases += 1;
+                    if decreases <= NAMED_PER_KIND {
+                        warn!("{}", anomaly_text(other));
+                    }
+                }
+            }
+        }
+        if let Some(more) = more(decreases) {
+            warn!("{more} more counters behaved like that");
+        }
+        self.not_finite = not_finite;
     }
 
     fn targets(&mut self, listed: usize) {
@@ -137,6 +203,15 @@ impl Report {
         }
         self.no_targets = none;
     }
+}
+
+/// How many of `count` were not named.
+fn more(count: u64) -> Option<u64> {
+    count.checked_sub(NAMED_PER_KIND).filter(|more| *more > 0)
+}
+
+fn node(pod: &Pod) -> &str {
+    pod.node.as_deref().unwrap_or("?")
 }
 
 /// `round 17: 998/1000 nodes in 412 ms (2 timeout)`.

@@ -1,70 +1,159 @@
-//! A response's body under a size limit, decompressed as it arrives.
+//! A response's body under a size limit, decompressed as it arrives, and all bodies together under a budget.
 
 use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use flate2::write::GzDecoder;
 use http::HeaderMap;
-use http::header::CONTENT_ENCODING;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http_body::Body;
 use http_body_util::BodyExt;
 
 use super::failure::ScrapeError;
 
-/// Reads the whole body, at most `limit_bytes` after decompression. A gzip bomb is cut off at the limit: no more than
-/// that is ever decompressed or kept.
-pub(super) async fn read<B>(headers: &HeaderMap, body: B, limit_bytes: usize) -> Result<Bytes, ScrapeError>
-where
-    B: Body<Data = Bytes> + Unpin,
-    B::Error: std::error::Error + Send + Sync + 'static,
-{
-    match headers.get(CONTENT_ENCODING).map(http::HeaderValue::as_bytes) {
-        None | Some(b"identity") => plain(body, limit_bytes).await,
-        Some(b"gzip") => gunzip(body, limit_bytes).await,
-        Some(other) => {
-            Err(ScrapeError::BadPage(format!("content encoding {} was not asked for", String::from_utf8_lossy(other))))
+/// Pages up to this size are read whatever others need: a real page has some 15 KB, a very large node's some 100 KB.
+const FREE_BYTES: usize = 256 << 10;
+
+/// What larger pages under way may need together. Hostile nodes share it among themselves.
+const SHARED_BYTES: usize = 64 << 20;
+
+/// The memory that pages under way take, over all scrapes.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Budget(Arc<AtomicUsize>);
+
+/// One page's part of the budget, given back when it is dropped.
+#[derive(Debug)]
+struct Share {
+    budget: Budget,
+    taken_bytes: usize,
+}
+
+impl Budget {
+    /// Reads the whole body, at most `limit_bytes` after decompression. A gzip bomb is cut off at the limit: no more than
+    /// that is ever decompressed or kept.
+    pub(super) async fn read<B>(&self, headers: &HeaderMap, body: B, limit_bytes: usize) -> Result<Bytes, ScrapeError>
+    where
+        B: Body<Data = Bytes> + Unpin,
+        B::Error: std::error::Error + Send + Sync + 'static,
+    {
+        let share = Share { budget: self.clone(), taken_bytes: 0 };
+        let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+        let mut page = Page { bytes: BytesMut::new(), limit_bytes, share, refused: None };
+        match headers.get(CONTENT_ENCODING).map(http::HeaderValue::as_bytes) {
+            None | Some(b"identity") if announced > Some(limit_bytes) => Err(ScrapeError::TooLarge { limit_bytes }),
+            None | Some(b"identity") => plain(body, &mut page).await.map(|()| page.bytes.freeze()),
+            Some(b"gzip") => gunzip(body, page).await,
+            Some(other) => {
+                let encoding = String::from_utf8_lossy(other);
+                Err(ScrapeError::BadPage(format!("content encoding {encoding} was not asked for")))
+            }
         }
     }
 }
 
-async fn plain<B>(mut body: B, limit_bytes: usize) -> Result<Bytes, ScrapeError>
+impl Share {
+    /// Makes room for a page of `size_bytes`; false where there is none.
+    fn grow_to(&mut self, size_bytes: usize) -> bool {
+        let wanted = size_bytes.saturating_sub(FREE_BYTES).saturating_sub(self.taken_bytes);
+        if wanted == 0 {
+            return true;
+        }
+        let before = self.budget.0.fetch_add(wanted, Ordering::Relaxed);
+        self.taken_bytes += wanted;
+        before + wanted <= SHARED_BYTES
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.budget.0.fetch_sub(self.taken_bytes, Ordering::Relaxed);
+    }
+}
+
+/// A page under way: takes what fits and refuses the rest.
+#[derive(Debug)]
+struct Page {
+    bytes: BytesMut,
+    limit_bytes: usize,
+    share: Share,
+    refused: Option<ScrapeError>,
+}
+
+impl Page {
+    fn push(&mut self, chunk: &[u8]) -> Result<(), ScrapeError> {
+        let size_bytes = self.bytes.len() + chunk.len();
+        let refusal = if size_bytes > self.limit_bytes {
+            ScrapeError::TooLarge { limit_bytes: self.limit_bytes }
+        } else if !self.share.grow_to(size_bytes) {
+            ScrapeError::Crowded { limit_bytes: SHARED_BYTES }
+        } else {
+            self.bytes.extend_from_slice(chunk);
+            return Ok(());
+        };
+        self.refused = Some(refusal.clone());
+        Err(refusal)
+    }
+}
+
+impl Write for Page {
+    fn write(&mut self, chunk: &[u8]) -> std::io::Result<usize> {
+        self.push(chunk).map_err(std::io::Error::other)?;
+        Ok(chunk.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+async fn plain<B>(mut body: B, page: &mut Page) -> Result<(), ScrapeError>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::error::Error + Send + Sync + 'static,
 {
-    let mut whole = BytesMut::new();
     while let Some(chunk) = next_chunk(&mut body).await? {
-        if whole.len() + chunk.len() > limit_bytes {
-            return Err(ScrapeError::TooLarge { limit_bytes });
-        }
-        whole.extend_from_slice(&chunk);
+        page.push(&chunk)?;
     }
-    Ok(whole.freeze())
+    Ok(())
 }
 
-async fn gunzip<B>(mut body: B, limit_bytes: usize) -> Result<Bytes, ScrapeError>
+async fn gunzip<B>(mut body: B, page: Page) -> Result<Bytes, ScrapeError>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::error::Error + Send + Sync + 'static,
 {
-    let mut decoder = GzDecoder::new(Bounded { bytes: Vec::new(), limit_bytes, full: false });
+    let mut decoder = GzDecoder::new(page);
     while let Some(chunk) = next_chunk(&mut body).await? {
         let written = decoder.write_all(&chunk);
-        if decoder.get_ref().full {
-            return Err(ScrapeError::TooLarge { limit_bytes });
-        }
-        written.map_err(|error| damaged(&error))?;
+        verdict(&decoder, written)?;
     }
     let finished = decoder.try_finish();
-    if decoder.get_ref().full {
-        return Err(ScrapeError::TooLarge { limit_bytes });
-    }
-    finished.map_err(|error| damaged(&error))?;
-    Ok(Bytes::from(std::mem::take(&mut decoder.get_mut().bytes)))
+    verdict(&decoder, finished)?;
+    Ok(std::mem::take(&mut decoder.get_mut().bytes).freeze())
 }
 
-fn damaged(error: &std::io::Error) -> ScrapeError {
-    ScrapeError::BadPage(format!("damaged gzip stream: {error}"))
+fn verdict(decoder: &GzDecoder<Page>, written: std::io::Result<()>) -> Result<(), ScrapeError> {
+    if let Some(refusal) = &decoder.get_ref().refused {
+        return Err(refusal.clone());
+    }
+    written.map_err(|error| ScrapeError::BadPage(format!("damaged gzip stream: {error}")))
+}
+
+/// The beginning of an error's body. What cannot be read of it is left out: the status says enough.
+pub(super) async fn beginning<B>(mut body: B, limit_bytes: usize) -> Bytes
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
+    let mut text = BytesMut::new();
+    while text.len() < limit_bytes {
+        let Ok(Some(chunk)) = next_chunk(&mut body).await else { break };
+        text.extend_from_slice(&chunk);
+    }
+    text.truncate(limit_bytes);
+    text.freeze()
 }
 
 async fn next_chunk<B>(body: &mut B) -> Result<Option<Bytes>, ScrapeError>
@@ -86,29 +175,6 @@ where
     }
 }
 
-/// Takes what fits and refuses the rest.
-#[derive(Debug)]
-struct Bounded {
-    bytes: Vec<u8>,
-    limit_bytes: usize,
-    full: bool,
-}
-
-impl Write for Bounded {
-    fn write(&mut self, chunk: &[u8]) -> std::io::Result<usize> {
-        if self.bytes.len() + chunk.len() > self.limit_bytes {
-            self.full = true;
-            return Err(std::io::Error::other("over the size limit"));
-        }
-        self.bytes.extend_from_slice(chunk);
-        Ok(chunk.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Read;
@@ -126,17 +192,20 @@ mod tests {
         Bytes::from(packed)
     }
 
+    async fn read_plain(page: Bytes, limit_bytes: usize) -> Result<Bytes, ScrapeError> {
+        Budget::default().read(&HeaderMap::new(), Full::new(page), limit_bytes).await
+    }
+
     async fn read_gzip(packed: Bytes, limit_bytes: usize) -> Result<Bytes, ScrapeError> {
         let headers = HeaderMap::from_iter([(CONTENT_ENCODING, http::HeaderValue::from_static("gzip"))]);
-        read(&headers, Full::new(packed), limit_bytes).await
+        Budget::default().read(&headers, Full::new(packed), limit_bytes).await
     }
 
     #[tokio::test]
     async fn exactly_the_limit_fits_and_one_byte_more_does_not() {
         let page = Bytes::from(vec![b'a'; 8 << 20]);
-        let whole = read(&HeaderMap::new(), Full::new(page.clone()), 8 << 20).await.unwrap();
-        assert_eq!(whole.len(), 8 << 20);
-        let error = read(&HeaderMap::new(), Full::new(page), (8 << 20) - 1).await.unwrap_err();
+        assert_eq!(read_plain(page.clone(), 8 << 20).await.unwrap().len(), 8 << 20);
+        let error = read_plain(page, (8 << 20) - 1).await.unwrap_err();
         assert_eq!(error.kind(), FailureKind::TooLarge);
         assert_eq!(error.to_string(), "the page is larger than 8388607 bytes (SCRAPE_MAX_BYTES)");
     }
@@ -156,5 +225,43 @@ mod tests {
         assert_eq!(read_gzip(cut, 1 << 20).await.unwrap_err().kind(), FailureKind::BadPage);
         let error = read_gzip(Bytes::from_static(b"not gzip at all"), 1 << 20).await.unwrap_err();
         assert_eq!(error.kind(), FailureKind::BadPage);
+    }
+
+    #[tokio::test]
+    async fn large_pages_share_a_budget_and_small_ones_are_always_read() {
+        let budget = Budget::default();
+        let _hostile = Share { budget: budget.clone(), taken_bytes: SHARED_BYTES };
+        budget.0.fetch_add(SHARED_BYTES, Ordering::Relaxed);
+        let read = |bytes: usize| {
+            let budget = budget.clone();
+            async move { budget.read(&HeaderMap::new(), Full::new(Bytes::from(vec![b'a'; bytes])), 8 << 20).await }
+        };
+        assert_eq!(read(FREE_BYTES).await.unwrap().len(), FREE_BYTES);
+        assert_eq!(read(FREE_BYTES + 1).await.unwrap_err().kind(), FailureKind::TooLarge);
+        // What was taken for the page that was refused is given back.
+        assert_eq!(budget.0.load(Ordering::Relaxed), SHARED_BYTES);
+    }
+
+    #[tokio::test]
+    async fn an_announced_size_over_the_limit_is_refused_unread() {
+        let headers = HeaderMap::from_iter([(CONTENT_LENGTH, http::HeaderValue::from_static("9000000"))]);
+        let body = http_body_util::combinators::UnsyncBoxBody::<Bytes, std::io::Error>::new(Never);
+        let error = Budget::default().read(&headers, body, 8 << 20).await.unwrap_err();
+        assert_eq!(error.kind(), FailureKind::TooLarge);
+    }
+
+    /// A body that hangs when it is read.
+    struct Never;
+
+    impl Body for Never {
+        type Data = Bytes;
+        type Error = std::io::Error;
+
+        fn poll_frame(
+            self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, std::io::Error>>> {
+            std::task::Poll::Pending
+        }
     }
 }

@@ -18,15 +18,16 @@ pub(super) struct Direct {
     client: Client<HttpConnector, Empty<Bytes>>,
     port: u16,
     max_bytes: usize,
+    budget: body::Budget,
 }
 
 impl Direct {
-    pub(super) fn new(settings: &ScrapeSettings) -> Self {
+    pub(super) fn new(settings: &ScrapeSettings, budget: body::Budget) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(settings.timeout));
         connector.set_nodelay(true);
         let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(1).build(connector);
-        Self { client, port: settings.port, max_bytes: settings.max_bytes }
+        Self { client, port: settings.port, max_bytes: settings.max_bytes, budget }
     }
 
     pub(super) async fn fetch(&self, pod: &Pod) -> Result<Bytes, ScrapeError> {
@@ -35,9 +36,9 @@ impl Direct {
         let response = self.client.request(request).await.map_err(|error| ScrapeError::from_client(&error))?;
         let (head, page) = response.into_parts();
         if head.status == StatusCode::OK {
-            return body::read(&head.headers, page, self.max_bytes).await;
+            return self.budget.read(&head.headers, page, self.max_bytes).await;
         }
-        let text = body::read(&head.headers, page, proxy::ERROR_BYTES).await.unwrap_or_default();
+        let text = body::beginning(page, proxy::ERROR_BYTES).await;
         Err(ScrapeError::BadStatus { code: head.status.as_u16(), message: proxy::excerpt(&text) })
     }
 }

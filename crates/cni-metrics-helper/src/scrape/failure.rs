@@ -11,14 +11,19 @@ use thiserror::Error;
 #[derive(Debug, Clone, Error)]
 pub enum ScrapeError {
     /// No complete answer in time.
-    #[error("no complete answer within {:.1} s", after.as_secs_f64())]
+    #[error("no complete answer within {:.1} s{}", after.as_secs_f64(), if *.by_proxy { " through the API server" } else { "" })]
     Timeout {
         /// The time that was given.
         after: Duration,
+        /// Only the API server was asked, or the node was as silent when asked directly.
+        by_proxy: bool,
     },
     /// Refused.
     #[error("connection refused: {0}")]
     Refused(String),
+    /// Our own connection to the API server: refused, broken off, or none.
+    #[error("the API server cannot be reached: {0}")]
+    ApiServer(String),
     /// Broken off, reset, or no route.
     #[error("connection failed or was broken off: {0}")]
     Broken(String),
@@ -53,6 +58,15 @@ pub enum ScrapeError {
         /// The limit.
         limit_bytes: usize,
     },
+    /// A large page, while other large pages use up the memory for them.
+    #[error("the page is large, and the large pages under way need more than {limit_bytes} bytes together")]
+    Crowded {
+        /// The limit for all of them.
+        limit_bytes: usize,
+    },
+    /// The helper itself lacks what a connection needs.
+    #[error("the helper cannot open a connection: {0}")]
+    Local(String),
     /// Not a page of metrics.
     #[error("the page cannot be read: {0}")]
     BadPage(String),
@@ -69,21 +83,36 @@ impl ScrapeError {
     pub fn kind(&self) -> FailureKind {
         match self {
             Self::Timeout { .. } => FailureKind::Timeout,
-            Self::Refused(_) | Self::Broken(_) | Self::NoAddress => FailureKind::ConnectRefused,
+            Self::Refused(_) | Self::ApiServer(_) | Self::Broken(_) | Self::NoAddress => FailureKind::ConnectRefused,
             Self::Forbidden(_) => FailureKind::Forbidden,
             Self::NotFound(_) => FailureKind::NotFound,
             Self::ProxyUnavailable(_) => FailureKind::ProxyUnavailable,
             Self::Throttled { .. } => FailureKind::Throttled,
             Self::BadStatus { .. } => FailureKind::BadStatus,
-            Self::TooLarge { .. } => FailureKind::TooLarge,
+            Self::TooLarge { .. } | Self::Crowded { .. } => FailureKind::TooLarge,
             Self::BadPage(_) => FailureKind::BadPage,
-            Self::Cancelled => FailureKind::Cancelled,
+            Self::Local(_) | Self::Cancelled => FailureKind::Cancelled,
         }
     }
 
-    /// The way through the API server is at fault, as far as can be told: the node may answer directly.
-    pub(super) fn is_unreachable_by_proxy(&self) -> bool {
-        matches!(self, Self::ProxyUnavailable(_) | Self::Timeout { .. } | Self::Broken(_))
+    /// Why the way through the API server is at fault, as far as can be told: the node may answer directly.
+    pub(super) fn detour(&self) -> Option<Detour> {
+        match self {
+            Self::ProxyUnavailable(_) => Some(Detour::Unreachable),
+            Self::Timeout { .. } => Some(Detour::Silent),
+            Self::ApiServer(_) => Some(Detour::ApiServer),
+            _ => None,
+        }
+    }
+
+    /// Why the node could not be had through the API server, where that is this failure's story: the API server's word,
+    /// or its silence.
+    pub fn blocked(&self) -> Option<Detour> {
+        match self {
+            Self::ProxyUnavailable(_) => Some(Detour::Unreachable),
+            Self::Timeout { by_proxy: true, .. } => Some(Detour::Silent),
+            _ => None,
+        }
     }
 
     /// Of a proxied failure (`self`) and a direct one, what tells more: a refusal or an unreadable page seen with our
@@ -93,15 +122,15 @@ impl ScrapeError {
             (Self::ProxyUnavailable(text), Self::Timeout { .. } | Self::Broken(_) | Self::NoAddress) => {
                 Self::ProxyUnavailable(format!("{text}; directly: {direct}"))
             }
-            (_, Self::Timeout { .. } | Self::Broken(_) | Self::NoAddress) => self,
+            (_, Self::Timeout { .. } | Self::Broken(_) | Self::Local(_) | Self::NoAddress) => self,
             _ => direct,
         }
     }
 
-    /// A scrape cut short by the round's deadline is not the node's fault.
-    pub(super) fn or_cancelled(self, round_is_over: bool) -> Self {
+    /// A scrape that the round's deadline left less than half of its time is not the node's fault.
+    pub(super) fn or_cancelled(self, had_half_its_time: bool) -> Self {
         match self {
-            Self::Timeout { .. } if round_is_over => Self::Cancelled,
+            Self::Timeout { .. } if !had_half_its_time => Self::Cancelled,
             other => other,
         }
     }
@@ -114,7 +143,7 @@ impl ScrapeError {
             if let Some(io) = cause.downcast_ref::<io::Error>() {
                 match io.kind() {
                     io::ErrorKind::ConnectionRefused => return Self::Refused(text),
-                    io::ErrorKind::TimedOut => return Self::Broken(text),
+                    _ if matches!(io.raw_os_error(), Some(PROCESS_FILES | SYSTEM_FILES)) => return Self::Local(text),
                     _ => {}
                 }
             }
@@ -122,6 +151,29 @@ impl ScrapeError {
         }
         Self::Broken(text)
     }
+
+    /// The same for a connection to the API server, whose failure says nothing of the node.
+    pub(super) fn from_api_server(error: &(dyn StdError + 'static)) -> Self {
+        match Self::from_client(error) {
+            Self::Refused(text) | Self::Broken(text) => Self::ApiServer(text),
+            other => other,
+        }
+    }
+}
+
+/// EMFILE and ENFILE: no more open files for the process, or for the system.
+const PROCESS_FILES: i32 = 24;
+const SYSTEM_FILES: i32 = 23;
+
+/// Why a node was asked directly although the proxy comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detour {
+    /// The API server said that it cannot reach the node.
+    Unreachable,
+    /// The API server had not answered in time.
+    Silent,
+    /// The API server itself was out of reach.
+    ApiServer,
 }
 
 #[cfg(test)]
@@ -136,7 +188,7 @@ mod tests {
 
     #[test]
     fn what_was_seen_directly_beats_silence() {
-        let timeout = || ScrapeError::Timeout { after: Duration::from_secs(5) };
+        let timeout = || ScrapeError::Timeout { after: Duration::from_secs(5), by_proxy: true };
         let refused = || ScrapeError::Refused(String::new());
         assert_eq!(timeout().beside(refused()).kind(), FailureKind::ConnectRefused);
         assert_eq!(timeout().beside(timeout()).kind(), FailureKind::Timeout);

@@ -13,8 +13,8 @@ use super::failure::ScrapeError;
 use super::{ScrapeSettings, body};
 use crate::discover::Pod;
 
-/// As much of an error's body as is read: enough for a Kubernetes Status.
-pub(super) const ERROR_BYTES: usize = 4096;
+/// As much of an error's body as is read: enough for a Kubernetes Status that explains a long list of roles.
+pub(super) const ERROR_BYTES: usize = 64 << 10;
 
 /// As much of a text as is shown.
 const EXCERPT_CHARS: usize = 200;
@@ -27,27 +27,29 @@ pub(super) struct Proxy {
     prefix: String,
     suffix: String,
     max_bytes: usize,
+    budget: body::Budget,
 }
 
 impl Proxy {
-    pub(super) fn new(client: Client, settings: &ScrapeSettings) -> Self {
+    pub(super) fn new(client: Client, settings: &ScrapeSettings, budget: body::Budget) -> Self {
         Self {
             client,
             prefix: format!("/api/v1/namespaces/{}/pods/", settings.namespace),
             suffix: format!(":{}/proxy/metrics", settings.port),
             max_bytes: settings.max_bytes,
+            budget,
         }
     }
 
     pub(super) async fn fetch(&self, pod: &Pod) -> Result<Bytes, ScrapeError> {
         let uri = [self.prefix.as_str(), &pod.name, &self.suffix].concat();
         let request = page_request(Request::get(uri), Body::empty())?;
-        let response = self.client.send(request).await.map_err(|error| ScrapeError::from_client(&error))?;
+        let response = self.client.send(request).await.map_err(|error| ScrapeError::from_api_server(&error))?;
         let (head, page) = response.into_parts();
         if head.status == StatusCode::OK {
-            return body::read(&head.headers, page, self.max_bytes).await;
+            return self.budget.read(&head.headers, page, self.max_bytes).await;
         }
-        let text = body::read(&head.headers, page, ERROR_BYTES).await.unwrap_or_default();
+        let text = body::beginning(page, ERROR_BYTES).await;
         Err(classify(head.status, &head.headers, &text))
     }
 }
@@ -62,6 +64,11 @@ pub(super) fn page_request<B>(builder: request::Builder, body: B) -> Result<Requ
         .map_err(|error| ScrapeError::BadPage(format!("the page's address is not valid: {error}")))
 }
 
+/// How the API server says that it got no connection to the node. Anything else it reports (EOF, a reset) happened on a
+/// connection that it did get.
+const UNREACHABLE: [&str; 5] =
+    ["i/o timeout", "no route to host", "network is unreachable", "context deadline exceeded", "operation timed out"];
+
 #[derive(Deserialize)]
 struct Status {
     kind: String,
@@ -72,15 +79,19 @@ struct Status {
 /// Tells the API server's own answers (a Kubernetes Status) from the agent's.
 fn classify(status: StatusCode, headers: &HeaderMap, text: &[u8]) -> ScrapeError {
     let own = serde_json::from_slice::<Status>(text).ok().filter(|answer| answer.kind == "Status");
-    let message = own.as_ref().map_or_else(|| excerpt(text), |answer| answer.message.clone());
+    // A Status that is cut cannot be decoded, and is the API server's all the same.
+    let is_own = own.is_some() || (text.len() >= ERROR_BYTES && excerpt(text).contains(r#""kind":"Status""#));
+    let message = own.map_or_else(|| excerpt(text), |answer| answer.message);
     let retry_after = retry_after(headers);
     let is_proxy_error = message.contains("error trying to reach service") || message.contains("Trying to reach:");
-    match (status.as_u16(), own.is_some()) {
+    let has = |words: &[&str]| words.iter().any(|word| message.contains(word));
+    match (status.as_u16(), is_own) {
         (429, _) => ScrapeError::Throttled { message, retry_after },
         (401 | 403, true) => ScrapeError::Forbidden(message),
         (404, true) => ScrapeError::NotFound(message),
-        (500..=504, _) if is_proxy_error && message.contains("connection refused") => ScrapeError::Refused(message),
-        (500..=504, _) if is_proxy_error => ScrapeError::ProxyUnavailable(message),
+        (500..=504, _) if is_proxy_error && has(&["connection refused"]) => ScrapeError::Refused(message),
+        (500..=504, _) if is_proxy_error && has(&UNREACHABLE) => ScrapeError::ProxyUnavailable(message),
+        (500..=504, _) if is_proxy_error => ScrapeError::Broken(message),
         (503, _) if retry_after.is_some() => ScrapeError::Throttled { message, retry_after },
         (code, _) => ScrapeError::BadStatus { code, message },
     }
@@ -132,6 +143,17 @@ mod tests {
         let lost = "error trying to reach service: dial tcp 10.0.0.1:61678: i/o timeout";
         assert_eq!(kind(503, &status(lost)), FailureKind::ProxyUnavailable);
         assert_eq!(kind(503, "upstream connect error"), FailureKind::BadStatus);
+        let broken = status("error trying to reach service: EOF");
+        let error = classify(StatusCode::SERVICE_UNAVAILABLE, &HeaderMap::new(), broken.as_bytes());
+        assert!(matches!(error, ScrapeError::Broken(_)), "{error}");
+    }
+
+    #[test]
+    fn a_status_longer_than_what_is_read_is_still_the_api_servers() {
+        let long = status(&format!("pods is forbidden: {}", "role not found, ".repeat(20_000)));
+        let cut = long.as_bytes().get(..ERROR_BYTES).unwrap();
+        let error = classify(StatusCode::FORBIDDEN, &HeaderMap::new(), cut);
+        assert_eq!(error.kind(), FailureKind::Forbidden);
     }
 
     #[test]

@@ -19,17 +19,22 @@ pub const MAX_AGE: Duration = Duration::from_hours(14 * 24);
 /// How far ahead of the clock the service takes a datum.
 const MAX_AHEAD: Duration = Duration::from_hours(2);
 
+/// What a namespace may be.
+pub const NAMESPACE_RULE: &str =
+    "must be 1 to 255 of the characters A-Z a-z 0-9 . - _ / # : and space, not beginning with ':' or 'AWS/'";
+
+/// What a cluster id may be.
+pub const CLUSTER_ID_RULE: &str =
+    "must be 1 to 1024 printable ASCII characters, not beginning with ':', not only blanks";
+
 /// A setting that CloudWatch would refuse with every request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CloudWatchSettingsError {
     /// See the text.
-    #[error(
-        "CLOUDWATCH_NAMESPACE {0:?}: 1 to 255 of the characters A-Z a-z 0-9 . - _ / # : and space, not beginning with \
-         ':' or 'AWS/'"
-    )]
+    #[error("CLOUDWATCH_NAMESPACE {0:?}: {NAMESPACE_RULE}")]
     Namespace(String),
     /// See the text.
-    #[error("AWS_CLUSTER_ID {0:?}: 1 to 1024 printable ASCII characters, not beginning with ':', not only blanks")]
+    #[error("AWS_CLUSTER_ID {0:?}: {CLUSTER_ID_RULE}")]
     ClusterId(String),
     /// See the text.
     #[error("CLOUDWATCH_RESOLUTION {0}: 1 or 60 (seconds)")]

@@ -6,6 +6,7 @@
 use std::iter;
 use std::sync::Arc;
 
+use cni_metrics_core::catalogue::{Family, Metric};
 use cni_metrics_core::model::{FailureKind, NodeFigures, Snapshot};
 
 use super::names::{COUNTERS, GAUGES, LEGACY, Name};
@@ -182,10 +183,16 @@ impl NodeFamily {
     fn value(self, node: &NodeFigures, totals: &NodeTotals) -> Option<f64> {
         match self {
             Self::Up => Some(f64::from(u8::from(node.failure.is_none()))),
+            // The names say IPv4; 2^48 addresses a prefix are none of that.
+            Self::Gauge(name) if node.ipv6 && counts_ipv4(name.metric) => None,
             Self::Gauge(name) => node.values.get(name.metric).map(|value| value / name.per_unit),
             Self::Counter(index, _) => totals.get(index),
         }
     }
+}
+
+fn counts_ipv4(metric: Metric) -> bool {
+    Family::ALL.get(metric as usize).is_some_and(|family| family.counts_ipv4())
 }
 
 fn gauge(text: &mut String, name: &str, help: &str, value: f64) {
