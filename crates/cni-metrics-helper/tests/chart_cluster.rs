@@ -4,6 +4,13 @@
 //! Needs what `e2e_cluster.rs` needs, and helm; without them each test says that it is skipped and why, except where
 //! `CI=true`: there it fails.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test stops where something is missing, and says what it skips"
+)]
+
 #[expect(dead_code, reason = "the stand serves several test programs; each uses a part of it")]
 #[path = "e2e/harness.rs"]
 mod harness;

@@ -1,5 +1,7 @@
 //! The guides in `docs/`: every metric and every kind of failure has its row, and every `generate` command in them runs.
 
+#![expect(clippy::unwrap_used, reason = "a test stops where something is missing, and says what it skips")]
+
 use std::path::Path;
 
 use clap::Parser;

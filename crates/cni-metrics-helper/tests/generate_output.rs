@@ -1,6 +1,13 @@
 //! What `generate` writes: the same bytes for the same flags, equal to the chart, understood by the tools it is for,
 //! and about metrics that exist.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test stops where something is missing, and says what it skips"
+)]
+
 #[path = "chart_tools/helm.rs"]
 mod helm;
 

@@ -4,6 +4,13 @@
 //! Needs Debian's package `prometheus`; without it each test says that it is skipped and why, except where `CI=true`:
 //! there it fails.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test stops where something is missing, and says what it skips"
+)]
+
 #[expect(dead_code, reason = "written for the tests on a real API server; this one uses a part of it")]
 #[path = "e2e/http.rs"]
 mod http;
@@ -22,7 +29,7 @@ use serde_json::Value;
 use process::Process;
 
 const HELPER: &str = env!("CARGO_BIN_EXE_cni-metrics-helper");
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A simulated cluster, the helper on it, and Prometheus on the helper.
 struct Chain {

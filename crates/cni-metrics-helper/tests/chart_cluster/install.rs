@@ -67,7 +67,7 @@ fn kubectl_applies_the_manifest_over_the_original() {
     assert_narrowed(&stand);
 }
 
-/// The original's ClusterRole of the same name let its account reach every port of every pod.
+/// The original's cluster role of the same name let its account reach every port of every pod.
 fn assert_narrowed(stand: &Stand) {
     let role = stand.get(&["clusterrole", "cni-metrics-helper"]);
     assert_eq!(role["rules"], json!([{"apiGroups": [""], "resources": ["nodes"], "verbs": ["list", "watch"]}]));
