@@ -42,7 +42,7 @@ const LOOKS_PER_LEASE: u32 = 8;
 /// The annotation that says up to which round, Unix milliseconds, everything is published or about to be.
 pub const PUBLISHED_UNTIL: &str = "cni-metrics-helper/published-until";
 
-/// The election's task; it releases the lease when it ends.
+/// The election's task. [`Election::resign`] releases the lease; dropped without it, the lease runs out by itself.
 #[derive(Debug)]
 pub struct Election {
     task: tokio::task::JoinHandle<()>,
@@ -59,9 +59,15 @@ impl Election {
     }
 
     /// Gives the lease back at once, so that another replica need not wait for it to run out.
-    pub async fn resign(self, within: Duration) {
+    pub async fn resign(mut self, within: Duration) {
         self.stop.send_replace(true);
         // A release that hangs is no reason to stay: the lease then runs out by itself.
-        let _late = tokio::time::timeout(within, self.task).await;
+        let _late = tokio::time::timeout(within, &mut self.task).await;
+    }
+}
+
+impl Drop for Election {
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }

@@ -1,5 +1,11 @@
 //! The admin listener of the helper, in one process with a simulated cluster: health as probes ask for it, and the page.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test stops where something is missing, and says on the terminal what it skips"
+)]
+
 #[expect(dead_code, reason = "written for all tests on a simulated world; this one uses a part of it")]
 #[path = "world/lockstep.rs"]
 mod lockstep;

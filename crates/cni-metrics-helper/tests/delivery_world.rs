@@ -1,0 +1,192 @@
+//! Delivery by the whole helper, from agents' pages to CloudWatch's store, through outages and restarts. A round is run
+//! while the simulated world stands still, so hours take seconds and every number can be compared.
+
+#![expect(clippy::float_cmp, reason = "events are whole numbers, which are exact")]
+
+#[expect(dead_code, reason = "written for all tests on a simulated world; this one uses a part of it")]
+#[path = "world/lockstep.rs"]
+mod lockstep;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use cni_metrics_core::catalogue::{CATALOGUE, Kind};
+use cni_metrics_helper::publish::cloudwatch::spool;
+use cni_metrics_helper::publish::stats::DropReason;
+use cni_sim::cloudwatch::store::Outcome;
+use cni_sim::scenario::Scenario;
+use lockstep::{Helper, INTERVAL, World, text};
+
+const PATIENCE: Duration = Duration::from_mins(1);
+/// Rounds in an hour.
+const HOUR: u32 = 120;
+
+/// Runs so many rounds; returns their times.
+async fn rounds(world: &mut World, helper: &mut Helper, count: u32) -> Vec<i64> {
+    let mut times = Vec::new();
+    for _ in 0..count {
+        world.advance(&[helper]).await;
+        times.push(helper.round().await.at.0);
+    }
+    times
+}
+
+async fn wait_all_sent(helper: &Helper) {
+    helper.wait_stats("cloudwatch", PATIENCE, |stats| stats.buffered_points == 0 && stats.rounds > 0).await;
+}
+
+/// The times of a series that is in every round.
+fn arrived(world: &World) -> Vec<i64> {
+    let published = world.published();
+    let series = &published["nodesExpected"];
+    assert!(series.values().all(|values| values.len() == 1), "a round arrived twice: {series:?}");
+    series.keys().copied().collect()
+}
+
+/// The sum over all rounds of each counter, published and true.
+async fn counters(world: &mut World) -> BTreeMap<&'static str, (f64, f64)> {
+    let truth = world.truth(0).await;
+    let published = world.published();
+    let counters = CATALOGUE.iter().filter(|row| row.kind == Kind::Counter);
+    counters
+        .map(|row| {
+            let series = published.get(row.name).into_iter().flat_map(BTreeMap::values).flatten();
+            (row.name, (series.sum(), truth.cumulative.get(row.name).copied().unwrap_or(0.0)))
+        })
+        .collect()
+}
+
+async fn assert_exact(world: &mut World) {
+    let counters = counters(world).await;
+    assert!(counters["addReqCount"].1 > 0.0, "nothing happened that could have been lost");
+    for (name, (published, truth)) in counters {
+        assert_eq!(published, truth, "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_six_hours_of_outage_every_point_arrives_once_with_its_own_time() {
+    let mut world = World::start(Scenario::calm(3)).await;
+    let mut helper = world.helper(&[]).await;
+    let mut measured = vec![helper.round().await.at.0];
+    measured.extend(rounds(&mut world, &mut helper, 10).await);
+    let outage = world.inject("cloudwatch: { kind: down }");
+    measured.extend(rounds(&mut world, &mut helper, 6 * HOUR).await);
+    assert!(helper.stats("cloudwatch").buffered_points > u64::from(6 * HOUR - 10) * 20);
+    world.clear(outage);
+    measured.extend(rounds(&mut world, &mut helper, 10).await);
+    wait_all_sent(&helper).await;
+    assert_eq!(arrived(&world), measured);
+    assert_eq!(helper.stats("cloudwatch").dropped(), 0);
+    let full = world.sim.cloudwatch().requests().iter().filter(|request| request.data_count > 900).count();
+    assert!(full >= 10, "the backlog came in {full} full requests");
+    assert_exact(&mut world).await;
+    helper.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_longer_than_the_buffer_loses_exactly_the_oldest_and_counts_them() {
+    let mut world = World::start(Scenario::calm(1)).await;
+    // Of the smallest buffer a few names fill little, so an outage has to last for days: a day a step of 30 s would take
+    // too long, and what counts is rounds.
+    let mut helper = world.helper(&["--cloudwatch-buffer", "1MiB"]).await;
+    let mut measured = vec![helper.round().await.at.0];
+    let outage = world.inject("cloudwatch: { kind: down }");
+    let mut dropped = 0;
+    while dropped == 0 || measured.len() % 50 != 0 {
+        measured.extend(rounds(&mut world, &mut helper, 1).await);
+        dropped = helper.stats("cloudwatch").dropped();
+    }
+    // Rounds come so fast here that many do while one request is under way; the oldest are in that request.
+    let failures = helper.stats("cloudwatch").latency.count;
+    helper.wait_stats("cloudwatch", PATIENCE, |stats| stats.latency.count > failures).await;
+    world.clear(outage);
+    wait_all_sent(&helper).await;
+    let stats = helper.stats("cloudwatch");
+    assert_eq!(stats.dropped_points.keys().collect::<Vec<_>>(), [&DropReason::BufferFull]);
+    let arrived = arrived(&world);
+    let missing = measured.len() - arrived.len();
+    assert!(missing > 0);
+    assert_eq!(arrived, measured[missing..], "only the oldest are missing");
+    let sent: usize = world.published().values().map(BTreeMap::len).sum();
+    assert_eq!(sent as u64, stats.sent_points);
+    helper.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_hour_of_throttling_loses_nothing() {
+    let mut world = World::start(Scenario::calm(3)).await;
+    let mut helper = world.helper(&[]).await;
+    let mut measured = vec![helper.round().await.at.0];
+    let throttling = world.inject("cloudwatch: { kind: throttle, share: 0.3 }");
+    measured.extend(rounds(&mut world, &mut helper, HOUR).await);
+    world.clear(throttling);
+    measured.extend(rounds(&mut world, &mut helper, 4).await);
+    wait_all_sent(&helper).await;
+    assert_eq!(arrived(&world), measured);
+    let requests = world.sim.cloudwatch().requests();
+    let refused = requests.iter().filter(|request| request.outcome != Outcome::Accepted).count();
+    assert!(refused > 0, "{} requests, none throttled", requests.len());
+    assert_exact(&mut world).await;
+    helper.end().await;
+}
+
+/// Waits until the round of this time is in the spool. Files send no event.
+async fn wait_spooled(spool: &Path, world: &World, at: i64) {
+    let began = Instant::now();
+    while spool::restore(spool, &world.clock).rounds.last().map(|kept| kept.at.0) != Some(at) {
+        assert!(began.elapsed() < PATIENCE, "the round of {at} never came into the spool");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_spool_restarts_lose_no_event_and_no_point() {
+    let spool = tempfile::tempdir().unwrap();
+    let flags = ["--spool-dir", text(spool.path())];
+    let mut world = World::start(Scenario::named("restart-heavy").unwrap()).await;
+    let mut helper = world.helper(&flags).await;
+    let mut measured = vec![helper.round().await.at.0];
+    for turn in 0..12 {
+        measured.extend(rounds(&mut world, &mut helper, 5).await);
+        if turn % 2 == 0 {
+            // Points too have to survive: a crash while CloudWatch is away.
+            let outage = world.inject("cloudwatch: { kind: down }");
+            let last = rounds(&mut world, &mut helper, 2).await;
+            wait_spooled(spool.path(), &world, last[1]).await;
+            measured.extend(last);
+            helper.kill().await;
+            world.clear(outage);
+        } else {
+            helper.end().await;
+        }
+        // The agents go on, and some restart, while no helper looks.
+        world.advance_by(INTERVAL * (turn + 1), &[]).await;
+        helper = world.helper(&flags).await;
+        measured.push(helper.round().await.at.0);
+    }
+    measured.extend(rounds(&mut world, &mut helper, 4).await);
+    wait_all_sent(&helper).await;
+    assert_eq!(arrived(&world), measured);
+    assert_exact(&mut world).await;
+    helper.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_spool_a_restart_loses_what_happened_before_its_first_look_and_doubles_nothing() {
+    let mut world = World::start(Scenario::named("churn").unwrap()).await;
+    let mut helper = world.helper(&[]).await;
+    helper.round().await;
+    rounds(&mut world, &mut helper, 5).await;
+    helper.end().await;
+    world.advance_by(INTERVAL * 4, &[]).await;
+    let mut helper = world.helper(&[]).await;
+    helper.round().await;
+    rounds(&mut world, &mut helper, 5).await;
+    helper.end().await;
+    let counters = counters(&mut world).await;
+    let (published, truth) = counters["addReqCount"];
+    assert!(published > 0.0 && published < truth, "{published} of {truth}: the time between is a baseline");
+    arrived(&world);
+}
