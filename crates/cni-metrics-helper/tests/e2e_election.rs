@@ -1,0 +1,110 @@
+//! Leader election on a real kube-apiserver: two replicas of the built program, with exactly the documented rights.
+//!
+//! Needs what the other tests on a real API server need; without it each test says that it is skipped and why, except
+//! where `CI=true`: there it fails.
+
+#![expect(clippy::unwrap_used, reason = "a test stops where something is missing")]
+
+#[expect(dead_code, reason = "written for all tests on a real API server; these use a part of it")]
+#[path = "e2e/harness.rs"]
+mod harness;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use harness::assets::Assets;
+use harness::cluster::Cluster;
+use harness::page::Page;
+use harness::program::Program;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// `docs/ha.md`: get, create and update on leases in one namespace. Which is not the agents' namespace here.
+fn grant_leases(cluster: &Cluster, verbs: &[&str]) {
+    let api = "rbac.authorization.k8s.io";
+    let metadata = json!({"name": "lease", "namespace": "default"});
+    cluster.kubectl().apply(&[
+        json!({
+            "apiVersion": format!("{api}/v1"), "kind": "Role", "metadata": metadata,
+            "rules": [{"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": verbs}],
+        }),
+        json!({
+            "apiVersion": format!("{api}/v1"), "kind": "RoleBinding", "metadata": metadata,
+            "roleRef": {"apiGroup": api, "kind": "Role", "name": "lease"},
+            "subjects": [{"kind": "ServiceAccount", "name": "cni-metrics-helper", "namespace": "kube-system"}],
+        }),
+    ]);
+}
+
+fn replica(kubeconfig: &Path, name: &str, port: &str) -> Program {
+    let (prometheus, admin) = (format!("127.0.0.1:6{port}"), format!("127.0.0.1:5{port}"));
+    let variables = [
+        ("LEADER_ELECTION", "true"),
+        ("LEASE_DURATION", "5s"),
+        ("LEASE_NAMESPACE", "default"),
+        ("POD_NAME", name),
+        ("PROMETHEUS_ADDRESS", &prometheus),
+        ("ADMIN_ADDRESS", &admin),
+    ];
+    Program::start(kubeconfig, &variables)
+}
+
+fn lease(cluster: &Cluster) -> Value {
+    let text = cluster.kubectl().run(&["get", "lease", "cni-metrics-helper", "--namespace=default", "-o", "json"]);
+    serde_json::from_str(&text).unwrap()
+}
+
+#[test]
+fn with_the_documented_rights_the_lease_goes_from_hand_to_hand() {
+    let Some(assets) = Assets::or_skip() else { return };
+    let cluster = Cluster::start(&assets, [Page::settled(5)]);
+    cluster.grant_agents_with_proxy();
+    grant_leases(&cluster, &["get", "create", "update"]);
+    let kubeconfig = cluster.account_kubeconfig();
+    let mut first = replica(&kubeconfig, "first", "1001");
+    first.wait_line("leading: first-");
+    first.wait_coverage(1, 1);
+    let mut second = replica(&kubeconfig, "second", "1002");
+    second.wait_line("watching pods in namespace kube-system: 1 listed");
+    let held = lease(&cluster);
+    assert!(held["spec"]["holderIdentity"].as_str().unwrap().starts_with("first-"), "{held}");
+    assert_eq!(held["spec"]["leaseDurationSeconds"], 5);
+
+    let killed = Instant::now();
+    first.signal(Signal::KILL);
+    first.wait_exit(PATIENCE).unwrap();
+    second.wait_line("leading: second-");
+    assert!(killed.elapsed() >= Duration::from_secs(4), "the lease of a dead leader was not waited for");
+    second.wait_coverage(1, 1);
+    assert_eq!(second.count_lines("needed in namespace"), 0);
+    let held = lease(&cluster);
+    assert!(held["spec"]["holderIdentity"].as_str().unwrap().starts_with("second-"), "{held}");
+    assert_eq!(held["spec"]["leaseTransitions"], 1);
+
+    second.signal(Signal::TERM);
+    assert_eq!(second.wait_exit(PATIENCE).and_then(|status| status.code()), Some(0));
+    let given_back = lease(&cluster);
+    assert_eq!(given_back["spec"]["holderIdentity"], Value::Null, "{given_back}");
+    let third = replica(&kubeconfig, "third", "1003");
+    let began = Instant::now();
+    third.wait_line("leading: third-");
+    assert!(began.elapsed() < PATIENCE);
+}
+
+#[test]
+fn without_a_right_the_log_names_it_and_nothing_is_published() {
+    let Some(assets) = Assets::or_skip() else { return };
+    let cluster = Cluster::start(&assets, [Page::settled(5)]);
+    cluster.grant_agents_with_proxy();
+    grant_leases(&cluster, &["get"]);
+    let program = replica(&cluster.account_kubeconfig(), "only", "1004");
+    let line = program.wait_line("cannot be held");
+    assert!(line.contains("a Role with get, create and update on leases is needed in namespace default"), "{line}");
+    assert!(line.contains("cannot create resource"), "{line}");
+    assert_eq!(program.count_lines("Produce"), 0);
+    grant_leases(&cluster, &["get", "create", "update"]);
+    program.wait_line("leading: only-");
+    program.wait_coverage(1, 1);
+}
