@@ -29,6 +29,8 @@ const FAULTS: &[(&str, &str)] = &[
     ("{ fraction: 0.3 }", "page-status: { code: 503 }"),
     ("{ fraction: 0.4 }", "restart: {}"),
     ("{ count: 1 }", "lose-eni"),
+    ("{ count: 1 }", "node-loss: { replace: true }"),
+    ("{}", "api-server: { kind: down }"),
     ("{}", "api-server: { kind: status, code: 429, share: 0.3 }"),
     ("{}", "api-server: { kind: status, code: 500, share: 0.3 }"),
     ("{}", "api-server: { kind: deny, verb: get, resource: pods/proxy }"),
