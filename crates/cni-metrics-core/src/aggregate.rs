@@ -1,11 +1,13 @@
 //! Many samples to one snapshot.
 //!
 //! The aggregator remembers each node, by pod UID, since its first good scrape: the last value of each counter, and the
-//! process it came from. A node keeps its memory while rounds miss it, and for [`KEPT_ROUNDS`] rounds after it leaves the
-//! list, so that a flapping watch does not make a known node new.
+//! process it came from. A node keeps its memory while rounds miss it, and for [`KEPT_ROUNDS`] rounds and [`KEPT_MS`] after
+//! it leaves the list, so that a flapping watch does not make a known node new. Of a forgotten pod a mark stays, so that
+//! nothing of it counts twice should it come back.
 
 mod baselines;
 mod counter;
+mod forgotten;
 mod gauge;
 mod latency;
 
@@ -17,12 +19,16 @@ use crate::model::{
 };
 pub use baselines::BaselinesError;
 use counter::{Baselines, Continuity};
+use forgotten::Forgotten;
 use gauge::GaugeSums;
 use latency::LatencyBaselines;
 
-/// For how many rounds a node that left the list is remembered: 5 minutes at the default interval. Long enough for a
-/// watch that restarts, short enough that the memory follows the cluster.
+/// For how many rounds a node that left the list is remembered at least. Long enough for a watch that restarts, short
+/// enough that the memory follows the cluster.
 pub const KEPT_ROUNDS: u64 = 10;
+
+/// For how long a node that left the list is remembered at least, however short the rounds, milliseconds.
+pub const KEPT_MS: u64 = 600_000;
 
 /// When the helper started: what decides whether a node's first page is its whole story or only a baseline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,23 +55,34 @@ pub struct Aggregator {
     mode: CounterMode,
     round: u64,
     nodes: HashMap<PodUid, NodeState>,
+    forgotten: Forgotten,
     totals: Values,
 }
 
 /// What is remembered of one node that was scraped at least once.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct NodeState {
     process_start_seconds: Option<f64>,
     counters: Baselines,
     latency: LatencyBaselines,
     ipv6: bool,
     last_listed: u64,
+    last_listed_at: UnixMillis,
+    /// The round of its last good scrape, which itself was no earlier.
+    last_scraped_at: UnixMillis,
 }
 
 impl Aggregator {
     /// An aggregator that knows no node yet.
     pub fn new(start: HelperStart, mode: CounterMode) -> Self {
-        Self { start, mode, round: 0, nodes: HashMap::new(), totals: Values::default() }
+        Self {
+            start,
+            mode,
+            round: 0,
+            nodes: HashMap::new(),
+            forgotten: Forgotten::default(),
+            totals: Values::default(),
+        }
     }
 
     /// How many nodes are remembered.
@@ -80,10 +97,9 @@ impl Aggregator {
         self.round += 1;
         let mut fold = RoundFold { nodes: Vec::with_capacity(observations.len()), ..RoundFold::default() };
         for observation in in_output_order(&observations) {
-            self.observe(observation, &mut fold);
+            self.observe(at, observation, &mut fold);
         }
-        let oldest = self.round.saturating_sub(KEPT_ROUNDS);
-        self.nodes.retain(|_, state| state.last_listed >= oldest);
+        self.forget(at);
 
         let metrics = fold.metrics();
         self.add_totals(&metrics, fold.coverage.scraped);
@@ -101,11 +117,25 @@ impl Aggregator {
         }
     }
 
-    fn observe(&mut self, observation: &Observation, fold: &mut RoundFold) {
+    /// Forgets who left the list long ago. A clock that was set, either way, leaves the decision to the rounds.
+    fn forget(&mut self, at: UnixMillis) {
+        let oldest = self.round.saturating_sub(KEPT_ROUNDS);
+        let forgotten = &mut self.forgotten;
+        self.nodes.retain(|uid, state| {
+            let kept = state.last_listed >= oldest || at.0.abs_diff(state.last_listed_at.0) < KEPT_MS;
+            if !kept {
+                forgotten.note(uid, state.last_scraped_at);
+            }
+            kept
+        });
+        forgotten.shrink();
+    }
+
+    fn observe(&mut self, at: UnixMillis, observation: &Observation, fold: &mut RoundFold) {
         let target = &observation.target;
         let mut known = self.nodes.get_mut(&target.uid);
         if let Some(state) = &mut known {
-            state.last_listed = self.round;
+            (state.last_listed, state.last_listed_at) = (self.round, at);
         }
         fold.cover(observation, known.is_some());
         let mut figures = NodeFigures {
@@ -119,13 +149,16 @@ impl Aggregator {
         if let Ok(sample) = &observation.outcome {
             let continuity = match &known {
                 Some(state) => state.continuity(sample),
-                None => first_sight(self.start, target, sample),
+                None => match self.forgotten.take(target) {
+                    Some(last_scraped_at) => second_sight(last_scraped_at, sample),
+                    None => first_sight(self.start, target, sample),
+                },
             };
             let state = match known {
                 Some(state) => state,
-                None => self.nodes.entry(target.uid.clone()).or_default(),
+                None => self.nodes.entry(target.uid.clone()).or_insert_with(|| NodeState::new(self.round, at)),
             };
-            state.last_listed = self.round;
+            state.last_scraped_at = at;
             state.advance(sample, continuity, self.mode, &mut figures, &mut fold.anomalies);
             fold.add(&figures);
         }
@@ -158,8 +191,8 @@ fn in_output_order(observations: &[Observation]) -> Vec<&Observation> {
     ordered
 }
 
-/// How far apart a process' start and the helper's may be for their machines' clocks to leave the order in doubt,
-/// seconds.
+/// How far apart a process' start and a moment of the helper's may be for their machines' clocks to leave the order in
+/// doubt, seconds. Nodes keep time by NTP; a clock further off than this may cost events of a restart, never invent any.
 const CLOCK_DOUBT_SECONDS: f64 = 5.0;
 
 /// Whether all that a node counted before its first good scrape happened on the helper's watch.
@@ -179,18 +212,47 @@ fn first_sight(start: HelperStart, target: &Target, sample: &NodeSample) -> Cont
     if counts { Continuity::New } else { Continuity::Baseline }
 }
 
+/// What a pod is that comes back after it was forgotten: only a process that surely began after the last good scrape has
+/// nothing on its page that was published before.
+fn second_sight(last_scraped_at: UnixMillis, sample: &NodeSample) -> Continuity {
+    let lead = sample.process_start_seconds.map(|process| process - last_scraped_at.as_seconds());
+    if lead.is_some_and(|lead| lead > CLOCK_DOUBT_SECONDS) { Continuity::New } else { Continuity::Baseline }
+}
+
 /// A process' start is one number for its whole life; pages may differ in how they round it, seconds.
 const START_ROUNDING_SECONDS: f64 = 0.5;
 
 impl NodeState {
+    fn new(round: u64, at: UnixMillis) -> Self {
+        Self {
+            process_start_seconds: None,
+            counters: Baselines::default(),
+            latency: LatencyBaselines::default(),
+            ipv6: false,
+            last_listed: round,
+            last_listed_at: at,
+            last_scraped_at: at,
+        }
+    }
+
     /// What a page is to the last good one of the same pod.
     fn continuity(&self, sample: &NodeSample) -> Continuity {
+        let fell = || self.counters.fell(sample) || self.latency.fell(sample);
+        let vanished = || self.counters.vanished(sample) || self.latency.vanished(sample);
+        let since_last_scrape = |start: f64| start - self.last_scraped_at.as_seconds();
         let restarted = match (self.process_start_seconds, sample.process_start_seconds) {
-            (Some(before), Some(now)) => (now - before).abs() > START_ROUNDING_SECONDS,
+            (Some(before), Some(now)) if (now - before).abs() <= START_ROUNDING_SECONDS => false,
+            // The start is reckoned from the node's boot, and moves when the node's clock is set. A process that really
+            // began again did so after the old one, and after the old one's last scrape.
+            (Some(before), Some(now)) => {
+                let is_later = now > before && since_last_scrape(now) >= -CLOCK_DOUBT_SECONDS;
+                is_later || fell() || vanished()
+            }
+            (None, Some(now)) => since_last_scrape(now) > CLOCK_DOUBT_SECONDS || fell(),
             // Only the counters can tell. What pages have always lacked may also vanish by a restart; a page that newly
             // lacks its start has lost lines, so vanished families prove nothing.
-            (None, None) => self.counters.fell(sample) || self.latency.fell(sample) || self.counters.vanished(sample),
-            (Some(_), None) | (None, Some(_)) => self.counters.fell(sample) || self.latency.fell(sample),
+            (None, None) => fell() || vanished(),
+            (Some(_), None) => fell(),
         };
         if restarted { Continuity::Restarted } else { Continuity::Same }
     }
@@ -208,7 +270,10 @@ impl NodeState {
         };
         let increases = self.counters.advance(continuity, sample, &mut decreased);
         let interval_ms = self.latency.advance(continuity, sample, &mut decreased);
-        self.process_start_seconds = sample.process_start_seconds;
+        // A page that lost its start says nothing about it, but a new process' start is not the old one's.
+        if sample.process_start_seconds.is_some() || continuity == Continuity::Restarted {
+            self.process_start_seconds = sample.process_start_seconds;
+        }
         // A damaged or missing line must not turn an IPv6 node into an IPv4 one.
         let total = sample.get(Family::TotalIpAddresses);
         if sample.is_ipv6() || total.is_some_and(|total| !total.damaged) {

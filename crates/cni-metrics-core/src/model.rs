@@ -1,5 +1,6 @@
 //! The nouns: what is scraped, what a page yields, and what a round concludes.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -160,7 +161,7 @@ pub struct FamilySample {
 #[derive(Debug, Clone, PartialEq)]
 pub struct LatencySample {
     /// The EC2 operation, label `api`.
-    pub api: Box<str>,
+    pub api: Cow<'static, str>,
     /// `_sum`, milliseconds.
     pub sum_ms: f64,
     /// `_count`, observations.
@@ -168,6 +169,10 @@ pub struct LatencySample {
     /// The highest 0.99 quantile of the series, where the page has one that is not NaN (old agents), milliseconds.
     pub p99_ms: Option<f64>,
 }
+
+/// How many of a node's APIs are followed: thirty times what ipamd calls, so that what is remembered of a node is bounded
+/// whatever its page says.
+pub const FOLLOWED_APIS: usize = 512;
 
 /// What ipamd counts for one IPv6 /80 prefix: 2^48 addresses, more than any IPv4 pool can hold.
 const IPV6_PREFIX_ADDRESSES: f64 = 281_474_976_710_656.0;

@@ -1,19 +1,20 @@
 //! The aggregator's memory as bytes, so that counters go on after a restart where they were.
 //!
 //! Layout: the version; the helper's start by both clocks and its rounds; the published names and their totals; the counter families'
-//! names; then each node by UID. Names rather than positions, so that another version with other rows reads them right.
+//! names; then each node by UID, and the marks of forgotten pods. Names rather than positions, so that another version with other rows reads them right.
 //! Numbers are LEB128 of their bytes in reverse: small whole numbers, which counters are, take two or three bytes and
 //! every other value is kept exactly. Nothing is a checksum here: the file around it has one.
 
 use std::collections::HashMap;
 
 use super::counter::{Baseline, Baselines};
+use super::forgotten::{Forgotten, MARKS};
 use super::latency::{ApiBaseline, LatencyBaselines};
 use super::{Aggregator, CounterMode, HelperStart, NodeState};
 use crate::catalogue::{CATALOGUE, Family};
-use crate::model::{PodUid, UnixMillis, Values};
+use crate::model::{FOLLOWED_APIS, PodUid, UnixMillis, Values};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Why saved baselines cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -55,6 +56,7 @@ impl Aggregator {
             put_text(&mut out, uid.as_str());
             put_node(&mut out, state);
         }
+        put_forgotten(&mut out, &self.forgotten);
         out
     }
 
@@ -89,6 +91,7 @@ impl Aggregator {
             let uid = PodUid::new(input.text()?);
             nodes.insert(uid, input.node(&slots, round)?);
         }
+        let forgotten = input.forgotten()?;
         if !input.0.is_empty() {
             return Err(BaselinesError::Damaged("more in it than was written"));
         }
@@ -96,7 +99,7 @@ impl Aggregator {
         if self.mode == CounterMode::Increase {
             self.totals = totals;
         }
-        (self.start, self.nodes, self.round) = (start, nodes, round);
+        (self.start, self.nodes, self.forgotten, self.round) = (start, nodes, forgotten, round);
         Ok(())
     }
 }
@@ -108,6 +111,8 @@ fn put_node(out: &mut Vec<u8>, state: &NodeState) {
         put_value(out, seconds);
     }
     put_varint(out, state.last_listed);
+    put_time(out, state.last_listed_at);
+    put_time(out, state.last_scraped_at);
     for baseline in state.counters.0 {
         let (tag, value) = match baseline {
             Baseline::Absent(from) => (0, Some(from)),
@@ -125,6 +130,22 @@ fn put_node(out: &mut Vec<u8>, state: &NodeState) {
         put_value(out, api.sum_ms);
         put_value(out, api.count);
     }
+}
+
+fn put_forgotten(out: &mut Vec<u8>, forgotten: &Forgotten) {
+    put_millis(out, forgotten.given_up);
+    let mut marks: Vec<_> = forgotten.marks.iter().collect();
+    marks.sort_unstable_by_key(|(key, _)| **key);
+    put_count(out, marks.len());
+    for (key, at) in marks {
+        out.extend(key.to_le_bytes());
+        put_time(out, *at);
+    }
+}
+
+/// A time, short where it is of our days.
+fn put_time(out: &mut Vec<u8>, time: UnixMillis) {
+    put_varint(out, time.0.cast_unsigned());
 }
 
 fn put_millis(out: &mut Vec<u8>, time: Option<UnixMillis>) {
@@ -214,6 +235,23 @@ impl<'a> Reader<'a> {
         }
     }
 
+    fn time(&mut self) -> Result<UnixMillis, BaselinesError> {
+        self.varint().map(|time| UnixMillis(time.cast_signed()))
+    }
+
+    fn forgotten(&mut self) -> Result<Forgotten, BaselinesError> {
+        let mut forgotten = Forgotten { given_up: self.millis()?, ..Forgotten::default() };
+        let count = self.count()?;
+        if count > MARKS {
+            return Err(BaselinesError::Damaged("more marks than are kept"));
+        }
+        for _ in 0..count {
+            let key = u64::from_le_bytes(self.array()?);
+            forgotten.marks.insert(key, self.time()?);
+        }
+        Ok(forgotten)
+    }
+
     /// A node whose counters are those of `slots`: their positions in this version, if it has them.
     fn node(&mut self, slots: &[Option<usize>], round: u64) -> Result<NodeState, BaselinesError> {
         let flags = self.byte()?;
@@ -222,6 +260,7 @@ impl<'a> Reader<'a> {
         }
         let process_start_seconds = if flags & 0b100 == 0 { None } else { Some(self.finite()?) };
         let last_listed = self.varint()?;
+        let (last_listed_at, last_scraped_at) = (self.time()?, self.time()?);
         if last_listed > round {
             return Err(BaselinesError::Damaged("a node from the future"));
         }
@@ -238,13 +277,18 @@ impl<'a> Reader<'a> {
             }
         }
         let mut apis = Vec::new();
-        for _ in 0..self.count()? {
+        let count = self.count()?;
+        if count > FOLLOWED_APIS {
+            return Err(BaselinesError::Damaged("more APIs than are followed"));
+        }
+        for _ in 0..count {
             let key = u64::from_le_bytes(self.array()?);
             apis.push(ApiBaseline { key, sum_ms: self.finite()?, count: self.finite()? });
         }
         // They are searched by halving.
         apis.sort_unstable_by_key(|api| api.key);
         let latency = LatencyBaselines { apis, unknown: flags & 0b010 != 0 };
-        Ok(NodeState { process_start_seconds, counters, latency, ipv6: flags & 0b001 != 0, last_listed })
+        let ipv6 = flags & 0b001 != 0;
+        Ok(NodeState { process_start_seconds, counters, latency, ipv6, last_listed, last_listed_at, last_scraped_at })
     }
 }

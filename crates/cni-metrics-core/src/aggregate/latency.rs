@@ -2,12 +2,12 @@
 
 use super::counter::Continuity;
 use crate::catalogue::Family;
-use crate::model::{LatencySample, NodeSample};
+use crate::model::{FOLLOWED_APIS, LatencySample, NodeSample};
 
 /// A node's latency summaries at its last good scrape.
 #[derive(Debug, Default)]
 pub(super) struct LatencyBaselines {
-    /// By key.
+    /// By key, at most [`FOLLOWED_APIS`].
     pub(super) apis: Vec<ApiBaseline>,
     /// The first page was damaged here: the next good one is the baseline.
     pub(super) unknown: bool,
@@ -28,8 +28,18 @@ impl LatencyBaselines {
             && sample.latency.iter().any(|now| self.last(key(&now.api)).is_some_and(|last| now.count < last.count))
     }
 
-    /// Takes a page in and returns the interval's figure, milliseconds. `decreased` hears of an API whose observations
-    /// went down without a restart.
+    /// True if an API that was there before is not on the page any more.
+    pub(super) fn vanished(&self, sample: &NodeSample) -> bool {
+        if is_damaged(sample) {
+            return false;
+        }
+        let mut on_page: Vec<u64> = sample.latency.iter().map(|now| key(&now.api)).collect();
+        on_page.sort_unstable();
+        self.apis.iter().any(|api| on_page.binary_search(&api.key).is_err())
+    }
+
+    /// Takes a page in and returns the interval's figure, milliseconds. `decreased` hears of the first API whose
+    /// observations went down without a restart.
     pub(super) fn advance(
         &mut self,
         continuity: Continuity,
@@ -48,20 +58,35 @@ impl LatencyBaselines {
         self.unknown = false;
         let mut highest: Option<f64> = None;
         let known = self.apis.len();
-        for now in &sample.latency {
+        let mut fell = None;
+        for now in sample.latency.iter().take(FOLLOWED_APIS) {
             let last = self.take_in(known, now);
             if baseline_only {
                 continue;
             }
             if now.count < last.count {
-                decreased(Family::AwsApiLatencyMs, last.count, now.count);
+                fell = fell.or(Some((last.count, now.count)));
             }
             highest = higher(highest, mean(now.sum_ms - last.sum_ms, now.count - last.count));
+        }
+        if let Some((from, to)) = fell {
+            decreased(Family::AwsApiLatencyMs, from, to);
+        }
+        if self.apis.len() > FOLLOWED_APIS {
+            self.keep_only(sample);
         }
         if self.apis.len() > known {
             self.apis.sort_unstable_by_key(|api| api.key);
         }
         if sample.has_quantiles { p99(sample) } else { highest }
+    }
+
+    /// Forgets what the page does not have any more.
+    fn keep_only(&mut self, sample: &NodeSample) {
+        let mut on_page: Vec<u64> = sample.latency.iter().take(FOLLOWED_APIS).map(|now| key(&now.api)).collect();
+        on_page.sort_unstable();
+        self.apis.retain(|api| on_page.binary_search(&api.key).is_ok());
+        self.apis.sort_unstable_by_key(|api| api.key);
     }
 
     fn last(&self, key: u64) -> Option<&ApiBaseline> {
@@ -113,7 +138,11 @@ fn is_damaged(sample: &NodeSample) -> bool {
     sample.get(Family::AwsApiLatencyMs).is_some_and(|own| own.damaged)
 }
 
-/// FNV-1a, 64 bits.
 fn key(api: &str) -> u64 {
-    api.bytes().fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3))
+    fnv(api)
+}
+
+/// FNV-1a, 64 bits.
+pub(super) fn fnv(text: &str) -> u64 {
+    text.bytes().fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3))
 }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::model::{FailureKind, FamilySample, LatencySample, NodeName};
+use crate::model::{FOLLOWED_APIS, FailureKind, FamilySample, LatencySample, NodeName};
 
 const HELPER_START_S: i64 = 1_000_000;
 
@@ -36,12 +36,12 @@ impl Page {
         self.with(Family::AddIpReqCount, count)
     }
 
-    fn latency(mut self, api: &str, sum_ms: f64, count: f64) -> Self {
+    fn latency(mut self, api: &'static str, sum_ms: f64, count: f64) -> Self {
         self.0.latency.push(LatencySample { api: api.into(), sum_ms, count, p99_ms: None });
         self.with(Family::AwsApiLatencyMs, sum_ms)
     }
 
-    fn p99(mut self, api: &str, p99_ms: Option<f64>) -> Self {
+    fn p99(mut self, api: &'static str, p99_ms: Option<f64>) -> Self {
         self.0.has_quantiles = true;
         self.0.latency.push(LatencySample { api: api.into(), sum_ms: 900.0, count: 3.0, p99_ms });
         self
@@ -52,6 +52,8 @@ impl Page {
 struct Helper {
     aggregator: Aggregator,
     created_at: Option<UnixMillis>,
+    /// When its rounds are, in seconds after its start; stands still unless a test moves it.
+    now_s: i64,
 }
 
 fn helper() -> Helper {
@@ -63,7 +65,7 @@ fn helper() -> Helper {
 
 fn helper_started(start: HelperStart) -> Helper {
     let created_at = Some(UnixMillis((HELPER_START_S - 1000) * 1000));
-    Helper { aggregator: Aggregator::new(start, CounterMode::Increase), created_at }
+    Helper { aggregator: Aggregator::new(start, CounterMode::Increase), created_at, now_s: 0 }
 }
 
 fn target(uid: &str, created_at: Option<UnixMillis>) -> Target {
@@ -85,7 +87,16 @@ impl Helper {
                 outcome: page.map(|page| page.0),
             })
             .collect();
-        self.aggregator.round(UnixMillis(0), observations)
+        self.aggregator.round(UnixMillis((HELPER_START_S + self.now_s) * 1000), observations)
+    }
+
+    /// Rounds until a pod that is not listed is forgotten.
+    fn forget(&mut self) {
+        for _ in 0..=KEPT_ROUNDS {
+            self.now_s += 60;
+            self.round(vec![]);
+        }
+        assert_eq!(self.aggregator.known_nodes(), 0);
     }
 
     fn see(&mut self, page: Page) -> Snapshot {
@@ -229,6 +240,124 @@ fn a_page_that_lost_its_start_time_is_no_restart() {
 }
 
 #[test]
+fn a_restart_behind_a_page_without_start_time_is_seen() {
+    let mut helper = helper();
+    let first = HELPER_START_S + 10;
+    assert_eq!(helper.adds(Page::started(first).adds(10.0)), 10.0);
+    helper.now_s = 60;
+    assert_eq!(helper.adds(Page::default().adds(12.0)), 2.0);
+    let mut same = Page::started(first).adds(13.0);
+    assert_eq!(helper.adds(same), 1.0);
+    assert_eq!(helper.adds(Page::default().adds(14.0)), 1.0);
+    assert_eq!(helper.adds(Page::started(first + 80).adds(25.0)), 25.0);
+    // A page that is itself a restart leaves no start behind to compare with.
+    assert_eq!(helper.adds(Page::default().adds(2.0)), 2.0);
+    same = Page::started(HELPER_START_S + 61).adds(5.0);
+    assert_eq!(helper.adds(same), 3.0);
+}
+
+#[test]
+fn a_first_start_time_after_the_last_scrape_is_a_restart() {
+    let mut helper = helper();
+    helper.see(Page::default().adds(10.0));
+    assert_eq!(helper.adds(Page::started(HELPER_START_S + 6).adds(25.0)), 25.0);
+}
+
+#[test]
+fn a_clock_that_is_set_is_no_restart() {
+    let mut helper = helper();
+    helper.now_s = 300;
+    helper.see(Page::old().adds(10.0));
+    for (moved_s, adds, increase) in [(-3600, 12.0, 2.0), (-1800, 13.0, 1.0), (700, 16.0, 3.0)] {
+        assert_eq!(helper.adds(Page::started(HELPER_START_S - 500 + moved_s).adds(adds)), increase);
+    }
+}
+
+#[test]
+fn a_real_restart_is_seen_within_the_clocks_doubt_and_by_what_fell_or_vanished() {
+    let restarted = |start_s: i64, page: fn(Page) -> Page| {
+        let mut helper = helper();
+        helper.now_s = 300;
+        helper.see(Page::old().adds(10.0).with(Family::DelIpReqCount, 1.0).latency("A", 9.0, 3.0));
+        helper.adds(page(Page::started(HELPER_START_S + start_s).adds(25.0)))
+    };
+    let grown = |page: Page| page.with(Family::DelIpReqCount, 2.0).latency("A", 10.0, 4.0);
+    assert_eq!(restarted(295, grown), 25.0);
+    assert_eq!(restarted(294, grown), 15.0, "clearly before the last scrape, and nothing fell");
+    assert_eq!(restarted(200, |page| page.with(Family::DelIpReqCount, 0.0).latency("A", 10.0, 4.0)), 25.0);
+    assert_eq!(restarted(200, |page| page.latency("A", 10.0, 4.0)), 25.0, "a family vanished");
+    assert_eq!(restarted(200, |page| page.with(Family::DelIpReqCount, 2.0)), 25.0, "an API vanished");
+}
+
+#[test]
+fn a_young_pod_that_comes_back_counts_nothing_twice() {
+    let mut helper = helper().created(HELPER_START_S + 10);
+    let page = |start_s: i64, adds| Page::started(HELPER_START_S + start_s).adds(adds);
+    helper.now_s = 60;
+    assert_eq!(helper.adds(page(12, 7.0)), 7.0);
+    helper.forget();
+    assert_eq!(helper.adds(page(12, 9.0)), 0.0);
+    assert_eq!(helper.adds(page(12, 10.0)), 1.0);
+    // Its process began while it was forgotten: nothing of it was ever published.
+    helper.forget();
+    assert_eq!(helper.adds(page(helper.now_s - 60, 4.0)), 4.0);
+}
+
+#[test]
+fn short_rounds_forget_no_sooner_than_ten_minutes() {
+    let mut helper = helper();
+    helper.see(Page::old().adds(10.0));
+    for _ in 0..100 {
+        helper.now_s += 5;
+        helper.round(vec![]);
+    }
+    assert_eq!(helper.adds(Page::old().adds(13.0)), 3.0);
+}
+
+#[test]
+fn marks_are_bounded_and_what_was_given_up_counts_nothing_twice() {
+    let mut forgotten = Forgotten::default();
+    let uid = |number: usize| PodUid::new(format!("uid-{number}"));
+    for number in 0..3 * forgotten::MARKS {
+        forgotten.note(&uid(number), UnixMillis(i64::try_from(number).unwrap() * 1000));
+        forgotten.shrink();
+        assert!(forgotten.marks.len() <= forgotten::MARKS);
+    }
+    let newest = 3 * forgotten::MARKS - 1;
+    let newest_s = i64::try_from(newest).unwrap();
+    let mut take =
+        |number: usize, created_s| forgotten.take(&target(uid(number).as_str(), Some(UnixMillis(created_s * 1000))));
+    assert_eq!(take(newest, 0), Some(UnixMillis(newest_s * 1000)));
+    assert_eq!(take(newest, newest_s), None, "its mark has ended");
+    assert!(take(0, 0).is_some(), "its mark was given up");
+    assert_eq!(take(usize::MAX, newest_s), None, "younger than all that were given up");
+}
+
+#[test]
+fn a_nodes_apis_are_bounded_and_one_fall_is_reported() {
+    let page = |round: usize, count: f64| {
+        let mut page = Page::old().with(Family::AwsApiLatencyMs, 1.0);
+        page.0.latency = (0..700)
+            .map(|api| LatencySample {
+                api: format!("{round}-{api:03}").into(),
+                sum_ms: 8.0 * count,
+                count,
+                p99_ms: None,
+            })
+            .collect();
+        page
+    };
+    let mut helper = helper();
+    for round in 0..5 {
+        helper.see(page(round, 2.0));
+        let state = helper.aggregator.nodes.values().next().unwrap();
+        assert!(state.latency.apis.len() <= FOLLOWED_APIS);
+    }
+    assert_eq!(helper.see(page(4, 3.0)).metrics.get(Metric::AwsApiLatency), Some(8.0));
+    assert_eq!(helper.see(page(4, 1.0)).anomalies.len(), 1);
+}
+
+#[test]
 fn a_damaged_family_waits_for_its_next_good_scrape() {
     let mut helper = helper();
     helper.see(Page::old().adds(10.0));
@@ -263,10 +392,7 @@ fn a_replaced_pod_is_a_new_node_and_a_flapping_list_is_not() {
         helper.round(vec![]);
     }
     assert_eq!(helper.adds(Page::old().adds(13.0)), 3.0);
-    for _ in 0..=KEPT_ROUNDS {
-        helper.round(vec![]);
-    }
-    assert_eq!(helper.aggregator.known_nodes(), 0);
+    helper.forget();
     assert_eq!(helper.adds(Page::old().adds(20.0)), 0.0, "forgotten: a baseline again");
 }
 
@@ -395,7 +521,7 @@ fn sums_that_leave_the_numbers_are_left_out_and_reported() {
 fn totals_mode_shows_counters_since_process_start() {
     let start = HelperStart { clock: UnixMillis(HELPER_START_S * 1000), api_server: None };
     let mut helper =
-        Helper { aggregator: Aggregator::new(start, CounterMode::Totals), created_at: Some(UnixMillis(0)) };
+        Helper { aggregator: Aggregator::new(start, CounterMode::Totals), created_at: Some(UnixMillis(0)), now_s: 0 };
     let page = |adds| Ok(Page::old().adds(adds).latency("A", 100.0, 4.0));
     let snapshot = helper.round(vec![("a", page(40.0)), ("b", page(2.0))]);
     assert_eq!(snapshot.metrics.get(Metric::AddReqCount), Some(42.0));

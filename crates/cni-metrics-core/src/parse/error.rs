@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use thiserror::Error;
 
+use crate::model::FOLLOWED_APIS;
+
 /// How many line errors are kept of one page; all are counted.
 pub const MAX_LINE_ERRORS: usize = 20;
 
@@ -106,15 +108,18 @@ pub enum LineErrorKind {
     /// The family's sum would not be finite any more.
     #[error("added to the lines before, it exceeds what a number can hold")]
     Overflow,
+    /// A latency line of one API more than are followed.
+    #[error("the page has latencies of more than {FOLLOWED_APIS} APIs; those beyond are not followed")]
+    TooManyApis,
     /// A `# TYPE` line of ours with an unknown type; its samples are read regardless.
     #[error("it names an unknown metric type")]
     UnknownType,
 }
 
 impl LineErrorKind {
-    /// True if the family's sum lacks this line.
+    /// True if the family's sum lacks a line that it should have.
     pub(super) fn loses_a_value(self) -> bool {
-        !matches!(self, Self::Duplicate | Self::UnknownType)
+        !matches!(self, Self::Duplicate | Self::UnknownType | Self::TooManyApis)
     }
 }
 

@@ -1,10 +1,13 @@
 //! Sample lines added up to a [`NodeSample`].
 
+use std::borrow::Cow;
+
 use super::error::LineErrorKind;
 use super::labels::unescape;
 use super::name::Series;
+use super::name::well_known_api;
 use crate::catalogue::Family;
-use crate::model::{FamilySample, LatencySample, NodeSample};
+use crate::model::{FOLLOWED_APIS, FamilySample, LatencySample, NodeSample};
 
 /// What one line adds, found sound by itself.
 #[derive(Debug, Clone, Copy)]
@@ -66,6 +69,8 @@ pub(super) struct Fold<'p> {
     sample: NodeSample,
     /// One entry a run of lines with the same API; runs are joined at the end.
     latency: Vec<Latency<'p>>,
+    /// As many APIs as are followed were met: from then on no run is begun twice.
+    crowded: bool,
     /// Over all APIs, so that an overflow is found at its line. `_sum`'s is the family's own sum.
     latency_count: f64,
 }
@@ -85,19 +90,27 @@ impl<'p> Fold<'p> {
         match contribution {
             Contribution::Sum(family, value) => self.add_sum(family, value)?,
             Contribution::LatencySum(api, value) => {
+                let at = self.latency_of(api)?;
                 self.add_sum(Family::AwsApiLatencyMs, value)?;
-                self.latency_of(api).sum_ms += value;
+                if let Some(latency) = self.latency.get_mut(at) {
+                    latency.sum_ms += value;
+                }
             }
             Contribution::LatencyCount(api, value) => {
+                let at = self.latency_of(api)?;
                 self.add_sum(Family::AwsApiLatencyMs, 0.0)?;
                 self.latency_count = finite(self.latency_count + value).map_err(|_| LineErrorKind::Overflow)?;
-                self.latency_of(api).count += value;
+                if let Some(latency) = self.latency.get_mut(at) {
+                    latency.count += value;
+                }
             }
             Contribution::P99(api, value) => {
+                let at = self.latency_of(api)?;
                 self.add_sum(Family::AwsApiLatencyMs, 0.0)?;
                 self.sample.has_quantiles = true;
-                let latency = self.latency_of(api);
-                latency.p99_ms = highest(latency.p99_ms, value);
+                if let Some(latency) = self.latency.get_mut(at) {
+                    latency.p99_ms = highest(latency.p99_ms, value);
+                }
             }
             Contribution::OtherQuantile => self.add_sum(Family::AwsApiLatencyMs, 0.0)?,
             Contribution::ProcessStart(seconds) => self.sample.process_start_seconds = Some(seconds),
@@ -119,26 +132,17 @@ impl<'p> Fold<'p> {
 
     /// The page's sample.
     pub(super) fn finish(mut self) -> NodeSample {
-        // Stable, and free where the page has its APIs in order.
-        self.latency.sort_by(|a, b| a.api.cmp(b.api));
-        let mut joined: Vec<LatencySample> = Vec::with_capacity(self.latency.len());
-        let mut previous: Option<&[u8]> = None;
-        for run in self.latency {
-            match joined.last_mut().filter(|_| previous == Some(run.api)) {
-                Some(same) => {
-                    same.sum_ms += run.sum_ms;
-                    same.count += run.count;
-                    same.p99_ms = highest(same.p99_ms, run.p99_ms);
-                }
-                None => joined.push(LatencySample {
-                    api: unescape(run.api).into(),
-                    sum_ms: run.sum_ms,
-                    count: run.count,
-                    p99_ms: run.p99_ms,
-                }),
-            }
-            previous = Some(run.api);
-        }
+        self.join();
+        let named = self.latency.into_iter().map(|run| LatencySample {
+            api: match well_known_api(run.api) {
+                Some(known) => Cow::Borrowed(known),
+                None => Cow::Owned(unescape(run.api).into_owned()),
+            },
+            sum_ms: run.sum_ms,
+            count: run.count,
+            p99_ms: run.p99_ms,
+        });
+        let mut joined: Vec<LatencySample> = named.collect();
         // Escapes may order differently from what they stand for.
         joined.sort_by(|a, b| a.api.cmp(&b.api));
         self.sample.latency = joined;
@@ -156,17 +160,48 @@ impl<'p> Fold<'p> {
         Ok(())
     }
 
-    #[inline]
-    fn latency_of(&mut self, api: &'p [u8]) -> &mut Latency<'p> {
-        if self.latency.last().is_none_or(|last| !std::ptr::eq(last.api, api) && last.api != api) {
-            if self.latency.is_empty() {
-                self.latency.reserve(16);
+    /// One entry an API, in the order of their spellings.
+    fn join(&mut self) {
+        // Stable, and free where the page has its APIs in order.
+        self.latency.sort_by(|a, b| a.api.cmp(b.api));
+        self.latency.dedup_by(|run, same| {
+            let is_same = run.api == same.api;
+            if is_same {
+                same.sum_ms += run.sum_ms;
+                same.count += run.count;
+                same.p99_ms = highest(same.p99_ms, run.p99_ms);
             }
-            self.latency.push(Latency { api, sum_ms: 0.0, count: 0.0, p99_ms: None });
+            is_same
+        });
+    }
+
+    /// Where the API's entry is.
+    #[inline]
+    fn latency_of(&mut self, api: &'p [u8]) -> Result<usize, LineErrorKind> {
+        match self.latency.last() {
+            Some(last) if std::ptr::eq(last.api, api) || last.api == api => Ok(self.latency.len() - 1),
+            _ => self.begin(api),
         }
-        let last = self.latency.len() - 1;
-        #[expect(clippy::indexing_slicing, reason = "an entry was pushed if there was none")]
-        &mut self.latency[last]
+    }
+
+    fn begin(&mut self, api: &'p [u8]) -> Result<usize, LineErrorKind> {
+        if self.latency.is_empty() {
+            self.latency.reserve(16);
+        }
+        if !self.crowded && self.latency.len() == FOLLOWED_APIS {
+            self.join();
+            self.crowded = true;
+        }
+        if self.crowded {
+            if let Some(at) = self.latency.iter().position(|own| own.api == api) {
+                return Ok(at);
+            }
+            if self.latency.len() == FOLLOWED_APIS {
+                return Err(LineErrorKind::TooManyApis);
+            }
+        }
+        self.latency.push(Latency { api, sum_ms: 0.0, count: 0.0, p99_ms: None });
+        Ok(self.latency.len() - 1)
     }
 }
 

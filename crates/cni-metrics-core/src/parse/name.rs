@@ -100,6 +100,35 @@ fn of_family(name: &[u8]) -> Option<(Series, &[u8])> {
     }
 }
 
+/// The operations that ipamd calls and times, so that their names need no memory of their own.
+pub(super) fn well_known_api(name: &[u8]) -> Option<&'static str> {
+    macro_rules! known {
+        ($($api:literal),+ $(,)?) => {
+            match name {
+                $(name if name == $api.as_bytes() => Some($api),)+
+                _ => None,
+            }
+        };
+    }
+    known!(
+        "AssignIpv6Addresses",
+        "AssignPrivateIpAddresses",
+        "AttachNetworkInterface",
+        "CreateNetworkInterface",
+        "CreateTags",
+        "DeleteNetworkInterface",
+        "DescribeInstanceTypes",
+        "DescribeInstances",
+        "DescribeNetworkInterfaces",
+        "DescribeSubnets",
+        "DetachNetworkInterface",
+        "GetMetadata",
+        "ModifyNetworkInterfaceAttribute",
+        "UnassignPrivateIpAddresses",
+        "waitForENIAndIPsAttached",
+    )
+}
+
 fn latency(rest: &[u8]) -> (Series, &[u8]) {
     if let Some(rest) = rest.strip_prefix(b"_sum") {
         (Series::LatencySum, rest)

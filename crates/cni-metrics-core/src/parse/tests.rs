@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use super::reader::{Order, read};
 use super::*;
 use crate::catalogue::Family;
+use crate::model::FOLLOWED_APIS;
 
 const NODE: &str = include_str!("../../tests/data/node.prom");
 const OLD_AGENT: &str = include_str!("../../tests/data/old_agent.prom");
@@ -267,4 +268,23 @@ fn errors_are_bounded_counted_and_safe_to_print() {
     let shown = parsed.errors[0].to_string();
     assert!(shown.starts_with(r#"line 2: the labels do not end: awscni_ip_max{fn="\u{1b}[31m\u{202e}xxx"#), "{shown}");
     assert!(shown.ends_with("x…") && shown.len() < 160, "{shown}");
+}
+
+#[test]
+fn latencies_of_too_many_apis_are_left_out_and_reported() {
+    let mut page = String::new();
+    // Twice over and in no order, so that lines of a followed API come after those that are not.
+    for error in ["false", "true"] {
+        for api in (0..600).rev() {
+            writeln!(page, "awscni_aws_api_latency_ms_sum{{api=\"{api}\",error=\"{error}\"}} 2").unwrap();
+            writeln!(page, "awscni_aws_api_latency_ms_count{{api=\"{api}\",error=\"{error}\"}} 1").unwrap();
+        }
+    }
+    let parsed = parse(page.as_bytes());
+    let sample = parsed.sample.unwrap();
+    assert_eq!(sample.latency.len(), FOLLOWED_APIS);
+    assert!(sample.latency.iter().all(|api| api.sum_ms.total_cmp(&4.0).is_eq() && api.count.total_cmp(&2.0).is_eq()));
+    assert_eq!(parsed.error_count, 4 * (600 - FOLLOWED_APIS as u64));
+    assert!(parsed.errors.iter().all(|error| error.kind == LineErrorKind::TooManyApis));
+    assert!(!sample.get(Family::AwsApiLatencyMs).unwrap().damaged);
 }
