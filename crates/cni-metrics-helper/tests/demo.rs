@@ -203,3 +203,57 @@ fn stopping_takes_five_seconds_at_most_though_a_node_and_cloudwatch_hang() {
     let took = began.elapsed();
     assert!(took < std::time::Duration::from_millis(5_500), "{took:?}: {rest:?}");
 }
+
+/// The API server's packets to the nodes' port are dropped, as a security group without the rule does it.
+const BLOCKED: &str = "
+name: blocked
+description: No way from the API server to the agents' port.
+warm_up: 10m
+subnets:
+  - { name: a, cidr: 10.0.0.0/16, zone: eu-central-1a }
+node_groups:
+  - { name: all, instance_type: m5.large, count: 3, subnet: a }
+workload:
+  - { pods_per_node: 5, churn_per_minute: 0 }
+faults:
+  - { at: 0s, for: 24h, target: { group: all }, fault: { unreachable: { via: proxy } } }
+";
+
+/// The log of the first rounds up to the given text.
+fn log_until(sim: &Sim, args: &[&str], text: &str) -> Vec<String> {
+    let mut command = helper(&[&["run", "--interval", "3", "--scrape-timeout", "1s"], args].concat());
+    command.args(["--use-cloudwatch", "false", "--admin-address", "off"]);
+    command.envs(sim.variables.iter().map(|(name, value)| (name, value)));
+    let mut running = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut log = Vec::new();
+    for line in BufReader::new(running.stderr.take().unwrap()).lines().map(Result::unwrap) {
+        log.push(line);
+        if log.last().is_some_and(|line| line.contains(text)) {
+            break;
+        }
+    }
+    running.kill().unwrap();
+    running.wait().unwrap();
+    log
+}
+
+#[test]
+fn a_missing_security_group_rule_is_named_once_by_either_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let scenario = folder.path().join("blocked.yaml");
+    std::fs::write(&scenario, BLOCKED).unwrap();
+    let sim = Sim::start(&["--scenario", scenario.to_str().unwrap()]);
+    for (via, coverage) in [("auto", "3/3"), ("proxy", "0/3")] {
+        let log = log_until(&sim, &["--scrape-via", via], "INFO round 3:");
+        let named: Vec<_> = log.iter().filter(|line| line.contains("tcp/61678")).collect();
+        assert_eq!(named.len(), 1, "{via}: {log:#?}");
+        assert!(
+            named[0].contains("SCRAPE_VIA=direct") && named[0].contains("authorize-security-group-ingress"),
+            "{via}"
+        );
+        assert!(
+            log.iter().any(|line| line.contains(&format!("INFO round 3: {coverage} nodes in "))),
+            "{via}: {log:#?}"
+        );
+    }
+}

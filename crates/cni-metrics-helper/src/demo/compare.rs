@@ -25,6 +25,8 @@ pub(super) struct Comparison {
     pub(super) lines: Vec<Line>,
     /// Points that CloudWatch accepted.
     pub(super) points: usize,
+    /// Points that were measured and that CloudWatch does not hold.
+    pub(super) undelivered: usize,
     /// Requests it took, by whether it accepted them.
     pub(super) accepted: usize,
     pub(super) refused: usize,
@@ -40,8 +42,13 @@ impl Comparison {
         }
         let requests = store.requests();
         let accepted = requests.iter().filter(|request| request.outcome == Outcome::Accepted).count();
+        let measured = rounds.iter().flat_map(|round| {
+            let measured = CATALOGUE.iter().filter(|row| round.snapshot.metrics.get(row.metric).is_some());
+            measured.map(|row| (row.name, round.snapshot.at.0))
+        });
+        let undelivered = measured.filter(|point| !published.contains_key(point)).count();
         let lines = CATALOGUE.iter().map(|row| line(row, rounds, &published)).collect();
-        Self { lines, points: data.len(), accepted, refused: requests.len() - accepted }
+        Self { lines, points: data.len(), undelivered, accepted, refused: requests.len() - accepted }
     }
 
     /// Over all rounds and metrics.

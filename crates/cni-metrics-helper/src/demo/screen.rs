@@ -153,6 +153,10 @@ impl Screen {
             comparison.accepted,
             comparison.refused
         )?;
+        if comparison.undelivered > 0 {
+            let points = comparison.undelivered;
+            writeln!(out, "{points} points were measured and not delivered by the end: they count as a difference")?;
+        }
         writeln!(out, "largest difference between published and true: {}", show(comparison.max_abs_difference()))
     }
 }

@@ -42,7 +42,7 @@ fn nodes_that_hang_refuse_or_answer_garbage_are_classified_and_the_others_add_up
     // Several rounds later each of the four has still been named once.
     program.wait_round("two rounds more", |later| later.number >= round.number + 2);
     for (node, kind) in cluster.nodes[3..].iter().zip(["timeout", "bad_page", "bad_page", "connect_refused"]) {
-        assert_eq!(program.count_lines(&format!("node {}: {kind}", node.name)), 1);
+        assert_eq!(program.count_failures(&node.name, kind), 1);
     }
     // The way to the node that refuses is open: no rule is missing.
     assert_eq!(program.count_lines("security group"), 0);

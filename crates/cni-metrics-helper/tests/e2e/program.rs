@@ -93,6 +93,19 @@ impl Program {
         self.process.lines().iter().filter(|line| line.contains(text)).count()
     }
 
+    /// How many lines so far tell of this node's failure of this kind.
+    pub(crate) fn count_failures(&self, node: &str, kind: &str) -> usize {
+        let (node, kind) = (format!(" node={node} "), format!(" kind={kind}"));
+        self.process.lines().iter().filter(|line| line.contains(&node) && line.contains(&kind)).count()
+    }
+
+    /// Waits for a line that tells of this node's failure of this kind.
+    pub(crate) fn wait_failure(&self, node: &str, kind: &str) -> String {
+        let (node, kind) = (format!(" node={node} "), format!(" kind={kind}"));
+        let told = |line: &str| (line.contains(&node) && line.contains(&kind)).then(|| line.to_owned());
+        self.process.wait_from(0, PATIENCE, &format!("{kind} of{node}"), told)
+    }
+
     /// The newest round in the log.
     pub(crate) fn last_round(&self) -> RoundLine {
         self.process.lines().iter().rev().find_map(|line| RoundLine::read(line)).unwrap()

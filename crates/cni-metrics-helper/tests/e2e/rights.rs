@@ -87,8 +87,7 @@ fn a_role_taken_away_is_told_once_and_a_role_given_back_loses_no_count() {
         node.agent.edit_page(|page| page.count("awscni_add_ip_req_count", "", 20.0));
     }
     program.wait_round("a second denied round", |round| round.number > denied.number && round.scraped == 0);
-    let first = format!("node {}: forbidden", cluster.nodes[0].name);
-    assert_eq!(program.count_lines(&first), 1);
+    assert_eq!(program.count_failures(&cluster.nodes[0].name, "forbidden"), 1);
 
     cluster.grant_agents_with_proxy();
     program.wait_coverage(2, 2);

@@ -26,7 +26,7 @@ fn nodes_out_of_the_api_servers_reach_are_asked_directly_until_the_way_is_open()
     let beside_the_nodes = cluster.enter_nodes();
     let proxy_only = Program::start(&account, &[("SCRAPE_VIA", "proxy")]);
     for node in &cluster.nodes {
-        proxy_only.wait_line(&format!("node {}: proxy_unavailable", node.name));
+        proxy_only.wait_failure(&node.name, "proxy_unavailable");
     }
     drop(proxy_only);
     assert!(cluster.nodes.iter().all(|node| node.agent.requests() == 0));
@@ -34,7 +34,7 @@ fn nodes_out_of_the_api_servers_reach_are_asked_directly_until_the_way_is_open()
     let program = Program::start(&account, &[]);
     program.wait_coverage(2, 2);
     program.wait_produced("GAUGE", "assignIPAddresses", 12.0);
-    let warning = program.wait_line("they were asked directly instead");
+    let warning = program.wait_line("the API server cannot reach 2 of 2 nodes");
     assert!(warning.contains("tcp/61678") && warning.contains("SCRAPE_VIA=direct"), "{warning}");
     assert!(cluster.nodes.iter().all(|node| !node.agent.proxied()));
 
