@@ -8,14 +8,12 @@
 mod lockstep;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use cni_metrics_core::catalogue::{CATALOGUE, Kind};
 use cni_sim::scenario::Scenario;
 use lockstep::World;
 
 const ROUNDS: u32 = 2_000;
-const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Faults that pass quickly: a hanging page would cost its time limit of real time in every round. No page here says
 /// something wrong that could be believed; those are the parser's and the scraper's own tests.
@@ -82,7 +80,7 @@ async fn two_thousand_rounds_of_chaos_lose_only_what_is_admitted() {
     }
     world.advance(&[&helper]).await;
     measured.push(helper.round().await.at.0);
-    helper.wait_stats("cloudwatch", PATIENCE, |stats| stats.buffered_points == 0).await;
+    helper.wait_all_sent().await;
 
     assert!(partial > ROUNDS / 20, "only {partial} rounds were disturbed");
     let stats = helper.stats("cloudwatch");

@@ -32,10 +32,6 @@ async fn rounds(world: &mut World, helper: &mut Helper, count: u32) -> Vec<i64> 
     times
 }
 
-async fn wait_all_sent(helper: &Helper) {
-    helper.wait_stats("cloudwatch", PATIENCE, |stats| stats.buffered_points == 0 && stats.rounds > 0).await;
-}
-
 /// The times of a series that is in every round.
 fn arrived(world: &World) -> Vec<i64> {
     let published = world.published();
@@ -76,7 +72,7 @@ async fn after_six_hours_of_outage_every_point_arrives_once_with_its_own_time() 
     assert!(helper.stats("cloudwatch").buffered_points > u64::from(6 * HOUR - 10) * 20);
     world.clear(outage);
     measured.extend(rounds(&mut world, &mut helper, 10).await);
-    wait_all_sent(&helper).await;
+    helper.wait_all_sent().await;
     assert_eq!(arrived(&world), measured);
     assert_eq!(helper.stats("cloudwatch").dropped(), 0);
     let full = world.sim.cloudwatch().requests().iter().filter(|request| request.data_count > 900).count();
@@ -102,7 +98,7 @@ async fn an_outage_longer_than_the_buffer_loses_exactly_the_oldest_and_counts_th
     let failures = helper.stats("cloudwatch").latency.count;
     helper.wait_stats("cloudwatch", PATIENCE, |stats| stats.latency.count > failures).await;
     world.clear(outage);
-    wait_all_sent(&helper).await;
+    helper.wait_all_sent().await;
     let stats = helper.stats("cloudwatch");
     assert_eq!(stats.dropped_points.keys().collect::<Vec<_>>(), [&DropReason::BufferFull]);
     let arrived = arrived(&world);
@@ -123,7 +119,7 @@ async fn an_hour_of_throttling_loses_nothing() {
     measured.extend(rounds(&mut world, &mut helper, HOUR).await);
     world.clear(throttling);
     measured.extend(rounds(&mut world, &mut helper, 4).await);
-    wait_all_sent(&helper).await;
+    helper.wait_all_sent().await;
     assert_eq!(arrived(&world), measured);
     let requests = world.sim.cloudwatch().requests();
     let refused = requests.iter().filter(|request| request.outcome != Outcome::Accepted).count();
@@ -167,7 +163,7 @@ async fn with_a_spool_restarts_lose_no_event_and_no_point() {
         measured.push(helper.round().await.at.0);
     }
     measured.extend(rounds(&mut world, &mut helper, 4).await);
-    wait_all_sent(&helper).await;
+    helper.wait_all_sent().await;
     assert_eq!(arrived(&world), measured);
     assert_exact(&mut world).await;
     helper.end().await;

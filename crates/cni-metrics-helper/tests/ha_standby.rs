@@ -27,7 +27,7 @@ async fn a_take_over_publishes_every_round_once_and_every_event_once() {
         rounds.push(first.round().await.at.0);
         assert_eq!(second.round().await.at.0, *rounds.last().unwrap(), "replicas tick together");
     }
-    first.wait_stats("cloudwatch", PATIENCE, |stats| stats.buffered_points == 0).await;
+    first.wait_all_sent().await;
     assert_eq!(second.stats("cloudwatch").sent_points, 0);
     assert_eq!(second.stats("log").sent_points, 0, "only the leader logs values");
     first.kill().await;
@@ -42,7 +42,7 @@ async fn a_take_over_publishes_every_round_once_and_every_event_once() {
         world.advance(&[&second]).await;
         rounds.push(second.round().await.at.0);
     }
-    second.wait_stats("cloudwatch", PATIENCE, |stats| stats.buffered_points == 0).await;
+    second.wait_all_sent().await;
     assert_eq!(second.stats("cloudwatch").dropped(), 0);
 
     let truth = world.truth(0).await;

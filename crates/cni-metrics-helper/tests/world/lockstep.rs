@@ -55,6 +55,8 @@ pub(crate) struct World {
 pub(crate) struct Helper {
     pub(crate) admin: Option<SocketAddr>,
     snapshots: SnapshotReader,
+    /// Rounds waited for.
+    rounds: u64,
     index: IndexReader,
     sinks: Vec<watch::Receiver<SinkStats>>,
     trigger: Trigger,
@@ -84,6 +86,7 @@ impl World {
         Helper {
             admin: app.admin_address(),
             snapshots: app.snapshots(),
+            rounds: 0,
             index: app.index(),
             sinks: app.sinks(),
             trigger,
@@ -178,7 +181,14 @@ impl Helper {
     /// Waits for the next round.
     pub(crate) async fn round(&mut self) -> Arc<Snapshot> {
         timeout(PATIENCE, self.snapshots.changed()).await.expect("no round in time").expect("the helper ended");
+        self.rounds += 1;
         self.snapshots.borrow_and_update().clone().unwrap()
+    }
+
+    /// Waits until CloudWatch has everything of all rounds so far.
+    pub(crate) async fn wait_all_sent(&self) {
+        let all = |stats: &SinkStats| stats.rounds == self.rounds && stats.buffered_points == 0;
+        self.wait_stats("cloudwatch", PATIENCE, all).await;
     }
 
     /// Waits until a sink's figures are as wanted.

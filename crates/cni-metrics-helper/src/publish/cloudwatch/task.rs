@@ -189,8 +189,9 @@ impl<S: MetricSink> Task<S> {
         if round.counters.is_some() {
             self.counters.clone_from(&round.counters);
         }
-        self.intake.stats.change(|stats| stats.rounds += 1);
+        // In this order: who sees that the round was read also sees that its points wait.
         self.report();
+        self.intake.stats.change(|stats| stats.rounds += 1);
         self.spool(true).await;
     }
 
