@@ -61,7 +61,7 @@ impl History {
     pub(super) fn takes_detour(&self, uid: &PodUid, round: u64) -> bool {
         let Some(past) = self.nodes.get(uid) else { return false };
         let reopened = |since: u64| since < self.reopened_in;
-        past.detour.is_some_and(|(since, _)| !reopened(since)) && (round + past.slot) % PROBE_EVERY != 0
+        past.detour.is_some_and(|(since, _)| !reopened(since)) && !(round + past.slot).is_multiple_of(PROBE_EVERY)
     }
 
     /// Smaller goes first: nodes that answered, then new ones, then those that failed, which take turns. Slow nodes so

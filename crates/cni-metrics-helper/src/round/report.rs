@@ -178,10 +178,10 @@ impl Report {
                     }
                     not_finite.push(*metric);
                 }
-                other => {
+                Anomaly::CounterDecreased { .. } => {
                     decreases += 1;
                     if decreases <= NAMED_PER_KIND {
-                        warn!("{}", anomaly_text(other));
+                        warn!("{}", anomaly_text(anomaly));
                     }
                 }
             }
