@@ -1,5 +1,7 @@
 //! The built program as a user meets it in a terminal: saved pages, wrong settings, no cluster.
 
+#![expect(clippy::unwrap_used, reason = "a test stops where something is missing")]
+
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 

@@ -1,5 +1,7 @@
 //! `demo` and `sim` as a newcomer runs them.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops where something is missing")]
+
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -93,7 +95,7 @@ impl Sim {
         let mut variables = Vec::new();
         // The control listener's address is the last one printed.
         while !variables.iter().any(|(name, _)| name == "CNI_SIM_CONTROL") {
-            let line = lines.next().expect("sim ended before it had printed its variables");
+            let Some(line) = lines.next() else { panic!("sim ended before it had printed its variables") };
             if let Some((name, value)) = line.strip_prefix("export ").and_then(|pair| pair.split_once('=')) {
                 variables.push((name.to_owned(), value.to_owned()));
             }

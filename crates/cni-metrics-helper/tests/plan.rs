@@ -1,5 +1,7 @@
 //! The calculators, through the library, as the command line calls them.
 
+#![expect(clippy::unwrap_used, reason = "a test stops where something is missing")]
+
 use clap::Parser;
 use cni_metrics_helper::cli::plan::{PlanArgs, run};
 
