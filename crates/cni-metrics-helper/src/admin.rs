@@ -18,7 +18,6 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use thiserror::Error;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -84,7 +83,7 @@ impl Admin {
     /// Listens from now on.
     pub async fn serve(address: SocketAddr, parts: AdminParts) -> Result<Self, AdminError> {
         let fail = |source| AdminError { address, source };
-        let listener = TcpListener::bind(address).await.map_err(fail)?;
+        let listener = crate::listen::bind(address).await.map_err(fail)?;
         let bound = listener.local_addr().map_err(fail)?;
         let health = Arc::new(Health { parts, started: Instant::now() });
         let router = Router::new()

@@ -2,20 +2,21 @@
 //!
 //! Modules in the order in which the data flows; see ARCHITECTURE.md for the picture.
 
-pub mod admin;
-pub mod app;
-pub mod aws;
 pub mod cli;
-pub mod clock;
 pub mod config;
-pub mod discover;
-pub mod identity;
-pub mod lead;
 pub mod logging;
-pub mod publish;
-pub mod round;
-pub mod scrape;
-pub mod self_stats;
+pub mod clock;
 pub mod shutdown;
+pub mod app;
+pub mod identity;
+pub mod aws;
+pub mod lead;
+pub mod discover;
+pub mod scrape;
+pub mod round;
+pub mod publish;
+pub mod listen;
+pub mod self_stats;
+pub mod admin;
 pub mod view;
 pub mod demo;

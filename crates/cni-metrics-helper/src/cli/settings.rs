@@ -16,7 +16,7 @@ pub struct SettingsArgs {
     /// Serve Prometheus metrics: yes, true, no or false, in any case
     #[arg(long, env, value_name = "BOOL", default_value = "false")]
     pub use_prometheus: String,
-    /// Where Prometheus metrics are served, under /metrics
+    /// Where Prometheus metrics are served, under /metrics; 0.0.0.0 includes the addresses of IPv6
     #[arg(long, env, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:61681")]
     pub prometheus_address: String,
     /// Expose one series a node beside the cluster's sums
@@ -98,7 +98,7 @@ pub struct SettingsArgs {
     /// A replica that does not lead measures too, so that it takes over without a gap
     #[arg(long, env, value_name = "BOOL", default_value = "false", help_heading = "Replicas")]
     pub standby_scrape: String,
-    /// Where /livez, /readyz and the helper's own /metrics are served; `off` switches them off
+    /// Where /livez, /readyz and the helper's own /metrics are served; `off` switches them off [default: 0.0.0.0:61682]
     #[arg(long, env, value_name = "ADDRESS:PORT", help_heading = "Health")]
     pub admin_address: Option<String>,
 

@@ -1,11 +1,10 @@
 //! A node, trimmed to its zone, instance type and node group.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cni_metrics_core::model::NodeLabels;
-use kube::core::{ObjectMeta, Resource};
+use kube::core::ObjectMeta;
 use serde::Deserialize;
 
 const ZONE: &str = "topology.kubernetes.io/zone";
@@ -71,34 +70,7 @@ impl SlimNode {
     }
 }
 
-impl Resource for SlimNode {
-    type DynamicType = ();
-    type Scope = k8s_openapi::ClusterResourceScope;
-
-    fn kind((): &()) -> Cow<'_, str> {
-        "Node".into()
-    }
-
-    fn group((): &()) -> Cow<'_, str> {
-        "".into()
-    }
-
-    fn version((): &()) -> Cow<'_, str> {
-        "v1".into()
-    }
-
-    fn plural((): &()) -> Cow<'_, str> {
-        "nodes".into()
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
-}
+super::slim_resource!(SlimNode, k8s_openapi::ClusterResourceScope, "Node", "nodes");
 
 #[cfg(test)]
 mod tests {

@@ -1,11 +1,10 @@
 //! A pod, trimmed to what discovery needs while it is being decoded.
 
-use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use cni_metrics_core::model::{PodUid, UnixMillis};
-use kube::core::{ObjectMeta, Resource};
+use kube::core::ObjectMeta;
 use serde::Deserialize;
 
 use super::index::Pod;
@@ -80,34 +79,7 @@ impl SlimPod {
     }
 }
 
-impl Resource for SlimPod {
-    type DynamicType = ();
-    type Scope = k8s_openapi::NamespaceResourceScope;
-
-    fn kind((): &()) -> Cow<'_, str> {
-        "Pod".into()
-    }
-
-    fn group((): &()) -> Cow<'_, str> {
-        "".into()
-    }
-
-    fn version((): &()) -> Cow<'_, str> {
-        "v1".into()
-    }
-
-    fn plural((): &()) -> Cow<'_, str> {
-        "pods".into()
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
-}
+super::slim_resource!(SlimPod, k8s_openapi::NamespaceResourceScope, "Pod", "pods");
 
 #[cfg(test)]
 mod tests {

@@ -54,7 +54,7 @@ pub async fn spawn(
 ) -> Result<SocketAddr, PrometheusError> {
     let address = settings.address;
     let fail = |source| PrometheusError { address, source };
-    let listener = TcpListener::bind(address).await.map_err(fail)?;
+    let listener = crate::listen::bind(address).await.map_err(fail)?;
     let bound = listener.local_addr().map_err(fail)?;
     publisher.spawn("prometheus", |intake| run(intake, listener, settings, clock));
     Ok(bound)

@@ -182,7 +182,11 @@ impl Helper {
     pub(crate) async fn round(&mut self) -> Arc<Snapshot> {
         timeout(PATIENCE, self.snapshots.changed()).await.expect("no round in time").expect("the helper ended");
         self.rounds += 1;
-        self.snapshots.borrow_and_update().clone().unwrap()
+        let snapshot = self.snapshots.borrow_and_update().clone().unwrap();
+        // Rounds here are milliseconds apart; a sink that gets no processor for a few of them must not lose any.
+        let read = |stats: &SinkStats| stats.rounds + stats.lost_rounds >= self.rounds;
+        self.wait_stats("cloudwatch", PATIENCE, read).await;
+        snapshot
     }
 
     /// Waits until CloudWatch has everything of all rounds so far.
