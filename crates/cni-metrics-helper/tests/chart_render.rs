@@ -115,6 +115,16 @@ fn names_and_selector_are_the_originals() {
 }
 
 #[test]
+fn a_claimed_spool_is_never_shared_by_two_pods() {
+    let Some(helm) = Helm::or_skip() else { return };
+    let claimed = ["--set", "spool.enabled=true,spool.existingClaim=points"];
+    let objects = helm.objects(&claimed);
+    assert_eq!(only(&objects, "Deployment")["spec"]["strategy"], json!({"type": "Recreate"}));
+    let two = helm.run(["template", "x", CHART, "--set", "replicas=2"].iter().chain(&claimed)).unwrap_err();
+    assert!(two.contains("spool.existingClaim is for one pod"), "{two}");
+}
+
+#[test]
 fn a_wrong_value_is_refused_with_a_message_that_names_it() {
     let Some(helm) = Helm::or_skip() else { return };
     let cases = [

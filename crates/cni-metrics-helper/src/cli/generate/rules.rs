@@ -78,7 +78,7 @@ struct Group {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Rule {
-    Record { record: &'static str, expr: &'static str },
+    Record { record: &'static str, expr: String },
     Alert(Alert),
 }
 
@@ -93,15 +93,30 @@ struct Alert {
     annotations: BTreeMap<&'static str, &'static str>,
 }
 
+/// Of replicas that both show a figure (a warm standby, one that has led), the larger: it is one cluster.
+fn once(figure: &str) -> String {
+    format!("max without (pod, instance) ({figure})")
+}
+
+fn ratio_of(part: &str, whole: &str) -> String {
+    format!("{} / ({} > 0)", once(part), once(whole))
+}
+
 fn recorded() -> Group {
     let rules = [
-        ("cni_cluster:ip_utilisation:ratio", "cni_cluster_assigned_ip_addresses / (cni_cluster_ip_max > 0)"),
-        ("cni_cluster:eni_utilisation:ratio", "cni_cluster_eni_allocated / (cni_cluster_eni_max > 0)"),
-        ("cni_cluster:warm_ip_addresses:sum", "cni_cluster_total_ip_addresses - cni_cluster_assigned_ip_addresses"),
-        ("cni_cluster:coverage:ratio", "cni_cluster_nodes_scraped / (cni_cluster_nodes_expected > 0)"),
-        ("cni_cluster:refused_ip_addresses:increase5m", "increase(cni_cluster_no_available_ip_addresses_total[5m])"),
-        ("cni_cluster:ec2_api_errors:increase5m", "increase(cni_cluster_ec2_api_errors_total[5m])"),
-        ("cni_node:ip_utilisation:ratio", "cni_node_assigned_ip_addresses / (cni_node_ip_max > 0)"),
+        ("cni_cluster:ip_utilisation:ratio", ratio_of("cni_cluster_assigned_ip_addresses", "cni_cluster_ip_max")),
+        ("cni_cluster:eni_utilisation:ratio", ratio_of("cni_cluster_eni_allocated", "cni_cluster_eni_max")),
+        (
+            "cni_cluster:warm_ip_addresses:sum",
+            format!("{} - {}", once("cni_cluster_total_ip_addresses"), once("cni_cluster_assigned_ip_addresses")),
+        ),
+        ("cni_cluster:coverage:ratio", ratio_of("cni_cluster_nodes_scraped", "cni_cluster_nodes_expected")),
+        (
+            "cni_cluster:refused_ip_addresses:increase5m",
+            once("increase(cni_cluster_no_available_ip_addresses_total[5m])"),
+        ),
+        ("cni_cluster:ec2_api_errors:increase5m", once("increase(cni_cluster_ec2_api_errors_total[5m])")),
+        ("cni_node:ip_utilisation:ratio", "cni_node_assigned_ip_addresses / (cni_node_ip_max > 0)".to_owned()),
     ];
     Group {
         name: "cni-metrics-helper.recorded",
@@ -178,8 +193,9 @@ fn health(limits: &Thresholds) -> Vec<Rule> {
         alert(
             "VpcCniHelperSilent",
             format!(
-                "time() - cni_cluster_last_round_timestamp_seconds > {silent_seconds} or \
-                 absent(cni_cluster_last_round_timestamp_seconds)"
+                "time() - {} > {silent_seconds} or \
+                 absent(cni_cluster_last_round_timestamp_seconds)",
+                once("cni_cluster_last_round_timestamp_seconds")
             ),
             Some(format!("{}m", limits.silent_minutes)),
             "warning",

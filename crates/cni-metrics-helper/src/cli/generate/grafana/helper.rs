@@ -23,26 +23,26 @@ fn overview() -> Vec<Panel> {
         Panel::number(
             "Addresses in use",
             "percentunit",
-            "sum(cni_cluster_assigned_ip_addresses) / (sum(cni_cluster_ip_max) > 0)",
+            "max(cni_cluster_assigned_ip_addresses) / (max(cni_cluster_ip_max) > 0)",
         ),
         Panel::number(
             "Interfaces in use",
             "percentunit",
-            "sum(cni_cluster_eni_allocated) / (sum(cni_cluster_eni_max) > 0)",
+            "max(cni_cluster_eni_allocated) / (max(cni_cluster_eni_max) > 0)",
         ),
         Panel::number(
             "Coverage",
             "percentunit",
-            "sum(cni_cluster_nodes_scraped) / (sum(cni_cluster_nodes_expected) > 0)",
+            "max(cni_cluster_nodes_scraped) / (max(cni_cluster_nodes_expected) > 0)",
         )
         .with_red_below(1.0),
         Panel::number(
             "Pods refused an address, 1 h",
             "short",
-            "sum(increase(cni_cluster_no_available_ip_addresses_total[1h]))",
+            "max(increase(cni_cluster_no_available_ip_addresses_total[1h]))",
         ),
-        Panel::number("Nodes", "short", "sum(cni_cluster_nodes_expected)"),
-        Panel::number("IPv6 nodes", "short", "sum(cni_cluster_ipv6_nodes)"),
+        Panel::number("Nodes", "short", "max(cni_cluster_nodes_expected)"),
+        Panel::number("IPv6 nodes", "short", "max(cni_cluster_ipv6_nodes)"),
     ]
 }
 
@@ -52,32 +52,32 @@ fn addresses() -> Vec<Panel> {
             "Pod addresses",
             "short",
             vec![
-                ("sum(cni_cluster_assigned_ip_addresses)", "assigned to pods"),
-                ("sum(cni_cluster_total_ip_addresses)", "attached to nodes"),
-                ("sum(cni_cluster_ip_max)", "most the nodes could hold"),
+                ("max(cni_cluster_assigned_ip_addresses)", "assigned to pods"),
+                ("max(cni_cluster_total_ip_addresses)", "attached to nodes"),
+                ("max(cni_cluster_ip_max)", "most the nodes could hold"),
             ],
         ),
         Panel::lines(
             "Warm addresses (attached, no pod uses them)",
             "short",
-            vec![("sum(cni_cluster_total_ip_addresses) - sum(cni_cluster_assigned_ip_addresses)", "warm")],
+            vec![("max(cni_cluster_total_ip_addresses) - max(cni_cluster_assigned_ip_addresses)", "warm")],
         ),
         Panel::lines(
             "Network interfaces and prefixes",
             "short",
             vec![
-                ("sum(cni_cluster_eni_allocated)", "interfaces attached"),
-                ("sum(cni_cluster_eni_max)", "most the nodes could have"),
-                ("sum(cni_cluster_total_ipv4_prefixes)", "IPv4 prefixes"),
+                ("max(cni_cluster_eni_allocated)", "interfaces attached"),
+                ("max(cni_cluster_eni_max)", "most the nodes could have"),
+                ("max(cni_cluster_total_ipv4_prefixes)", "IPv4 prefixes"),
             ],
         ),
         Panel::lines(
             "Addresses asked for, released, refused",
             "ops",
             vec![
-                ("sum(rate(cni_cluster_add_ip_requests_total[$__rate_interval]))", "asked for"),
-                ("sum(rate(cni_cluster_del_ip_requests_total[$__rate_interval]))", "released"),
-                ("sum(rate(cni_cluster_no_available_ip_addresses_total[$__rate_interval]))", "refused"),
+                ("max(rate(cni_cluster_add_ip_requests_total[$__rate_interval]))", "asked for"),
+                ("max(rate(cni_cluster_del_ip_requests_total[$__rate_interval]))", "released"),
+                ("max(rate(cni_cluster_no_available_ip_addresses_total[$__rate_interval]))", "refused"),
             ],
         ),
     ]
@@ -112,8 +112,8 @@ fn ec2() -> Vec<Panel> {
             "EC2 API calls",
             "reqps",
             vec![
-                ("sum(rate(cni_cluster_ec2_api_requests_total[$__rate_interval]))", "calls"),
-                ("sum(rate(cni_cluster_ec2_api_errors_total[$__rate_interval]))", "failed"),
+                ("max(rate(cni_cluster_ec2_api_requests_total[$__rate_interval]))", "calls"),
+                ("max(rate(cni_cluster_ec2_api_errors_total[$__rate_interval]))", "failed"),
             ],
         ),
         Panel::lines(
@@ -125,18 +125,18 @@ fn ec2() -> Vec<Panel> {
             "Errors by kind",
             "ops",
             vec![
-                ("sum(rate(cni_cluster_ipamd_errors_total[$__rate_interval]))", "ipamd"),
-                ("sum(rate(cni_cluster_aws_api_errors_total[$__rate_interval]))", "AWS API"),
-                ("sum(rate(cni_cluster_aws_utils_errors_total[$__rate_interval]))", "around AWS calls"),
-                ("sum(rate(cni_cluster_pod_eni_errors_total[$__rate_interval]))", "security groups for pods"),
-                ("sum(rate(cni_cluster_force_removed_enis_total[$__rate_interval]))", "interfaces lost in use"),
-                ("sum(rate(cni_cluster_force_removed_ips_total[$__rate_interval]))", "addresses lost in use"),
+                ("max(rate(cni_cluster_ipamd_errors_total[$__rate_interval]))", "ipamd"),
+                ("max(rate(cni_cluster_aws_api_errors_total[$__rate_interval]))", "AWS API"),
+                ("max(rate(cni_cluster_aws_utils_errors_total[$__rate_interval]))", "around AWS calls"),
+                ("max(rate(cni_cluster_pod_eni_errors_total[$__rate_interval]))", "security groups for pods"),
+                ("max(rate(cni_cluster_force_removed_enis_total[$__rate_interval]))", "interfaces lost in use"),
+                ("max(rate(cni_cluster_force_removed_ips_total[$__rate_interval]))", "addresses lost in use"),
             ],
         ),
         Panel::lines(
             "ipamd at work",
             "short",
-            vec![("sum(cni_cluster_ipamd_actions_in_progress)", "pool actions running")],
+            vec![("max(cni_cluster_ipamd_actions_in_progress)", "pool actions running")],
         ),
     ]
 }
@@ -147,8 +147,8 @@ fn health() -> Vec<Panel> {
             "Coverage",
             "short",
             vec![
-                ("sum(cni_cluster_nodes_expected)", "nodes that should answer"),
-                ("sum(cni_cluster_nodes_scraped)", "nodes that answered"),
+                ("max(cni_cluster_nodes_expected)", "nodes that should answer"),
+                ("max(cni_cluster_nodes_scraped)", "nodes that answered"),
                 ("sum by (reason) (cni_cluster_nodes_failed)", "failed: {{reason}}"),
             ],
         ),
