@@ -11,6 +11,7 @@
 mod helm;
 
 use std::collections::BTreeSet;
+use std::process::Command;
 
 use helm::{CHART, Helm, parsed, repository};
 use serde_json::{Value, json};
@@ -132,6 +133,11 @@ fn a_wrong_value_is_refused_with_a_message_that_names_it() {
         ("env.METRIC_UPDATE_INTERVAL=0", "at '/env/METRIC_UPDATE_INTERVAL': minimum: got 0, want 1"),
         ("env.METRIC_UPDATE_INTERVAL=30s", "at '/env/METRIC_UPDATE_INTERVAL'"),
         ("env.AWS_VPC_K8S_CNI_LOGLEVEL=LOUD", "'/env/AWS_VPC_K8S_CNI_LOGLEVEL': value must be one of 'debug'"),
+        ("env.SCRAPE_TIMEOUT=abc", "at '/env/SCRAPE_TIMEOUT'"),
+        ("env.CLOUDWATCH_BUFFER=10", "at '/env/CLOUDWATCH_BUFFER'"),
+        ("env.LEASE_DURATION=2s", "at '/env/LEASE_DURATION'"),
+        ("env.SCRAPE_CONCURRENCY=20000", "at '/env/SCRAPE_CONCURRENCY'"),
+        ("env.AGENT_PORT=99999", "at '/env/AGENT_PORT'"),
         ("env.SCRAPE_VIA=tunnel", "at '/env/SCRAPE_VIA': value must be one of 'auto', 'proxy', 'direct'"),
         ("env.METRIC_SET=all", "at '/env/METRIC_SET': value must be one of 'standard', 'compat'"),
         ("env.CLOUDWATCH_RESOLUTION=30", "at '/env/CLOUDWATCH_RESOLUTION': value must be one of 1, 60"),
@@ -151,6 +157,20 @@ fn a_wrong_value_is_refused_with_a_message_that_names_it() {
     for (values, message) in cases {
         let said = helm.template(&["--set", values]).expect_err(values);
         assert!(said.contains(message), "{values}: {said}");
+    }
+}
+
+#[test]
+fn every_variable_of_the_program_has_its_rule_in_the_schema() {
+    let help = Command::new(env!("CARGO_BIN_EXE_cni-metrics-helper")).arg("--help").output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let schema = std::fs::read_to_string(repository().join(CHART).join("values.schema.json")).unwrap();
+    let schema: Value = serde_json::from_str(&schema).unwrap();
+    let variables: Vec<&str> =
+        help.split("[env: ").skip(1).filter_map(|rest| rest.split(['=', ']']).next()).collect();
+    assert!(variables.len() > 20, "{variables:?}");
+    for variable in variables {
+        assert!(schema["properties"]["env"]["properties"][variable].is_object(), "{variable}");
     }
 }
 
