@@ -166,8 +166,7 @@ fn every_variable_of_the_program_has_its_rule_in_the_schema() {
     let help = String::from_utf8(help.stdout).unwrap();
     let schema = std::fs::read_to_string(repository().join(CHART).join("values.schema.json")).unwrap();
     let schema: Value = serde_json::from_str(&schema).unwrap();
-    let variables: Vec<&str> =
-        help.split("[env: ").skip(1).filter_map(|rest| rest.split(['=', ']']).next()).collect();
+    let variables: Vec<&str> = help.split("[env: ").skip(1).filter_map(|rest| rest.split(['=', ']']).next()).collect();
     assert!(variables.len() > 20, "{variables:?}");
     for variable in variables {
         assert!(schema["properties"]["env"]["properties"][variable].is_object(), "{variable}");
