@@ -31,6 +31,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- $tag := default .Chart.AppVersion $image.tag | toString -}}
 {{- $originals := list "602401143452" "961992271922" "918309763551" "013241004608" "151742754352" -}}
 {{- if $image.override -}}
+{{- range $originals -}}
+{{- if regexMatch (printf "^%s\\.dkr\\.ecr\\..*/cni-metrics-helper:v?1\\." .) $image.override -}}
+{{- fail (printf "image.override %s is the original Go helper, not this one: push this program's image to a registry of yours and name it" $image.override) -}}
+{{- end -}}
+{{- end -}}
 {{- $image.override -}}
 {{- else -}}
 {{- if and (has (toString $image.account) $originals) (regexMatch "^v?1\\." $tag) -}}

@@ -152,6 +152,11 @@ fn a_wrong_value_is_refused_with_a_message_that_names_it() {
         ("resources.limit.cpu=1", "additional properties 'limit' not allowed"),
         ("replica=2", "additional properties 'replica' not allowed"),
         ("image.tag=v1.20.1", "is the original Go helper, not this one"),
+        (
+            "image.override=602401143452.dkr.ecr.eu-west-1.amazonaws.com/cni-metrics-helper:v1.20.1",
+            "is the original Go helper, not this one",
+        ),
+        ("env.SPOOL_DIR=/spool", "is in the read-only root file system"),
         ("replicas=2,env.LEADER_ELECTION=false", "every replica would publish the same events"),
     ];
     for (values, message) in cases {
