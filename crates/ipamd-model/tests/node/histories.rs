@@ -204,3 +204,29 @@ proptest! {
         prop_assert_eq!(run(777), run(1_000_000));
     }
 }
+
+/// The leak test that the agent's own repository runs on a real cluster: half of what the node can hold comes and goes,
+/// and within six minutes ENIs and addresses are back where they were, with nothing left in EC2.
+#[test]
+fn after_half_the_node_came_and_went_nothing_is_held_or_leaked() {
+    let (enis, addresses) = (3, 10);
+    let mut lab = Lab::serving((enis, addresses), &[("WARM_IP_TARGET", "3"), ("WARM_ENI_TARGET", "0")], |_| {});
+    lab.pass(120_000);
+    let (before, free) = (lab.truth(), lab.world.vpc.free_addresses(SUBNET));
+    // ENIs times slots, less the one node and one more, halved.
+    let pods = u64::from(enis * (addresses - 1) - 1 - 1) / 2;
+    for pod in 1..=pods {
+        while lab.add(pod) == AddOutcome::NoAddress {
+            lab.pass(5_000);
+        }
+    }
+    lab.pass(60_000);
+    assert!(lab.truth().eni_allocated > before.eni_allocated && lab.world.vpc.free_addresses(SUBNET) < free);
+    for pod in 1..=pods {
+        lab.del(pod);
+    }
+    lab.pass(360_000);
+    let after = lab.truth();
+    assert_eq!((after.eni_allocated, after.total, after.assigned), (before.eni_allocated, before.total, 0));
+    assert_eq!((lab.world.vpc.free_addresses(SUBNET), lab.node.leaked_enis().count()), (free, 0));
+}
