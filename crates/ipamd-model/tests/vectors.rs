@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use ipamd_model::limits;
-use ipamd_model::plan::{NodePlan, NodeQuestion, Warning, settle};
+use ipamd_model::plan::{MaxPodsQuestion, NodePlan, NodeQuestion, Warning, settle};
 use ipamd_model::settings::Settings;
 
 fn plan(instance_type: &str, env: &[(&str, &str)], pods: u32) -> NodePlan {
@@ -129,4 +129,29 @@ fn growth_stops_at_the_nodes_pod_capacity() {
     assert_eq!((plan.total_ips, plan.assigned), (32, 32));
     assert!(plan.warnings.contains(&Warning::GrowthCapped { max_pods: 29 }));
     assert!(plan.warnings.contains(&Warning::PodsBeyondMaxPods { pods: 40, max_pods: 29 }));
+}
+
+/// The published formulas: ENIs x slots + 2, times 16 with prefixes, one ENI less with custom
+/// networking, `MAX_ENI`, and the recommended caps either side of 30 vCPUs.
+#[test]
+fn max_pods_follow_the_published_formulas() {
+    let question = |instance_type: &str, vcpus| MaxPodsQuestion {
+        limits: limits::find(instance_type).unwrap(),
+        prefix_delegation: false,
+        custom_networking: false,
+        max_eni: None,
+        vcpus,
+        capped: true,
+    };
+    let large = question("m5.large", 2).answer();
+    assert_eq!((large.max_pods, large.by_slots), (3 * 9 + 2, 29));
+    let prefixes = MaxPodsQuestion { prefix_delegation: true, ..question("m5.large", 2) };
+    assert_eq!((prefixes.answer().max_pods, prefixes.answer().by_slots), (110, 3 * 9 * 16 + 2));
+    assert_eq!(MaxPodsQuestion { capped: false, ..prefixes }.answer().max_pods, 434);
+    let custom = MaxPodsQuestion { custom_networking: true, ..question("m5.large", 2) };
+    assert_eq!(custom.answer().max_pods, 2 * 9 + 2);
+    let fewer = MaxPodsQuestion { max_eni: Some(2), ..question("m5.large", 2) };
+    assert_eq!(fewer.answer().max_pods, 20);
+    let big = |vcpus| question("m5.24xlarge", vcpus).answer().max_pods;
+    assert_eq!([big(30), big(31)], [110, 250]);
 }
