@@ -10,18 +10,17 @@ mod counter;
 mod forgotten;
 mod gauge;
 mod latency;
+mod round;
 
 use std::collections::HashMap;
 
-use crate::catalogue::{Family, Kind, Metric};
-use crate::model::{
-    Anomaly, Coverage, Ipv6Figures, NodeFigures, NodeSample, Observation, PodUid, Snapshot, Target, UnixMillis, Values,
-};
+use crate::catalogue::{Family, Metric};
+use crate::model::{Anomaly, NodeFigures, NodeSample, Observation, PodUid, Snapshot, Target, UnixMillis, Values};
 pub use baselines::BaselinesError;
 use counter::{Baselines, Continuity};
 use forgotten::Forgotten;
-use gauge::GaugeSums;
 use latency::LatencyBaselines;
+pub use round::Round;
 
 /// For how many rounds a node that left the list is remembered at least. Long enough for a watch that restarts, short
 /// enough that the memory follows the cluster.
@@ -54,7 +53,8 @@ pub struct Aggregator {
     start: HelperStart,
     mode: CounterMode,
     round: u64,
-    nodes: HashMap<PodUid, NodeState>,
+    /// Boxed: a table that grows moves pointers, and its free places cost little.
+    nodes: HashMap<PodUid, Box<NodeState>>,
     forgotten: Forgotten,
     totals: Values,
 }
@@ -90,31 +90,20 @@ impl Aggregator {
         self.nodes.len()
     }
 
-    /// Folds one round. `at` becomes the timestamp of all its numbers; `duration_ms` is left 0 for the caller, who has
-    /// the clock. A UID that is listed twice counts once.
-    #[expect(clippy::needless_pass_by_value, reason = "a round's pages end here; no caller shall hold on to them")]
+    /// Folds one round whose observations are all there. `at` becomes the timestamp of all its numbers; `duration_ms` is
+    /// left 0 for the caller, who has the clock.
     pub fn round(&mut self, at: UnixMillis, observations: Vec<Observation>) -> Snapshot {
-        self.round += 1;
-        let mut fold = RoundFold { nodes: Vec::with_capacity(observations.len()), ..RoundFold::default() };
-        for observation in in_output_order(&observations) {
-            self.observe(at, observation, &mut fold);
+        let mut round = self.begin(at, observations.len());
+        for observation in observations {
+            round.observe(observation);
         }
-        self.forget(at);
+        round.finish()
+    }
 
-        let metrics = fold.metrics();
-        self.add_totals(&metrics, fold.coverage.scraped);
-        let RoundFold { coverage, ipv6, nodes, anomalies, .. } = fold;
-        Snapshot {
-            round: self.round,
-            at,
-            duration_ms: 0,
-            coverage,
-            metrics,
-            totals: self.totals.clone(),
-            ipv6,
-            nodes,
-            anomalies,
-        }
+    /// Begins a round of about so many targets, whose observations come one by one in any order.
+    pub fn begin(&mut self, at: UnixMillis, targets: usize) -> Round<'_> {
+        self.round += 1;
+        Round::new(self, at, targets)
     }
 
     /// Forgets who left the list long ago. A clock that was set, either way, leaves the decision to the rounds.
@@ -131,40 +120,6 @@ impl Aggregator {
         forgotten.shrink();
     }
 
-    fn observe(&mut self, at: UnixMillis, observation: &Observation, fold: &mut RoundFold) {
-        let target = &observation.target;
-        let mut known = self.nodes.get_mut(&target.uid);
-        if let Some(state) = &mut known {
-            (state.last_listed, state.last_listed_at) = (self.round, at);
-        }
-        fold.cover(observation, known.is_some());
-        let mut figures = NodeFigures {
-            uid: target.uid.clone(),
-            name: target.node.clone(),
-            labels: target.labels.clone(),
-            ipv6: known.as_ref().is_some_and(|state| state.ipv6),
-            failure: observation.outcome.as_ref().err().copied(),
-            values: Values::default(),
-        };
-        if let Ok(sample) = &observation.outcome {
-            let continuity = match &known {
-                Some(state) => state.continuity(sample),
-                None => match self.forgotten.take(target) {
-                    Some(last_scraped_at) => second_sight(last_scraped_at, sample),
-                    None => first_sight(self.start, target, sample),
-                },
-            };
-            let state = match known {
-                Some(state) => state,
-                None => self.nodes.entry(target.uid.clone()).or_insert_with(|| NodeState::new(self.round, at)),
-            };
-            state.last_scraped_at = at;
-            state.advance(sample, continuity, self.mode, &mut figures, &mut fold.anomalies);
-            fold.add(&figures);
-        }
-        fold.nodes.push(figures);
-    }
-
     fn add_totals(&mut self, metrics: &Values, scraped: u64) {
         for metric in Family::COUNTERS.map(Family::metric) {
             let total = match (self.mode, metrics.get(metric)) {
@@ -178,17 +133,6 @@ impl Aggregator {
             self.totals.set(metric, total);
         }
     }
-}
-
-/// By node name, then UID: what every view shows, and the order in which floats are added.
-fn in_output_order(observations: &[Observation]) -> Vec<&Observation> {
-    fn key(observation: &Observation) -> (&str, &str) {
-        (observation.target.node.as_str(), observation.target.uid.as_str())
-    }
-    let mut ordered: Vec<&Observation> = observations.iter().collect();
-    ordered.sort_by(|a, b| key(a).cmp(&key(b)));
-    ordered.dedup_by(|a, b| key(a) == key(b));
-    ordered
 }
 
 /// How far apart a process' start and a moment of the helper's may be for their machines' clocks to leave the order in
@@ -294,76 +238,6 @@ impl NodeState {
             CounterMode::Totals => latency::since_start(sample),
         };
         figures.values.set(Metric::AwsApiLatency, latency_ms);
-    }
-}
-
-/// A round while it is folded.
-#[derive(Debug, Default)]
-struct RoundFold {
-    coverage: Coverage,
-    ipv6: Ipv6Figures,
-    gauges: GaugeSums,
-    counters: [f64; Family::COUNTER_COUNT],
-    latency_ms: Option<f64>,
-    nodes: Vec<NodeFigures>,
-    anomalies: Vec<Anomaly>,
-}
-
-impl RoundFold {
-    fn cover(&mut self, observation: &Observation, scraped_before: bool) {
-        match observation.outcome {
-            Ok(_) => {
-                self.coverage.expected += 1;
-                self.coverage.scraped += 1;
-            }
-            Err(kind) if observation.expected || scraped_before => {
-                self.coverage.expected += 1;
-                *self.coverage.failed.entry(kind).or_default() += 1;
-            }
-            Err(_) => {}
-        }
-    }
-
-    /// Adds one scraped node.
-    fn add(&mut self, node: &NodeFigures) {
-        if node.ipv6 {
-            self.ipv6.nodes += 1;
-            self.ipv6.assigned_ip_addresses += node.values.get(Metric::AssignIpAddresses).unwrap_or(0.0);
-        }
-        self.gauges.add(node);
-        for (sum, family) in self.counters.iter_mut().zip(Family::COUNTERS) {
-            *sum += node.values.get(family.metric()).unwrap_or(0.0);
-        }
-        self.latency_ms = match (self.latency_ms, node.values.get(Metric::AwsApiLatency)) {
-            (Some(a), Some(b)) => Some(a.max(b)),
-            (one, None) | (None, one) => one,
-        };
-    }
-
-    /// The cluster's values. Without a single scraped node nothing was measured but that.
-    fn metrics(&mut self) -> Values {
-        let mut values = Values::default();
-        values.set(Metric::NodesExpected, Some(self.coverage.expected as f64));
-        values.set(Metric::NodesScraped, Some(self.coverage.scraped as f64));
-        if self.coverage.scraped == 0 {
-            return values;
-        }
-        for family in Family::ALL.into_iter().filter(|family| family.kind() == Kind::SumGauge) {
-            let sum = self.gauges.get(family);
-            self.set_finite(&mut values, family.metric(), sum);
-        }
-        for (family, sum) in Family::COUNTERS.into_iter().zip(self.counters) {
-            self.set_finite(&mut values, family.metric(), Some(sum));
-        }
-        values.set(Metric::AwsApiLatency, self.latency_ms);
-        values
-    }
-
-    fn set_finite(&mut self, values: &mut Values, metric: Metric, value: Option<f64>) {
-        if value.is_some_and(|value| !value.is_finite()) {
-            self.anomalies.push(Anomaly::NotFinite { metric });
-        }
-        values.set(metric, value.filter(|value| value.is_finite()));
     }
 }
 

@@ -229,27 +229,37 @@ pub struct Coverage {
     pub failed: BTreeMap<FailureKind, u64>,
 }
 
-/// Published values by [`Metric`]; `None` is "not measured, not published".
-#[derive(Debug, Clone, PartialEq)]
-pub struct Values(pub [Option<f64>; METRICS]);
-
-impl Default for Values {
-    fn default() -> Self {
-        Self([None; METRICS])
-    }
+/// Published values by [`Metric`]; `None` is "not measured, not published". One of each node is kept in every snapshot,
+/// hence a mask and plain numbers rather than an option a number, which takes twice the room.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Values {
+    /// Bit n is set where the n-th number was measured.
+    measured: u32,
+    /// 0 where nothing was measured.
+    numbers: [f64; METRICS],
 }
+
+const _: () = assert!(METRICS <= u32::BITS as usize, "a bit of the mask for each metric");
 
 impl Values {
     /// The value, if there is one.
     pub fn get(&self, metric: Metric) -> Option<f64> {
-        self.0.get(metric as usize).copied().flatten()
+        let number = self.numbers.get(metric as usize).copied();
+        number.filter(|_| self.measured & (1 << metric as u32) != 0)
     }
 
     /// Sets the value.
     pub fn set(&mut self, metric: Metric, value: Option<f64>) {
-        if let Some(slot) = self.0.get_mut(metric as usize) {
-            *slot = value;
+        if let Some(number) = self.numbers.get_mut(metric as usize) {
+            *number = value.unwrap_or(0.0);
+            let bit = 1 << metric as u32;
+            self.measured = if value.is_some() { self.measured | bit } else { self.measured & !bit };
         }
+    }
+
+    /// What was measured, in the catalogue's order.
+    pub fn iter(&self) -> impl Iterator<Item = (Metric, f64)> + '_ {
+        Metric::ALL.into_iter().filter_map(|metric| Some((metric, self.get(metric)?)))
     }
 }
 
@@ -264,6 +274,8 @@ pub struct NodeFigures {
     pub labels: Arc<NodeLabels>,
     /// Its pool holds IPv6 prefixes, so its address figures are not in the cluster's IPv4 totals.
     pub ipv6: bool,
+    /// It is one of [`Coverage::expected`].
+    pub expected: bool,
     /// Why there are no values, where there are none.
     pub failure: Option<FailureKind>,
     /// Gauges as read; counters as this round's increase (or as totals, see [`crate::aggregate::CounterMode`]);
@@ -299,6 +311,16 @@ pub enum Anomaly {
         /// Which.
         metric: Metric,
     },
+}
+
+impl Anomaly {
+    /// Where it was found, if at one node.
+    pub fn node(&self) -> Option<&NodeName> {
+        match self {
+            Self::CounterDecreased { node, .. } => Some(node),
+            Self::NotFinite { .. } => None,
+        }
+    }
 }
 
 /// One round's conclusion: what every sink and every view reads.

@@ -10,7 +10,7 @@ mod report;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cni_metrics_core::aggregate::{Aggregator, CounterMode, HelperStart};
+use cni_metrics_core::aggregate::{self, Aggregator, CounterMode, HelperStart};
 use cni_metrics_core::model::{NodeSample, Observation, Snapshot, Target, UnixMillis};
 use cni_metrics_core::parse::parse;
 use futures::{StreamExt, stream};
@@ -63,16 +63,21 @@ pub struct Rounds {
     number: u64,
 }
 
-/// A target's scrape as the fan-out brings it back.
+/// How a target's scrape went. Kept for every node until the round ends, hence small; what the page said is with the
+/// aggregate by then.
 struct Scraped {
-    outcome: Result<NodeSample, ScrapeError>,
+    outcome: Result<(), Box<ScrapeError>>,
     /// The way by which a page came.
     path: Option<Path>,
     detour: Option<Detour>,
-    line_errors: Option<String>,
-    /// This scrape's share of the round's figures.
-    figures: RoundFigures,
+    line_errors: Option<Box<str>>,
 }
+
+/// A scrape that ended: what is kept of it, what the page said, and its share of the round's figures.
+type Ended = (Scraped, Option<NodeSample>, RoundFigures);
+
+/// What is asked, in the index's order.
+type Targets = [(Arc<Pod>, Target)];
 
 impl Rounds {
     /// Ready for its first round. Asks the API server for its time, to tell new nodes from old ones.
@@ -102,90 +107,103 @@ impl Rounds {
         self.number += 1;
         let (targets, listed) = self.parts.index.targets();
         let api_clock = tokio::spawn(ApiClock::measure(self.parts.api.clone(), self.parts.clock.clone(), limit));
-        let mut scraped = self.fan_out(&targets, began + limit, shutdown).await;
-        let scraping = began.elapsed();
-        let api_answers = self.note_api_clock(api_clock).await;
+        let order = self.order(&targets);
+        let mut round = self.aggregator.begin(at, targets.len());
+        let fan_out = FanOut { scraper: &self.parts.scraper, targets: &targets, deadline: began + limit };
+        let (scraped, mut figures) = fan_out.run(order, &mut round, shutdown).await;
+        figures.scraping = began.elapsed();
+        let measured = finished(api_clock).await;
+        self.api_clock = self.api_clock.or_keep(measured.unwrap_or_default());
         let api_now = self.api_clock.server_time(began_at).unwrap_or(began_at);
 
-        let mut figures = RoundFigures { scraping, ..RoundFigures::default() };
-        let mut observations = Vec::with_capacity(targets.len());
-        for ((pod, target), scraped) in targets.iter().zip(&mut scraped) {
-            let scraped = scraped.take().unwrap_or_else(|| Scraped::failed(ScrapeError::Cancelled));
-            figures += scraped.figures;
+        for ((pod, target), scraped) in targets.into_iter().zip(scraped) {
+            let scraped = scraped.unwrap_or_else(|| Scraped::failed(ScrapeError::Cancelled));
             let expected = pod.is_settled(api_now);
-            self.history.note(self.number, pod, expected, &scraped, &mut self.report);
+            self.history.note(self.number, &pod, expected, &scraped, &mut self.report);
             // A node that nobody expects to answer yet is only there once it does.
-            if scraped.outcome.is_ok() || expected || self.history.ever_answered(&pod.uid) {
-                let outcome = scraped.outcome.map_err(|error| error.kind());
-                observations.push(Observation { target: target.clone(), expected, outcome });
+            if let Err(error) = scraped.outcome
+                && (expected || self.history.ever_answered(&pod.uid))
+            {
+                round.observe(Observation { target, expected, outcome: Err(error.kind()) });
             }
         }
         self.history.forget_others(self.number);
         let aggregating = Instant::now();
-        let mut snapshot = self.aggregator.round(at, observations);
+        let mut snapshot = round.finish();
         figures.aggregating = aggregating.elapsed();
         snapshot.round = self.number;
         snapshot.duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let api_answers = measured.map(ApiClock::is_known);
         self.report.round(&snapshot, Findings { listed, blocked: self.history.blocked(), api_answers });
         (Arc::new(snapshot), figures)
     }
 
-    /// Takes over the API server's time, if it came: a slow API server must not hold up a round that does without it.
-    /// Says whether it answered; `None` where the round was over before that could be told.
-    async fn note_api_clock(&mut self, measuring: JoinHandle<ApiClock>) -> Option<bool> {
-        let abort = measuring.abort_handle();
-        match tokio::time::timeout(API_CLOCK_PATIENCE, measuring).await {
-            Ok(Ok(api_clock)) => {
-                self.api_clock = self.api_clock.or_keep(api_clock);
-                Some(api_clock.is_known())
-            }
-            Ok(Err(_panicked)) => None,
-            Err(_late) => {
-                abort.abort();
-                None
-            }
+    /// Whom to ask in which order, and whether directly at once.
+    fn order(&self, targets: &Targets) -> Vec<(usize, bool)> {
+        let uid = |position: usize| targets.get(position).map(|(pod, _)| &pod.uid);
+        let mut asked: Vec<usize> = (0..targets.len()).collect();
+        asked.sort_by_cached_key(|position| uid(*position).map(|uid| self.history.order(uid, self.number)));
+        let detours = |position| uid(position).is_some_and(|uid| self.history.takes_detour(uid, self.number));
+        asked.into_iter().map(|position| (position, detours(position))).collect()
+    }
+}
+
+/// The API server's time, if it came: a slow API server must not hold up a round that does without it. `None` where the
+/// round was over before it could be told whether it answers.
+async fn finished(measuring: JoinHandle<ApiClock>) -> Option<ApiClock> {
+    let abort = measuring.abort_handle();
+    match tokio::time::timeout(API_CLOCK_PATIENCE, measuring).await {
+        Ok(measured) => measured.ok(),
+        Err(_late) => {
+            abort.abort();
+            None
         }
     }
+}
 
-    /// Asks all targets, so many at once, until all have answered or the deadline came. What is left stays `None`.
-    async fn fan_out(
+/// A round's scrapes.
+struct FanOut<'a> {
+    scraper: &'a Scraper,
+    targets: &'a Targets,
+    deadline: Instant,
+}
+
+impl FanOut<'_> {
+    /// Asks all targets in `order`, so many at once, until all have answered or the deadline came. Pages go to `round` as
+    /// they come; of a target that is left the outcome stays `None`.
+    async fn run(
         &self,
-        targets: &[(Arc<Pod>, Target)],
-        deadline: Instant,
+        order: Vec<(usize, bool)>,
+        round: &mut aggregate::Round<'_>,
         shutdown: &Shutdown,
-    ) -> Vec<Option<Scraped>> {
-        let mut results: Vec<Option<Scraped>> = std::iter::repeat_with(|| None).take(targets.len()).collect();
-        let mut asked: Vec<(usize, Arc<Pod>, bool)> = targets
-            .iter()
-            .enumerate()
-            .map(|(position, (pod, _))| (position, Arc::clone(pod), self.history.takes_detour(&pod.uid, self.number)))
-            .collect();
-        asked.sort_by_key(|(_, pod, _)| self.history.order(&pod.uid, self.number));
-        let scraper = Arc::clone(&self.parts.scraper);
-        let at_once = scraper.concurrency();
-        let scrapes = stream::iter(asked).map(move |(position, pod, known_detour)| {
-            let scraper = Arc::clone(&scraper);
-            async move { (position, scrape_one(&scraper, &pod, known_detour, deadline).await) }
+    ) -> (Vec<Option<Scraped>>, RoundFigures) {
+        let mut figures = RoundFigures::default();
+        let mut results: Vec<Option<Scraped>> = std::iter::repeat_with(|| None).take(self.targets.len()).collect();
+        let asked = order.into_iter().filter_map(|(position, detour)| {
+            let (pod, target) = self.targets.get(position)?;
+            Some(async move { (position, target, scrape_one(self.scraper, pod, detour, self.deadline).await) })
         });
-        let mut scrapes = std::pin::pin!(scrapes.buffer_unordered(at_once));
+        let mut scrapes = std::pin::pin!(stream::iter(asked).buffer_unordered(self.scraper.concurrency()));
         let mut stop = shutdown.clone();
-        let mut end = std::pin::pin!(tokio::time::sleep_until(deadline));
+        let mut end = std::pin::pin!(tokio::time::sleep_until(self.deadline));
         let mut stopping = false;
         loop {
             tokio::select! {
                 biased;
-                next = scrapes.next() => match next {
-                    Some((position, scraped)) => {
-                        if let Some(slot) = results.get_mut(position) {
-                            *slot = Some(scraped);
-                        }
+                next = scrapes.next() => {
+                    let Some((position, target, (scraped, sample, share))) = next else { return (results, figures) };
+                    figures += share;
+                    if let Some(sample) = sample {
+                        round.observe(Observation { target: target.clone(), expected: true, outcome: Ok(sample) });
                     }
-                    None => return results,
-                },
-                () = &mut end => return results,
+                    if let Some(slot) = results.get_mut(position) {
+                        *slot = Some(scraped);
+                    }
+                }
+                () = &mut end => return (results, figures),
                 () = stop.ended(), if !stopping => {
                     stopping = true;
-                    let sooner = deadline.min(Instant::now() + STOPPING_ROUND);
+                    let sooner = self.deadline.min(Instant::now() + STOPPING_ROUND);
                     end.as_mut().reset(sooner);
                 }
             }
@@ -193,10 +211,10 @@ impl Rounds {
     }
 }
 
-async fn scrape_one(scraper: &Scraper, pod: &Pod, known_detour: bool, deadline: Instant) -> Scraped {
+async fn scrape_one(scraper: &Scraper, pod: &Pod, known_detour: bool, deadline: Instant) -> Ended {
     let page = match scraper.scrape(pod, known_detour, deadline).await {
         Ok(page) => page,
-        Err(error) => return Scraped::failed(error),
+        Err(error) => return (Scraped::failed(error), None, RoundFigures::default()),
     };
     let parsing = Instant::now();
     let parsed = parse(&page.body);
@@ -208,18 +226,21 @@ async fn scrape_one(scraper: &Scraper, pod: &Pod, known_detour: bool, deadline: 
         parsing: parsing.elapsed(),
         ..RoundFigures::default()
     };
-    let line_errors = parsed.errors.first().map(|first| match parsed.error_count {
-        1 => format!("a bad line on the node's page: {first}"),
-        count => format!("{count} bad lines on the node's page, the first is {first}"),
-    });
-    let outcome = parsed.sample.map_err(|error| ScrapeError::BadPage(error.to_string()));
+    let (outcome, sample) = match parsed.sample {
+        Ok(sample) => (Ok(()), Some(sample)),
+        Err(error) => (Err(Box::new(ScrapeError::BadPage(error.to_string()))), None),
+    };
     // A page that is refused as a whole is told as such.
-    let line_errors = line_errors.filter(|_| outcome.is_ok());
-    Scraped { outcome, path: Some(page.path), detour: page.detour, line_errors, figures }
+    let first_error = parsed.errors.first().filter(|_| sample.is_some());
+    let line_errors = first_error.map(|first| match parsed.error_count {
+        1 => format!("a bad line on the node's page: {first}").into(),
+        count => format!("{count} bad lines on the node's page, the first is {first}").into(),
+    });
+    (Scraped { outcome, path: Some(page.path), detour: page.detour, line_errors }, sample, figures)
 }
 
 impl Scraped {
     fn failed(error: ScrapeError) -> Self {
-        Self { outcome: Err(error), path: None, detour: None, line_errors: None, figures: RoundFigures::default() }
+        Self { outcome: Err(Box::new(error)), path: None, detour: None, line_errors: None }
     }
 }

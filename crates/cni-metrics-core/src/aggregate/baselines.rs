@@ -89,7 +89,7 @@ impl Aggregator {
         let mut nodes = HashMap::new();
         for _ in 0..input.count()? {
             let uid = PodUid::new(input.text()?);
-            nodes.insert(uid, input.node(&slots, round)?);
+            nodes.insert(uid, Box::new(input.node(&slots, round)?));
         }
         let forgotten = input.forgotten()?;
         if !input.0.is_empty() {

@@ -91,13 +91,15 @@ impl History {
         });
         past.seen_in = round;
         match &scraped.outcome {
-            Ok(_) => past.answered(pod, report),
-            Err(ScrapeError::ApiServer(reason)) => {
-                report.not_asked(reason);
-                past.last = Last::NotAsked;
-            }
-            Err(error) if expected || past.ever_answered => past.failed(pod, error, report),
-            Err(_) => {}
+            Ok(()) => past.answered(pod, report),
+            Err(error) => match error.as_ref() {
+                ScrapeError::ApiServer(reason) => {
+                    report.not_asked(reason);
+                    past.last = Last::NotAsked;
+                }
+                error if expected || past.ever_answered => past.failed(pod, error, report),
+                _ => {}
+            },
         }
         past.lines(pod, scraped.line_errors.as_deref(), report);
         if past.way(round, scraped) {
@@ -151,11 +153,11 @@ impl Past {
     /// again.
     fn way(&mut self, round: u64, scraped: &Scraped) -> bool {
         match (&scraped.outcome, scraped.path) {
-            (Ok(_), Some(Path::Proxy)) => {
+            (Ok(()), Some(Path::Proxy)) => {
                 self.blocked = None;
                 return self.detour.take().is_some();
             }
-            (Ok(_), _) => {
+            (Ok(()), _) => {
                 if let Some(why) = scraped.detour {
                     self.detour = Some((round, why));
                     self.blocked = Some(why).filter(|why| *why != Detour::ApiServer);
@@ -173,10 +175,7 @@ impl Past {
 
 #[cfg(test)]
 mod tests {
-    use cni_metrics_core::model::NodeSample;
-
     use super::*;
-    use crate::self_stats::RoundFigures;
 
     fn pod(name: &str) -> Pod {
         Pod {
@@ -192,8 +191,7 @@ mod tests {
 
     fn scraped(outcome: Result<Path, ScrapeError>, detour: Option<Detour>) -> Scraped {
         let path = outcome.as_ref().ok().copied();
-        let outcome = outcome.map(|_| NodeSample::default());
-        Scraped { outcome, path, detour, line_errors: None, figures: RoundFigures::default() }
+        Scraped { outcome: outcome.map(|_| ()).map_err(Box::new), path, detour, line_errors: None }
     }
 
     fn timeout() -> ScrapeError {

@@ -60,6 +60,7 @@ mod tests {
             uid: PodUid::new(uid),
             name: NodeName::new(name),
             labels: Arc::new(NodeLabels::default()),
+            expected: true,
             ipv6: false,
             failure: None,
             values,

@@ -1,0 +1,158 @@
+//! A round under way: each page is folded into its node's memory as it comes and then let go, so that a round of 100,000
+//! nodes never holds 100,000 pages. The cluster's sums are made in the end, in the order of the node names: the order in
+//! which pages came leaves no trace.
+
+use super::gauge::GaugeSums;
+use super::{Aggregator, NodeState, first_sight, second_sight};
+use crate::catalogue::{Family, Kind, Metric};
+use crate::model::{Anomaly, Coverage, Ipv6Figures, NodeFigures, Observation, Snapshot, UnixMillis, Values};
+
+/// One round, from [`Aggregator::begin`] to [`Round::finish`]. A round that is not finished has lost the events of the
+/// pages that it was given.
+#[derive(Debug)]
+#[must_use = "what a round was given is counted when it is finished"]
+pub struct Round<'a> {
+    aggregator: &'a mut Aggregator,
+    at: UnixMillis,
+    nodes: Vec<NodeFigures>,
+    anomalies: Vec<Anomaly>,
+}
+
+impl<'a> Round<'a> {
+    pub(super) fn new(aggregator: &'a mut Aggregator, at: UnixMillis, targets: usize) -> Self {
+        Self { aggregator, at, nodes: Vec::with_capacity(targets), anomalies: Vec::new() }
+    }
+
+    /// Takes in what is known of one target. A UID that is observed twice counts once.
+    pub fn observe(&mut self, observation: Observation) {
+        let Observation { target, expected, outcome } = observation;
+        let Aggregator { start, mode, round, nodes, forgotten, .. } = &mut *self.aggregator;
+        let mut known = nodes.get_mut(&target.uid);
+        if let Some(state) = &mut known {
+            if state.last_listed == *round {
+                return;
+            }
+            (state.last_listed, state.last_listed_at) = (*round, self.at);
+        }
+        let mut figures = NodeFigures {
+            uid: target.uid.clone(),
+            name: target.node.clone(),
+            labels: target.labels.clone(),
+            ipv6: known.as_ref().is_some_and(|state| state.ipv6),
+            expected: expected || known.is_some() || outcome.is_ok(),
+            failure: outcome.as_ref().err().copied(),
+            values: Values::default(),
+        };
+        if let Ok(sample) = &outcome {
+            let continuity = match &known {
+                Some(state) => state.continuity(sample),
+                None => match forgotten.take(&target) {
+                    Some(last_scraped_at) => second_sight(last_scraped_at, sample),
+                    None => first_sight(*start, &target, sample),
+                },
+            };
+            let state = match known {
+                Some(state) => state,
+                None => nodes.entry(target.uid).or_insert_with(|| Box::new(NodeState::new(*round, self.at))),
+            };
+            state.last_scraped_at = self.at;
+            state.advance(sample, continuity, *mode, &mut figures, &mut self.anomalies);
+        }
+        self.nodes.push(figures);
+    }
+
+    /// Adds everything up.
+    pub fn finish(self) -> Snapshot {
+        let Self { aggregator, at, mut nodes, mut anomalies } = self;
+        // What every view shows, and the order in which floats are added. Of a node that is there twice, its page stays.
+        nodes.sort_unstable_by(|a, b| (&a.name, &a.uid, a.failure).cmp(&(&b.name, &b.uid, b.failure)));
+        nodes.dedup_by(|a, b| a.name == b.name && a.uid == b.uid);
+        anomalies.sort_by(|a, b| a.node().cmp(&b.node()));
+
+        let mut sums = Sums { anomalies, ..Sums::default() };
+        for node in &nodes {
+            sums.add(node);
+        }
+        aggregator.forget(at);
+        let metrics = sums.metrics();
+        aggregator.add_totals(&metrics, sums.coverage.scraped);
+        Snapshot {
+            round: aggregator.round,
+            at,
+            duration_ms: 0,
+            coverage: sums.coverage,
+            metrics,
+            totals: aggregator.totals.clone(),
+            ipv6: sums.ipv6,
+            nodes,
+            anomalies: sums.anomalies,
+        }
+    }
+}
+
+/// The cluster's sums.
+#[derive(Debug, Default)]
+struct Sums {
+    coverage: Coverage,
+    ipv6: Ipv6Figures,
+    gauges: GaugeSums,
+    counters: [f64; Family::COUNTER_COUNT],
+    latency_ms: Option<f64>,
+    anomalies: Vec<Anomaly>,
+}
+
+impl Sums {
+    fn add(&mut self, node: &NodeFigures) {
+        if node.expected {
+            self.coverage.expected += 1;
+            match node.failure {
+                None => self.coverage.scraped += 1,
+                Some(kind) => *self.coverage.failed.entry(kind).or_default() += 1,
+            }
+        }
+        if node.failure.is_none() {
+            self.add_page(node);
+        }
+    }
+
+    fn add_page(&mut self, node: &NodeFigures) {
+        if node.ipv6 {
+            self.ipv6.nodes += 1;
+            self.ipv6.assigned_ip_addresses += node.values.get(Metric::AssignIpAddresses).unwrap_or(0.0);
+        }
+        self.gauges.add(node);
+        for (sum, family) in self.counters.iter_mut().zip(Family::COUNTERS) {
+            *sum += node.values.get(family.metric()).unwrap_or(0.0);
+        }
+        self.latency_ms = match (self.latency_ms, node.values.get(Metric::AwsApiLatency)) {
+            (Some(a), Some(b)) => Some(a.max(b)),
+            (one, None) | (None, one) => one,
+        };
+    }
+
+    /// The cluster's values. Without a single scraped node nothing was measured but that.
+    fn metrics(&mut self) -> Values {
+        let mut values = Values::default();
+        values.set(Metric::NodesExpected, Some(self.coverage.expected as f64));
+        values.set(Metric::NodesScraped, Some(self.coverage.scraped as f64));
+        if self.coverage.scraped == 0 {
+            return values;
+        }
+        for family in Family::ALL.into_iter().filter(|family| family.kind() == Kind::SumGauge) {
+            let sum = self.gauges.get(family);
+            self.set_finite(&mut values, family.metric(), sum);
+        }
+        for (family, sum) in Family::COUNTERS.into_iter().zip(self.counters) {
+            self.set_finite(&mut values, family.metric(), Some(sum));
+        }
+        values.set(Metric::AwsApiLatency, self.latency_ms);
+        values
+    }
+
+    fn set_finite(&mut self, values: &mut Values, metric: Metric, value: Option<f64>) {
+        if value.is_some_and(|value| !value.is_finite()) {
+            self.anomalies.push(Anomaly::NotFinite { metric });
+        }
+        values.set(metric, value.filter(|value| value.is_finite()));
+    }
+}
