@@ -167,18 +167,27 @@ fn scrape(reader: &mut Reader, args: &SettingsArgs) -> Option<ScrapeSettings> {
     let via = reader.read("SCRAPE_VIA", or(&args.scrape_via, "auto"), |text| {
         text.parse::<Via>().map_err(|()| "must be auto, proxy or direct".to_owned())
     });
-    let concurrency = reader.read("SCRAPE_CONCURRENCY", or(&args.scrape_concurrency, "64"), read::number(1, 10_000));
+    let concurrency = reader.read("SCRAPE_CONCURRENCY", or(&args.scrape_concurrency, "auto"), concurrency);
     let timeout = reader.read("SCRAPE_TIMEOUT", or(&args.scrape_timeout, "5s"), read::duration);
     let max_bytes = reader.read("SCRAPE_MAX_BYTES", or(&args.scrape_max_bytes, "8MiB"), read::bytes(1024, 1 << 30));
     let port = reader.read("AGENT_PORT", or(&args.agent_port, "61678"), read::number(1, 65_535));
     Some(ScrapeSettings {
         via: via?,
-        concurrency: usize::try_from(concurrency?).ok()?,
+        concurrency: concurrency?,
         timeout: timeout?,
         max_bytes: usize::try_from(max_bytes?).ok()?,
         namespace: String::new(),
         port: u16::try_from(port?).ok()?,
     })
+}
+
+/// `None` is `auto`.
+fn concurrency(text: &str) -> Result<Option<usize>, String> {
+    if text.eq_ignore_ascii_case("auto") {
+        return Ok(None);
+    }
+    let number = read::number(1, 10_000)(text).map_err(|allowed| format!("{allowed}, or auto"))?;
+    Ok(usize::try_from(number).ok())
 }
 
 /// `Some(None)` is CloudWatch switched off without a mistake; its settings are checked all the same.

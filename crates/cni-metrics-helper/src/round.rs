@@ -4,32 +4,31 @@
 //! nothing else writes it. Its own timestamp is that of all its numbers.
 
 mod api_clock;
+mod fan_out;
 mod history;
+mod pace;
 mod report;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use cni_metrics_core::aggregate::{self, Aggregator, CounterMode, HelperStart};
-use cni_metrics_core::model::{NodeSample, Observation, Snapshot, Target, UnixMillis};
-use cni_metrics_core::parse::parse;
-use futures::{StreamExt, stream};
+use cni_metrics_core::aggregate::{Aggregator, CounterMode, HelperStart};
+use cni_metrics_core::model::{Observation, Snapshot, Target, UnixMillis};
 use kube::Client;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::{error, info};
 
 use self::api_clock::ApiClock;
+use self::fan_out::{FanOut, Queue};
 use self::history::History;
+use self::pace::{Limits, Pace};
 use self::report::{Findings, Report};
 use crate::clock::Clock;
 use crate::discover::{IndexReader, Pod};
 use crate::scrape::{Detour, Path, ScrapeError, Scraper};
 use crate::self_stats::RoundFigures;
 use crate::shutdown::Shutdown;
-
-/// After the signal to stop, a round in flight has this long before the scrapes still open are given up.
-const STOPPING_ROUND: Duration = Duration::from_secs(2);
 
 /// How long a finished round waits for the API server's time.
 const API_CLOCK_PATIENCE: Duration = Duration::from_millis(250);
@@ -59,6 +58,7 @@ pub struct Rounds {
     api_clock: ApiClock,
     aggregator: Aggregator,
     history: History,
+    pace: Pace,
     report: Report,
     number: u64,
 }
@@ -72,9 +72,6 @@ struct Scraped {
     detour: Option<Detour>,
     line_errors: Option<Box<str>>,
 }
-
-/// A scrape that ended: what is kept of it, what the page said, and its share of the round's figures.
-type Ended = (Scraped, Option<NodeSample>, RoundFigures);
 
 /// What is asked, in the index's order.
 type Targets = [(Arc<Pod>, Target)];
@@ -93,7 +90,8 @@ impl Rounds {
             }
         }
         let report = Report::new(parts.looked_for.clone());
-        Self { parts, api_clock, aggregator, history: History::default(), report, number: 0 }
+        let pace = Pace::new(Limits::of(parts.scraper.concurrency()));
+        Self { parts, api_clock, aggregator, history: History::default(), pace, report, number: 0 }
     }
 
     /// What [`RoundParts::baselines`] takes, as it is after the newest round.
@@ -107,10 +105,10 @@ impl Rounds {
         self.number += 1;
         let (targets, listed) = self.parts.index.targets();
         let api_clock = tokio::spawn(ApiClock::measure(self.parts.api.clone(), self.parts.clock.clone(), limit));
-        let order = self.order(&targets);
+        let queue = Queue::new(&targets, &self.history, self.number);
         let mut round = self.aggregator.begin(at, targets.len());
         let fan_out = FanOut { scraper: &self.parts.scraper, targets: &targets, deadline: began + limit };
-        let (scraped, mut figures) = fan_out.run(order, &mut round, shutdown).await;
+        let (scraped, mut figures) = fan_out.run(queue, &mut self.pace, &mut round, shutdown).await;
         figures.scraping = began.elapsed();
         let measured = finished(api_clock).await;
         self.api_clock = self.api_clock.or_keep(measured.unwrap_or_default());
@@ -137,15 +135,6 @@ impl Rounds {
         self.report.round(&snapshot, Findings { listed, blocked: self.history.blocked(), api_answers });
         (Arc::new(snapshot), figures)
     }
-
-    /// Whom to ask in which order, and whether directly at once.
-    fn order(&self, targets: &Targets) -> Vec<(usize, bool)> {
-        let uid = |position: usize| targets.get(position).map(|(pod, _)| &pod.uid);
-        let mut asked: Vec<usize> = (0..targets.len()).collect();
-        asked.sort_by_cached_key(|position| uid(*position).map(|uid| self.history.order(uid, self.number)));
-        let detours = |position| uid(position).is_some_and(|uid| self.history.takes_detour(uid, self.number));
-        asked.into_iter().map(|position| (position, detours(position))).collect()
-    }
 }
 
 /// The API server's time, if it came: a slow API server must not hold up a round that does without it. `None` where the
@@ -159,84 +148,6 @@ async fn finished(measuring: JoinHandle<ApiClock>) -> Option<ApiClock> {
             None
         }
     }
-}
-
-/// A round's scrapes.
-struct FanOut<'a> {
-    scraper: &'a Scraper,
-    targets: &'a Targets,
-    deadline: Instant,
-}
-
-impl FanOut<'_> {
-    /// Asks all targets in `order`, so many at once, until all have answered or the deadline came. Pages go to `round` as
-    /// they come; of a target that is left the outcome stays `None`.
-    async fn run(
-        &self,
-        order: Vec<(usize, bool)>,
-        round: &mut aggregate::Round<'_>,
-        shutdown: &Shutdown,
-    ) -> (Vec<Option<Scraped>>, RoundFigures) {
-        let mut figures = RoundFigures::default();
-        let mut results: Vec<Option<Scraped>> = std::iter::repeat_with(|| None).take(self.targets.len()).collect();
-        let asked = order.into_iter().filter_map(|(position, detour)| {
-            let (pod, target) = self.targets.get(position)?;
-            Some(async move { (position, target, scrape_one(self.scraper, pod, detour, self.deadline).await) })
-        });
-        let mut scrapes = std::pin::pin!(stream::iter(asked).buffer_unordered(self.scraper.concurrency()));
-        let mut stop = shutdown.clone();
-        let mut end = std::pin::pin!(tokio::time::sleep_until(self.deadline));
-        let mut stopping = false;
-        loop {
-            tokio::select! {
-                biased;
-                next = scrapes.next() => {
-                    let Some((position, target, (scraped, sample, share))) = next else { return (results, figures) };
-                    figures += share;
-                    if let Some(sample) = sample {
-                        round.observe(Observation { target: target.clone(), expected: true, outcome: Ok(sample) });
-                    }
-                    if let Some(slot) = results.get_mut(position) {
-                        *slot = Some(scraped);
-                    }
-                }
-                () = &mut end => return (results, figures),
-                () = stop.ended(), if !stopping => {
-                    stopping = true;
-                    let sooner = self.deadline.min(Instant::now() + STOPPING_ROUND);
-                    end.as_mut().reset(sooner);
-                }
-            }
-        }
-    }
-}
-
-async fn scrape_one(scraper: &Scraper, pod: &Pod, known_detour: bool, deadline: Instant) -> Ended {
-    let page = match scraper.scrape(pod, known_detour, deadline).await {
-        Ok(page) => page,
-        Err(error) => return (Scraped::failed(error), None, RoundFigures::default()),
-    };
-    let parsing = Instant::now();
-    let parsed = parse(&page.body);
-    let figures = RoundFigures {
-        page_bytes: page.body.len() as u64,
-        by_proxy: u64::from(page.path == Path::Proxy),
-        directly: u64::from(page.path == Path::Direct),
-        bad_lines: parsed.error_count,
-        parsing: parsing.elapsed(),
-        ..RoundFigures::default()
-    };
-    let (outcome, sample) = match parsed.sample {
-        Ok(sample) => (Ok(()), Some(sample)),
-        Err(error) => (Err(Box::new(ScrapeError::BadPage(error.to_string()))), None),
-    };
-    // A page that is refused as a whole is told as such.
-    let first_error = parsed.errors.first().filter(|_| sample.is_some());
-    let line_errors = first_error.map(|first| match parsed.error_count {
-        1 => format!("a bad line on the node's page: {first}").into(),
-        count => format!("{count} bad lines on the node's page, the first is {first}").into(),
-    });
-    (Scraped { outcome, path: Some(page.path), detour: page.detour, line_errors }, sample, figures)
 }
 
 impl Scraped {

@@ -12,7 +12,6 @@ mod proxy;
 use std::str::FromStr;
 use std::time::Duration;
 
-use bytes::Bytes;
 use kube::Client;
 use tokio::time::Instant;
 
@@ -58,8 +57,8 @@ pub enum Path {
 pub struct ScrapeSettings {
     /// How nodes are reached.
     pub via: Via,
-    /// Scrapes in flight at once.
-    pub concurrency: usize,
+    /// Scrapes in flight at once at most; `None` leaves it to the round.
+    pub concurrency: Option<usize>,
     /// One scrape's time, retries included.
     pub timeout: Duration,
     /// A page's size limit in bytes, after decompression.
@@ -74,7 +73,7 @@ pub struct ScrapeSettings {
 #[derive(Debug, Clone)]
 pub struct Page {
     /// The page's text.
-    pub body: Bytes,
+    pub body: Vec<u8>,
     /// The way it came.
     pub path: Path,
     /// In `auto`: why the node was asked directly. `None` where it was not, or where that was known before.
@@ -98,8 +97,8 @@ impl Scraper {
         Self { settings, proxy, direct }
     }
 
-    /// Scrapes in flight at once.
-    pub fn concurrency(&self) -> usize {
+    /// The most scrapes in flight at once that the operator allows.
+    pub fn concurrency(&self) -> Option<usize> {
         self.settings.concurrency
     }
 

@@ -106,7 +106,7 @@ fn scraper(via: Via, api: SocketAddr, node_port: u16, timeout: Duration) -> Scra
     config.default_retry = false;
     let settings = ScrapeSettings {
         via,
-        concurrency: 4,
+        concurrency: Some(4),
         timeout,
         max_bytes: LIMIT_BYTES,
         namespace: "kube-system".to_owned(),
@@ -129,8 +129,8 @@ async fn closed_port() -> SocketAddr {
 
 #[tokio::test]
 async fn a_page_comes_plain_or_compressed() {
-    assert_eq!(by_proxy("fine").await.unwrap().body, PAGE);
-    assert_eq!(by_proxy("gzip").await.unwrap().body, PAGE);
+    assert_eq!(by_proxy("fine").await.unwrap().body, PAGE.as_bytes());
+    assert_eq!(by_proxy("gzip").await.unwrap().body, PAGE.as_bytes());
 }
 
 #[tokio::test]
@@ -169,7 +169,7 @@ async fn retry_after_is_waited_for_where_there_is_time_and_not_where_there_is_no
     let scraper = scraper(Via::Proxy, api, api.port(), Duration::from_secs(10));
     let began = Instant::now();
     let page = scraper.scrape(&pod("wait-a-little"), false, Instant::now() + Duration::from_secs(30)).await;
-    assert_eq!(page.unwrap().body, PAGE);
+    assert_eq!(page.unwrap().body, PAGE.as_bytes());
     assert_eq!(asked.times.load(Ordering::SeqCst), 2);
     assert!(began.elapsed() >= Duration::from_secs(1));
 }
@@ -238,7 +238,7 @@ async fn a_broken_connection_is_tried_once_more() {
     });
     let scraper = scraper(Via::Direct, node, node.port(), Duration::from_secs(5));
     let page = scraper.scrape(&pod("x"), false, Instant::now() + Duration::from_secs(30)).await.unwrap();
-    assert_eq!(page.body, PAGE);
+    assert_eq!(page.body, PAGE.as_bytes());
     server.await.unwrap();
 }
 

@@ -37,5 +37,5 @@ pub fn run(args: &DemoArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
         live,
         json: args.output.output == Output::Json,
     };
-    super::run::runtime()?.block_on(demo::play(settings, out))
+    super::run::wide_runtime()?.block_on(demo::play(settings, out))
 }

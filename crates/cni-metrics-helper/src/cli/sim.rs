@@ -79,7 +79,7 @@ pub fn run(args: &SimArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
         directory: args.directory.clone(),
         ..SimOptions::new(scenario)
     };
-    super::run::runtime()?.block_on(async {
+    super::run::wide_runtime()?.block_on(async {
         let mut shutdown = Shutdown::on_signals()?;
         let sim = Sim::start(options).await?;
         let scenario = sim.world().scenario();

@@ -85,7 +85,7 @@ fn all_mistakes_are_reported_at_once() {
       AGENT_NAMESPACE = "Kube_System": must be a namespace's name (a-z, 0-9 and -, at most 63)
       AGENT_SELECTOR = "k8s-app aws-node": must be a label selector: requirements such as k8s-app=aws-node, tier!=test, name in (a,b), name notin (a,b), name or !name, separated by commas
       SCRAPE_VIA = "ssh": must be auto, proxy or direct
-      SCRAPE_CONCURRENCY = "0": must be a whole number from 1 to 10000
+      SCRAPE_CONCURRENCY = "0": must be a whole number from 1 to 10000, or auto
       SCRAPE_TIMEOUT = "5 s": must be a duration such as 5s or 500ms, from 10ms to 1h
       SCRAPE_MAX_BYTES = "8MB": must be a size such as 8MiB, 500KiB or a number of bytes, from 1024 to 1073741824 bytes
       AGENT_PORT = "70000": must be a whole number from 1 to 65535

@@ -21,7 +21,15 @@ const SHARED_BYTES: usize = 64 << 20;
 
 /// The memory that pages under way take, over all scrapes.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Budget(Arc<AtomicUsize>);
+pub(super) struct Budget(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// What large pages take now.
+    taken_bytes: AtomicUsize,
+    /// The size of the last page: the next one will be much like it.
+    usual_bytes: AtomicUsize,
+}
 
 /// One page's part of the budget, given back when it is dropped.
 #[derive(Debug)]
@@ -33,23 +41,29 @@ struct Share {
 impl Budget {
     /// Reads the whole body, at most `limit_bytes` after decompression. A gzip bomb is cut off at the limit: no more than
     /// that is ever decompressed or kept.
-    pub(super) async fn read<B>(&self, headers: &HeaderMap, body: B, limit_bytes: usize) -> Result<Bytes, ScrapeError>
+    pub(super) async fn read<B>(&self, headers: &HeaderMap, body: B, limit_bytes: usize) -> Result<Vec<u8>, ScrapeError>
     where
         B: Body<Data = Bytes> + Unpin,
         B::Error: std::error::Error + Send + Sync + 'static,
     {
         let share = Share { budget: self.clone(), taken_bytes: 0 };
         let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-        let mut page = Page { bytes: BytesMut::new(), limit_bytes, share, refused: None };
-        match headers.get(CONTENT_ENCODING).map(http::HeaderValue::as_bytes) {
+        // One allocation of the right size, rather than a copy for every doubling.
+        let usual_bytes = self.0.usual_bytes.load(Ordering::Relaxed).min(limit_bytes);
+        let mut page = Page { bytes: Vec::with_capacity(usual_bytes), limit_bytes, share, refused: None };
+        let read = match headers.get(CONTENT_ENCODING).map(http::HeaderValue::as_bytes) {
             None | Some(b"identity") if announced > Some(limit_bytes) => Err(ScrapeError::TooLarge { limit_bytes }),
-            None | Some(b"identity") => plain(body, &mut page).await.map(|()| page.bytes.freeze()),
+            None | Some(b"identity") => plain(body, &mut page).await.map(|()| page.bytes),
             Some(b"gzip") => gunzip(body, page).await,
             Some(other) => {
                 let encoding = String::from_utf8_lossy(other);
                 Err(ScrapeError::BadPage(format!("content encoding {encoding} was not asked for")))
             }
-        }
+        };
+        let bytes = read?;
+        // A little more, for counters grow.
+        self.0.usual_bytes.store((bytes.len() + bytes.len() / 16).min(FREE_BYTES), Ordering::Relaxed);
+        Ok(bytes)
     }
 }
 
@@ -60,7 +74,7 @@ impl Share {
         if wanted == 0 {
             return true;
         }
-        let before = self.budget.0.fetch_add(wanted, Ordering::Relaxed);
+        let before = self.budget.0.taken_bytes.fetch_add(wanted, Ordering::Relaxed);
         self.taken_bytes += wanted;
         before + wanted <= SHARED_BYTES
     }
@@ -68,14 +82,14 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.budget.0.fetch_sub(self.taken_bytes, Ordering::Relaxed);
+        self.budget.0.taken_bytes.fetch_sub(self.taken_bytes, Ordering::Relaxed);
     }
 }
 
 /// A page under way: takes what fits and refuses the rest.
 #[derive(Debug)]
 struct Page {
-    bytes: BytesMut,
+    bytes: Vec<u8>,
     limit_bytes: usize,
     share: Share,
     refused: Option<ScrapeError>,
@@ -119,7 +133,7 @@ where
     Ok(())
 }
 
-async fn gunzip<B>(mut body: B, page: Page) -> Result<Bytes, ScrapeError>
+async fn gunzip<B>(mut body: B, page: Page) -> Result<Vec<u8>, ScrapeError>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::error::Error + Send + Sync + 'static,
@@ -131,7 +145,7 @@ where
     }
     let finished = decoder.try_finish();
     verdict(&decoder, finished)?;
-    Ok(std::mem::take(&mut decoder.get_mut().bytes).freeze())
+    Ok(std::mem::take(&mut decoder.get_mut().bytes))
 }
 
 fn verdict(decoder: &GzDecoder<Page>, written: std::io::Result<()>) -> Result<(), ScrapeError> {
@@ -192,11 +206,11 @@ mod tests {
         Bytes::from(packed)
     }
 
-    async fn read_plain(page: Bytes, limit_bytes: usize) -> Result<Bytes, ScrapeError> {
+    async fn read_plain(page: Bytes, limit_bytes: usize) -> Result<Vec<u8>, ScrapeError> {
         Budget::default().read(&HeaderMap::new(), Full::new(page), limit_bytes).await
     }
 
-    async fn read_gzip(packed: Bytes, limit_bytes: usize) -> Result<Bytes, ScrapeError> {
+    async fn read_gzip(packed: Bytes, limit_bytes: usize) -> Result<Vec<u8>, ScrapeError> {
         let headers = HeaderMap::from_iter([(CONTENT_ENCODING, http::HeaderValue::from_static("gzip"))]);
         Budget::default().read(&headers, Full::new(packed), limit_bytes).await
     }
@@ -212,7 +226,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_gzip_page_is_unpacked_and_a_bomb_is_cut_off() {
-        assert_eq!(read_gzip(gzip(b"awscni_eni_max 3\n"), 1 << 20).await.unwrap(), "awscni_eni_max 3\n");
+        assert_eq!(read_gzip(gzip(b"awscni_eni_max 3\n"), 1 << 20).await.unwrap(), b"awscni_eni_max 3\n");
         let bomb = gzip(&vec![0; 64 << 20]);
         assert!(bomb.len() < 1 << 20);
         assert_eq!(read_gzip(bomb, 1 << 20).await.unwrap_err().kind(), FailureKind::TooLarge);
@@ -231,7 +245,7 @@ mod tests {
     async fn large_pages_share_a_budget_and_small_ones_are_always_read() {
         let budget = Budget::default();
         let _hostile = Share { budget: budget.clone(), taken_bytes: SHARED_BYTES };
-        budget.0.fetch_add(SHARED_BYTES, Ordering::Relaxed);
+        budget.0.taken_bytes.fetch_add(SHARED_BYTES, Ordering::Relaxed);
         let read = |bytes: usize| {
             let budget = budget.clone();
             async move { budget.read(&HeaderMap::new(), Full::new(Bytes::from(vec![b'a'; bytes])), 8 << 20).await }
@@ -239,7 +253,7 @@ mod tests {
         assert_eq!(read(FREE_BYTES).await.unwrap().len(), FREE_BYTES);
         assert_eq!(read(FREE_BYTES + 1).await.unwrap_err().kind(), FailureKind::TooLarge);
         // What was taken for the page that was refused is given back.
-        assert_eq!(budget.0.load(Ordering::Relaxed), SHARED_BYTES);
+        assert_eq!(budget.0.taken_bytes.load(Ordering::Relaxed), SHARED_BYTES);
     }
 
     #[tokio::test]

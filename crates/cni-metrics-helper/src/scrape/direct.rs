@@ -30,7 +30,7 @@ impl Direct {
         Self { client, port: settings.port, max_bytes: settings.max_bytes, budget }
     }
 
-    pub(super) async fn fetch(&self, pod: &Pod) -> Result<Bytes, ScrapeError> {
+    pub(super) async fn fetch(&self, pod: &Pod) -> Result<Vec<u8>, ScrapeError> {
         let address = SocketAddr::new(pod.ip.ok_or(ScrapeError::NoAddress)?, self.port);
         let request = proxy::page_request(Request::get(format!("http://{address}/metrics")), Empty::new())?;
         let response = self.client.request(request).await.map_err(|error| ScrapeError::from_client(&error))?;

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, Request, StatusCode, request};
 use kube::Client;
@@ -41,7 +40,7 @@ impl Proxy {
         }
     }
 
-    pub(super) async fn fetch(&self, pod: &Pod) -> Result<Bytes, ScrapeError> {
+    pub(super) async fn fetch(&self, pod: &Pod) -> Result<Vec<u8>, ScrapeError> {
         let uri = [self.prefix.as_str(), &pod.name, &self.suffix].concat();
         let request = page_request(Request::get(uri), Body::empty())?;
         let response = self.client.send(request).await.map_err(|error| ScrapeError::from_api_server(&error))?;
