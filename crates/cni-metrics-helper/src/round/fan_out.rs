@@ -107,7 +107,7 @@ impl FanOut<'_> {
         let mut end = std::pin::pin!(tokio::time::sleep_until(self.deadline));
         let mut parking = tokio::time::interval(PARKING_STEP);
         parking.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        pace.begin();
+        pace.begin(self.targets.len());
         loop {
             while let Some((asked, suspect)) = queue.next(&flights, pace) {
                 let Some((pod, target)) = self.targets.get(asked.position) else { continue };

@@ -1,7 +1,8 @@
 //! How many scrapes run at once.
 //!
 //! The width, how many scrapes are expected to answer soon, grows while answers come as fast as they did and shrinks when
-//! they slow down or the API server asks for less, as TCP does with its window. A scrape that has waited much longer than
+//! they slow down or the API server asks for less, as TCP does with its window. It grows no further than the round can
+//! use: a small cluster keeps few connections. A scrape that has waited much longer than
 //! is usual is parked: it keeps its connection but makes room for another, so that hung nodes do not slow down a round.
 //! Times are arguments; nothing here waits.
 
@@ -11,10 +12,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// The first width: enough to learn from, too few to hurt anybody.
-const FIRST_WIDTH: usize = 32;
+const FIRST_WIDTH: usize = 16;
 
 /// The width never falls below this, or the round would hardly end.
 const LEAST_WIDTH: usize = 4;
+
+/// A round that would end within this time at the present width needs no wider one.
+const SOON_ENOUGH: Duration = Duration::from_millis(100);
 
 /// Answers may take so much longer than the fastest flight's before the width stops growing: twice, and what a busy
 /// machine's scheduler may add.
@@ -60,6 +64,8 @@ pub(super) enum Sign {
 pub(super) struct Pace {
     limits: Limits,
     width: usize,
+    /// How many nodes the round has.
+    targets: usize,
     /// The mean of the fastest flight lately: what an answer takes when nothing is in its way.
     usual: Option<Duration>,
     /// Answers of the present flight, and their time together.
@@ -71,11 +77,12 @@ pub(super) struct Pace {
 impl Pace {
     pub(super) fn new(limits: Limits) -> Self {
         let width = FIRST_WIDTH.min(limits.width);
-        Self { limits, width, usual: None, answers: (0, Duration::ZERO), eased: false }
+        Self { limits, width, targets: 0, usual: None, answers: (0, Duration::ZERO), eased: false }
     }
 
     /// A new round. What was usual may have changed for good: it is believed a little less each time.
-    pub(super) fn begin(&mut self) {
+    pub(super) fn begin(&mut self, targets: usize) {
+        self.targets = targets;
         self.usual = self.usual.map(|usual| usual + usual / 8);
         self.answers = (0, Duration::ZERO);
     }
@@ -113,9 +120,16 @@ impl Pace {
         if !within(TOO_SLOW) {
             self.set_width(self.width - self.width / 4);
         } else if within(STILL_FINE) && !self.eased {
-            self.set_width(self.width + self.width.div_ceil(4));
+            let wider = self.width + self.width.div_ceil(4);
+            self.set_width(wider.min(self.useful_width(usual).max(self.width)));
         }
         self.eased = false;
+    }
+
+    /// The width at which the round ends soon enough.
+    fn useful_width(&self, usual: Duration) -> usize {
+        let one_by_one_ms = usual.as_millis().saturating_mul(self.targets as u128);
+        usize::try_from(one_by_one_ms.div_ceil(SOON_ENOUGH.as_millis())).unwrap_or(usize::MAX)
     }
 
     fn set_width(&mut self, width: usize) {
@@ -203,6 +217,13 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
+    /// Of a cluster that can use any width.
+    fn large(concurrency: Option<usize>) -> Pace {
+        let mut pace = Pace::new(Limits::of(concurrency));
+        pace.begin(100_000);
+        pace
+    }
+
     fn fly(pace: &mut Pace, flights: usize, took: Duration) {
         for _ in 0..flights {
             for _ in 0..pace.width {
@@ -213,10 +234,10 @@ mod tests {
 
     #[test]
     fn the_width_grows_while_answers_are_fast_and_never_over_the_limit() {
-        let mut pace = Pace::new(Limits::of(Some(100)));
+        let mut pace = large(Some(100));
         assert_eq!(pace.width, FIRST_WIDTH);
         fly(&mut pace, 1, 10 * MS);
-        assert_eq!(pace.width, 40);
+        assert_eq!(pace.width, 20);
         fly(&mut pace, 20, 20 * MS);
         assert_eq!(pace.width, 100);
         assert_eq!(Pace::new(Limits::of(Some(2))).width, 2);
@@ -224,7 +245,7 @@ mod tests {
 
     #[test]
     fn the_width_holds_at_twice_the_usual_time_and_shrinks_beyond_four_times() {
-        let mut pace = Pace::new(Limits::of(None));
+        let mut pace = large(None);
         fly(&mut pace, 4, 10 * MS);
         let width = pace.width;
         fly(&mut pace, 4, 40 * MS);
@@ -236,8 +257,19 @@ mod tests {
     }
 
     #[test]
-    fn an_overloaded_api_server_halves_the_width_once_a_flight() {
+    fn a_small_cluster_keeps_few_connections() {
         let mut pace = Pace::new(Limits::of(None));
+        pace.begin(100);
+        fly(&mut pace, 10, 10 * MS);
+        assert_eq!(pace.width, FIRST_WIDTH, "100 answers of 10 ms need ten at once");
+        pace.begin(1000);
+        fly(&mut pace, 20, 10 * MS);
+        assert!((100..=120).contains(&pace.width), "{}", pace.width);
+    }
+
+    #[test]
+    fn an_overloaded_api_server_halves_the_width_once_a_flight() {
+        let mut pace = large(None);
         for _ in 0..10 {
             pace.learn(Sign::Overloaded);
             pace.learn(Sign::Nothing);
@@ -251,12 +283,12 @@ mod tests {
 
     #[test]
     fn a_network_that_became_slower_for_good_is_believed_after_some_rounds() {
-        let mut pace = Pace::new(Limits::of(None));
+        let mut pace = large(None);
         fly(&mut pace, 10, 5 * MS);
         fly(&mut pace, 50, 60 * MS);
         assert_eq!(pace.width, LEAST_WIDTH);
         for _ in 0..20 {
-            pace.begin();
+            pace.begin(100_000);
         }
         fly(&mut pace, 10, 60 * MS);
         assert!(pace.width > FIRST_WIDTH, "{}", pace.width);
