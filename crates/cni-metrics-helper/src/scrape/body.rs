@@ -1,11 +1,12 @@
-//! A response's body under a size limit, decompressed as it arrives, and all bodies together under a budget.
+//! A response's body under a size limit, decompressed, and all bodies together under a budget.
 
-use std::io::Write;
+use std::cell::Cell;
+use std::io::{Cursor, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::{Bytes, BytesMut};
-use flate2::write::GzDecoder;
+use flate2::bufread::GzDecoder;
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http_body::Body;
@@ -18,6 +19,11 @@ const FREE_BYTES: usize = 256 << 10;
 
 /// What larger pages under way may need together. Hostile nodes share it among themselves.
 const SHARED_BYTES: usize = 64 << 20;
+
+thread_local! {
+    /// A decoder has tables and a window of some 50 KB: they are made once, not for every page.
+    static DECODER: Cell<Option<GzDecoder<Cursor<Bytes>>>> = const { Cell::new(None) };
+}
 
 /// The memory that pages under way take, over all scrapes.
 #[derive(Debug, Clone, Default)]
@@ -50,20 +56,21 @@ impl Budget {
         let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
         // One allocation of the right size, rather than a copy for every doubling.
         let usual_bytes = self.0.usual_bytes.load(Ordering::Relaxed).min(limit_bytes);
-        let mut page = Page { bytes: Vec::with_capacity(usual_bytes), limit_bytes, share, refused: None };
+        let mut page = Page { bytes: Vec::with_capacity(usual_bytes), limit_bytes, share };
         let read = match headers.get(CONTENT_ENCODING).map(http::HeaderValue::as_bytes) {
             None | Some(b"identity") if announced > Some(limit_bytes) => Err(ScrapeError::TooLarge { limit_bytes }),
-            None | Some(b"identity") => plain(body, &mut page).await.map(|()| page.bytes),
-            Some(b"gzip") => gunzip(body, page).await,
+            None | Some(b"identity") => plain(body, &mut page).await,
+            Some(b"gzip") => gunzip(body, &mut page).await,
             Some(other) => {
                 let encoding = String::from_utf8_lossy(other);
                 Err(ScrapeError::BadPage(format!("content encoding {encoding} was not asked for")))
             }
         };
-        let bytes = read?;
-        // A little more, for counters grow.
-        self.0.usual_bytes.store((bytes.len() + bytes.len() / 16).min(FREE_BYTES), Ordering::Relaxed);
-        Ok(bytes)
+        read?;
+        // A little more: counters grow, and the end is found by reading on.
+        let usual_bytes = page.bytes.len() + page.bytes.len() / 16 + 64;
+        self.0.usual_bytes.store(usual_bytes.min(FREE_BYTES), Ordering::Relaxed);
+        Ok(page.bytes)
     }
 }
 
@@ -92,33 +99,29 @@ struct Page {
     bytes: Vec<u8>,
     limit_bytes: usize,
     share: Share,
-    refused: Option<ScrapeError>,
 }
 
 impl Page {
     fn push(&mut self, chunk: &[u8]) -> Result<(), ScrapeError> {
         let size_bytes = self.bytes.len() + chunk.len();
-        let refusal = if size_bytes > self.limit_bytes {
-            ScrapeError::TooLarge { limit_bytes: self.limit_bytes }
-        } else if !self.share.grow_to(size_bytes) {
-            ScrapeError::Crowded { limit_bytes: SHARED_BYTES }
-        } else {
-            self.bytes.extend_from_slice(chunk);
-            return Ok(());
-        };
-        self.refused = Some(refusal.clone());
-        Err(refusal)
-    }
-}
-
-impl Write for Page {
-    fn write(&mut self, chunk: &[u8]) -> std::io::Result<usize> {
-        self.push(chunk).map_err(std::io::Error::other)?;
-        Ok(chunk.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
+        if size_bytes > self.limit_bytes {
+            return Err(ScrapeError::TooLarge { limit_bytes: self.limit_bytes });
+        }
+        self.make_room(size_bytes)?;
+        self.bytes.extend_from_slice(chunk);
         Ok(())
+    }
+
+    /// Takes of the budget what a page of `size_bytes` needs.
+    fn make_room(&mut self, size_bytes: usize) -> Result<(), ScrapeError> {
+        let fits = self.share.grow_to(size_bytes);
+        if fits { Ok(()) } else { Err(ScrapeError::Crowded { limit_bytes: SHARED_BYTES }) }
+    }
+
+    /// Another one under the same limits, still empty.
+    fn sibling(&self) -> Self {
+        let share = Share { budget: self.share.budget.clone(), taken_bytes: 0 };
+        Self { bytes: Vec::new(), limit_bytes: self.limit_bytes, share }
     }
 }
 
@@ -133,26 +136,50 @@ where
     Ok(())
 }
 
-async fn gunzip<B>(mut body: B, page: Page) -> Result<Vec<u8>, ScrapeError>
+async fn gunzip<B>(body: B, page: &mut Page) -> Result<(), ScrapeError>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::error::Error + Send + Sync + 'static,
 {
-    let mut decoder = GzDecoder::new(page);
-    while let Some(chunk) = next_chunk(&mut body).await? {
-        let written = decoder.write_all(&chunk);
-        verdict(&decoder, written)?;
-    }
-    let finished = decoder.try_finish();
-    verdict(&decoder, finished)?;
-    Ok(std::mem::take(&mut decoder.get_mut().bytes))
+    let packed = packed(body, page).await?;
+    let fresh = || GzDecoder::new(Cursor::default());
+    let mut decoder = DECODER.take().unwrap_or_else(fresh);
+    decoder.reset(Cursor::new(packed));
+    let unpacked = unpack(&mut decoder, page);
+    decoder.reset(Cursor::default());
+    DECODER.set(Some(decoder));
+    unpacked
 }
 
-fn verdict(decoder: &GzDecoder<Page>, written: std::io::Result<()>) -> Result<(), ScrapeError> {
-    if let Some(refusal) = &decoder.get_ref().refused {
-        return Err(refusal.clone());
+/// The body as it came, mostly in one piece and then not copied.
+async fn packed<B>(mut body: B, page: &Page) -> Result<Bytes, ScrapeError>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
+    let first = next_chunk(&mut body).await?.unwrap_or_default();
+    let Some(second) = next_chunk(&mut body).await? else { return Ok(first) };
+    let mut whole = page.sibling();
+    whole.push(&first)?;
+    whole.push(&second)?;
+    plain(body, &mut whole).await?;
+    Ok(whole.bytes.into())
+}
+
+/// Unpacks piece by piece: no more than the limit is ever decompressed or kept.
+fn unpack(decoder: &mut GzDecoder<Cursor<Bytes>>, page: &mut Page) -> Result<(), ScrapeError> {
+    loop {
+        let room = FREE_BYTES.min(page.limit_bytes - page.bytes.len() + 1);
+        page.make_room(page.bytes.len() + room)?;
+        let read = decoder.by_ref().take(room as u64).read_to_end(&mut page.bytes);
+        let read = read.map_err(|error| ScrapeError::BadPage(format!("damaged gzip stream: {error}")))?;
+        if page.bytes.len() > page.limit_bytes {
+            return Err(ScrapeError::TooLarge { limit_bytes: page.limit_bytes });
+        }
+        if read < room {
+            return Ok(());
+        }
     }
-    written.map_err(|error| ScrapeError::BadPage(format!("damaged gzip stream: {error}")))
 }
 
 /// The beginning of an error's body. What cannot be read of it is left out: the status says enough.
@@ -191,8 +218,6 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
-
     use cni_metrics_core::model::FailureKind;
     use flate2::Compression;
     use flate2::read::GzEncoder;
@@ -239,6 +264,21 @@ mod tests {
         assert_eq!(read_gzip(cut, 1 << 20).await.unwrap_err().kind(), FailureKind::BadPage);
         let error = read_gzip(Bytes::from_static(b"not gzip at all"), 1 << 20).await.unwrap_err();
         assert_eq!(error.kind(), FailureKind::BadPage);
+    }
+
+    #[tokio::test]
+    async fn a_gzip_page_in_pieces_is_put_together_also_after_a_damaged_one() {
+        let text: String = (0..5_000).map(|node| format!("awscni_eni_max{{n=\"{node}\"}} {node}\n")).collect();
+        let packed = gzip(text.as_bytes());
+        let gzip_header = HeaderMap::from_iter([(CONTENT_ENCODING, http::HeaderValue::from_static("gzip"))]);
+        for piece_bytes in [1, 1000, packed.len() - 1] {
+            assert!(read_gzip(packed.slice(..packed.len() / 2), 1 << 20).await.is_err());
+            let pieces: Vec<_> = packed.chunks(piece_bytes).map(Bytes::copy_from_slice).collect();
+            let frames = pieces.into_iter().map(|piece| Ok::<_, std::io::Error>(http_body::Frame::data(piece)));
+            let body = http_body_util::StreamBody::new(futures::stream::iter(frames));
+            let page = Budget::default().read(&gzip_header, body, 1 << 20).await.unwrap();
+            assert!(page == text.as_bytes(), "pieces of {piece_bytes} bytes");
+        }
     }
 
     #[tokio::test]
