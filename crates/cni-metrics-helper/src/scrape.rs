@@ -80,7 +80,19 @@ pub struct Page {
     pub detour: Option<Detour>,
 }
 
-/// Fetches pages. Connections to the API server and to nodes are kept and used again.
+/// How a round asks one node.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask {
+    /// The API server lately could not reach this node.
+    pub known_detour: bool,
+    /// A direct connection stays open for the next round. An idle one costs some 20 KB, so that a large cluster does
+    /// better without.
+    pub keep_connection: bool,
+    /// The answer is of no use after this.
+    pub round_deadline: Instant,
+}
+
+/// Fetches pages. Connections to the API server are kept and used again.
 #[derive(Clone)]
 pub struct Scraper {
     settings: ScrapeSettings,
@@ -102,29 +114,29 @@ impl Scraper {
         self.settings.concurrency
     }
 
-    /// Fetches the pod's page before `round_deadline`. `known_detour` says that the API server lately could not reach
-    /// this node.
-    pub async fn scrape(&self, pod: &Pod, known_detour: bool, round_deadline: Instant) -> Result<Page, ScrapeError> {
+    /// Fetches the pod's page.
+    pub async fn scrape(&self, pod: &Pod, ask: Ask) -> Result<Page, ScrapeError> {
         let began = Instant::now();
-        let deadline = round_deadline.min(began + self.settings.timeout);
+        let deadline = ask.round_deadline.min(began + self.settings.timeout);
+        let ask = Ask { round_deadline: deadline, ..ask };
         match self.settings.via {
-            Via::Proxy => self.by_path(Path::Proxy, pod, deadline).await,
-            Via::Direct => self.by_path(Path::Direct, pod, deadline).await,
-            Via::Auto if known_detour => self.by_path(Path::Direct, pod, deadline).await,
-            Via::Auto => self.auto(pod, deadline).await,
+            Via::Proxy => self.by_path(Path::Proxy, pod, ask).await,
+            Via::Direct => self.by_path(Path::Direct, pod, ask).await,
+            Via::Auto if ask.known_detour => self.by_path(Path::Direct, pod, ask).await,
+            Via::Auto => self.auto(pod, ask).await,
         }
         .map_err(|error| error.or_cancelled(deadline.duration_since(began) >= self.settings.timeout / 2))
     }
 
-    async fn auto(&self, pod: &Pod, deadline: Instant) -> Result<Page, ScrapeError> {
-        let proxy = self.by_path(Path::Proxy, pod, deadline);
+    async fn auto(&self, pod: &Pod, ask: Ask) -> Result<Page, ScrapeError> {
+        let proxy = self.by_path(Path::Proxy, pod, ask);
         tokio::pin!(proxy);
-        let patience = deadline.saturating_duration_since(Instant::now()) / 2;
+        let patience = ask.round_deadline.saturating_duration_since(Instant::now()) / 2;
         match tokio::time::timeout(patience, &mut proxy).await {
-            Ok(Err(error)) if error.detour().is_some() => merge(error, self.by_path(Path::Direct, pod, deadline).await),
+            Ok(Err(error)) if error.detour().is_some() => merge(error, self.by_path(Path::Direct, pod, ask).await),
             Ok(answer) => answer,
             Err(_half_of_the_time) => {
-                let direct = self.by_path(Path::Direct, pod, deadline);
+                let direct = self.by_path(Path::Direct, pod, ask);
                 tokio::pin!(direct);
                 tokio::select! {
                     answer = &mut proxy => match answer {
@@ -141,27 +153,28 @@ impl Scraper {
     }
 
     /// One way, with one more try on a broken connection or where the API server asked to wait and time remains.
-    async fn by_path(&self, path: Path, pod: &Pod, deadline: Instant) -> Result<Page, ScrapeError> {
-        let first = self.attempt(path, pod, deadline).await;
+    async fn by_path(&self, path: Path, pod: &Pod, ask: Ask) -> Result<Page, ScrapeError> {
+        let first = self.attempt(path, pod, ask).await;
         let again = match &first {
             Err(ScrapeError::Broken(_) | ScrapeError::ApiServer(_)) => Some(Duration::ZERO),
             Err(ScrapeError::Throttled { retry_after, .. }) => *retry_after,
             _ => None,
         };
         match again {
-            Some(wait) if Instant::now() + wait < deadline => {
+            Some(wait) if Instant::now() + wait < ask.round_deadline => {
                 tokio::time::sleep(wait).await;
-                self.attempt(path, pod, deadline).await
+                self.attempt(path, pod, ask).await
             }
             _ => first,
         }
     }
 
-    async fn attempt(&self, path: Path, pod: &Pod, deadline: Instant) -> Result<Page, ScrapeError> {
+    async fn attempt(&self, path: Path, pod: &Pod, ask: Ask) -> Result<Page, ScrapeError> {
+        let deadline = ask.round_deadline;
         let after = deadline.saturating_duration_since(Instant::now());
         let fetched = match path {
             Path::Proxy => tokio::time::timeout_at(deadline, self.proxy.fetch(pod)).await,
-            Path::Direct => tokio::time::timeout_at(deadline, self.direct.fetch(pod)).await,
+            Path::Direct => tokio::time::timeout_at(deadline, self.direct.fetch(pod, ask.keep_connection)).await,
         };
         match fetched {
             Ok(answer) => answer.map(|body| Page { body, path, detour: None }),

@@ -161,7 +161,7 @@ fn help_shows_every_setting_with_variable_and_default() {
         ("PROMETHEUS_ADDRESS", "0.0.0.0:61681"),
         ("METRIC_UPDATE_INTERVAL", "30"),
         ("SCRAPE_VIA", "auto"),
-        ("SCRAPE_CONCURRENCY", "64"),
+        ("SCRAPE_CONCURRENCY", "auto"),
         ("SCRAPE_TIMEOUT", "5s"),
         ("SCRAPE_MAX_BYTES", "8MiB"),
         ("AGENT_NAMESPACE", "kube-system"),

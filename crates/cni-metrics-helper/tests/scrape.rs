@@ -18,7 +18,7 @@ use axum::routing::get;
 use bytes::Bytes;
 use cni_metrics_core::model::{FailureKind, PodUid};
 use cni_metrics_helper::discover::Pod;
-use cni_metrics_helper::scrape::{Page, Path, ScrapeError, ScrapeSettings, Scraper, Via};
+use cni_metrics_helper::scrape::{Ask, Page, Path, ScrapeError, ScrapeSettings, Scraper, Via};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -115,11 +115,16 @@ fn scraper(via: Via, api: SocketAddr, node_port: u16, timeout: Duration) -> Scra
     Scraper::new(kube::Client::try_from(config).unwrap(), settings)
 }
 
+/// As a round of a small cluster asks, which ends in so long.
+fn ask(left: Duration) -> Ask {
+    Ask { known_detour: false, keep_connection: true, round_deadline: Instant::now() + left }
+}
+
 /// One scrape of the story through the proxy alone.
 async fn by_proxy(story: &str) -> Result<Page, ScrapeError> {
     let (api, _) = stand_in().await;
     let scraper = scraper(Via::Proxy, api, api.port(), Duration::from_secs(2));
-    scraper.scrape(&pod(story), false, Instant::now() + Duration::from_secs(30)).await
+    scraper.scrape(&pod(story), ask(Duration::from_secs(30))).await
 }
 
 /// A port on which nobody listens.
@@ -168,7 +173,7 @@ async fn retry_after_is_waited_for_where_there_is_time_and_not_where_there_is_no
     let (api, asked) = stand_in().await;
     let scraper = scraper(Via::Proxy, api, api.port(), Duration::from_secs(10));
     let began = Instant::now();
-    let page = scraper.scrape(&pod("wait-a-little"), false, Instant::now() + Duration::from_secs(30)).await;
+    let page = scraper.scrape(&pod("wait-a-little"), ask(Duration::from_secs(30))).await;
     assert_eq!(page.unwrap().body, PAGE.as_bytes());
     assert_eq!(asked.times.load(Ordering::SeqCst), 2);
     assert!(began.elapsed() >= Duration::from_secs(1));
@@ -178,7 +183,7 @@ async fn retry_after_is_waited_for_where_there_is_time_and_not_where_there_is_no
 async fn the_rounds_deadline_is_not_the_nodes_fault() {
     let (api, _) = stand_in().await;
     let scraper = scraper(Via::Proxy, api, api.port(), Duration::from_secs(30));
-    let error = scraper.scrape(&pod("hang"), false, Instant::now() + Duration::from_millis(200)).await.unwrap_err();
+    let error = scraper.scrape(&pod("hang"), ask(Duration::from_millis(200))).await.unwrap_err();
     assert_eq!(error.kind(), FailureKind::Cancelled);
 }
 
@@ -187,7 +192,7 @@ async fn a_closed_port_is_a_refused_connection_by_either_way() {
     let closed = closed_port().await;
     for via in [Via::Direct, Via::Proxy] {
         let scraper = scraper(via, closed, closed.port(), Duration::from_secs(2));
-        let error = scraper.scrape(&pod("fine"), false, Instant::now() + Duration::from_secs(30)).await.unwrap_err();
+        let error = scraper.scrape(&pod("fine"), ask(Duration::from_secs(30))).await.unwrap_err();
         assert_eq!(error.kind(), FailureKind::ConnectRefused, "{via:?}: {error}");
     }
 }
@@ -197,7 +202,7 @@ async fn auto_takes_the_direct_way_where_the_proxy_is_cut_off_and_says_so() {
     for story in ["out-of-reach", "hang"] {
         let (api, _) = stand_in().await;
         let scraper = scraper(Via::Auto, api, api.port(), Duration::from_secs(2));
-        let page = scraper.scrape(&pod(story), false, Instant::now() + Duration::from_secs(30)).await.unwrap();
+        let page = scraper.scrape(&pod(story), ask(Duration::from_secs(30))).await.unwrap();
         assert_eq!((page.path, page.body.as_ref()), (Path::Direct, PAGE.as_bytes()), "{story}");
         assert!(page.detour.is_some(), "{story}");
     }
@@ -207,7 +212,7 @@ async fn auto_takes_the_direct_way_where_the_proxy_is_cut_off_and_says_so() {
 async fn auto_does_not_go_around_a_denial() {
     let (api, _) = stand_in().await;
     let scraper = scraper(Via::Auto, api, api.port(), Duration::from_secs(2));
-    let error = scraper.scrape(&pod("forbidden"), false, Instant::now() + Duration::from_secs(30)).await.unwrap_err();
+    let error = scraper.scrape(&pod("forbidden"), ask(Duration::from_secs(30))).await.unwrap_err();
     assert_eq!(error.kind(), FailureKind::Forbidden);
     assert!(error.to_string().contains("pods \"x\" is forbidden"));
 }
@@ -218,7 +223,7 @@ async fn a_lost_node_costs_one_scrapes_time_in_auto_too() {
     let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let scraper = scraper(Via::Auto, api, silent.local_addr().unwrap().port(), Duration::from_secs(2));
     let began = Instant::now();
-    let error = scraper.scrape(&pod("hang"), false, Instant::now() + Duration::from_secs(30)).await.unwrap_err();
+    let error = scraper.scrape(&pod("hang"), ask(Duration::from_secs(30))).await.unwrap_err();
     assert_eq!(error.kind(), FailureKind::Timeout);
     assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
 }
@@ -237,11 +242,45 @@ async fn a_broken_connection_is_tried_once_more() {
         }
     });
     let scraper = scraper(Via::Direct, node, node.port(), Duration::from_secs(5));
-    let page = scraper.scrape(&pod("x"), false, Instant::now() + Duration::from_secs(30)).await.unwrap();
+    let page = scraper.scrape(&pod("x"), ask(Duration::from_secs(30))).await.unwrap();
     assert_eq!(page.body, PAGE.as_bytes());
     server.await.unwrap();
 }
 
 fn whole(page: &str) -> String {
     format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{page}", page.len())
+}
+
+/// A server that counts its connections and answers on each as long as the client likes.
+#[tokio::test]
+async fn a_direct_connection_is_kept_for_the_next_round_only_where_that_was_asked_for() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let node = listener.local_addr().unwrap();
+    let connections = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&connections);
+    tokio::spawn(async move {
+        loop {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            count.fetch_add(1, Ordering::Relaxed);
+            tokio::spawn(async move {
+                let mut request = [0; 1024];
+                while let Ok(read) = connection.read(&mut request).await
+                    && read > 0
+                {
+                    connection.write_all(whole(PAGE).as_bytes()).await.unwrap();
+                    if String::from_utf8_lossy(&request[..read]).contains("connection: close") {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    let scraper = scraper(Via::Direct, node, node.port(), Duration::from_secs(5));
+    for (keep_connection, opened) in [(false, 3), (true, 4)] {
+        for _ in 0..3 {
+            let ask = Ask { keep_connection, ..ask(Duration::from_secs(30)) };
+            assert_eq!(scraper.scrape(&pod("x"), ask).await.unwrap().body, PAGE.as_bytes());
+        }
+        assert_eq!(connections.load(Ordering::Relaxed), opened, "kept: {keep_connection}");
+    }
 }

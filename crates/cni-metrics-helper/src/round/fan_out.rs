@@ -13,7 +13,7 @@ use super::history::History;
 use super::pace::{Flights, Pace, Sign};
 use super::{Scraped, Targets};
 use crate::discover::Pod;
-use crate::scrape::{Path, ScrapeError, Scraper};
+use crate::scrape::{Ask, Path, ScrapeError, Scraper};
 use crate::self_stats::RoundFigures;
 use crate::shutdown::Shutdown;
 
@@ -22,6 +22,9 @@ const STOPPING_ROUND: Duration = Duration::from_secs(2);
 
 /// How often it is looked who has waited for long.
 const PARKING_STEP: Duration = Duration::from_millis(50);
+
+/// Direct connections are kept for the next round in clusters of up to so many nodes: some 10 MB.
+const KEPT_CONNECTIONS: usize = 500;
 
 /// Who is asked next, by position among the targets.
 #[derive(Debug)]
@@ -143,8 +146,10 @@ impl FanOut<'_> {
         }
     }
 
-    async fn scrape(&self, pod: &Pod, directly: bool) -> Ended {
-        let page = match self.scraper.scrape(pod, directly, self.deadline).await {
+    async fn scrape(&self, pod: &Pod, known_detour: bool) -> Ended {
+        let keep_connection = self.targets.len() <= KEPT_CONNECTIONS;
+        let ask = Ask { known_detour, keep_connection, round_deadline: self.deadline };
+        let page = match self.scraper.scrape(pod, ask).await {
             Ok(page) => page,
             Err(error) => return (Scraped::failed(error), None, RoundFigures::default()),
         };

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use http::{Request, StatusCode};
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, StatusCode};
 use http_body_util::Empty;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -30,9 +31,13 @@ impl Direct {
         Self { client, port: settings.port, max_bytes: settings.max_bytes, budget }
     }
 
-    pub(super) async fn fetch(&self, pod: &Pod) -> Result<Vec<u8>, ScrapeError> {
+    pub(super) async fn fetch(&self, pod: &Pod, keep_connection: bool) -> Result<Vec<u8>, ScrapeError> {
         let address = SocketAddr::new(pod.ip.ok_or(ScrapeError::NoAddress)?, self.port);
-        let request = proxy::page_request(Request::get(format!("http://{address}/metrics")), Empty::new())?;
+        let mut request = proxy::page_request(Request::get(format!("http://{address}/metrics")), Empty::new())?;
+        if !keep_connection {
+            // The agent closes it, and so bears the waiting time of a closed connection: one, where we had thousands.
+            request.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         let response = self.client.request(request).await.map_err(|error| ScrapeError::from_client(&error))?;
         let (head, page) = response.into_parts();
         if head.status == StatusCode::OK {

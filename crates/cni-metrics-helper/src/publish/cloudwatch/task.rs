@@ -59,6 +59,8 @@ pub(super) struct Task<S> {
     spooled_at: Option<Instant>,
     spool_works: bool,
     policy_shown: bool,
+    /// The first round was taken in.
+    begun: bool,
     /// Causes that were logged: once each.
     logged: BTreeSet<(DropReason, Metric)>,
 }
@@ -86,6 +88,7 @@ impl<S: MetricSink> Task<S> {
             spooled_at: None,
             spool_works: true,
             policy_shown: false,
+            begun: false,
             logged: BTreeSet::new(),
             clock,
             settings,
@@ -182,8 +185,9 @@ impl<S: MetricSink> Task<S> {
         let dropped = self.delivery.push(Kept::new(round.snapshot.at, good));
         self.overflow(dropped);
         self.forget_published();
-        if self.intake.leadership.is_elected() {
-            // What is unsent dies with its leader, so nothing waits to share a request.
+        // What is unsent dies with its leader, so nothing waits to share a request. Nor does the first round: whoever has
+        // just installed the helper, or mended its rights, wants to see it at work.
+        if self.intake.leadership.is_elected() || !std::mem::replace(&mut self.begun, true) {
             self.delivery.flush();
         }
         if round.counters.is_some() {
