@@ -116,7 +116,7 @@ fn recorded() -> Group {
             once("increase(cni_cluster_no_available_ip_addresses_total[5m])"),
         ),
         ("cni_cluster:ec2_api_errors:increase5m", once("increase(cni_cluster_ec2_api_errors_total[5m])")),
-        ("cni_node:ip_utilisation:ratio", "cni_node_assigned_ip_addresses / (cni_node_ip_max > 0)".to_owned()),
+        ("cni_node:ip_utilisation:ratio", ratio_of("cni_node_assigned_ip_addresses", "cni_node_ip_max")),
     ];
     Group {
         name: "cni-metrics-helper.recorded",
