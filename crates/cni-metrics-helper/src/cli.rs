@@ -74,7 +74,9 @@ impl Cli {
             Some(Command::Once(args)) => once::run(&args, &mut out),
             Some(Command::Inspect(args)) => inspect::run(&args, &mut out, &mut std::io::stderr().lock()),
             Some(Command::Plan(args)) => plan::run(args, &mut out).map(|()| ExitCode::SUCCESS),
-            Some(Command::Generate(args)) => generate::run(args, &mut out).map(|()| ExitCode::SUCCESS),
+            Some(Command::Generate(args)) => {
+                generate::run(args, &mut out, &mut std::io::stderr().lock()).map(|()| ExitCode::SUCCESS)
+            }
             Some(Command::Sim(args)) => sim::run(&args, &mut out),
             Some(Command::Demo(args)) => demo::run(&args, &mut out),
         }

@@ -59,7 +59,8 @@ fn every_generate_command_runs() {
             let cli = Cli::try_parse_from(std::iter::once("generate").chain(words));
             let cli = cli.unwrap_or_else(|said| panic!("{name}: {line}: {said}"));
             let mut out = Vec::new();
-            generate::run(cli.generate, &mut out).unwrap_or_else(|said| panic!("{name}: {line}: {said:#}"));
+            generate::run(cli.generate, &mut out, &mut std::io::sink())
+                .unwrap_or_else(|said| panic!("{name}: {line}: {said:#}"));
             assert!(!out.is_empty());
             seen += 1;
         }
@@ -71,7 +72,7 @@ fn every_generate_command_runs() {
 fn the_policy_in_the_log_is_the_one_that_is_generated() {
     let cli = Cli::parse_from(["generate", "iam-policy", "--cloudwatch-namespace", "Networks"]);
     let mut generated = Vec::new();
-    generate::run(cli.generate, &mut generated).unwrap();
+    generate::run(cli.generate, &mut generated, &mut std::io::sink()).unwrap();
     let generated: serde_json::Value = serde_json::from_slice(&generated).unwrap();
     let logged: serde_json::Value = serde_json::from_str(&minimal_policy("Networks")).unwrap();
     assert_eq!(generated, logged);

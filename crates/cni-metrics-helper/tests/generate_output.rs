@@ -32,7 +32,7 @@ fn try_generate(arguments: &str) -> Result<String, String> {
     let words = std::iter::once("generate").chain(arguments.split_whitespace());
     let cli = Cli::try_parse_from(words).map_err(|error| error.to_string())?;
     let mut out = Vec::new();
-    generate::run(cli.generate, &mut out).map_err(|error| format!("{error:#}"))?;
+    generate::run(cli.generate, &mut out, &mut std::io::sink()).map_err(|error| format!("{error:#}"))?;
     Ok(String::from_utf8(out).unwrap())
 }
 
@@ -129,6 +129,31 @@ fn a_manifest_is_equal_to_the_charts_rendering() {
 }
 
 #[test]
+fn a_manifest_whose_image_does_not_exist_says_so_in_one_line() {
+    let made = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_cni-metrics-helper"))
+            .args(["generate", "manifest"])
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(output.status.success());
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    for arguments in [&[][..], &["--region", "cn-north-1"]] {
+        let (manifest, said) = made(arguments);
+        assert!(said.contains("does not exist") && said.contains("--image or --account"), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert_eq!(manifest.lines().next().unwrap(), format!("# NOTE: {}", said.trim_end()));
+        let image = said.split_whitespace().nth(2).unwrap();
+        assert!(manifest.contains(&format!("image: \"{image}\"")), "{image} is the one in the manifest");
+    }
+    for arguments in [&["--image", "registry.example.com/helper:v1"][..], &["--account", "111122223333"]] {
+        let (manifest, said) = made(arguments);
+        assert_eq!((manifest.lines().next(), said.as_str()), (Some("---"), ""));
+    }
+}
+
+#[test]
 fn the_manifests_in_the_repository_are_of_today() {
     let folder = repository().join("deploy/manifest");
     let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
@@ -161,7 +186,21 @@ fn what_is_missing_or_wrong_is_named() {
         ("cloudwatch-dashboard --region eu-west-1", "--cluster-id is needed"),
         ("cloudwatch-dashboard --cluster-id orders", "--region is needed"),
         ("cloudwatch-alarms", "--cluster-id is needed"),
-        ("cloudwatch-alarms --cluster-id c --topic-arn arn:aws-cn:sns:x", "--topic-arn"),
+        (
+            "cloudwatch-alarms --cluster-id c --topic-arn arn:aws-cn:sns:x",
+            "--topic-arn \"arn:aws-cn:sns:x\": must be arn:",
+        ),
+        (
+            "cloudwatch-alarms --cluster-id c --region eu-west-1 --topic-arn arn:aws:sns:eu-west-2:111122223333:ops",
+            "an alarm tells topics of its own region only",
+        ),
+        ("grafana-dashboard --cluster-id orders", "--cluster-id has no meaning for a Grafana dashboard"),
+        ("prometheus-rules --label release", "must be KEY=VALUE"),
+        ("prometheus-rules --label x_=y", "the key must be"),
+        ("prometheus-rules --label release=a_", "the value must be"),
+        ("prometheus-rules --label a=b --label a=c", "the label a is there already"),
+        ("prometheus-rules --label k8s-app=other", "the label k8s-app is there already"),
+        ("prometheus-rules --format rules-file --label a=b", "--label is for the PrometheusRule object"),
         ("cloudwatch-alarms --cluster-id c --full-percent 101", "101"),
         ("iam-policy --trust irsa", "--trust irsa needs --account-id and --oidc-provider"),
         ("iam-policy --commands --region eu-west-1 --cluster-id $(id)", "--cluster-id"),
@@ -176,6 +215,18 @@ fn what_is_missing_or_wrong_is_named() {
     ] {
         let said = try_generate(arguments).expect_err(arguments);
         assert!(said.contains(message), "{arguments}: {said}");
+    }
+}
+
+#[test]
+fn a_cloudwatch_namespace_is_checked_as_the_program_checks_it() {
+    for what in ["iam-policy", "cloudwatch-alarms", "cloudwatch-dashboard"] {
+        for wrong in [":x", "AWS/EC2", "a\"b", &"x".repeat(256)] {
+            let said = try_generate(&format!("{what} {FOR_ORDERS} --cloudwatch-namespace {wrong}")).expect_err(wrong);
+            assert!(said.contains("--cloudwatch-namespace") && said.contains("not beginning with"), "{what}: {said}");
+        }
+        let made = generate(&format!("{what} {FOR_ORDERS} --cloudwatch-namespace Team/a.b-c_d#1:x"));
+        assert!(made.contains("\"Team/a.b-c_d#1:x\""), "{what}: {made}");
     }
 }
 
@@ -327,4 +378,49 @@ fn the_operators_object_holds_the_rules_file() {
     let object: Value = serde_saphyr::from_str(&generate("prometheus-rules --namespace monitoring")).unwrap();
     assert_eq!(object["spec"], file);
     assert_eq!(object["metadata"]["namespace"], "monitoring");
+}
+
+#[test]
+fn labels_for_the_operators_selector_are_the_objects() {
+    let labels = "--label release=kube-prometheus-stack --label example.com/team=net";
+    let object: Value = serde_saphyr::from_str(&generate(&format!("prometheus-rules {labels}"))).unwrap();
+    let plain: Value = serde_saphyr::from_str(&generate("prometheus-rules")).unwrap();
+    assert_eq!(
+        object["metadata"]["labels"],
+        serde_json::json!({
+            "app.kubernetes.io/name": "cni-metrics-helper", "k8s-app": "cni-metrics-helper",
+            "release": "kube-prometheus-stack", "example.com/team": "net",
+        })
+    );
+    assert_eq!(object["spec"], plain["spec"], "the alerts are the same");
+}
+
+#[test]
+fn a_clusters_name_is_on_every_alert_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut words = "prometheus-rules --format rules-file".split(' ').collect::<Vec<_>>();
+    words.extend(["--cluster-id", "a {{b}} \"c\": #d"]);
+    let cli = Cli::try_parse_from(std::iter::once("generate").chain(words)).unwrap();
+    let mut rules = Vec::new();
+    generate::run(cli.generate, &mut rules, &mut std::io::sink()).unwrap();
+    std::fs::write(dir.path().join("rules.yaml"), &rules).unwrap();
+
+    let rules: Value = serde_saphyr::from_str(std::str::from_utf8(&rules).unwrap()).unwrap();
+    let alerts: Vec<&Value> = rules["groups"][1]["rules"].as_array().unwrap().iter().collect();
+    assert!(alerts.len() >= 7 && alerts.iter().all(|alert| alert["labels"]["cluster"].is_string()), "{alerts:?}");
+
+    let cases = serde_json::json!({"rule_files": ["rules.yaml"], "evaluation_interval": "30s", "tests": [{
+        "interval": "30s",
+        "input_series": [{"series": "up", "values": "1x60"}],
+        "alert_rule_test": [{"eval_time": "6m", "alertname": "VpcCniHelperSilent", "exp_alerts": [{
+            "exp_labels": {"severity": "warning", "cluster": "a {{b}} \"c\": #d"},
+            "exp_annotations": {
+                "summary": "The helper has not finished a round",
+                "description": "No figures arrive: is its pod running and ready, and does Prometheus scrape port 61681?",
+            },
+        }]}],
+    }]});
+    std::fs::write(dir.path().join("cases.yaml"), cases.to_string()).unwrap();
+    let Some((passed, said)) = promtool(&["test", "rules", "cases.yaml"], dir.path()) else { return };
+    assert!(passed, "{said}");
 }

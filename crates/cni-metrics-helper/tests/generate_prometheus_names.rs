@@ -23,7 +23,7 @@ struct Cli {
 fn generate(arguments: &str) -> String {
     let cli = Cli::parse_from(std::iter::once("generate").chain(arguments.split_whitespace()));
     let mut out = Vec::new();
-    generate::run(cli.generate, &mut out).unwrap();
+    generate::run(cli.generate, &mut out, &mut std::io::sink()).unwrap();
     String::from_utf8(out).unwrap()
 }
 

@@ -5,6 +5,7 @@ mod alarms;
 mod cloudwatch_dashboard;
 mod grafana;
 mod iam;
+mod label;
 mod manifest;
 mod rules;
 mod target;
@@ -41,7 +42,7 @@ enum What {
     CloudwatchDashboard(cloudwatch_dashboard::DashboardArgs),
     /// CloudWatch alarms, as inputs for put-metric-alarm or as a stack template
     CloudwatchAlarms(alarms::AlarmArgs),
-    /// Grafana dashboard for a Prometheus data source
+    /// Grafana dashboard for a Prometheus data source; the same for every cluster, so without --cluster-id
     GrafanaDashboard(grafana::GrafanaArgs),
     /// Prometheus recording and alerting rules
     PrometheusRules(rules::RulesArgs),
@@ -68,25 +69,35 @@ impl Artifact {
 struct Output {
     shown: Artifact,
     beside: Vec<Artifact>,
+    /// What the person should know before using it; one line.
+    notice: Option<String>,
 }
 
 impl Output {
     fn one(artifact: Artifact) -> Self {
-        Self { shown: artifact, beside: Vec::new() }
+        Self::with(artifact, Vec::new())
+    }
+
+    fn with(shown: Artifact, beside: Vec<Artifact>) -> Self {
+        Self { shown, beside, notice: None }
     }
 }
 
-/// Makes what is asked for and writes it to `out`, or to files whose paths are written to `out`.
-pub fn run(args: GenerateArgs, out: &mut dyn Write) -> anyhow::Result<()> {
+/// Makes what is asked for and writes it to `out`, or to files whose paths are written to `out`; `notices` gets what has
+/// to be said and must not be mixed into a document.
+pub fn run(args: GenerateArgs, out: &mut dyn Write, notices: &mut dyn Write) -> anyhow::Result<()> {
     let target = Target::new(args.target)?;
     let output = match &args.what {
         What::Manifest(args) => manifest::make(&target, args)?,
         What::IamPolicy(args) => iam::make(&target, args)?,
         What::CloudwatchDashboard(args) => cloudwatch_dashboard::make(&target, args)?,
         What::CloudwatchAlarms(args) => alarms::make(&target, args)?,
-        What::GrafanaDashboard(args) => grafana::make(args)?,
+        What::GrafanaDashboard(args) => grafana::make(&target, args)?,
         What::PrometheusRules(args) => rules::make(&target, args)?,
     };
+    if let Some(notice) = &output.notice {
+        writeln!(notices, "{notice}")?;
+    }
     match args.output_dir {
         None => out.write_all(output.shown.body.as_bytes())?,
         Some(dir) => write_files(&dir, &output, out)?,

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::cloudwatch_dashboard::statistic;
-use super::target::Target;
+use super::target::{Target, check_cloudwatch_namespace};
 use super::thresholds::Thresholds;
 use super::{Artifact, Output};
 
@@ -16,7 +16,7 @@ pub(super) struct AlarmArgs {
     /// What to show: an array of put-metric-alarm inputs, or a stack template
     #[arg(long, value_enum, default_value = "json")]
     format: Format,
-    /// The SNS topic that is told when an alarm goes off and when it is over
+    /// The SNS topic that is told when an alarm goes off and when it is over; of the alarms' own region
     #[arg(long, value_name = "ARN")]
     topic_arn: Option<String>,
     /// The CloudWatch namespace the helper publishes to
@@ -36,17 +36,17 @@ enum Format {
 
 pub(super) fn make(target: &Target, args: &AlarmArgs) -> anyhow::Result<Output> {
     if let Some(arn) = &args.topic_arn {
-        let prefix = format!("arn:{}:sns:", target.partition.name());
-        ensure!(arn.starts_with(&prefix), "--topic-arn {arn:?}: it must begin with {prefix}");
+        target.check_topic(arn)?;
     }
+    check_cloudwatch_namespace(&args.cloudwatch_namespace)?;
     let cluster = target.needed_cluster_id()?;
     ensure!(cluster.len() <= 200, "--cluster-id is longer than an alarm's name may be");
     let alarms = all(cluster, args);
     let inputs = Artifact::json("cloudwatch-alarms.json", &alarms)?;
     let template = Artifact::json("cloudwatch-alarms.cloudformation.json", &cloudformation(cluster, &alarms))?;
     Ok(match args.format {
-        Format::Json => Output { shown: inputs, beside: vec![template] },
-        Format::Cloudformation => Output { shown: template, beside: vec![inputs] },
+        Format::Json => Output::with(inputs, vec![template]),
+        Format::Cloudformation => Output::with(template, vec![inputs]),
     })
 }
 

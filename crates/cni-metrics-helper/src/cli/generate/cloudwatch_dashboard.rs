@@ -7,7 +7,7 @@ use clap::Args;
 use cni_metrics_core::catalogue::{Kind, Metric};
 use serde_json::{Value, json};
 
-use super::target::Target;
+use super::target::{Target, check_cloudwatch_namespace};
 use super::{Artifact, Output};
 
 /// CloudWatch lays widgets out on 24 columns.
@@ -24,6 +24,7 @@ pub(super) struct DashboardArgs {
 }
 
 pub(super) fn make(target: &Target, args: &DashboardArgs) -> anyhow::Result<Output> {
+    check_cloudwatch_namespace(&args.cloudwatch_namespace)?;
     let board = Board {
         cluster: target.needed_cluster_id()?,
         region: target.needed_region()?,

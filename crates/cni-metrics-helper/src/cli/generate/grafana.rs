@@ -3,9 +3,11 @@
 mod aws_node;
 mod helper;
 
+use anyhow::ensure;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
+use super::target::Target;
 use super::{Artifact, Output};
 
 /// Grafana lays panels out on 24 columns.
@@ -26,7 +28,12 @@ enum Whose {
     AwsNode,
 }
 
-pub(super) fn make(args: &GrafanaArgs) -> anyhow::Result<Output> {
+pub(super) fn make(target: &Target, args: &GrafanaArgs) -> anyhow::Result<Output> {
+    ensure!(
+        target.cluster_id().is_none(),
+        "--cluster-id has no meaning for a Grafana dashboard: Prometheus' figures carry no cluster's name, so the same \
+         board serves every cluster, and its variable \"Data source\" chooses among their Prometheus servers"
+    );
     let (name, board) = match args.whose {
         Whose::Helper => ("grafana-dashboard.json", helper::board()),
         Whose::AwsNode => ("grafana-dashboard-aws-node.json", aws_node::board()),

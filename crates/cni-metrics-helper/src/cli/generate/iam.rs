@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use super::target::{Target, is_dns_label};
+use super::target::{Target, check_cloudwatch_namespace, is_account, is_dns_label};
 use super::{Artifact, Output};
 
 #[derive(Debug, Clone, Args)]
@@ -51,13 +51,7 @@ enum Trust {
 
 pub(super) fn make(target: &Target, args: &IamArgs) -> anyhow::Result<Output> {
     ensure!(is_dns_label(&args.service_account), "--service-account {:?}: a Kubernetes name", args.service_account);
-    let namespace = &args.cloudwatch_namespace;
-    ensure!(
-        (1..=255).contains(&namespace.len())
-            && !namespace.starts_with(':')
-            && namespace.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_/#:".contains(&byte)),
-        "--cloudwatch-namespace {namespace:?}: letters, digits and . - _ / # :, at most 255"
-    );
+    check_cloudwatch_namespace(&args.cloudwatch_namespace)?;
     ensure!(
         args.oidc_audience.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"./:-_".contains(&byte)),
         "--oidc-audience {:?}: a host name or URL",
@@ -85,7 +79,7 @@ pub(super) fn make(target: &Target, args: &IamArgs) -> anyhow::Result<Output> {
         Some(Trust::PodIdentity) => Ok(Output::one(pod_identity)),
         None => {
             let beside = [Some(explanation), Some(pod_identity), irsa].into_iter().flatten().collect();
-            Ok(Output { shown: policy, beside })
+            Ok(Output::with(policy, beside))
         }
     }
 }
@@ -151,10 +145,7 @@ fn pod_identity_trust(target: &Target, args: &IamArgs) -> Value {
 /// `None` as long as account or issuer is not known.
 fn irsa_trust(target: &Target, args: &IamArgs) -> anyhow::Result<Option<Value>> {
     let (Some(account), Some(issuer)) = (&args.account_id, &args.oidc_provider) else { return Ok(None) };
-    ensure!(
-        account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit()),
-        "--account-id {account:?}: twelve digits"
-    );
+    ensure!(is_account(account), "--account-id {account:?}: twelve digits");
     let issuer = issuer.strip_prefix("https://").unwrap_or(issuer).trim_end_matches('/');
     ensure!(
         !issuer.is_empty() && issuer.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"./-_".contains(&byte)),

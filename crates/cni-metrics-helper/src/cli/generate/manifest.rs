@@ -3,7 +3,7 @@
 use anyhow::{Context, ensure};
 use clap::Args;
 
-use super::target::{Partition, Target};
+use super::target::{Partition, Target, is_account};
 use super::{Artifact, Output};
 
 /// The chart rendered with the marker values below (`deploy/manifest/render.sh` renews it; a test compares).
@@ -42,21 +42,30 @@ pub(super) fn make(target: &Target, args: &ManifestArgs) -> anyhow::Result<Outpu
         }
         None => String::new(),
     };
-    let mut body = TEMPLATE.to_owned();
+    let image = image(target, args)?;
+    let notice = (args.image.is_none() && args.account.is_none()).then(|| {
+        format!(
+            "the image {image} does not exist, because AWS's registry holds the original program only: name yours by \
+             --image or --account, or edit the manifest"
+        )
+    });
+    // Said in the file, too: it may be applied long after it was made.
+    let mut body = notice.as_ref().map(|text| format!("# NOTE: {text}\n")).unwrap_or_default() + TEMPLATE;
     for (marker, text) in [
         (REGION_LINES, region_lines),
         (ROLE_LINES, role_lines),
-        (IMAGE, quoted(&image(target, args)?)?),
+        (IMAGE, quoted(&image)?),
         (CLUSTER_ID, quoted(target.cluster_id().unwrap_or_default())?),
         (NAMESPACE, target.namespace.clone()),
     ] {
         ensure!(body.contains(marker), "the manifest's template lacks {marker:?}");
         body = body.replace(marker, &text);
     }
-    Ok(Output::one(Artifact::new("cni-metrics-helper.yaml", body)))
+    Ok(Output { notice, ..Output::one(Artifact::new("cni-metrics-helper.yaml", body)) })
 }
 
-/// Where the image is: as given, or in the registry of an account; AWS's own accounts are the chart's defaults.
+/// Where the image is: as given, or in the registry of an account; AWS's own accounts are the chart's defaults, which
+/// hold the original only.
 fn image(target: &Target, args: &ManifestArgs) -> anyhow::Result<String> {
     if let Some(image) = &args.image {
         let is_reference = |byte: u8| byte.is_ascii_alphanumeric() || b"./:_@-".contains(&byte);
@@ -74,10 +83,7 @@ fn image(target: &Target, args: &ManifestArgs) -> anyhow::Result<String> {
         "cn-northwest-1" => "961992271922",
         _ => "602401143452",
     });
-    ensure!(
-        account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit()),
-        "--account {account:?}: twelve digits"
-    );
+    ensure!(is_account(account), "--account {account:?}: twelve digits");
     let (domain, version) = (target.partition.domain(), env!("CARGO_PKG_VERSION"));
     Ok(format!("{account}.dkr.ecr.{region}.{domain}/cni-metrics-helper:v{version}"))
 }
@@ -95,7 +101,6 @@ fn is_role_arn(arn: &str, partition: Partition) -> bool {
         && *in_partition == partition.name()
         && *service == "iam"
         && region.is_empty()
-        && account.len() == 12
-        && account.bytes().all(|byte| byte.is_ascii_digit())
+        && is_account(account)
         && role.strip_prefix("role/").is_some_and(|name| !name.is_empty() && name.bytes().all(is_name))
 }

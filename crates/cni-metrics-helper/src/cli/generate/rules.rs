@@ -1,9 +1,12 @@
 //! Prometheus rules on the helper's own output: recorded ratios, and alerts that say what to do.
 
-use clap::{Args, ValueEnum};
-use serde::Serialize;
 use std::collections::BTreeMap;
 
+use anyhow::ensure;
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use super::label::Label;
 use super::target::Target;
 use super::thresholds::Thresholds;
 use super::{Artifact, Output};
@@ -13,6 +16,10 @@ pub(super) struct RulesArgs {
     /// What to show: an object for the Prometheus operator, or a plain rules file
     #[arg(long, value_enum, default_value = "prometheus-rule")]
     format: Format,
+    /// A label of the `PrometheusRule` object, such as release=kube-prometheus-stack, by which the operator selects it;
+    /// may be repeated
+    #[arg(long = "label", value_name = "KEY=VALUE")]
+    labels: Vec<Label>,
     #[command(flatten)]
     thresholds: Thresholds,
 }
@@ -26,7 +33,11 @@ enum Format {
 }
 
 pub(super) fn make(target: &Target, args: &RulesArgs) -> anyhow::Result<Output> {
-    let rules = RuleFile { groups: vec![recorded(), alerts(&args.thresholds)] };
+    ensure!(
+        args.labels.is_empty() || args.format == Format::PrometheusRule,
+        "--label is for the PrometheusRule object: a rules file has no labels"
+    );
+    let rules = RuleFile { groups: vec![recorded(), alerts(target.cluster_id(), &args.thresholds)] };
     let file = Artifact::new("prometheus-rules.yaml", serde_saphyr::to_string(&rules)?);
     let object = PrometheusRule {
         api_version: "monitoring.coreos.com/v1",
@@ -34,18 +45,27 @@ pub(super) fn make(target: &Target, args: &RulesArgs) -> anyhow::Result<Output> 
         metadata: Metadata {
             name: "cni-metrics-helper",
             namespace: target.namespace.clone(),
-            labels: BTreeMap::from([
-                ("app.kubernetes.io/name", "cni-metrics-helper"),
-                ("k8s-app", "cni-metrics-helper"),
-            ]),
+            labels: object_labels(&args.labels)?,
         },
         spec: &rules,
     };
     let object = Artifact::new("prometheusrule.yaml", serde_saphyr::to_string(&object)?);
     Ok(match args.format {
-        Format::PrometheusRule => Output { shown: object, beside: vec![file] },
-        Format::RulesFile => Output { shown: file, beside: vec![object] },
+        Format::PrometheusRule => Output::with(object, vec![file]),
+        Format::RulesFile => Output::with(file, vec![object]),
     })
+}
+
+/// Our own, and those that were asked for.
+fn object_labels(given: &[Label]) -> anyhow::Result<BTreeMap<String, String>> {
+    let own = ["app.kubernetes.io/name", "k8s-app"];
+    let mut labels: BTreeMap<String, String> =
+        own.iter().map(|key| ((*key).to_owned(), "cni-metrics-helper".to_owned())).collect();
+    for Label { key, value } in given {
+        let before = labels.insert(key.clone(), value.clone());
+        ensure!(before.is_none(), "--label {key}={value}: the label {key} is there already");
+    }
+    Ok(labels)
 }
 
 #[derive(Serialize)]
@@ -61,7 +81,7 @@ struct PrometheusRule<'a> {
 struct Metadata {
     name: &'static str,
     namespace: String,
-    labels: BTreeMap<&'static str, &'static str>,
+    labels: BTreeMap<String, String>,
 }
 
 #[derive(Serialize)]
@@ -89,7 +109,7 @@ struct Alert {
     expr: String,
     #[serde(rename = "for", skip_serializing_if = "Option::is_none")]
     lasting: Option<String>,
-    labels: BTreeMap<&'static str, &'static str>,
+    labels: BTreeMap<&'static str, String>,
     annotations: BTreeMap<&'static str, &'static str>,
 }
 
@@ -124,14 +144,22 @@ fn recorded() -> Group {
     }
 }
 
-fn alerts(limits: &Thresholds) -> Group {
-    Group {
-        name: "cni-metrics-helper.alerts",
-        rules: [capacity(limits), health(limits)].into_iter().flatten().collect(),
+fn alerts(cluster: Option<&str>, limits: &Thresholds) -> Group {
+    let mut alerts: Vec<Alert> = [capacity(limits), health(limits)].into_iter().flatten().collect();
+    if let Some(cluster) = cluster {
+        for alert in &mut alerts {
+            alert.labels.insert("cluster", literal(cluster));
+        }
     }
+    Group { name: "cni-metrics-helper.alerts", rules: alerts.into_iter().map(Rule::Alert).collect() }
 }
 
-fn capacity(limits: &Thresholds) -> Vec<Rule> {
+/// An alert's label is a template: what would open an action is written as one that prints it.
+fn literal(text: &str) -> String {
+    text.replace("{{", "{{ \"{{\" }}")
+}
+
+fn capacity(limits: &Thresholds) -> Vec<Alert> {
     vec![
         alert(
             "VpcCniPodsRefusedAnAddress",
@@ -169,7 +197,7 @@ fn capacity(limits: &Thresholds) -> Vec<Rule> {
     ]
 }
 
-fn health(limits: &Thresholds) -> Vec<Rule> {
+fn health(limits: &Thresholds) -> Vec<Alert> {
     let silent_seconds = limits.silent_minutes * 60;
     vec![
         alert(
@@ -212,10 +240,10 @@ fn alert(
     severity: &'static str,
     summary: &'static str,
     description: &'static str,
-) -> Rule {
-    let labels = BTreeMap::from([("severity", severity)]);
+) -> Alert {
+    let labels = BTreeMap::from([("severity", severity.to_owned())]);
     let annotations = BTreeMap::from([("summary", summary), ("description", description)]);
-    Rule::Alert(Alert { name, expr, lasting, labels, annotations })
+    Alert { name, expr, lasting, labels, annotations }
 }
 
 /// Percent as the fraction that the recorded ratios are.

@@ -1,12 +1,14 @@
 //! Which cluster it is for: cluster id, region, namespace, partition; checked before anything is made.
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use clap::{Args, ValueEnum};
+
+use crate::publish::cloudwatch::limits;
 
 /// The flags as given.
 #[derive(Debug, Clone, Args)]
 pub(super) struct TargetArgs {
-    /// The cluster's name: the `CLUSTER_ID` dimension of its metrics
+    /// The cluster's name: the `CLUSTER_ID` dimension of its metrics, and the label `cluster` of Prometheus alerts
     #[arg(long, value_name = "TEXT", global = true)]
     cluster_id: Option<String>,
     /// AWS region, such as eu-west-1
@@ -75,16 +77,15 @@ pub(super) struct Target {
     pub(super) region: Option<String>,
     pub(super) namespace: String,
     pub(super) partition: Partition,
+    /// The partition, where a flag says it.
+    known_partition: Option<Partition>,
 }
 
 impl Target {
     pub(super) fn new(args: TargetArgs) -> anyhow::Result<Self> {
         let TargetArgs { cluster_id, region, namespace, partition } = args;
         if let Some(id) = &cluster_id {
-            ensure!(
-                is_dimension_value(id),
-                "--cluster-id {id:?}: 1 to 1024 printable ASCII characters, no ':' in front"
-            );
+            limits::check_cluster_id(id).map_err(|_| anyhow!("--cluster-id {id:?}: {}", limits::CLUSTER_ID_RULE))?;
         }
         if let Some(region) = &region {
             ensure!(is_region(region), "--region {region:?}: a region such as eu-west-1 or us-gov-west-1");
@@ -96,7 +97,8 @@ impl Target {
         {
             bail!("--partition {} does not hold the region, which is in {}", given.name(), found.name());
         }
-        Ok(Self { cluster_id, region, namespace, partition: partition.or(found).unwrap_or(Partition::Aws) })
+        let known = partition.or(found);
+        Ok(Self { cluster_id, region, namespace, partition: known.unwrap_or(Partition::Aws), known_partition: known })
     }
 
     pub(super) fn cluster_id(&self) -> Option<&str> {
@@ -113,13 +115,61 @@ impl Target {
     pub(super) fn needed_region(&self) -> anyhow::Result<&str> {
         self.region.as_deref().context("--region is needed, such as --region eu-west-1")
     }
+
+    /// Checks the ARN of an SNS topic: its shape, and that an alarm of this cluster can reach it.
+    pub(super) fn check_topic(&self, arn: &str) -> anyhow::Result<()> {
+        let wrong = |what: &str| anyhow!("--topic-arn {arn:?}: {what}");
+        let shape = "must be arn:PARTITION:sns:REGION:ACCOUNT:NAME, such as arn:aws:sns:eu-west-1:111122223333:alarms";
+        let parts: Vec<&str> = arn.split(':').collect();
+        let ["arn", partition, "sns", region, account, name] = parts.as_slice() else { return Err(wrong(shape)) };
+        if !is_region(region) {
+            return Err(wrong(&format!("{region:?} is not a region; it {shape}")));
+        }
+        if !is_account(account) {
+            return Err(wrong(&format!("the account {account:?} is not twelve digits")));
+        }
+        if !is_topic_name(name) {
+            return Err(wrong(&format!(
+                "the topic's name {name:?} must be 1 to 256 letters, digits, '-' and '_' (and may end with .fifo)"
+            )));
+        }
+        let holds_region = Partition::of_region(region);
+        if *partition != holds_region.name() {
+            return Err(wrong(&format!(
+                "the partition {partition:?} does not hold {region}, which is in {}",
+                holds_region.name()
+            )));
+        }
+        if let Some(ours) = &self.region
+            && ours != region
+        {
+            return Err(wrong(&format!("it is in {region}, but an alarm tells topics of its own region only: {ours}")));
+        }
+        match self.known_partition {
+            Some(ours) if ours != holds_region => {
+                Err(wrong(&format!("it is in the partition {partition}, the alarms are in {}", ours.name())))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
-fn is_dimension_value(text: &str) -> bool {
-    (1..=1024).contains(&text.len())
-        && text.bytes().all(|byte| (0x20..0x7f).contains(&byte))
-        && !text.trim().is_empty()
-        && !text.starts_with(':')
+/// Checks `--cloudwatch-namespace` as the program checks its own setting.
+pub(super) fn check_cloudwatch_namespace(namespace: &str) -> anyhow::Result<()> {
+    limits::check_namespace(namespace)
+        .map_err(|_| anyhow!("--cloudwatch-namespace {namespace:?}: {}", limits::NAMESPACE_RULE))
+}
+
+fn is_topic_name(text: &str) -> bool {
+    let stem = text.strip_suffix(".fifo").unwrap_or(text);
+    text.len() <= 256
+        && !stem.is_empty()
+        && stem.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+}
+
+/// An AWS account's number.
+pub(super) fn is_account(text: &str) -> bool {
+    text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn is_region(text: &str) -> bool {
@@ -173,6 +223,46 @@ mod tests {
         }
         for name in ["", "-a", "a-", "A", "a.b", "a b"] {
             assert!(!is_dns_label(name), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_topic_must_be_one_that_the_alarms_can_tell() {
+        let check = |region: Option<&str>, partition, arn: &str| {
+            let said = Target::new(args("c", region, partition)).unwrap().check_topic(arn);
+            said.map_err(|error| error.to_string())
+        };
+        for (region, partition, arn) in [
+            (None, None, "arn:aws:sns:eu-west-1:111122223333:ops"),
+            (None, None, "arn:aws-us-gov:sns:us-gov-west-1:111122223333:ops_2.fifo"),
+            (None, Some(Partition::AwsCn), "arn:aws-cn:sns:cn-north-1:111122223333:ops"),
+            (Some("eu-west-1"), None, "arn:aws:sns:eu-west-1:111122223333:ops"),
+        ] {
+            assert_eq!(check(region, partition, arn), Ok(()), "{arn}");
+        }
+        let alarm = "arn:aws:cloudwatch:eu-west-1:111122223333:alarm";
+        let long = format!("arn:aws:sns:eu-west-1:111122223333:{}", "x".repeat(257));
+        for (region, partition, arn, message) in [
+            (None, None, "ops", "must be arn:PARTITION:sns:REGION:ACCOUNT:NAME"),
+            (None, None, "arn:aws:sns:x", "must be arn:PARTITION:sns:REGION:ACCOUNT:NAME"),
+            (None, None, alarm, "must be arn:PARTITION:sns:REGION:ACCOUNT:NAME"),
+            (None, None, "arn:aws:sns:eu-west-1:111122223333:ops:5f", "must be arn:PARTITION"),
+            (None, None, "arn:aws:sns:mars:111122223333:ops", "\"mars\" is not a region"),
+            (None, None, "arn:aws:sns:eu-west-1:1111:ops", "the account \"1111\" is not twelve digits"),
+            (None, None, "arn:aws:sns:eu-west-1:111122223333:", "the topic's name \"\" must be"),
+            (None, None, "arn:aws:sns:eu-west-1:111122223333:a b", "the topic's name \"a b\" must be"),
+            (None, None, &long, "must be 1 to 256"),
+            (None, None, "arn:aws:sns:cn-north-1:111122223333:ops", "does not hold cn-north-1, which is in aws-cn"),
+            (
+                Some("eu-west-1"),
+                None,
+                "arn:aws:sns:eu-west-2:111122223333:ops",
+                "topics of its own region only: eu-west-1",
+            ),
+            (None, Some(Partition::AwsCn), "arn:aws:sns:eu-west-1:111122223333:ops", "the alarms are in aws-cn"),
+        ] {
+            let said = check(region, partition, arn).unwrap_err();
+            assert!(said.starts_with("--topic-arn") && said.contains(message), "{arn}: {said}");
         }
     }
 }

@@ -20,7 +20,8 @@ pub(super) struct Thresholds {
     /// Nodes that answered, percent of those that should; below it for 10 minutes the alarm goes off
     #[arg(long, value_name = "PERCENT", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(super) coverage_percent: u32,
-    /// Minutes without a word from the helper
+    /// Minutes without a word from the helper. For intervals over a minute raise it: to at least three of the helper's
+    /// intervals for Prometheus, and five for CloudWatch, which gets the points of two rounds at a time
     #[arg(long, value_name = "MINUTES", default_value_t = 5, value_parser = clap::value_parser!(u32).range(2..=60))]
     pub(super) silent_minutes: u32,
 }
