@@ -25,16 +25,32 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 {{- end }}
 
-{{/* AWS's accounts hold the original; its releases are all v1.*, which these rights do not fit. */}}
+{{/*
+AWS's accounts of add-on images, in the order of their regions' age: they hold the original and never this program. The
+list is that of "View Amazon container image registries for Amazon EKS add-ons" in the EKS user guide, and the accounts
+of AWS's isolated regions, which are not in it.
+*/}}
+{{- define "cni-metrics-helper.originalAccounts" -}}
+602401143452 013241004608 151742754352 918309763551 961992271922 800184023465 558608220178 877085696533 590381155156
+296578399912 759879836304 455263428931 900612956339 900889452093 491585149902 066635153087 761377655185 151610086707
+121268973566 730335286997 533267051163 333609536671
+725322719131 608367168043 187977181151 249663109785 676585237158
+{{- end }}
+
+{{/*
+The image. The original's releases are all v1.*, which these rights do not fit: they are refused by AWS's account, and by
+the names that mirrors of AWS's repositories have, whatever their registry. A mirror of one's own under another name may
+number its images as it likes.
+*/}}
 {{- define "cni-metrics-helper.image" -}}
 {{- $image := .Values.image -}}
 {{- $tag := default .Chart.AppVersion $image.tag | toString -}}
-{{- $originals := list "602401143452" "961992271922" "918309763551" "013241004608" "151742754352" -}}
+{{- $originals := splitList " " (include "cni-metrics-helper.originalAccounts" . | replace "\n" " ") -}}
 {{- if $image.override -}}
-{{- range $originals -}}
-{{- if regexMatch (printf "^%s\\.dkr\\.ecr\\..*/cni-metrics-helper:v?1\\." .) $image.override -}}
+{{- $account := regexFind "^[0-9]{12}" (regexFind "^[0-9]{12}\\.dkr[.-]ecr(-fips)?\\." $image.override) -}}
+{{- $named := or (has $account $originals) (regexMatch "(^|/)(amazon|eks)/cni-metrics-helper:" $image.override) -}}
+{{- if and $named (regexMatch "/cni-metrics-helper:v?1\\." $image.override) -}}
 {{- fail (printf "image.override %s is the original Go helper, not this one: push this program's image to a registry of yours and name it" $image.override) -}}
-{{- end -}}
 {{- end -}}
 {{- $image.override -}}
 {{- else -}}

@@ -53,11 +53,16 @@ impl Stand {
 
     /// `helm upgrade --install` of a chart under the one release's name.
     fn upgrade(&self, chart: &str, arguments: &[&str]) {
-        let kubeconfig = format!("--kubeconfig={}", self.cluster.plane.folder().join("admin.kubeconfig").display());
+        let kubeconfig = self.kubeconfig();
         // Without --reset-values, an upgrade without values keeps those of the one before.
         let fixed = ["upgrade", "--install", "cni-metrics-helper", chart, "--namespace=kube-system", "--reset-values"];
         let all = fixed.iter().chain(arguments).copied().chain([kubeconfig.as_str()]);
         self.helm.run(all).unwrap_or_else(|said| panic!("helm upgrade --install {chart} {arguments:?}: {said}"));
+    }
+
+    /// helm's flag for the administrator's way in.
+    fn kubeconfig(&self) -> String {
+        format!("--kubeconfig={}", self.cluster.plane.folder().join("admin.kubeconfig").display())
     }
 
     fn get(&self, what: &[&str]) -> serde_json::Value {

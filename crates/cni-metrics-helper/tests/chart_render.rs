@@ -94,6 +94,17 @@ fn a_service_account_of_ones_own_is_used_and_not_made() {
 }
 
 #[test]
+fn every_object_has_the_name_that_is_asked_for() {
+    let Some(helm) = Helm::or_skip() else { return };
+    let longest = "x".repeat(63);
+    for (given, name) in [("other", "other"), (longest.as_str(), longest.as_str()), ("", "cni-metrics-helper")] {
+        let objects = helm.objects(&[&format!("--set-string=fullnameOverride={given}")]);
+        assert!(objects.len() > 5);
+        assert!(objects.iter().all(|object| object["metadata"]["name"] == *name), "{given:?}: {objects:#?}");
+    }
+}
+
+#[test]
 fn names_and_selector_are_the_originals() {
     let Some(helm) = Helm::or_skip() else { return };
     let original = include_str!("data/upstream/manifest.yaml");
@@ -123,6 +134,136 @@ fn a_claimed_spool_is_never_shared_by_two_pods() {
     assert_eq!(only(&objects, "Deployment")["spec"]["strategy"], json!({"type": "Recreate"}));
     let two = helm.run(["template", "x", CHART, "--set", "replicas=2"].iter().chain(&claimed)).unwrap_err();
     assert!(two.contains("spool.existingClaim is for one pod"), "{two}");
+    for update in ["updateStrategy.type=RollingUpdate", "updateStrategy.rollingUpdate.maxSurge=0"] {
+        let rolling = helm.run(["template", "x", CHART, "--set", update].iter().chain(&claimed)).unwrap_err();
+        assert!(rolling.contains("set updateStrategy.type to Recreate"), "{update}: {rolling}");
+    }
+    helm.run(["template", "x", CHART, "--set", "updateStrategy.type=Recreate"].iter().chain(&claimed)).unwrap();
+}
+
+#[test]
+fn the_original_is_refused_by_every_account_and_name_that_holds_it() {
+    let Some(helm) = Helm::or_skip() else { return };
+    let region = |account: &str| match account {
+        "961992271922" => "cn-northwest-1.amazonaws.com.cn",
+        "013241004608" => "us-gov-west-1.amazonaws.com",
+        _ => "eu-west-1.amazonaws.com",
+    };
+    // A region of each age: the first ones, China, the US government, opt-in ones old and new, an isolated one.
+    for account in [
+        "602401143452",
+        "961992271922",
+        "013241004608",
+        "800184023465",
+        "877085696533",
+        "761377655185",
+        "730335286997",
+        "333609536671",
+        "725322719131",
+    ] {
+        let image = format!("{account}.dkr.ecr.{}/cni-metrics-helper", region(account));
+        for arguments in [
+            [format!("--set=image.override={image}:v1.20.1"), String::new()],
+            [format!("--set-string=image.account={account}"), "--set=image.tag=v1.23.1".to_owned()],
+        ] {
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).filter(|text| !text.is_empty()).collect();
+            let said = helm.template(&arguments).expect_err(&image);
+            assert!(said.contains("is the original Go helper, not this one"), "{arguments:?}: {said}");
+        }
+    }
+    for original in [
+        "amazon/cni-metrics-helper:v1.12.0",
+        "public.ecr.aws/eks/cni-metrics-helper:1.20.1",
+        "registry.example.com/mirror/amazon/cni-metrics-helper:v1.20.1@sha256:0000",
+        "602401143452.dkr.ecr-fips.us-east-1.amazonaws.com/cni-metrics-helper:v1.20.1",
+        "602401143452.dkr-ecr.us-east-1.on.aws/cni-metrics-helper:v1.20.1",
+    ] {
+        let said = helm.template(&[&format!("--set=image.override={original}")]).expect_err(original);
+        assert!(said.contains("is the original Go helper, not this one"), "{original}: {said}");
+    }
+    for ours in [
+        "111122223333.dkr.ecr.eu-west-1.amazonaws.com/cni-metrics-helper:v1.0.0",
+        "111122223333.dkr.ecr.eu-west-1.amazonaws.com/eks/cni-metrics-helper:v0.1.0",
+        "registry.example.com/amazonas/cni-metrics-helper:v1.0.0",
+        "602401143452.dkr.ecr.eu-west-1.amazonaws.com/cni-metrics-helper:v0.1.0",
+    ] {
+        helm.template(&[&format!("--set=image.override={ours}")]).unwrap_or_else(|said| panic!("{ours}: {said}"));
+    }
+}
+
+#[test]
+fn the_notes_say_what_has_no_data_with_the_originals_metrics_only() {
+    let Some(helm) = Helm::or_skip() else { return };
+    // `helm template` leaves the notes out: as a value of a template, they are rendered like any other.
+    let copy = tempfile::tempdir().unwrap();
+    let run = |program: &str, arguments: &[&str]| {
+        assert!(Command::new(program).args(arguments).current_dir(repository()).status().unwrap().success());
+    };
+    run("cp", &["-r", CHART, copy.path().to_str().unwrap()]);
+    let chart = copy.path().join("cni-metrics-helper");
+    let text = std::fs::read_to_string(chart.join("templates/NOTES.txt")).unwrap();
+    let template =
+        format!("{{{{- define \"notes\" }}}}{text}{{{{ end }}}}notes: {{{{ include \"notes\" . | quote }}}}\n");
+    std::fs::write(chart.join("templates/notes.yaml"), template).unwrap();
+    let notes = |values: &[&str]| {
+        let fixed = ["template", "helper", chart.to_str().unwrap(), "--show-only=templates/notes.yaml"];
+        let objects = parsed(&helm.run(fixed.iter().chain(values)).unwrap());
+        objects[0]["notes"].as_str().unwrap().to_owned()
+    };
+    let compat = notes(&["--set=env.METRIC_SET=Compat"]);
+    let new = ["noAvailableIPAddresses", "nodesExpected", "nodesScraped"];
+    let without =
+        ["Pods refused an address", "Coverage", "pods-refused-an-address", "coverage-incomplete", "helper-silent"];
+    for name in new.iter().chain(&without) {
+        assert!(compat.contains(name), "{name}: {compat}");
+    }
+    // The names are those of the documents.
+    let made = |what: &str| {
+        let arguments = ["generate", what, "--cluster-id", "orders", "--region", "eu-west-1"];
+        let output = Command::new(env!("CARGO_BIN_EXE_cni-metrics-helper")).args(arguments).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let documents = made("cloudwatch-dashboard") + &made("cloudwatch-alarms");
+    for name in without {
+        assert!(documents.contains(name), "{name}");
+    }
+    for values in
+        [&[][..], &["--set=env.METRIC_SET=standard"], &["--set=env.METRIC_SET=compat,env.USE_CLOUDWATCH=false"]]
+    {
+        assert!(!notes(values).contains("METRIC_SET"), "{values:?}");
+    }
+    assert!(notes(&["--set-string=image.account=877085696533"]).contains("AWS's registry does not hold this program"));
+}
+
+#[test]
+fn the_schema_takes_the_sizes_that_the_program_takes() {
+    let Some(helm) = Helm::or_skip() else { return };
+    let takes = |variable: &str, size: &str| {
+        // A second mistake, so that it never starts.
+        let output = Command::new(env!("CARGO_BIN_EXE_cni-metrics-helper"))
+            .env_clear()
+            .envs([(variable, size), ("METRIC_SET", "none")])
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains("METRIC_SET"), "{said}");
+        !said.contains(variable)
+    };
+    let sizes = "|0|10|+64MiB|007Mi|64MB|64 MiB|64mib|1.5GiB|-1|MiB|1TiB|1023|1024|0Ki|1Ki|\
+                 1KiB|1023KiB|1024KiB|1048575|1048576|1048577Ki|1MiB|1Mi|1024Mi|1025Mi|1GiB|2GiB|1073741824|1073741825|\
+                 16383MiB|16384MiB|16385MiB|16Gi|17GiB|16777216KiB|16777217KiB|17179869184|17179869185|99999999999GiB|99999999999999999999";
+    for variable in ["CLOUDWATCH_BUFFER", "SCRAPE_MAX_BYTES"] {
+        for size in sizes.split('|') {
+            let rendered = helm.template(&[&format!("--set-string=env.{variable}={size}")]);
+            if let Err(said) = &rendered {
+                assert!(said.contains(&format!("at '/env/{variable}'")), "{size:?}: {said}");
+            }
+            assert_eq!(rendered.is_ok(), takes(variable, size), "{variable}={size:?}");
+        }
+        for (size, good) in [("1023", false), ("1048576", true), ("17179869185", false)] {
+            assert_eq!(helm.template(&[&format!("--set=env.{variable}={size}")]).is_ok(), good, "{variable}={size}");
+        }
+    }
 }
 
 #[test]
@@ -136,6 +277,10 @@ fn a_wrong_value_is_refused_with_a_message_that_names_it() {
         ("env.SCRAPE_TIMEOUT=abc", "at '/env/SCRAPE_TIMEOUT'"),
         ("env.CLOUDWATCH_BUFFER=10", "at '/env/CLOUDWATCH_BUFFER'"),
         ("env.LEASE_DURATION=2s", "at '/env/LEASE_DURATION'"),
+        ("fullnameOverride=Helper", "at '/fullnameOverride'"),
+        ("fullnameOverride=-helper", "at '/fullnameOverride'"),
+        ("fullnameOverride=a.b", "at '/fullnameOverride'"),
+        ("fullnameOverride=x234567890123456789012345678901234567890123456789012345678901234", "at '/fullnameOverride'"),
         ("env.SCRAPE_CONCURRENCY=20000", "at '/env/SCRAPE_CONCURRENCY'"),
         ("env.AGENT_PORT=99999", "at '/env/AGENT_PORT'"),
         ("env.SCRAPE_VIA=tunnel", "at '/env/SCRAPE_VIA': value must be one of 'auto', 'proxy', 'direct'"),

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::helm::{CHART, parsed};
+use crate::helm::{CHART, parsed, repository};
 use crate::{ALL_ON_VALUES, Stand, UPSTREAM_VALUES};
 
 const ORIGINAL: &str = include_str!("../data/upstream/manifest.yaml");
@@ -51,6 +51,21 @@ fn helm_takes_over_the_originals_manifest_in_place() {
     let upgraded = stand.get(&DEPLOYMENT);
     assert_eq!(upgraded["metadata"]["uid"], before["metadata"]["uid"]);
     assert_eq!(upgraded["spec"]["strategy"]["type"], "Recreate");
+}
+
+#[test]
+fn the_refusal_in_the_guide_is_what_helm_says() {
+    let Some(stand) = Stand::or_skip(0) else { return };
+    let guide = std::fs::read_to_string(repository().join("docs/install.md")).unwrap();
+    let (_, sample) = guide.split_once("$ helm install ... ").unwrap();
+    let (sample, _) = sample.split_once("```").unwrap();
+    let (arguments, answer) = sample.split_once('\n').unwrap();
+    let kubeconfig = stand.kubeconfig();
+    let fixed = ["install", "cni-metrics-helper", CHART, "--namespace=kube-system", &kubeconfig];
+    let said = stand.helm.run(fixed.into_iter().chain(arguments.split_whitespace())).unwrap_err();
+    // What it logs on the way has a time in front.
+    let error = &said[said.find("Error: ").unwrap()..];
+    assert_eq!(answer.trim_end(), error.trim_end());
 }
 
 #[test]
