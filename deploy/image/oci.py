@@ -151,10 +151,14 @@ def bill_of_materials(arch, version, layer):
     nodes = {node["id"]: node for node in metadata["resolve"]["nodes"]}
     root = next(id for id, package in packages.items() if package["name"] == "cni-metrics-helper")
 
+    # Metadata has one set of features for the whole workspace, tests included, so it knows crates that no build of the
+    # program has; the tree is of the program's own features.
+    built = in_tree(arch)
+    tree = {root} | {id for id, package in packages.items() if (package["name"], package["version"]) in built}
     linked, waiting = set(), [root]
     while waiting:
         node = waiting.pop()
-        if node not in linked:
+        if node in tree and node not in linked:
             linked.add(node)
             waiting.extend(normal_dependencies(nodes[node]))
     crates = sorted(linked - {root}, key=lambda id: (packages[id]["name"], packages[id]["version"]))
@@ -177,12 +181,21 @@ def bill_of_materials(arch, version, layer):
         "dependencies": [
             {
                 "ref": root_reference(version) if id == root else url(packages[id]),
-                "dependsOn": sorted({url(packages[other]) for other in normal_dependencies(nodes[id])}),
+                "dependsOn": sorted({url(packages[other]) for other in normal_dependencies(nodes[id]) if other in linked}),
             }
             for id in [root, *crates]
         ],
     }
     return (json.dumps(bom, indent=1, sort_keys=True) + "\n").encode()
+
+
+def in_tree(arch):
+    """Name and version of every crate of which cargo builds the program for that architecture."""
+    command = ["cargo", "tree", "--locked", "--package", "cni-metrics-helper", "--target", TRIPLES[arch]]
+    options = ["--edges", "normal", "--prefix", "none", "--format", "{p}"]
+    listed = subprocess.run([*command, *options], check=True, capture_output=True, text=True).stdout
+    words = (line.split() for line in listed.splitlines() if line)
+    return {(name, version.removeprefix("v")) for name, version, *_ in words}
 
 
 def normal_dependencies(node):

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Runs aws.py in a Python environment of its own, .cache/check, which it makes the first time (PyPI).
-#   deploy/check/aws.sh target/debug/cni-metrics-helper
+# Runs a script of this folder in a Python environment of its own, .cache/check, which it makes the first time (PyPI).
+#   deploy/check/run.sh aws.py target/debug/cni-metrics-helper
+#   deploy/check/run.sh image.py [LAYOUT]
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 env=$(cd "$here/../.." && pwd)/.cache/check
@@ -9,4 +10,6 @@ if ! cmp -s "$here/requirements.txt" "$env/requirements.txt"; then
   "$env/bin/pip" install --quiet --disable-pip-version-check --requirement "$here/requirements.txt"
   cp "$here/requirements.txt" "$env/"
 fi
-exec "$env/bin/python" "$here/aws.py" "$@"
+script=$1
+shift
+exec "$env/bin/python" "$here/$script" "$@"
