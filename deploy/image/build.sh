@@ -8,8 +8,10 @@
 # python3, and ca-certificates. The same commit, toolchain, CA bundle and SOURCE_DATE_EPOCH (default: the commit's time)
 # make the same layers.
 #
-# Tried so far: amd64 from end to end (10.7 MB compressed; unpacked and run as its user in a chroot). Not yet: arm64 beyond
-# linking ring with these compilers, the Dockerfile (it needs a daemon), and two builds of one commit compared.
+# Tried so far: both architectures from end to end, 10.9 MB (amd64) and 10.0 MB (arm64) compressed; both unpacked and run
+# as the image's user in a chroot, arm64 under qemu's user emulation; pushed to a registry by skopeo, digests unchanged. Two
+# compilations of one commit in two folders, with target folders of their own, gave the same layout byte for byte (amd64).
+# Not tried: arm64 on a real machine, two different machines, and the Dockerfile (it needs a daemon and Docker Hub).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
