@@ -23,6 +23,7 @@ use crate::publish::{Published, Publisher, Selection, SinkStats, cloudwatch as t
 use crate::round::{RoundParts, Rounds};
 use crate::scrape::Scraper;
 use crate::self_stats::SelfStats;
+use crate::shard::Shard;
 use crate::shutdown::Shutdown;
 
 /// CloudWatch gets the points of so many rounds in one request, as the Go helper sends them.
@@ -97,7 +98,8 @@ impl App {
         let (election, leadership) = match &config.election {
             None => (None, Leadership::always()),
             Some(election) => {
-                let (election, leadership) = Election::stand(clients.watch.clone(), candidacy(election, &clients));
+                let candidacy = candidacy(election, config.shard, &clients);
+                let (election, leadership) = Election::stand(clients.watch.clone(), candidacy);
                 (Some(election), leadership)
             }
         };
@@ -255,14 +257,15 @@ impl App {
 }
 
 /// What this process stands for election with. Its name is that of the pod; what follows tells its restarts apart.
-fn candidacy(election: &ElectionConfig, clients: &Clients) -> LeadSettings {
+/// Each shard has a lease of its own.
+fn candidacy(election: &ElectionConfig, shard: Option<Shard>, clients: &Clients) -> LeadSettings {
     let variable = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
     let host = || std::fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|name| name.trim().to_owned());
     let pod =
         variable("POD_NAME").or_else(|| variable("HOSTNAME")).or_else(host).unwrap_or_else(|| "helper".to_owned());
     LeadSettings {
         namespace: election.namespace.clone().unwrap_or_else(|| clients.watch.default_namespace().to_owned()),
-        name: election.name.clone(),
+        name: shard.map_or_else(|| election.name.clone(), |shard| shard.suffixed(&election.name)),
         identity: format!("{pod}-{:08x}", fastrand::u32(..)),
         duration: election.duration,
         is_warm: election.standby_scrape,
@@ -284,6 +287,7 @@ async fn publisher(config: &Config, clock: &Clock, leadership: &Leadership) -> R
         let settings = PrometheusSettings {
             address: settings.address,
             node_series: settings.node_metrics,
+            shard: config.shard,
             interval: config.interval,
         };
         let address = prometheus::spawn(&mut publisher, settings, clock.clone()).await?;
@@ -323,6 +327,7 @@ fn add_cloudwatch(
     let settings = CloudWatchSettings {
         namespace: cloudwatch.namespace.clone(),
         cluster_id: identity.cluster_id.value.clone(),
+        shard: config.shard,
         selection: cloudwatch.selection.clone(),
         resolution_seconds: u32::from(cloudwatch.resolution_seconds),
         flush_every: config.interval * FLUSH_INTERVALS,
@@ -331,8 +336,8 @@ fn add_cloudwatch(
     };
     settings.check().map_err(AppError::CloudWatch)?;
     let restored = settings.spool_dir.as_deref().map(|dir| spool::restore(dir, clock));
-    // Counters of another cluster are of no use to this one.
-    let ours = restored.as_ref().filter(|restored| restored.cluster_id == settings.cluster_id);
+    // Counters of another cluster, or of another share of it, are of no use to this one.
+    let ours = restored.as_ref().filter(|restored| restored.is_of(&settings));
     let baselines = ours.and_then(|restored| restored.counters.as_deref().map(Arc::from));
     let sink = AwsCloudWatch::new(&identity.sdk, &settings);
     to_cloudwatch::spawn(publisher, settings, sink, clock.clone(), restored);

@@ -21,6 +21,7 @@ use crate::logging::{LogFormat, LogSettings};
 use crate::publish::cloudwatch::limits;
 use crate::publish::{Selection, SelectionError};
 use crate::scrape::{ScrapeSettings, Via};
+use crate::shard::{Shard, ShardError};
 
 /// A round's share of the interval.
 const ROUND_SHARE: f64 = 0.8;
@@ -42,6 +43,8 @@ pub struct Config {
     pub prometheus: Option<PrometheusConfig>,
     /// The election, if there is one.
     pub election: Option<ElectionConfig>,
+    /// The share of the nodes that is this replica's; `None` is all of them.
+    pub shard: Option<Shard>,
     /// Where health and the helper's own metrics are served, if at all.
     pub admin: Option<SocketAddr>,
     /// `AWS_CLUSTER_ID`, if given.
@@ -116,7 +119,9 @@ impl Config {
 
     /// Where the agents are looked for, in words.
     pub fn looked_for(&self) -> String {
-        format!("selector {:?} in namespace {:?}", self.discover.selector, self.discover.namespace)
+        let DiscoverSettings { namespace, selector, shard } = &self.discover;
+        let nodes = shard.map(|shard| format!(" on the nodes of shard {shard}")).unwrap_or_default();
+        format!("selector {selector:?} in namespace {namespace:?}{nodes}")
     }
 }
 
@@ -128,10 +133,11 @@ fn read_all(reader: &mut Reader, args: &SettingsArgs) -> Option<Config> {
     let cloudwatch = cloudwatch(reader, args);
     let prometheus = prometheus(reader, args);
     let election = election(reader, args);
+    let shard = shard(reader, args);
     let admin = admin(reader, args);
     let log = log(reader, args);
     let cluster_id = reader.read("AWS_CLUSTER_ID", args.aws_cluster_id.as_deref().unwrap_or_default(), cluster_id);
-    let discover = discover?;
+    let discover = DiscoverSettings { shard: shard?, ..discover? };
     Some(Config {
         interval: interval?,
         connect: ConnectSettings {
@@ -139,6 +145,7 @@ fn read_all(reader: &mut Reader, args: &SettingsArgs) -> Option<Config> {
             context: given(args.context.as_ref()).map(str::to_owned),
         },
         scrape: ScrapeSettings { namespace: discover.namespace.clone(), ..scrape? },
+        shard: discover.shard,
         discover,
         cloudwatch: cloudwatch?,
         prometheus: prometheus?,
@@ -160,7 +167,7 @@ fn discover(reader: &mut Reader, args: &SettingsArgs) -> Option<DiscoverSettings
         reader.read("AGENT_NAMESPACE", or(&args.agent_namespace, "kube-system"), read::label("a namespace's name"));
     let selector = or(&args.agent_selector, "k8s-app=aws-node");
     let selector = reader.read("AGENT_SELECTOR", selector, selector::selector);
-    Some(DiscoverSettings { namespace: namespace?, selector: selector? })
+    Some(DiscoverSettings { namespace: namespace?, selector: selector?, shard: None })
 }
 
 fn scrape(reader: &mut Reader, args: &SettingsArgs) -> Option<ScrapeSettings> {
@@ -282,6 +289,13 @@ fn election(reader: &mut Reader, args: &SettingsArgs) -> Option<Option<ElectionC
     let election =
         ElectionConfig { namespace: namespace?, name: name?, duration: duration?, standby_scrape: standby_scrape? };
     Some(on?.then_some(election))
+}
+
+/// `Some(None)` is no shards.
+#[expect(clippy::option_option, reason = "a mistake, none, and one are three things")]
+fn shard(reader: &mut Reader, args: &SettingsArgs) -> Option<Option<Shard>> {
+    let Some(text) = given(args.shard.as_ref()) else { return Some(None) };
+    reader.read("SHARD", text, |text| text.parse().map(Some).map_err(|error: ShardError| error.to_string()))
 }
 
 /// An empty value switches it off: that is how a chart leaves a port out.

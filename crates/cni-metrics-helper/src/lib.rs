@@ -11,6 +11,7 @@ pub mod app;
 pub mod identity;
 pub mod aws;
 pub mod lead;
+pub mod shard;
 pub mod discover;
 pub mod scrape;
 pub mod round;

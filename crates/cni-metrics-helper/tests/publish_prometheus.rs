@@ -18,6 +18,7 @@ use cni_metrics_core::model::{
 use cni_metrics_helper::clock::Clock;
 use cni_metrics_helper::publish::Publisher;
 use cni_metrics_helper::publish::prometheus::{PrometheusSettings, spawn};
+use cni_metrics_helper::shard::Shard;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -88,9 +89,13 @@ struct Server {
 
 impl Server {
     async fn start(node_series: bool, clock: Clock) -> Self {
+        Self::start_shard(node_series, None, clock).await
+    }
+
+    async fn start_shard(node_series: bool, shard: Option<Shard>, clock: Clock) -> Self {
         let mut publisher = Publisher::new();
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let settings = PrometheusSettings { address, node_series, interval: Duration::from_secs(30) };
+        let settings = PrometheusSettings { address, node_series, shard, interval: Duration::from_secs(30) };
         let address = spawn(&mut publisher, settings, clock).await.unwrap();
         Self { publisher, address }
     }
@@ -153,6 +158,30 @@ async fn the_page_of_a_round() {
     let page = server.page().await;
     insta::assert_snapshot!("page", page);
     check_with_promtool(&page);
+}
+
+#[tokio::test]
+async fn a_shard_names_itself_on_every_sum_and_on_no_node() {
+    let whole = Server::start(true, standing_clock()).await;
+    let part = Server::start_shard(true, "1/3".parse().ok(), standing_clock()).await;
+    for server in [&whole, &part] {
+        server.publish(first_round()).await;
+    }
+    let (whole, part) = (whole.page().await, part.page().await);
+    let is_sum = |line: &&str| line.starts_with("cni_cluster_") || line.starts_with("awscni_");
+    for line in part.lines().filter(is_sum) {
+        assert!(line.contains("shard=\"1/3\"}"), "{line}");
+    }
+    assert_eq!(value(&part, "cni_cluster_shards{shard=\"1/3\"}"), Some(3.0));
+    assert_eq!(value(&part, "cni_cluster_nodes_failed{reason=\"timeout\",shard=\"1/3\"}"), Some(1.0));
+    // Apart from that it is the same page.
+    let without: Vec<String> = part
+        .lines()
+        .filter(|line| !line.contains("cni_cluster_shards"))
+        .map(|line| line.replace("{shard=\"1/3\"}", "").replace(",shard=\"1/3\"", ""))
+        .collect();
+    assert_eq!(without, whole.lines().collect::<Vec<_>>());
+    check_with_promtool(&part);
 }
 
 #[tokio::test]
@@ -228,7 +257,12 @@ async fn gzip_is_used_for_whoever_accepts_it() {
 #[tokio::test]
 async fn an_address_in_use_is_a_clear_mistake() {
     let server = Server::start(true, standing_clock()).await;
-    let settings = PrometheusSettings { address: server.address, node_series: true, interval: Duration::from_secs(30) };
+    let settings = PrometheusSettings {
+        address: server.address,
+        node_series: true,
+        shard: None,
+        interval: Duration::from_secs(30),
+    };
     let error = spawn(&mut Publisher::new(), settings, standing_clock()).await.unwrap_err().to_string();
     assert!(error.starts_with(&format!("PROMETHEUS_ADDRESS {}: cannot listen there", server.address)), "{error}");
 }

@@ -18,6 +18,7 @@ use cni_metrics_helper::clock::Clock;
 use cni_metrics_helper::publish::cloudwatch::{self as to_cloudwatch, AwsCloudWatch, CloudWatchSettings};
 use cni_metrics_helper::publish::selection::ROWS;
 use cni_metrics_helper::publish::{Publisher, Selection, log};
+use cni_metrics_helper::shard::Shard;
 use cni_sim::aws::WallClock;
 use cni_sim::aws::fault::{Fault, FaultRule};
 use cni_sim::aws::serve::serve;
@@ -52,9 +53,14 @@ impl Service {
     }
 
     fn publisher(&self, cluster_id: &str) -> Publisher {
+        self.publisher_of(cluster_id, None)
+    }
+
+    fn publisher_of(&self, cluster_id: &str, shard: Option<Shard>) -> Publisher {
         let settings = CloudWatchSettings {
             namespace: "Kubernetes".to_owned(),
             cluster_id: cluster_id.to_owned(),
+            shard,
             selection: Selection::new(MetricSet::Standard, &[], &[]).unwrap(),
             resolution_seconds: 1,
             flush_every: Duration::from_millis(200),
@@ -129,13 +135,17 @@ async fn what_arrives_is_what_was_measured() {
 async fn the_longest_cluster_name_still_makes_requests_the_service_takes() {
     let service = Service::start().await;
     let name = "x".repeat(1024);
-    let publisher = service.publisher(&name);
+    let shard = "999/1000";
+    let publisher = service.publisher_of(&name, shard.parse().ok());
     service.cloudwatch.faults().set(vec![FaultRule::always(Fault::Unavailable)]);
     let times = publish(&publisher, 100).await;
     service.cloudwatch.faults().clear();
     publisher.drain(Duration::from_secs(20)).await;
-    assert_eq!(service.cloudwatch.store().len(), times.len() * METRICS);
-    let requests = service.cloudwatch.store().requests();
+    let store = service.cloudwatch.store();
+    assert_eq!(store.len(), times.len() * METRICS);
+    let dimensions = [("CLUSTER_ID", name.as_str()), ("SHARD", shard)];
+    assert!(ROWS.iter().all(|row| store.series("Kubernetes", row.name, &dimensions).len() == times.len()));
+    let requests = store.requests();
     let largest = requests.iter().map(|request| request.body_bytes).max().unwrap();
     assert!((500_000..1_000_000).contains(&largest), "{largest} bytes, of 1 MB");
 }

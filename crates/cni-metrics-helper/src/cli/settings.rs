@@ -99,6 +99,9 @@ pub struct SettingsArgs {
     /// A replica that does not lead measures too, so that it takes over without a gap
     #[arg(long, env, value_name = "BOOL", default_value = "false", help_heading = "Replicas")]
     pub standby_scrape: String,
+    /// Measure only this share of the nodes, by their names: i/n, replica i (from 0) of n, 1 to 1000
+    #[arg(long, env, value_name = "I/N", help_heading = "Replicas")]
+    pub shard: Option<String>,
     /// Where /livez, /readyz and the helper's own /metrics are served; `off` switches them off [default: 0.0.0.0:61682]
     #[arg(long, env, value_name = "ADDRESS:PORT", help_heading = "Health")]
     pub admin_address: Option<String>,

@@ -75,12 +75,13 @@ fn all_mistakes_are_reported_at_once() {
         "--lease-namespace=-",
         "--lease-duration=4s",
         "--standby-scrape=warm",
+        "--shard=3/3",
         "--admin-address=61682",
         "--log-level=TRACE",
         "--log-format=xml",
     ];
     insta::assert_snapshot!(read(&flags).unwrap_err(), @r#"
-    23 mistakes in the settings:
+    24 mistakes in the settings:
       METRIC_UPDATE_INTERVAL = "30s": must be a whole number of seconds without a unit, from 1 to 86400
       AGENT_NAMESPACE = "Kube_System": must be a namespace's name (a-z, 0-9 and -, at most 63)
       AGENT_SELECTOR = "k8s-app aws-node": must be a label selector: requirements such as k8s-app=aws-node, tier!=test, name in (a,b), name notin (a,b), name or !name, separated by commas
@@ -100,6 +101,7 @@ fn all_mistakes_are_reported_at_once() {
       LEASE_NAMESPACE = "-": must be a namespace's name (a-z, 0-9 and -, at most 63)
       LEASE_DURATION = "4s": must be a duration in whole seconds such as 15s, from 5s to 5m
       STANDBY_SCRAPE = "warm": must be yes, true, no or false (any case)
+      SHARD = "3/3": must be i/n with i from 0 to n - 1: 3 shards are numbered 0/3 to 2/3
       ADMIN_ADDRESS = "61682": must be an address and a port such as 0.0.0.0:61682 or [::]:61682, or off
       AWS_VPC_K8S_CNI_LOGLEVEL = "TRACE": must be DEBUG, INFO, WARN, ERROR or FATAL (any case)
       LOG_FORMAT = "xml": must be text or json
@@ -145,6 +147,19 @@ fn an_election_is_off_unless_asked_for() {
     let election = read(&all).unwrap().election.unwrap();
     assert_eq!((election.namespace.as_deref(), election.name.as_str()), (Some("a"), "b"));
     assert!(election.standby_scrape && election.duration == Duration::from_secs(5));
+}
+
+#[test]
+fn all_nodes_are_measured_unless_a_shard_is_named() {
+    let all = read(&["--shard="]).unwrap();
+    assert_eq!((all.shard, all.discover.shard), (None, None));
+    assert_eq!(all.looked_for(), r#"selector "k8s-app=aws-node" in namespace "kube-system""#);
+    let part = read(&["--shard=1/3"]).unwrap();
+    assert_eq!((part.shard, part.discover.shard), ("1/3".parse().ok(), part.shard));
+    assert!(part.looked_for().ends_with(r#"in namespace "kube-system" on the nodes of shard 1/3"#));
+    // As a chart on an old cluster would start it.
+    let error = read(&["--shard=/3"]).unwrap_err().to_string();
+    assert!(error.contains(r#"SHARD = "/3": must be i/n, and i is missing"#), "{error}");
 }
 
 #[test]

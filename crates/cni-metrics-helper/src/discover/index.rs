@@ -139,6 +139,11 @@ impl Index {
         (targets, tables.pods.len())
     }
 
+    /// How many nodes' labels are kept.
+    pub fn labelled_nodes(&self) -> usize {
+        self.tables.read().unwrap_or_else(PoisonError::into_inner).labels.len()
+    }
+
     /// Turns true once the first list of pods is complete.
     pub fn synced(&self) -> watch::Receiver<bool> {
         self.synced.subscribe()

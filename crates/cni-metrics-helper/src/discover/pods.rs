@@ -65,6 +65,11 @@ impl SlimPod {
         self.metadata.name.as_deref().unwrap_or_default()
     }
 
+    /// The node it is scheduled on.
+    pub(crate) fn node(&self) -> Option<&str> {
+        self.spec.node_name.as_deref()
+    }
+
     /// What the index keeps of it.
     pub(crate) fn into_pod(self) -> Pod {
         Pod {

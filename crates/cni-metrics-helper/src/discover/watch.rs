@@ -15,6 +15,7 @@ use tracing::{debug, info, warn};
 use super::index::{Index, IndexReader, Pod};
 use super::nodes::SlimNode;
 use super::pods::SlimPod;
+use crate::shard::Shard;
 use crate::shutdown::Shutdown;
 
 /// How long a watch that the API server denies is left alone: each try is a line in its audit log.
@@ -30,6 +31,8 @@ pub struct DiscoverSettings {
     pub namespace: String,
     /// Their label selector.
     pub selector: String,
+    /// The nodes on which they are watched; `None` is all. What is on others is dropped as it is decoded.
+    pub shard: Option<Shard>,
 }
 
 /// How often each watch had to begin anew.
@@ -57,7 +60,7 @@ impl Discovery {
     pub fn spawn(client: &Client, settings: &DiscoverSettings, shutdown: &Shutdown) -> Self {
         let discovery = Self { index: Arc::new(Index::default()), stats: Arc::default() };
         let pods = watch_pods(client.clone(), settings.clone(), discovery.clone());
-        let nodes = watch_nodes(client.clone(), discovery.clone());
+        let nodes = watch_nodes(client.clone(), settings.shard, discovery.clone());
         for watch in [tokio::spawn(shutdown.clone().or_ended(pods)), tokio::spawn(shutdown.clone().or_ended(nodes))] {
             drop(watch);
         }
@@ -70,10 +73,13 @@ async fn watch_pods(client: Client, settings: DiscoverSettings, discovery: Disco
     let config = watcher::Config::default().labels(&settings.selector);
     let mut stream = watch_of(api, config).default_backoff().boxed();
     let mut listed: BTreeMap<Arc<str>, Arc<Pod>> = BTreeMap::new();
-    let mut state = WatchState::new(format!("pods in namespace {}", settings.namespace), Role::Needed);
+    let what = format!("pods in namespace {}{}", settings.namespace, of_shard(settings.shard));
+    let mut state = WatchState::new(what, Role::Needed);
+    let is_ours = |pod: &SlimPod| settings.shard.is_none_or(|shard| shard.owns(pod.node()));
     while let Some(event) = stream.next().await {
         match event {
             Ok(Event::Init) => listed.clear(),
+            Ok(Event::InitApply(pod)) if !is_ours(&pod) => {}
             Ok(Event::InitApply(pod)) => {
                 let pod = pod.into_pod();
                 listed.insert(Arc::clone(&pod.name), Arc::new(pod));
@@ -87,7 +93,9 @@ async fn watch_pods(client: Client, settings: DiscoverSettings, discovery: Disco
             }
             Ok(Event::Apply(pod)) => {
                 state.recovered();
-                discovery.index.apply_pod(pod.into_pod());
+                if is_ours(&pod) {
+                    discovery.index.apply_pod(pod.into_pod());
+                }
             }
             Ok(Event::Delete(pod)) => {
                 state.recovered();
@@ -102,13 +110,15 @@ async fn watch_pods(client: Client, settings: DiscoverSettings, discovery: Disco
     }
 }
 
-async fn watch_nodes(client: Client, discovery: Discovery) {
+async fn watch_nodes(client: Client, shard: Option<Shard>, discovery: Discovery) {
     let mut stream = watch_of(Api::<SlimNode>::all(client), watcher::Config::default()).default_backoff().boxed();
     let mut listed = Vec::new();
-    let mut state = WatchState::new("nodes".to_owned(), Role::Optional);
+    let mut state = WatchState::new(format!("nodes{}", of_shard(shard)), Role::Optional);
+    let is_ours = |node: &SlimNode| shard.is_none_or(|shard| shard.owns(Some(node.name())));
     while let Some(event) = stream.next().await {
         match event {
             Ok(Event::Init) => listed.clear(),
+            Ok(Event::InitApply(node)) if !is_ours(&node) => {}
             Ok(Event::InitApply(node)) => listed.push((Box::from(node.name()), node.labels())),
             Ok(Event::InitDone) => {
                 state.synced(listed.len());
@@ -116,7 +126,9 @@ async fn watch_nodes(client: Client, discovery: Discovery) {
             }
             Ok(Event::Apply(node)) => {
                 state.recovered();
-                discovery.index.apply_labels(Box::from(node.name()), node.labels());
+                if is_ours(&node) {
+                    discovery.index.apply_labels(Box::from(node.name()), node.labels());
+                }
             }
             Ok(Event::Delete(node)) => {
                 state.recovered();
@@ -129,6 +141,10 @@ async fn watch_nodes(client: Client, discovery: Discovery) {
             }
         }
     }
+}
+
+fn of_shard(shard: Option<Shard>) -> String {
+    shard.map(|shard| format!(" (shard {shard})")).unwrap_or_default()
 }
 
 /// Whether the helper can do without this watch.

@@ -26,6 +26,7 @@ pub use spool::Restored;
 
 use super::{Publisher, Selection};
 use crate::clock::Clock;
+use crate::shard::Shard;
 
 /// The buffer's default bound, bytes.
 pub const DEFAULT_BUFFER_BYTES: u64 = 64 << 20;
@@ -37,6 +38,8 @@ pub struct CloudWatchSettings {
     pub namespace: String,
     /// The dimension's value.
     pub cluster_id: String,
+    /// The value of a second dimension, where several replicas share the cluster.
+    pub shard: Option<Shard>,
     /// The metrics that are sent.
     pub selection: Selection,
     /// Storage resolution, 1 or 60 seconds.

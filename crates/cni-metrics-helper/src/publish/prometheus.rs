@@ -21,6 +21,7 @@ use self::page::Exposed;
 use self::server::Serving;
 use super::{Intake, Publisher};
 use crate::clock::Clock;
+use crate::shard::Shard;
 
 /// Intervals without a finished round after which gauges are withdrawn.
 const STALE_INTERVALS: u32 = 3;
@@ -32,6 +33,8 @@ pub struct PrometheusSettings {
     pub address: SocketAddr,
     /// Whether the `cni_node_*` series are exposed.
     pub node_series: bool,
+    /// Which part of the cluster the sums are of, if not all.
+    pub shard: Option<Shard>,
     /// Time between rounds.
     pub interval: Duration,
 }
@@ -67,6 +70,7 @@ async fn run(mut intake: Intake, listener: TcpListener, settings: PrometheusSett
         clock,
         stale_after: settings.interval * STALE_INTERVALS,
         node_series: settings.node_series,
+        shard: settings.shard,
     };
     let server = server::serve(listener, serving);
     tokio::pin!(server);

@@ -162,6 +162,7 @@ async fn report() -> Value {
     let settings = CloudWatchSettings {
         namespace: "Kubernetes".to_owned(),
         cluster_id: identity.cluster_id.value.clone(),
+        shard: None,
         selection: Selection::new(MetricSet::Standard, &[], &[]).unwrap(),
         resolution_seconds: 60,
         flush_every: Duration::from_mins(1),

@@ -119,6 +119,7 @@ pub(crate) fn settings() -> CloudWatchSettings {
     CloudWatchSettings {
         namespace: "Kubernetes".to_owned(),
         cluster_id: "prod".to_owned(),
+        shard: None,
         selection: Selection::new(MetricSet::Standard, &[], &[]).unwrap(),
         resolution_seconds: 60,
         flush_every: FLUSH,

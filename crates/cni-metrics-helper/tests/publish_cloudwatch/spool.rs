@@ -9,7 +9,7 @@ use cni_metrics_core::model::UnixMillis;
 use cni_metrics_helper::clock::Clock;
 use cni_metrics_helper::publish::Published;
 use cni_metrics_helper::publish::cloudwatch::spool::restore;
-use cni_metrics_helper::publish::cloudwatch::{CloudWatchSettings, PutError};
+use cni_metrics_helper::publish::cloudwatch::{CloudWatchSettings, PutError, Restored};
 use cni_metrics_helper::publish::stats::DropReason;
 
 use crate::kit::{Bench, FLUSH, INTERVAL, Log, Scripted, after, down, settings, snapshot};
@@ -146,6 +146,30 @@ async fn points_of_another_cluster_id_are_set_aside_not_mixed_in() {
     let mut second = Bench::with(other, sink, clock.clone(), log.clone(), Some(restored));
     second.run(4 * MINUTE, INTERVAL).await;
     assert!(log.delivered().keys().all(|(at, _)| *at >= after(2 * MINUTE).0));
+    let aside = std::fs::read_dir(folder.path()).unwrap().filter_map(Result::ok);
+    assert_eq!(aside.filter(|entry| entry.file_name().to_string_lossy().contains("foreign")).count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn points_and_baselines_of_another_shard_are_not_taken_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let (clock, log) = (Clock::scaled(crate::kit::START, 1.0), Log::default());
+    let shard = |text: &str| CloudWatchSettings { shard: text.parse().ok(), ..spooled(folder.path()) };
+    let refusing = || Scripted::new(&clock, &log, |_, _| Err(down()));
+    let mut first = Bench::with(shard("0/3"), refusing(), clock.clone(), log.clone(), None);
+    first.run(2 * MINUTE, INTERVAL).await;
+    drop(first);
+    let left = restore(folder.path(), &clock);
+    assert!(left.rounds.len() == 4 && left.goes_to(&shard("0/3")));
+    for other in ["1/3", "0/4", ""] {
+        assert!(!left.is_of(&shard(other)), "{other:?}");
+    }
+    let left = Restored { counters: Some(b"of shard 0/3".to_vec()), ..left };
+    // The same replica after the number of shards was changed, ended before its first round.
+    let second = Bench::with(shard("0/4"), refusing(), clock.clone(), log.clone(), Some(left));
+    second.publisher.drain(MINUTE).await;
+    let left = restore(folder.path(), &clock);
+    assert_eq!((left.rounds.len(), left.counters, left.shard.as_str()), (0, None, "0/4"));
     let aside = std::fs::read_dir(folder.path()).unwrap().filter_map(Result::ok);
     assert_eq!(aside.filter(|entry| entry.file_name().to_string_lossy().contains("foreign")).count(), 1);
 }

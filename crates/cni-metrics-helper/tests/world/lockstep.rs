@@ -21,6 +21,7 @@ use cni_metrics_helper::config::Config;
 use cni_metrics_helper::discover::IndexReader;
 use cni_metrics_helper::identity::{CredentialKind, Found, Identity};
 use cni_metrics_helper::publish::SinkStats;
+use cni_metrics_helper::shard::Shard;
 use cni_metrics_helper::shutdown::{Shutdown, Trigger};
 use cni_sim::kube_store::PodPhase;
 use cni_sim::scenario::{FaultSpec, Scenario};
@@ -57,7 +58,9 @@ pub(crate) struct Helper {
     snapshots: SnapshotReader,
     /// Rounds waited for.
     rounds: u64,
-    index: IndexReader,
+    pub(crate) index: IndexReader,
+    /// Whose nodes it is to see.
+    shard: Option<Shard>,
     sinks: Vec<watch::Receiver<SinkStats>>,
     trigger: Trigger,
     running: JoinHandle<()>,
@@ -81,6 +84,7 @@ impl World {
     pub(crate) async fn helper(&mut self, flags: &[&str]) -> Helper {
         let (trigger, shutdown) = Shutdown::manual();
         let config = self.config(flags);
+        let shard = config.shard;
         let identity = AwsSource::Given(Box::new(identity(&self.sim)));
         let app = App::build(config, identity, self.clock.clone(), shutdown).await.unwrap();
         Helper {
@@ -88,6 +92,7 @@ impl World {
             snapshots: app.snapshots(),
             rounds: 0,
             index: app.index(),
+            shard,
             sinks: app.sinks(),
             trigger,
             running: tokio::spawn(app.run()),
@@ -142,6 +147,9 @@ impl World {
         for helper in helpers {
             helper.watch_settled(&self.sim).await;
         }
+        // What the world did on its way here happened before the round.
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        self.cut_ms = Clock::wall().now().0;
         self.driver.set(UnixMillis(self.now_ms));
     }
 
@@ -212,7 +220,7 @@ impl Helper {
 
     async fn watch_settled(&self, sim: &Sim) {
         let give_up = Instant::now() + Duration::from_millis(500);
-        let agents = running_agents(sim);
+        let agents = running_agents(sim, self.shard);
         let shown = || self.index.targets().0.iter().map(|(pod, _)| pod.name.to_string()).collect::<BTreeSet<_>>();
         while shown() != agents && Instant::now() < give_up {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -232,10 +240,11 @@ impl Helper {
     }
 }
 
-fn running_agents(sim: &Sim) -> BTreeSet<String> {
+fn running_agents(sim: &Sim, shard: Option<Shard>) -> BTreeSet<String> {
     let asked = sim.world().kube().pods().into_iter().filter(|pod| {
         let is_agent = pod.meta.labels.iter().any(|(name, value)| (&**name, &**value) == ("k8s-app", "aws-node"));
-        is_agent && pod.meta.deletion_ms.is_none() && pod.phase == PodPhase::Running
+        let is_ours = shard.is_none_or(|shard| shard.owns(pod.node_name.as_deref()));
+        is_ours && is_agent && pod.meta.deletion_ms.is_none() && pod.phase == PodPhase::Running
     });
     asked.map(|pod| pod.meta.name.to_string()).collect()
 }

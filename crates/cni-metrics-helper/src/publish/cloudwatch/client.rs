@@ -21,6 +21,8 @@ use crate::publish::stats::RequestOutcome;
 
 /// The dimension's name, as the Go helper has it.
 pub const DIMENSION: &str = "CLUSTER_ID";
+/// The second dimension's name, where each of several replicas publishes its share.
+pub const SHARD_DIMENSION: &str = "SHARD";
 /// A connection that takes longer is not going to come (a dropped route).
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A request that takes longer is tried again.
@@ -92,7 +94,7 @@ impl PutError {
 pub struct AwsCloudWatch {
     client: Client,
     namespace: String,
-    dimension: Dimension,
+    dimensions: Vec<Dimension>,
     resolution_seconds: i32,
 }
 
@@ -108,10 +110,12 @@ impl AwsCloudWatch {
             .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts)
             .build();
+        let dimension = |name: &str, value: String| Dimension::builder().name(name).value(value).build();
+        let shard = settings.shard.map(|shard| dimension(SHARD_DIMENSION, shard.to_string()));
         Self {
             client: Client::from_conf(config),
             namespace: settings.namespace.clone(),
-            dimension: Dimension::builder().name(DIMENSION).value(&settings.cluster_id).build(),
+            dimensions: std::iter::once(dimension(DIMENSION, settings.cluster_id.clone())).chain(shard).collect(),
             resolution_seconds: if settings.resolution_seconds == 1 { 1 } else { 60 },
         }
     }
@@ -119,7 +123,7 @@ impl AwsCloudWatch {
     fn datum(&self, point: &Point) -> MetricDatum {
         MetricDatum::builder()
             .metric_name(point.row.name)
-            .dimensions(self.dimension.clone())
+            .set_dimensions(Some(self.dimensions.clone()))
             .timestamp(DateTime::from_millis(point.at.0))
             .value(point.value)
             .unit(match point.row.unit {

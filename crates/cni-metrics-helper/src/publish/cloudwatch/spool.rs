@@ -5,10 +5,10 @@
 //! | bytes | what |
 //! |---|---|
 //! | 8 | `CNISPOOL` |
-//! | 4 | version, 1 |
+//! | 4 | version: 1, or 2 with a shard |
 //! | 4 | CRC-32 of the payload |
 //! | 8 | length of the payload |
-//! | … | payload: when it was written (ms), namespace, cluster id, the metric names, the rounds, the baselines |
+//! | … | payload: when it was written (ms), namespace, cluster id, shard (version 2), the metric names, the rounds, the baselines |
 //!
 //! Metrics are stored by name, so that another version of the program with other rows reads them right.
 
@@ -19,13 +19,17 @@ use std::path::{Path, PathBuf};
 use cni_metrics_core::catalogue::Row;
 use cni_metrics_core::model::UnixMillis;
 
+use super::CloudWatchSettings;
 use super::buffer::Kept;
 use crate::clock::Clock;
 use crate::publish::selection::ROWS;
+use crate::shard::Shard;
 
 const FILE: &str = "points.spool";
 const MAGIC: &[u8; 8] = b"CNISPOOL";
+/// One who measures the whole cluster writes what the first version could read.
 const VERSION: u32 = 1;
+const VERSION_WITH_SHARD: u32 = 2;
 const HEADER_BYTES: usize = 24;
 
 /// Why a spool could not be used.
@@ -62,6 +66,21 @@ pub struct Restored {
     pub namespace: String,
     /// `CLUSTER_ID` the points were meant for.
     pub cluster_id: String,
+    /// `SHARD` the points were meant for; empty for a whole cluster.
+    pub shard: String,
+}
+
+impl Restored {
+    /// Its points are for where these settings send theirs.
+    pub fn goes_to(&self, settings: &CloudWatchSettings) -> bool {
+        self.namespace == settings.namespace && self.is_of(settings)
+    }
+
+    /// It is of the nodes that these settings name: the same cluster, and the same share of it.
+    pub fn is_of(&self, settings: &CloudWatchSettings) -> bool {
+        let shard = settings.shard.map(|shard| shard.to_string()).unwrap_or_default();
+        self.cluster_id == settings.cluster_id && self.shard == shard
+    }
 }
 
 /// Whose points they are, and when they were written.
@@ -73,6 +92,8 @@ pub struct Origin {
     pub namespace: String,
     /// `CLUSTER_ID`.
     pub cluster_id: String,
+    /// `SHARD`.
+    pub shard: Option<Shard>,
 }
 
 /// Reads what an earlier process left in `dir`. Nothing there is the usual case; a damaged file is set aside under
@@ -146,6 +167,9 @@ pub fn encode<'a>(origin: &Origin, rounds: impl Iterator<Item = &'a Kept> + Clon
     bytes.extend(origin.saved_at.0.to_le_bytes());
     put_bytes(&mut bytes, origin.namespace.as_bytes());
     put_bytes(&mut bytes, origin.cluster_id.as_bytes());
+    if let Some(shard) = origin.shard {
+        put_bytes(&mut bytes, shard.to_string().as_bytes());
+    }
     put_count(&mut bytes, ROWS.len());
     for row in &ROWS {
         put_bytes(&mut bytes, row.name.as_bytes());
@@ -162,8 +186,9 @@ pub fn encode<'a>(origin: &Origin, rounds: impl Iterator<Item = &'a Kept> + Clon
     put_bytes(&mut bytes, counters.unwrap_or_default());
 
     let (header, payload) = bytes.split_at_mut(HEADER_BYTES);
+    let version = if origin.shard.is_some() { VERSION_WITH_SHARD } else { VERSION };
     let fields: [&[u8]; 4] =
-        [MAGIC, &VERSION.to_le_bytes(), &crc32fast::hash(payload).to_le_bytes(), &(payload.len() as u64).to_le_bytes()];
+        [MAGIC, &version.to_le_bytes(), &crc32fast::hash(payload).to_le_bytes(), &(payload.len() as u64).to_le_bytes()];
     header.copy_from_slice(&fields.concat());
     bytes
 }
@@ -182,7 +207,8 @@ fn decode(bytes: &[u8]) -> Result<Restored, &'static str> {
     if header.take(8)? != MAGIC {
         return Err("not a spool file");
     }
-    if header.u32()? != VERSION {
+    let version = header.u32()?;
+    if ![VERSION, VERSION_WITH_SHARD].contains(&version) {
         return Err("written by another version of the format");
     }
     let checksum = header.u32()?;
@@ -194,13 +220,14 @@ fn decode(bytes: &[u8]) -> Result<Restored, &'static str> {
     if crc32fast::hash(payload) != checksum {
         return Err("its checksum is wrong");
     }
-    decode_payload(&mut Reader(payload))
+    decode_payload(&mut Reader(payload), version == VERSION_WITH_SHARD)
 }
 
-fn decode_payload(payload: &mut Reader<'_>) -> Result<Restored, &'static str> {
+fn decode_payload(payload: &mut Reader<'_>, has_shard: bool) -> Result<Restored, &'static str> {
     let saved_at = Some(UnixMillis(payload.i64()?));
     let namespace = payload.text()?.to_owned();
     let cluster_id = payload.text()?.to_owned();
+    let shard = if has_shard { payload.text()?.to_owned() } else { String::new() };
     let names = payload.count()?;
     if names > 32 {
         return Err("more metrics than a round can have");
@@ -229,7 +256,7 @@ fn decode_payload(payload: &mut Reader<'_>) -> Result<Restored, &'static str> {
     if !payload.0.is_empty() {
         return Err("more in it than was written");
     }
-    Ok(Restored { rounds, counters: has_counters.then_some(counters), saved_at, namespace, cluster_id })
+    Ok(Restored { rounds, counters: has_counters.then_some(counters), saved_at, namespace, cluster_id, shard })
 }
 
 /// Reads from the front; every step is checked against what is left.
@@ -280,8 +307,16 @@ mod tests {
     }
 
     fn file() -> Vec<u8> {
-        let origin =
-            Origin { saved_at: UnixMillis(3_000), namespace: "Kubernetes".to_owned(), cluster_id: "prod".to_owned() };
+        file_of(None)
+    }
+
+    fn file_of(shard: Option<Shard>) -> Vec<u8> {
+        let origin = Origin {
+            saved_at: UnixMillis(3_000),
+            namespace: "Kubernetes".to_owned(),
+            cluster_id: "prod".to_owned(),
+            shard,
+        };
         encode(&origin, rounds().iter(), Some(b"baselines"))
     }
 
@@ -293,6 +328,15 @@ mod tests {
         assert_eq!(restored.counters.as_deref(), Some(&b"baselines"[..]));
         assert_eq!(restored.saved_at, Some(UnixMillis(3_000)));
         assert_eq!((restored.namespace.as_str(), restored.cluster_id.as_str()), ("Kubernetes", "prod"));
+    }
+
+    #[test]
+    fn a_shard_is_kept_and_its_lack_is_the_first_version() {
+        let shard = "2/3".parse().ok();
+        assert_eq!((file()[8], file_of(shard)[8]), (1, 2));
+        let (whole, part) = (decode(&file()).unwrap(), decode(&file_of(shard)).unwrap());
+        assert_eq!((whole.shard.as_str(), part.shard.as_str()), ("", "2/3"));
+        assert_eq!(Restored { shard: String::new(), ..part }, whole);
     }
 
     #[test]

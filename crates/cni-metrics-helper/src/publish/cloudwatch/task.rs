@@ -148,16 +148,17 @@ impl<S: MetricSink> Task<S> {
 
     /// Points of an earlier process go first of all, as backlog.
     fn restore(&mut self, restored: Restored) {
-        self.counters = restored.counters.map(Arc::from);
-        let ours = restored.namespace == self.settings.namespace && restored.cluster_id == self.settings.cluster_id;
-        if !ours && !restored.rounds.is_empty() {
+        // Others' baselines would be written back under our name, and taken for ours at the next start.
+        self.counters = restored.counters.as_deref().filter(|_| restored.is_of(&self.settings)).map(Arc::from);
+        if !restored.goes_to(&self.settings) && !restored.rounds.is_empty() {
             if let Some(dir) = &self.settings.spool_dir {
                 let aside = spool::set_aside(&spool::file(dir), "foreign", self.clock.now());
                 tracing::error!(
                     namespace = restored.namespace,
                     cluster_id = restored.cluster_id,
+                    shard = restored.shard,
                     set_aside = %aside.display(),
-                    "the spool's points belong to another namespace or cluster id; not sent"
+                    "the spool's points belong to another namespace, cluster id or shard; not sent"
                 );
             }
             return;
@@ -358,6 +359,7 @@ impl<S: MetricSink> Task<S> {
             saved_at: self.clock.now(),
             namespace: self.settings.namespace.clone(),
             cluster_id: self.settings.cluster_id.clone(),
+            shard: self.settings.shard,
         };
         let bytes = spool::encode(&origin, self.delivery.unsent().rounds(), self.counters.as_deref());
         let written = tokio::task::spawn_blocking(move || spool::write(&dir, &bytes)).await;

@@ -12,6 +12,7 @@ use cni_metrics_core::model::{FailureKind, NodeFigures, Snapshot};
 use super::names::{COUNTERS, GAUGES, LEGACY, Name};
 use super::text::{head, sample};
 use super::totals::{self, NodeTotals};
+use crate::shard::Shard;
 
 /// Nodes in one piece.
 const PIECE_NODES: usize = 1000;
@@ -40,9 +41,15 @@ impl Exposed {
         Self { snapshot, totals, shown }
     }
 
-    /// The page, piece by piece. `fresh` is false once the round is too old for its gauges to be believed.
-    pub fn page(self: Arc<Self>, node_series: bool, fresh: bool) -> impl Iterator<Item = String> + Send + 'static {
-        let cluster = self.cluster(fresh);
+    /// The page, piece by piece. `fresh` is false once the round is too old for its gauges to be believed. The sums of
+    /// one shard say so by a label; nodes are in one shard each, and need none.
+    pub fn page(
+        self: Arc<Self>,
+        node_series: bool,
+        fresh: bool,
+        shard: Option<Shard>,
+    ) -> impl Iterator<Item = String> + Send + 'static {
+        let cluster = self.cluster(fresh, shard);
         let families = if node_series { NODE_FAMILIES } else { 0 };
         let nodes = (0..families).flat_map(move |family| {
             let exposed = Arc::clone(&self);
@@ -54,33 +61,45 @@ impl Exposed {
         iter::once(cluster).chain(nodes).filter(|piece| !piece.is_empty())
     }
 
-    fn cluster(&self, fresh: bool) -> String {
+    fn cluster(&self, fresh: bool, shard: Option<Shard>) -> String {
+        let shard_name = shard.map(|shard| shard.to_string());
+        let label = shard_name.as_deref().map(|name| ("shard", name));
+        let labels = label.as_slice();
         let mut text = String::with_capacity(8 << 10);
         let snapshot = &self.snapshot;
         if fresh {
             for name in &LEGACY {
                 if let Some(value) = snapshot.metrics.get(name.metric) {
                     head(&mut text, &[name.name], "gauge", &[name.help, ", summed over the cluster"]);
-                    sample(&mut text, &[name.name], &[], value / name.per_unit);
+                    sample(&mut text, &[name.name], labels, value / name.per_unit);
                 }
             }
             for Name { metric, name, per_unit, help } in &GAUGES {
                 if let Some(value) = snapshot.metrics.get(*metric) {
-                    gauge(&mut text, name, help, value / per_unit);
+                    gauge(&mut text, name, help, labels, value / per_unit);
                 }
             }
-            own_gauges(&mut text, snapshot);
+            own_gauges(&mut text, snapshot, labels);
         }
         for Name { metric, name, help, .. } in &COUNTERS {
             if let Some(total) = snapshot.totals.get(*metric) {
                 let name = ["cni_cluster_", name, "_total"];
                 head(&mut text, &name, "counter", &[help, ", cluster, since the helper started"]);
-                sample(&mut text, &name, &[], total);
+                sample(&mut text, &name, labels, total);
             }
         }
         // Stays when the gauges go: its age is what an alert is to be based on.
         let finished = snapshot.at.as_seconds();
-        gauge(&mut text, "last_round_timestamp_seconds", "Start of the newest finished round, Unix time", finished);
+        gauge(
+            &mut text,
+            "last_round_timestamp_seconds",
+            "Start of the newest finished round, Unix time",
+            labels,
+            finished,
+        );
+        if let Some(shard) = shard {
+            gauge(&mut text, "shards", "Shards that the nodes are divided into", labels, f64::from(shard.of()));
+        }
         text
     }
 
@@ -119,23 +138,23 @@ fn shown(nodes: &[NodeFigures]) -> Vec<u32> {
 }
 
 /// What there is of the round itself.
-fn own_gauges(text: &mut String, snapshot: &Snapshot) {
+fn own_gauges(text: &mut String, snapshot: &Snapshot, labels: &[(&str, &str)]) {
     let coverage = &snapshot.coverage;
-    gauge(text, "nodes_expected", "Nodes with an aws-node pod that should answer", coverage.expected as f64);
-    gauge(text, "nodes_scraped", "Of these, answered with a readable page", coverage.scraped as f64);
+    gauge(text, "nodes_expected", "Nodes with an aws-node pod that should answer", labels, coverage.expected as f64);
+    gauge(text, "nodes_scraped", "Of these, answered with a readable page", labels, coverage.scraped as f64);
     let failed = ["cni_cluster_nodes_failed"];
     head(text, &failed, "gauge", &["Nodes that gave no sample in the newest round, by reason"]);
     for kind in FailureKind::ALL {
         let count = coverage.failed.get(&kind).copied().unwrap_or(0);
-        sample(text, &failed, &[("reason", kind.label())], count as f64);
+        sample(text, &failed, &[&[("reason", kind.label())], labels].concat(), count as f64);
     }
-    gauge(text, "ipv6_nodes", "Nodes whose pool holds IPv6 prefixes", snapshot.ipv6.nodes as f64);
+    gauge(text, "ipv6_nodes", "Nodes whose pool holds IPv6 prefixes", labels, snapshot.ipv6.nodes as f64);
     if snapshot.ipv6.nodes > 0 {
         let assigned = snapshot.ipv6.assigned_ip_addresses;
-        gauge(text, "ipv6_assigned_ip_addresses", "Addresses assigned to pods on IPv6 nodes", assigned);
+        gauge(text, "ipv6_assigned_ip_addresses", "Addresses assigned to pods on IPv6 nodes", labels, assigned);
     }
     let seconds = snapshot.duration_ms as f64 / 1000.0;
-    gauge(text, "last_round_duration_seconds", "How long the newest round took", seconds);
+    gauge(text, "last_round_duration_seconds", "How long the newest round took", labels, seconds);
 }
 
 /// A family of `cni_node_*`.
@@ -195,8 +214,8 @@ fn counts_ipv4(metric: Metric) -> bool {
     Family::ALL.get(metric as usize).is_some_and(|family| family.counts_ipv4())
 }
 
-fn gauge(text: &mut String, name: &str, help: &str, value: f64) {
+fn gauge(text: &mut String, name: &str, help: &str, labels: &[(&str, &str)], value: f64) {
     let name = ["cni_cluster_", name];
     head(text, &name, "gauge", &[help]);
-    sample(text, &name, &[], value);
+    sample(text, &name, labels, value);
 }

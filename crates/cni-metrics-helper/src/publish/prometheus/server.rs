@@ -19,6 +19,7 @@ use tokio::sync::watch;
 
 use super::page::Exposed;
 use crate::clock::Clock;
+use crate::shard::Shard;
 
 const TEXT_FORMAT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 
@@ -29,6 +30,7 @@ pub(super) struct Serving {
     pub(super) clock: Clock,
     pub(super) stale_after: Duration,
     pub(super) node_series: bool,
+    pub(super) shard: Option<Shard>,
 }
 
 /// Answers requests until the listener fails.
@@ -60,8 +62,8 @@ impl Serving {
             let age_ms = u64::try_from(self.clock.now().0.saturating_sub(finished)).unwrap_or(0);
             Duration::from_millis(age_ms) <= self.stale_after
         });
-        let node_series = self.node_series;
-        newest.into_iter().flat_map(move |exposed| exposed.page(node_series, fresh))
+        let (node_series, shard) = (self.node_series, self.shard);
+        newest.into_iter().flat_map(move |exposed| exposed.page(node_series, fresh, shard))
     }
 }
 
