@@ -50,26 +50,27 @@ def trusts(region):
     check(f"trust policies {region}", [])
 
 
-def dashboard_and_alarms(region):
+def dashboard_and_alarms(region, shards, count):
     cloudwatch = boto3.client("cloudwatch", region_name=region)
-    body = generate("cloudwatch-dashboard", "--region", region, *CLUSTER)
+    body = generate("cloudwatch-dashboard", "--region", region, *shards, *CLUSTER)
     refused = cloudwatch.put_dashboard(DashboardName="orders", DashboardBody=body).get("DashboardValidationMessages", [])
-    check(f"put-dashboard {region}", [str(message) for message in refused])
+    check(" ".join(["put-dashboard", region, *shards]), [str(message) for message in refused])
 
-    alarms = json.loads(generate("cloudwatch-alarms", "--region", region, *CLUSTER))
+    alarms = json.loads(generate("cloudwatch-alarms", "--region", region, *shards, *CLUSTER))
     for alarm in alarms:
         # Unknown or misspelt parameters are refused by botocore's model of the API.
         cloudwatch.put_metric_alarm(**alarm)
     stored = {alarm["AlarmName"] for alarm in cloudwatch.describe_alarms()["MetricAlarms"]}
     wanted = {alarm["AlarmName"] for alarm in alarms}
-    check(f"put-metric-alarm {region}: {len(alarms)} alarms", [] if stored == wanted and len(wanted) == 6 else [str(stored)])
+    complete = stored == wanted and len(wanted) == count
+    check(" ".join(["put-metric-alarm", region, *shards, f"{len(alarms)} alarms"]), [] if complete else [str(stored)])
 
 
-def template(region):
+def template(region, shards):
     # cfn-lint goes by the type's registered schema.
-    text = generate("cloudwatch-alarms", "--format", "cloudformation", "--region", region, *CLUSTER)
+    text = generate("cloudwatch-alarms", "--format", "cloudformation", "--region", region, *shards, *CLUSTER)
     # Errors and warnings; its notes are matters of taste.
-    check(f"cfn-lint {region}", [str(match) for match in lint_all(text) if match.rule.id[0] in "EW"])
+    check(" ".join(["cfn-lint", region, *shards]), [str(match) for match in lint_all(text) if match.rule.id[0] in "EW"])
     broken = lint_all(text.replace("DatapointsToAlarm", "DatapointToAlarm"))
     check("cfn-lint finds a misspelt property", [] if any(match.rule.id[0] == "E" for match in broken) else ["it does not"])
 
@@ -80,8 +81,12 @@ def main():
     for region in REGIONS:
         with mock_aws():
             trusts(region)
-            dashboard_and_alarms(region)
-        template(region)
+            dashboard_and_alarms(region, [], 6)
+        template(region, [])
+    shards = ["--shards", "5"]
+    with mock_aws():
+        dashboard_and_alarms(REGIONS[0], shards, 10)
+    template(REGIONS[0], shards)
     for fault in FAULTS:
         print(fault, file=sys.stderr)
     sys.exit(1 if FAULTS else 0)

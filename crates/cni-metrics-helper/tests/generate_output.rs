@@ -69,6 +69,8 @@ fn outputs_are_as_reviewed() {
             format!("cloudwatch-alarms {FOR_ORDERS} --topic-arn arn:aws:sns:eu-west-1:111122223333:ops"),
         ),
         ("cloudwatch-alarms.cloudformation.json", format!("cloudwatch-alarms {FOR_ORDERS} --format cloudformation")),
+        ("cloudwatch-dashboard-shards.json", format!("cloudwatch-dashboard --shards 3 {FOR_ORDERS}")),
+        ("cloudwatch-alarms-shards.json", format!("cloudwatch-alarms --shards 3 {FOR_ORDERS}")),
         ("grafana-dashboard.json", "grafana-dashboard".to_owned()),
         ("grafana-dashboard-aws-node.json", "grafana-dashboard --for aws-node".to_owned()),
         ("prometheusrule.yaml", "prometheus-rules".to_owned()),
@@ -202,6 +204,9 @@ fn what_is_missing_or_wrong_is_named() {
         ("prometheus-rules --label k8s-app=other", "the label k8s-app is there already"),
         ("prometheus-rules --format rules-file --label a=b", "--label is for the PrometheusRule object"),
         ("cloudwatch-alarms --cluster-id c --full-percent 101", "101"),
+        ("cloudwatch-alarms --cluster-id c --shards 6", "an alarm reads at most 10 metrics"),
+        ("cloudwatch-alarms --cluster-id c --shards 0", "--shards"),
+        ("cloudwatch-dashboard --region eu-west-1 --cluster-id o'x --shards 2", "quotes and backslashes"),
         ("iam-policy --trust irsa", "--trust irsa needs --account-id and --oidc-provider"),
         ("iam-policy --commands --region eu-west-1 --cluster-id $(id)", "--cluster-id"),
         ("iam-policy --service-account $(id)", "--service-account"),
@@ -277,6 +282,57 @@ fn cloudwatch_names_exist_and_no_gauge_is_summed() {
         };
         assert!(allowed.contains(&statistic.as_str()), "{statistic} of {name}");
     }
+}
+
+#[test]
+fn an_alarm_over_shards_is_within_cloudwatchs_limits_and_adds_every_shard_once() {
+    let (whole, parts) =
+        (format!("cloudwatch-alarms {FOR_ORDERS}"), format!("cloudwatch-alarms --shards 5 {FOR_ORDERS}"));
+    let (whole, parts) = (json(&whole), json(&parts));
+    let alarms = parts.as_array().unwrap();
+    assert_eq!(alarms.len(), whole.as_array().unwrap().len() + 4, "silence is told of each shard");
+    let mut most_read = 0;
+    for alarm in alarms {
+        let queries = alarm["Metrics"].as_array().unwrap();
+        let read: Vec<&Value> = queries.iter().filter(|query| query["MetricStat"].is_object()).collect();
+        let expressions: String = queries.iter().filter_map(|query| query["Expression"].as_str()).collect();
+        assert!(read.len() <= 10 && queries.len() <= 20, "{alarm}");
+        assert_eq!(queries.iter().filter(|query| query["ReturnData"] == true).count(), 1, "{alarm}");
+        most_read = most_read.max(read.len());
+        let silence = text(&alarm["AlarmName"]).contains("silent");
+        for query in read {
+            let used = expressions.matches(&text(&query["Id"])).count();
+            assert_eq!(used, usize::from(!silence), "{query} in {alarm}");
+            let shard = &query["MetricStat"]["Metric"]["Dimensions"][1];
+            assert!(shard["Name"] == "SHARD" && text(&shard["Value"]).ends_with("/5"), "{shard}");
+        }
+    }
+    assert_eq!(most_read, 10);
+}
+
+#[test]
+fn a_dashboard_of_shards_folds_every_figure_by_its_kind() {
+    let board = generate(&format!("cloudwatch-dashboard --shards 3 {FOR_ORDERS}"));
+    let searches: Vec<&str> = board.split("SEARCH(").skip(1).collect();
+    assert!(searches.len() > 20);
+    let mut named = BTreeSet::new();
+    for search in &searches {
+        let (_, rest) = search.split_once(r#"MetricName=\""#).unwrap();
+        let (name, rest) = rest.split_once(r#"\""#).unwrap();
+        let metric = Metric::by_name(name).unwrap_or_else(|| panic!("{name} is not published"));
+        let statistic = match metric.kind() {
+            Kind::Counter => "'Sum', 60)",
+            Kind::Latency => "'Maximum', 60)",
+            Kind::SumGauge | Kind::Own => "'Average', 60)",
+        };
+        assert!(rest.contains(statistic), "{search}");
+        named.insert(name);
+    }
+    let whole = generate(&format!("cloudwatch-dashboard {FOR_ORDERS}"));
+    let missing = named.iter().filter(|name| !whole.contains(&format!("\"{name}\""))).count();
+    assert_eq!((missing, named.len() > 18), (0, true), "{named:?}");
+    assert_eq!(board.matches("MAX(SEARCH(").count(), 1, "latency is the slowest");
+    assert!(!board.contains(r#""stat": "Sum""#), "an expression has no statistic of its own");
 }
 
 #[test]

@@ -2,7 +2,10 @@
 //!
 //! Two points a minute arrive for every metric. So gauges are shown by their Average, and only counters, whose points
 //! are the events of their interval, by their Sum; a Sum of a gauge would be twice the truth.
+//!
+//! CloudWatch adds nothing up over a dimension by itself: with shards each figure is a search for all of them, folded.
 
+use anyhow::ensure;
 use clap::Args;
 use cni_metrics_core::catalogue::{Kind, Metric};
 use serde_json::{Value, json};
@@ -21,14 +24,24 @@ pub(super) struct DashboardArgs {
     /// The CloudWatch namespace the helper publishes to
     #[arg(long, value_name = "NAME", default_value = "Kubernetes")]
     cloudwatch_namespace: String,
+    /// The helpers publish by shards (SHARD), so many: at most 500, which is what a search finds
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=500))]
+    shards: Option<u32>,
 }
 
 pub(super) fn make(target: &Target, args: &DashboardArgs) -> anyhow::Result<Output> {
     check_cloudwatch_namespace(&args.cloudwatch_namespace)?;
+    let quotes = ['"', '\'', '\\'];
+    if args.shards.is_some() {
+        for text in [target.needed_cluster_id()?, &args.cloudwatch_namespace] {
+            ensure!(!text.contains(quotes), "{text:?}: quotes and backslashes have no place in a search for shards");
+        }
+    }
     let board = Board {
         cluster: target.needed_cluster_id()?,
         region: target.needed_region()?,
         namespace: &args.cloudwatch_namespace,
+        shards: args.shards,
     };
     Ok(Output::one(Artifact::json("cloudwatch-dashboard.json", &board.body())?))
 }
@@ -37,11 +50,13 @@ struct Board<'a> {
     cluster: &'a str,
     region: &'a str,
     namespace: &'a str,
+    shards: Option<u32>,
 }
 
 impl Board<'_> {
     fn body(&self) -> Value {
-        let graphs = [self.graphs_of_addresses(), self.graphs_of_trouble()].concat();
+        let mut graphs = [self.graphs_of_addresses(), self.graphs_of_trouble()].concat();
+        graphs.extend(self.shards.map(|shards| self.graph_of_shards(shards)));
         let mut widgets = vec![json!({
             "type": "text", "x": 0, "y": 0, "width": 2 * HALF_WIDTH, "height": 2,
             "properties": { "markdown": format!(
@@ -146,6 +161,16 @@ impl Board<'_> {
         ]
     }
 
+    /// A shard that is gone is missing in every sum, and its nodes in what was expected: only here it shows.
+    fn graph_of_shards(&self, shards: u32) -> Value {
+        let each = self.search(Metric::NodesScraped);
+        self.graph(
+            &format!("Nodes that answered, by shard (there must be {shards} lines)"),
+            &[json!([{ "expression": each, "label": "${PROP('Dim.SHARD')}", "period": PERIOD_SECONDS }])],
+            &from_zero(),
+        )
+    }
+
     fn graph(&self, title: &str, metrics: &[Value], left_axis: &Value) -> Value {
         json!({
             "title": title, "view": "timeSeries", "stacked": false, "region": self.region,
@@ -163,7 +188,39 @@ impl Board<'_> {
     }
 
     fn metric(&self, metric: Metric, options: &Value) -> Value {
+        if self.shards.is_some() {
+            return self.folded(metric, options.clone());
+        }
         json!([self.namespace, metric.name(), "CLUSTER_ID", self.cluster, options])
+    }
+}
+
+/// What shards publish.
+impl Board<'_> {
+    /// All shards' figures as one: the slowest of latencies, the sum of everything else.
+    fn folded(&self, metric: Metric, mut options: Value) -> Value {
+        let fold = if metric.kind() == Kind::Latency { "MAX" } else { "SUM" };
+        let fields = options.as_object_mut();
+        if let Some(fields) = fields {
+            // It is part of the search, and an expression may not have one.
+            fields.remove("stat");
+            fields.insert("expression".to_owned(), format!("{fold}({})", self.search(metric)).into());
+            fields.insert("period".to_owned(), PERIOD_SECONDS.into());
+        }
+        json!([options])
+    }
+
+    /// One series a shard. A name with other characters than letters and digits is quoted in the schema.
+    fn search(&self, metric: Metric) -> String {
+        let plain = self.namespace.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let quote = if plain { "" } else { "\"" };
+        format!(
+            "SEARCH('{{{quote}{}{quote},\"CLUSTER_ID\",SHARD}} MetricName=\"{}\" CLUSTER_ID=\"{}\"', '{}', {PERIOD_SECONDS})",
+            self.namespace,
+            metric.name(),
+            self.cluster,
+            statistic(metric)
+        )
     }
 }
 

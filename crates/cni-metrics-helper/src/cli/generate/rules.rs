@@ -113,13 +113,20 @@ struct Alert {
     annotations: BTreeMap<&'static str, &'static str>,
 }
 
-/// Of replicas that both show a figure (a warm standby, one that has led), the larger: it is one cluster.
+const ROUND: &str = "cni_cluster_last_round_timestamp_seconds";
+
+/// Of replicas that both show a figure (a warm standby, one that has led), the larger: they measure the same nodes.
 fn once(figure: &str) -> String {
     format!("max without (pod, instance) ({figure})")
 }
 
-fn ratio_of(part: &str, whole: &str) -> String {
-    format!("{} / ({} > 0)", once(part), once(whole))
+/// The cluster's: shards, if there are any, add up.
+fn whole(figure: &str) -> String {
+    format!("sum without (shard) ({})", once(figure))
+}
+
+fn ratio_of(part: &str, all: &str) -> String {
+    format!("{} / ({} > 0)", whole(part), whole(all))
 }
 
 fn recorded() -> Group {
@@ -128,15 +135,18 @@ fn recorded() -> Group {
         ("cni_cluster:eni_utilisation:ratio", ratio_of("cni_cluster_eni_allocated", "cni_cluster_eni_max")),
         (
             "cni_cluster:warm_ip_addresses:sum",
-            format!("{} - {}", once("cni_cluster_total_ip_addresses"), once("cni_cluster_assigned_ip_addresses")),
+            format!("{} - {}", whole("cni_cluster_total_ip_addresses"), whole("cni_cluster_assigned_ip_addresses")),
         ),
         ("cni_cluster:coverage:ratio", ratio_of("cni_cluster_nodes_scraped", "cni_cluster_nodes_expected")),
         (
             "cni_cluster:refused_ip_addresses:increase5m",
-            once("increase(cni_cluster_no_available_ip_addresses_total[5m])"),
+            whole("increase(cni_cluster_no_available_ip_addresses_total[5m])"),
         ),
-        ("cni_cluster:ec2_api_errors:increase5m", once("increase(cni_cluster_ec2_api_errors_total[5m])")),
-        ("cni_node:ip_utilisation:ratio", ratio_of("cni_node_assigned_ip_addresses", "cni_node_ip_max")),
+        ("cni_cluster:ec2_api_errors:increase5m", whole("increase(cni_cluster_ec2_api_errors_total[5m])")),
+        (
+            "cni_node:ip_utilisation:ratio",
+            format!("{} / ({} > 0)", once("cni_node_assigned_ip_addresses"), once("cni_node_ip_max")),
+        ),
     ];
     Group {
         name: "cni-metrics-helper.recorded",
@@ -220,10 +230,11 @@ fn health(limits: &Thresholds) -> Vec<Alert> {
         ),
         alert(
             "VpcCniHelperSilent",
+            // A shard that is gone leaves no series behind: only their number tells.
             format!(
-                "time() - {} > {silent_seconds} or \
-                 absent(cni_cluster_last_round_timestamp_seconds)",
-                once("cni_cluster_last_round_timestamp_seconds")
+                "time() - {last} > {silent_seconds} or absent({ROUND}) or \
+                 count without (shard) ({last}) < max without (pod, instance, shard) (cni_cluster_shards)",
+                last = once(ROUND)
             ),
             Some(format!("{}m", limits.silent_minutes)),
             "warning",

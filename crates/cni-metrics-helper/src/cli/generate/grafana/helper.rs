@@ -1,4 +1,6 @@
 //! The board of this helper's output: cluster, zones and nodes, EC2, errors, coverage, the helper itself.
+//!
+//! Replicas that show the same nodes count once (the larger figure), shards add up; without shards the label is empty.
 
 use super::{Board, Panel, label_values};
 
@@ -23,26 +25,26 @@ fn overview() -> Vec<Panel> {
         Panel::number(
             "Addresses in use",
             "percentunit",
-            "max(cni_cluster_assigned_ip_addresses) / (max(cni_cluster_ip_max) > 0)",
+            "sum(max by (shard) (cni_cluster_assigned_ip_addresses)) / (sum(max by (shard) (cni_cluster_ip_max)) > 0)",
         ),
         Panel::number(
             "Interfaces in use",
             "percentunit",
-            "max(cni_cluster_eni_allocated) / (max(cni_cluster_eni_max) > 0)",
+            "sum(max by (shard) (cni_cluster_eni_allocated)) / (sum(max by (shard) (cni_cluster_eni_max)) > 0)",
         ),
         Panel::number(
             "Coverage",
             "percentunit",
-            "max(cni_cluster_nodes_scraped) / (max(cni_cluster_nodes_expected) > 0)",
+            "sum(max by (shard) (cni_cluster_nodes_scraped)) / (sum(max by (shard) (cni_cluster_nodes_expected)) > 0)",
         )
         .with_red_below(1.0),
         Panel::number(
             "Pods refused an address, 1 h",
             "short",
-            "max(increase(cni_cluster_no_available_ip_addresses_total[1h]))",
+            "sum(max by (shard) (increase(cni_cluster_no_available_ip_addresses_total[1h])))",
         ),
-        Panel::number("Nodes", "short", "max(cni_cluster_nodes_expected)"),
-        Panel::number("IPv6 nodes", "short", "max(cni_cluster_ipv6_nodes)"),
+        Panel::number("Nodes", "short", "sum(max by (shard) (cni_cluster_nodes_expected))"),
+        Panel::number("IPv6 nodes", "short", "sum(max by (shard) (cni_cluster_ipv6_nodes))"),
     ]
 }
 
@@ -52,32 +54,38 @@ fn addresses() -> Vec<Panel> {
             "Pod addresses",
             "short",
             vec![
-                ("max(cni_cluster_assigned_ip_addresses)", "assigned to pods"),
-                ("max(cni_cluster_total_ip_addresses)", "attached to nodes"),
-                ("max(cni_cluster_ip_max)", "most the nodes could hold"),
+                ("sum(max by (shard) (cni_cluster_assigned_ip_addresses))", "assigned to pods"),
+                ("sum(max by (shard) (cni_cluster_total_ip_addresses))", "attached to nodes"),
+                ("sum(max by (shard) (cni_cluster_ip_max))", "most the nodes could hold"),
             ],
         ),
         Panel::lines(
             "Warm addresses (attached, no pod uses them)",
             "short",
-            vec![("max(cni_cluster_total_ip_addresses) - max(cni_cluster_assigned_ip_addresses)", "warm")],
+            vec![(
+                "sum(max by (shard) (cni_cluster_total_ip_addresses)) - sum(max by (shard) (cni_cluster_assigned_ip_addresses))",
+                "warm",
+            )],
         ),
         Panel::lines(
             "Network interfaces and prefixes",
             "short",
             vec![
-                ("max(cni_cluster_eni_allocated)", "interfaces attached"),
-                ("max(cni_cluster_eni_max)", "most the nodes could have"),
-                ("max(cni_cluster_total_ipv4_prefixes)", "IPv4 prefixes"),
+                ("sum(max by (shard) (cni_cluster_eni_allocated))", "interfaces attached"),
+                ("sum(max by (shard) (cni_cluster_eni_max))", "most the nodes could have"),
+                ("sum(max by (shard) (cni_cluster_total_ipv4_prefixes))", "IPv4 prefixes"),
             ],
         ),
         Panel::lines(
             "Addresses asked for, released, refused",
             "ops",
             vec![
-                ("max(rate(cni_cluster_add_ip_requests_total[$__rate_interval]))", "asked for"),
-                ("max(rate(cni_cluster_del_ip_requests_total[$__rate_interval]))", "released"),
-                ("max(rate(cni_cluster_no_available_ip_addresses_total[$__rate_interval]))", "refused"),
+                ("sum(max by (shard) (rate(cni_cluster_add_ip_requests_total[$__rate_interval])))", "asked for"),
+                ("sum(max by (shard) (rate(cni_cluster_del_ip_requests_total[$__rate_interval])))", "released"),
+                (
+                    "sum(max by (shard) (rate(cni_cluster_no_available_ip_addresses_total[$__rate_interval])))",
+                    "refused",
+                ),
             ],
         ),
     ]
@@ -112,8 +120,8 @@ fn ec2() -> Vec<Panel> {
             "EC2 API calls",
             "reqps",
             vec![
-                ("max(rate(cni_cluster_ec2_api_requests_total[$__rate_interval]))", "calls"),
-                ("max(rate(cni_cluster_ec2_api_errors_total[$__rate_interval]))", "failed"),
+                ("sum(max by (shard) (rate(cni_cluster_ec2_api_requests_total[$__rate_interval])))", "calls"),
+                ("sum(max by (shard) (rate(cni_cluster_ec2_api_errors_total[$__rate_interval])))", "failed"),
             ],
         ),
         Panel::lines(
@@ -125,18 +133,30 @@ fn ec2() -> Vec<Panel> {
             "Errors by kind",
             "ops",
             vec![
-                ("max(rate(cni_cluster_ipamd_errors_total[$__rate_interval]))", "ipamd"),
-                ("max(rate(cni_cluster_aws_api_errors_total[$__rate_interval]))", "AWS API"),
-                ("max(rate(cni_cluster_aws_utils_errors_total[$__rate_interval]))", "around AWS calls"),
-                ("max(rate(cni_cluster_pod_eni_errors_total[$__rate_interval]))", "security groups for pods"),
-                ("max(rate(cni_cluster_force_removed_enis_total[$__rate_interval]))", "interfaces lost in use"),
-                ("max(rate(cni_cluster_force_removed_ips_total[$__rate_interval]))", "addresses lost in use"),
+                ("sum(max by (shard) (rate(cni_cluster_ipamd_errors_total[$__rate_interval])))", "ipamd"),
+                ("sum(max by (shard) (rate(cni_cluster_aws_api_errors_total[$__rate_interval])))", "AWS API"),
+                (
+                    "sum(max by (shard) (rate(cni_cluster_aws_utils_errors_total[$__rate_interval])))",
+                    "around AWS calls",
+                ),
+                (
+                    "sum(max by (shard) (rate(cni_cluster_pod_eni_errors_total[$__rate_interval])))",
+                    "security groups for pods",
+                ),
+                (
+                    "sum(max by (shard) (rate(cni_cluster_force_removed_enis_total[$__rate_interval])))",
+                    "interfaces lost in use",
+                ),
+                (
+                    "sum(max by (shard) (rate(cni_cluster_force_removed_ips_total[$__rate_interval])))",
+                    "addresses lost in use",
+                ),
             ],
         ),
         Panel::lines(
             "ipamd at work",
             "short",
-            vec![("max(cni_cluster_ipamd_actions_in_progress)", "pool actions running")],
+            vec![("sum(max by (shard) (cni_cluster_ipamd_actions_in_progress))", "pool actions running")],
         ),
     ]
 }
@@ -147,16 +167,16 @@ fn health() -> Vec<Panel> {
             "Coverage",
             "short",
             vec![
-                ("max(cni_cluster_nodes_expected)", "nodes that should answer"),
-                ("max(cni_cluster_nodes_scraped)", "nodes that answered"),
-                ("sum by (reason) (cni_cluster_nodes_failed)", "failed: {{reason}}"),
+                ("sum(max by (shard) (cni_cluster_nodes_expected))", "nodes that should answer"),
+                ("sum(max by (shard) (cni_cluster_nodes_scraped))", "nodes that answered"),
+                ("sum by (reason) (max by (reason, shard) (cni_cluster_nodes_failed))", "failed: {{reason}}"),
             ],
         ),
         Panel::lines(
             "Helper: age and duration of the last round",
             "s",
             vec![
-                ("time() - max(cni_cluster_last_round_timestamp_seconds)", "age"),
+                ("time() - min(max by (shard) (cni_cluster_last_round_timestamp_seconds))", "age"),
                 ("max(cni_cluster_last_round_duration_seconds)", "duration"),
             ],
         ),
