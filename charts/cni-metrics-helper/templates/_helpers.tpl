@@ -98,8 +98,46 @@ number its images as it likes.
 {{- default .Release.Namespace (include "cni-metrics-helper.setting" (list . "LEASE_NAMESPACE")) -}}
 {{- end }}
 
-{{- define "cni-metrics-helper.leaseName" -}}
-{{- default "cni-metrics-helper" (include "cni-metrics-helper.setting" (list . "LEASE_NAME")) -}}
+{{/* The names of all leases, comma-separated: each shard has its own. */}}
+{{- define "cni-metrics-helper.leaseNames" -}}
+{{- $name := default "cni-metrics-helper" (include "cni-metrics-helper.setting" (list . "LEASE_NAME")) -}}
+{{- $shard := include "cni-metrics-helper.setting" (list . "SHARD") -}}
+{{- $of := .Values.shards | int -}}
+{{- if include "cni-metrics-helper.sharded" . -}}
+{{- $names := list -}}
+{{- range until $of -}}
+{{- $names = append $names (printf "%s-%d-of-%d" $name . $of) -}}
+{{- end -}}
+{{- join ", " $names -}}
+{{- else if $shard -}}
+{{- printf "%s-%s" $name (replace "/" "-of-" $shard) -}}
+{{- else -}}
+{{- $name -}}
+{{- end -}}
+{{- end }}
+
+{{/* "true" with a StatefulSet of shards. Refuses what cannot go with them. */}}
+{{- define "cni-metrics-helper.sharded" -}}
+{{- $shards := int .Values.shards -}}
+{{- if gt $shards 1 -}}
+{{- if gt (int .Values.replicas) 1 -}}
+{{- fail (printf "shards is %d and replicas is %d: a shard is one pod, which Kubernetes replaces; set replicas to 1" $shards (int .Values.replicas)) -}}
+{{- end -}}
+{{- $names := keys .Values.env -}}
+{{- range .Values.extraEnv -}}{{- $names = append $names .name -}}{{- end -}}
+{{- range list "SHARD" "POD_INDEX" -}}
+{{- if has . $names -}}
+{{- fail (printf "shards is %d, which sets %s itself: take it out of env and extraEnv" $shards .) -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.spool.enabled .Values.spool.existingClaim -}}
+{{- fail "spool.existingClaim is for one pod, and each shard is one: set shards to 1, or leave the claim out" -}}
+{{- end -}}
+{{- if eq (.Values.updateStrategy.type | default "") "Recreate" -}}
+{{- fail "updateStrategy.type Recreate is for Deployments; shards are a StatefulSet, which stops each old pod before its new one by itself: leave it out" -}}
+{{- end -}}
+true
+{{- end -}}
 {{- end }}
 
 {{- define "cni-metrics-helper.scrapesByProxy" -}}

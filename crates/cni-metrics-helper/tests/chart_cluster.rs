@@ -32,6 +32,7 @@ use helm::{CHART, Helm};
 
 const UPSTREAM_VALUES: &str = "charts/cni-metrics-helper/ci/upstream-values.yaml";
 const ALL_ON_VALUES: &str = "charts/cni-metrics-helper/ci/all-on-values.yaml";
+const SHARDED_VALUES: &str = "charts/cni-metrics-helper/ci/sharded-values.yaml";
 
 /// A cluster with so many nodes, and helm beside it.
 struct Stand {

@@ -18,11 +18,12 @@ use serde_json::{Value, json};
 
 const UPSTREAM: &str = "charts/cni-metrics-helper/ci/upstream-values.yaml";
 const ALL_ON: &str = "charts/cni-metrics-helper/ci/all-on-values.yaml";
+const SHARDED: &str = "charts/cni-metrics-helper/ci/sharded-values.yaml";
 
 #[test]
 fn lint_finds_nothing_with_any_values() {
     let Some(helm) = Helm::or_skip() else { return };
-    for values in [&[][..], &["--values", UPSTREAM], &["--values", ALL_ON]] {
+    for values in [&[][..], &["--values", UPSTREAM], &["--values", ALL_ON], &["--values", SHARDED]] {
         helm.run(["lint", "--strict", CHART].iter().chain(values)).unwrap();
     }
 }
@@ -303,6 +304,16 @@ fn a_wrong_value_is_refused_with_a_message_that_names_it() {
         ),
         ("env.SPOOL_DIR=/spool", "is in the read-only root file system"),
         ("replicas=2,env.LEADER_ELECTION=false", "every replica would publish the same events"),
+        ("env.SHARD=3", "at '/env/SHARD'"),
+        ("shards=1001", "at '/shards': maximum: got 1,001, want 1,000"),
+        ("shards=3,replicas=2", "shards is 3 and replicas is 2: a shard is one pod"),
+        ("shards=3,env.SHARD=0/3", "shards is 3, which sets SHARD itself"),
+        ("shards=3,extraEnv[0].name=POD_INDEX,extraEnv[0].value=1", "shards is 3, which sets POD_INDEX itself"),
+        (
+            "shards=3,spool.enabled=true,spool.existingClaim=points",
+            "spool.existingClaim is for one pod, and each shard",
+        ),
+        ("shards=3,updateStrategy.type=Recreate", "updateStrategy.type Recreate is for Deployments"),
     ];
     for (values, message) in cases {
         let said = helm.template(&["--set", values]).expect_err(values);
@@ -384,6 +395,55 @@ fn more_than_one_replica_elects_and_is_guarded() {
     assert_eq!(only(&two, "PodDisruptionBudget")["spec"]["maxUnavailable"], 1);
     let container = &only(&two, "Deployment")["spec"]["template"]["spec"]["containers"][0];
     assert_eq!(variable(container, "LEADER_ELECTION"), Some("true"));
+}
+
+#[test]
+fn shards_are_a_stateful_set_whose_pods_tell_their_number() {
+    let Some(helm) = Helm::or_skip() else { return };
+    for none in ["--set=shards=1", "--set=shards=0"] {
+        assert_eq!(helm.objects(&[none]), helm.objects(&[]), "{none}");
+    }
+    let objects = helm.objects(&["--values", SHARDED]);
+    assert!(objects.iter().all(|object| object["kind"] != "Deployment"));
+    let set = &only(&objects, "StatefulSet")["spec"];
+    assert_eq!((&set["replicas"], &set["podManagementPolicy"]), (&json!(3), &json!("Parallel")));
+    let service = only(&objects, "Service");
+    assert_eq!((&set["serviceName"], &service["spec"]["clusterIP"]), (&service["metadata"]["name"], &json!("None")));
+    assert_eq!(service["spec"]["selector"], set["selector"]["matchLabels"]);
+
+    let container = &set["template"]["spec"]["containers"][0];
+    let variables: Vec<&Value> = container["env"].as_array().unwrap().iter().collect();
+    let place = |name: &str| variables.iter().position(|variable| variable["name"] == name).unwrap();
+    assert!(place("POD_INDEX") < place("SHARD"), "Kubernetes fills in what was defined before");
+    let field = &variables[place("POD_INDEX")]["valueFrom"]["fieldRef"]["fieldPath"];
+    assert_eq!(field, "metadata.labels['apps.kubernetes.io/pod-index']");
+    assert_eq!(variable(container, "SHARD"), Some("$(POD_INDEX)/3"));
+    assert_eq!(only(&objects, "PodDisruptionBudget")["spec"]["maxUnavailable"], 1);
+
+    // Everything else is as without shards, the pods' rights included.
+    let whole = helm.objects(&["--values", SHARDED, "--set=shards=1"]);
+    let mut pod = only(&whole, "Deployment")["spec"]["template"].clone();
+    let mut numbered = set["template"].clone();
+    for template in [&mut pod, &mut numbered] {
+        let environment = template["spec"]["containers"][0]["env"].as_array_mut().unwrap();
+        environment.retain(|variable| !["POD_INDEX", "SHARD"].iter().any(|name| variable["name"] == *name));
+    }
+    assert_eq!(numbered, pod);
+    assert_eq!(rights(&helm.objects(&["--set=shards=3"])), rights(&helm.objects(&[])));
+    assert_eq!(only(&helm.objects(&["--set=shards=3,replicas=0"]), "StatefulSet")["spec"]["replicas"], 0);
+}
+
+#[test]
+fn each_shards_lease_may_be_held_and_no_other() {
+    let Some(helm) = Helm::or_skip() else { return };
+    let lease = |arguments: &str| {
+        let rights = rights(&helm.objects(&[arguments]));
+        rights.into_iter().find_map(|right| right.strip_prefix("kube-system leases=").map(str::to_owned)).unwrap()
+    };
+    let three = lease("--set=shards=3,env.LEADER_ELECTION=true,env.LEASE_NAME=mine");
+    assert_eq!(three, "mine-0-of-3,mine-1-of-3,mine-2-of-3 get,update");
+    // Two replicas of one shard, each shard a release of its own.
+    assert_eq!(lease("--set=replicas=2,env.SHARD=1/2"), "cni-metrics-helper-1-of-2 get,update");
 }
 
 #[test]

@@ -51,7 +51,7 @@ fn every_kind_of_failure_has_its_row() {
 #[test]
 fn every_generate_command_runs() {
     let mut seen = 0;
-    for name in ["install.md", "migrate.md", "metrics.md", "security-group.md", "troubleshooting.md"] {
+    for name in ["install.md", "migrate.md", "metrics.md", "security-group.md", "sharding.md", "troubleshooting.md"] {
         let guide = guide(name);
         for line in guide.lines().filter_map(|line| line.strip_prefix("$ cni-metrics-helper generate ")) {
             let words = line.split_whitespace().take_while(|word| !["|", ">", "#"].contains(word));

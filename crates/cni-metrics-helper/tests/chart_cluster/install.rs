@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::helm::{CHART, parsed, repository};
-use crate::{ALL_ON_VALUES, Stand, UPSTREAM_VALUES};
+use crate::{ALL_ON_VALUES, SHARDED_VALUES, Stand, UPSTREAM_VALUES};
 
 const ORIGINAL: &str = include_str!("../data/upstream/manifest.yaml");
 const MANIFEST: &str = include_str!("../../../../deploy/manifest/cni-metrics-helper.yaml");
@@ -69,6 +69,25 @@ fn the_refusal_in_the_guide_is_what_helm_says() {
 }
 
 #[test]
+fn helm_goes_over_to_shards_and_back() {
+    let Some(stand) = Stand::or_skip(0) else { return };
+    let set = ["statefulsets", "--namespace=kube-system"];
+    let deployments = ["deployments", "--namespace=kube-system"];
+    let count = |what: &[&str]| stand.get(what)["items"].as_array().unwrap().len();
+    stand.install(&[]);
+    assert_eq!((count(&set), count(&deployments)), (0, 1));
+    stand.install(&["--values", SHARDED_VALUES, "--set=podMonitor.enabled=false"]);
+    assert_eq!((count(&set), count(&deployments)), (1, 0));
+    // More shards change the object in place: the API server lets few fields of a StatefulSet change.
+    stand.install(&["--values", SHARDED_VALUES, "--set=podMonitor.enabled=false,shards=4"]);
+    let grown = &stand.get(&set)["items"][0]["spec"];
+    assert_eq!((&grown["replicas"], &grown["podManagementPolicy"]), (&json!(4), &json!("Parallel")));
+    assert!(grown["template"]["spec"]["containers"][0]["env"].to_string().contains("$(POD_INDEX)/4"));
+    stand.install(&[]);
+    assert_eq!((count(&set), count(&deployments)), (0, 1));
+}
+
+#[test]
 fn kubectl_applies_the_manifest_over_the_original() {
     let Some(stand) = Stand::or_skip(0) else { return };
     stand.kubectl_file(&["apply"], "original.yaml", ORIGINAL).unwrap();
@@ -99,7 +118,8 @@ fn the_api_server_takes_every_form_field_by_field() {
     let established = ["wait", "--for=condition=Established", "--timeout=60s", "crd/podmonitors.monitoring.coreos.com"];
     stand.cluster.kubectl().run(&established);
 
-    for values in [&[][..], &["--values", UPSTREAM_VALUES], &["--values", ALL_ON_VALUES]] {
+    for values in [&[][..], &["--values", UPSTREAM_VALUES], &["--values", ALL_ON_VALUES], &["--values", SHARDED_VALUES]]
+    {
         let manifest = stand.helm.template(values).unwrap();
         let apply = ["apply", "--server-side", "--force-conflicts", "--validate=strict"];
         let dry = stand.kubectl_file(&[&apply[..], &["--dry-run=server"]].concat(), "dry.yaml", &manifest).unwrap();
@@ -133,14 +153,16 @@ fn the_pod_passes_the_restricted_security_level_and_the_originals_does_not() {
     kubectl.run(&["create", "namespace", "guarded"]);
     kubectl.run(&["label", "namespace", "guarded", "pod-security.kubernetes.io/enforce=restricted"]);
     let try_pod = |manifest: &str| {
-        let deployment = parsed(manifest).into_iter().find(|object| object["kind"] == "Deployment").unwrap();
+        let runs = |object: &Value| object["kind"] == "Deployment" || object["kind"] == "StatefulSet";
+        let deployment = parsed(manifest).into_iter().find(runs).unwrap();
         let pod = json!({
             "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "tried", "namespace": "guarded"},
             "spec": deployment["spec"]["template"]["spec"],
         });
         stand.kubectl_file(&["create", "--dry-run=server"], "pod.yaml", &pod.to_string())
     };
-    for values in [&[][..], &["--values", UPSTREAM_VALUES], &["--values", ALL_ON_VALUES]] {
+    for values in [&[][..], &["--values", UPSTREAM_VALUES], &["--values", ALL_ON_VALUES], &["--values", SHARDED_VALUES]]
+    {
         try_pod(&stand.helm.template(values).unwrap()).unwrap_or_else(|said| panic!("{values:?}: {said}"));
     }
     let refused = try_pod(ORIGINAL).unwrap_err();
