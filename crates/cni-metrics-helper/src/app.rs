@@ -211,8 +211,8 @@ impl App {
     /// Rounds with one memory: until the end, or until another leads.
     async fn rounds(&mut self) {
         let mut rounds = Rounds::new(self.parts()).await;
-        // Replicas tick together, so that a round of one is a round of all.
-        let mut ticks = if self.leadership.is_elected() {
+        // Replicas tick together, so that a round of one is a round of all, and shards' sums are of one moment.
+        let mut ticks = if self.leadership.is_elected() || self.config.shard.is_some() {
             self.clock.aligned_ticks(self.config.interval)
         } else {
             self.clock.ticks(self.config.interval)

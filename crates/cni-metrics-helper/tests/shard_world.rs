@@ -9,6 +9,7 @@ mod lockstep;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use cni_metrics_core::catalogue::{CATALOGUE, Kind};
 use cni_metrics_core::model::Snapshot;
@@ -16,7 +17,7 @@ use cni_metrics_helper::shard::Shard;
 use cni_sim::kube_store::Kind as ObjectKind;
 use cni_sim::scenario::Scenario;
 use cni_sim::truth::RoundTruth;
-use lockstep::{Helper, World};
+use lockstep::{Helper, START_MS, World};
 
 /// Sixty nodes on which pods come and go.
 fn scenario() -> Scenario {
@@ -127,6 +128,21 @@ async fn three_shards_together_publish_the_truth() {
     }
     assert!(newest.cumulative["addReqCount"] > 100.0, "hardly anything happened");
     for helper in helpers {
+        helper.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shards_that_start_at_any_time_have_their_rounds_together() {
+    let mut world = World::start(scenario()).await;
+    let mut early = world.helper(&["--shard", "0/2"]).await;
+    assert_eq!(early.round().await.at.0, START_MS);
+    world.advance_by(Duration::from_secs(17), &[&early]).await;
+    let mut late = world.helper(&["--shard", "1/2"]).await;
+    world.advance_by(Duration::from_secs(13), &[&early, &late]).await;
+    assert_eq!(late.round().await.at.0, START_MS + 30_000, "it waited for the others");
+    assert_eq!(early.round().await.at.0, START_MS + 30_000);
+    for helper in [early, late] {
         helper.end().await;
     }
 }
