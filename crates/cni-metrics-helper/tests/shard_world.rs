@@ -174,6 +174,21 @@ async fn nothing_of_other_shards_is_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_shard_without_nodes_says_so() {
+    let mut world = World::start(scenario()).await;
+    let pods = world.sim.world().kube().pods();
+    let empty = Shard::all(1000).find(|shard| !pods.iter().any(|pod| shard.owns(pod.node_name.as_deref()))).unwrap();
+    let mut helper = world.helper(&["--shard", &empty.to_string()]).await;
+    helper.round().await;
+    helper.wait_all_sent().await;
+    for name in ["nodesExpected", "nodesScraped"] {
+        assert_eq!(published(&world, name)[&START_MS].get(&empty.to_string()), Some(&0.0), "{name}");
+    }
+    assert!(published(&world, "assignIPAddresses").is_empty(), "nothing was measured");
+    helper.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn another_number_of_shards_counts_nothing_twice() {
     let mut world = World::start(scenario()).await;
     let mut truth = None;
