@@ -268,7 +268,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_gzip_page_in_pieces_is_put_together_also_after_a_damaged_one() {
-        let text: String = (0..5_000).map(|node| format!("awscni_eni_max{{n=\"{node}\"}} {node}\n")).collect();
+        let lines: Vec<_> = (0..5_000).map(|node| format!("awscni_eni_max{{n=\"{node}\"}} {node}")).collect();
+        let text = lines.join("\n");
         let packed = gzip(text.as_bytes());
         let gzip_header = HeaderMap::from_iter([(CONTENT_ENCODING, http::HeaderValue::from_static("gzip"))]);
         for piece_bytes in [1, 1000, packed.len() - 1] {
