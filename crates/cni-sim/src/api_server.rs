@@ -33,7 +33,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -41,6 +41,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::fault::ApiFault;
+use crate::meter::{Traffic, TrafficFigures};
 use crate::tls::{Tls, TlsError};
 use listen::Listening;
 use service::Service;
@@ -101,6 +102,8 @@ pub struct ApiServer {
     https: Option<(SocketAddr, String)>,
     access: Arc<AccessControl>,
     service: Arc<Service>,
+    http_traffic: Arc<Traffic>,
+    https_traffic: Arc<Traffic>,
     tasks: Vec<JoinHandle<()>>,
     stop: CancellationToken,
     _guard: DropGuard,
@@ -127,18 +130,32 @@ impl ApiServer {
             tls: None,
             down: down.subscribe(),
             stop: stop.clone(),
+            traffic: Arc::default(),
         };
+        let http_traffic = Arc::clone(&listening.traffic);
+        let https_traffic = Arc::<Traffic>::default();
         let mut tasks = vec![tokio::spawn(watch_fault(backend, down, stop.clone()))];
         let http = http.map(|address| listen(&listening, address, &mut tasks)).transpose()?;
         let https = match https {
             None => None,
             Some(address) => {
                 let tls = Tls::generate()?;
+                listening.traffic = Arc::clone(&https_traffic);
                 listening.tls = Some(TlsAcceptor::from(tls.server_config));
                 Some((listen(&listening, address, &mut tasks)?, tls.ca_pem))
             }
         };
-        Ok(Self { http, https, access, service, tasks, stop: stop.clone(), _guard: stop.drop_guard() })
+        Ok(Self {
+            http,
+            https,
+            access,
+            service,
+            http_traffic,
+            https_traffic,
+            tasks,
+            stop: stop.clone(),
+            _guard: stop.drop_guard(),
+        })
     }
 
     /// The HTTP address, if it listens there.
@@ -164,7 +181,21 @@ impl ApiServer {
     /// How many requests of each kind came in so far, by verb and resource: `list pods`, `get pods/proxy`. Requests
     /// that a fault of the whole server answered are not among them.
     pub fn requests(&self) -> BTreeMap<String, u64> {
-        self.service.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.service.requests()
+    }
+
+    /// What the HTTP and the HTTPS listener saw.
+    pub fn traffic(&self) -> [TrafficFigures; 2] {
+        [self.http_traffic.figures(), self.https_traffic.figures()]
+    }
+
+    /// The same and the requests, for who outlives this handle.
+    pub(crate) fn meters(&self) -> ApiMeters {
+        ApiMeters {
+            service: Arc::clone(&self.service),
+            http: Arc::clone(&self.http_traffic),
+            https: Arc::clone(&self.https_traffic),
+        }
     }
 
     /// Stops listening and cuts all connections.
@@ -174,6 +205,20 @@ impl ApiServer {
             // A task that panicked is as stopped as one that ended.
             let _ = task.await;
         }
+    }
+}
+
+/// What the API server counts, shared with the control listener.
+#[derive(Clone)]
+pub(crate) struct ApiMeters {
+    service: Arc<Service>,
+    pub(crate) http: Arc<Traffic>,
+    pub(crate) https: Arc<Traffic>,
+}
+
+impl ApiMeters {
+    pub(crate) fn requests(&self) -> BTreeMap<String, u64> {
+        self.service.requests()
     }
 }
 

@@ -24,6 +24,7 @@ pub use views::{Status, SubnetStatus};
 
 use crate::fault::{ApiFault, CloudWatchFault, Ec2Fault, ImdsFault};
 use crate::kube_store::KubeStore;
+use crate::meter::PageMeter;
 use crate::scenario::{FaultSpec, Scenario};
 use crate::truth::Truth;
 use active::ActiveFaults;
@@ -34,7 +35,7 @@ use rng::Rng;
 use slot::Slot;
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
-use std::sync::atomic::{AtomicI64, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::SystemTime;
 use subnet::{Cidr, CidrError, Subnet};
@@ -86,6 +87,8 @@ pub struct World {
     start_ms: i64,
     now_ms: AtomicI64,
     metrics_port: AtomicU16,
+    keeps_pages: AtomicBool,
+    meter: Arc<PageMeter>,
     kube: KubeStore,
     truth: Truth,
     objects: Objects,
@@ -118,6 +121,8 @@ impl World {
             start_ms,
             now_ms: AtomicI64::new(created_ms),
             metrics_port: AtomicU16::new(METRICS_PORT),
+            keeps_pages: AtomicBool::new(false),
+            meter: Arc::default(),
             // Two watch windows of every object a large world has.
             kube: KubeStore::new((scenario.nodes() as usize * 4).max(crate::kube_store::DEFAULT_HISTORY)),
             truth: Truth::default(),
@@ -223,6 +228,21 @@ impl World {
     /// Moves the agents to another port, where the usual one is taken.
     pub fn set_metrics_port(&self, port: u16) {
         self.metrics_port.store(port, Ordering::Relaxed);
+    }
+
+    /// With true, pages are compressed once for each moment of the clock and served again until it moves. For worlds
+    /// that stand still while they are asked, and that must not cost more than whoever asks.
+    pub fn keep_pages(&self, keep: bool) {
+        self.keeps_pages.store(keep, Ordering::Relaxed);
+    }
+
+    fn keeps_pages(&self) -> bool {
+        self.keeps_pages.load(Ordering::Relaxed)
+    }
+
+    /// Requests for pages, in bursts.
+    pub fn meter(&self) -> &Arc<PageMeter> {
+        &self.meter
     }
 
     /// What the API server does to a request now.

@@ -7,9 +7,13 @@
 //! | `POST /advance` `{"to_ms": N}` or `{"by_ms": N}` | moves a lockstep clock; answers `{"now_ms": N}` |
 //! | `POST /faults` `{"set": [fault…]}`, `{"clear": [number…]}`, `{"clear_all": true}` | answers `{"numbers": […]}` |
 //! | `GET /cloudwatch/data` | every datum CloudWatch accepted |
+//! | `GET /stats` | requests, connections, bytes, bursts of page requests, CloudWatch's requests |
+//! | `POST /prepare` | makes all pages of this moment, where pages are kept |
 
-use crate::cloudwatch::store::CloudWatchStore;
+use crate::api_server::ApiMeters;
+use crate::cloudwatch::store::{CloudWatchStore, Outcome};
 use crate::cluster::World;
+use crate::meter::Traffic;
 use crate::scenario::FaultSpec;
 use crate::truth::Window;
 use axum::Router;
@@ -28,6 +32,10 @@ pub struct Control {
     pub world: Arc<World>,
     /// CloudWatch's store.
     pub cloudwatch: Arc<CloudWatchStore>,
+    /// What the API server counts.
+    pub(crate) api_server: ApiMeters,
+    /// What the nodes' listener saw.
+    pub(crate) nodes: Arc<Traffic>,
     /// The clock moves only when told.
     pub lockstep: bool,
 }
@@ -40,6 +48,8 @@ pub fn router(control: Control) -> Router {
         .route("/advance", post(advance))
         .route("/faults", post(faults))
         .route("/cloudwatch/data", get(cloudwatch))
+        .route("/stats", get(stats))
+        .route("/prepare", post(prepare))
         .with_state(control)
 }
 
@@ -58,9 +68,23 @@ struct Faults {
     clear_all: bool,
 }
 
-async fn truth(State(control): State<Control>, Query(window): Query<Window>) -> Response {
+/// How much of the truth is told.
+#[derive(Debug, Deserialize)]
+struct Detail {
+    /// False leaves out the figures of each node.
+    nodes: Option<bool>,
+}
+
+async fn truth(State(control): State<Control>, Query(window): Query<Window>, Query(detail): Query<Detail>) -> Response {
     // A replay of a large world's history takes a while.
-    let answer = tokio::task::spawn_blocking(move || json!(control.world.truth().round(window))).await;
+    let answer = tokio::task::spawn_blocking(move || {
+        let mut truth = control.world.truth().round(window);
+        if detail.nodes == Some(false) {
+            truth.nodes.clear();
+        }
+        json!(truth)
+    })
+    .await;
     answer.map_or_else(|error| refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()), ok)
 }
 
@@ -125,6 +149,12 @@ async fn cloudwatch(State(control): State<Control>) -> Response {
                 "timestamp_ms": datum.timestamp_ms,
                 "value": datum.value,
                 "values": datum.values,
+                "statistics": {
+                    "count": datum.statistics.count,
+                    "sum": datum.statistics.sum,
+                    "min": datum.statistics.min,
+                    "max": datum.statistics.max,
+                },
                 "unit": datum.unit,
                 "resolution_s": datum.resolution_s,
                 "arrived_ms": datum.arrived_ms,
@@ -133,6 +163,41 @@ async fn cloudwatch(State(control): State<Control>) -> Response {
         })
         .collect();
     ok(Value::Array(data))
+}
+
+/// What the sockets saw. Times are microseconds since the world was made.
+async fn stats(State(control): State<Control>) -> Response {
+    let meter = control.world.meter();
+    let (open, bursts) = meter.bursts();
+    let requests = control.cloudwatch.requests();
+    let accepted = requests.iter().filter(|request| request.outcome == Outcome::Accepted);
+    ok(json!({
+        "now_us": meter.now_us(),
+        "wall_ms": crate::cluster::wall_ms(),
+        "requests": control.api_server.requests(),
+        "listeners": {
+            "http": control.api_server.http.figures(),
+            "https": control.api_server.https.figures(),
+            "nodes": control.nodes.figures(),
+        },
+        "pages_open": open,
+        "bursts": bursts,
+        "cloudwatch": {
+            "requests": requests.len(),
+            "accepted": accepted.clone().count(),
+            "wire_bytes": accepted.clone().map(|request| request.wire_bytes).sum::<usize>(),
+            "body_bytes": accepted.clone().map(|request| request.body_bytes).sum::<usize>(),
+            "data": accepted.map(|request| request.data_count).sum::<usize>(),
+        },
+    }))
+}
+
+async fn prepare(State(control): State<Control>) -> Response {
+    let world = control.world.clone();
+    match tokio::task::spawn_blocking(move || world.prepare_pages()).await {
+        Ok(()) => ok(json!({})),
+        Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
 }
 
 /// JSON is YAML: so faults are read by the reader that knows lines and columns.

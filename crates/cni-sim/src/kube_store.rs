@@ -133,6 +133,17 @@ pub struct Expired {
     pub oldest: u64,
 }
 
+/// A part of a list.
+#[derive(Clone, Debug)]
+pub struct Chunk {
+    /// The version it is consistent at.
+    pub version: u64,
+    /// Its objects in key order.
+    pub items: Vec<Stored>,
+    /// Nothing that is wanted follows.
+    pub is_last: bool,
+}
+
 /// A write refused for optimistic concurrency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WriteConflict {
@@ -316,6 +327,48 @@ impl KubeStore {
             .map(|(_, stored)| stored.clone())
             .collect();
         (state.resource_version, objects)
+    }
+
+    /// One chunk of a list in key order: what is `wanted` after `after`, at most `limit` of it. The cost is that of the
+    /// chunk and of what it passes over, not of the whole list. With `at`, the chunk is of that version, and `None` means
+    /// that something of the kind has changed since, so that [`Self::list_at`] has to undo it.
+    pub fn chunk(
+        &self,
+        kind: Kind,
+        namespace: Option<&str>,
+        after: Option<&ObjectKey>,
+        at: Option<u64>,
+        limit: usize,
+        wanted: impl Fn(&Object) -> bool,
+    ) -> Option<Chunk> {
+        let state = self.read();
+        let table = state.table(kind);
+        let changed_since = |version: u64| {
+            let newest = table.history.back().map_or(table.forgotten_to, |change| change.resource_version);
+            newest > version || version < table.forgotten_to || version > state.resource_version
+        };
+        if at.is_some_and(changed_since) {
+            return None;
+        }
+        let from = after
+            .cloned()
+            .map_or_else(|| Bound::Included(ObjectKey::new(namespace.unwrap_or_default(), "")), Bound::Excluded);
+        let mut rest = table
+            .objects
+            .range((from, Bound::Unbounded))
+            .take_while(|(key, _)| namespace.is_none_or(|namespace| &*key.namespace == namespace))
+            .map(|(_, stored)| stored)
+            .filter(|stored| wanted(&stored.object));
+        let items: Vec<Stored> = rest.by_ref().take(limit).cloned().collect();
+        let is_last = rest.next().is_none();
+        Some(Chunk { version: at.unwrap_or(state.resource_version), items, is_last })
+    }
+
+    /// How many objects of a kind (of one namespace, if given) come after `after`.
+    pub fn count_after(&self, kind: Kind, namespace: Option<&str>, after: &ObjectKey) -> usize {
+        let state = self.read();
+        let range = state.table(kind).objects.range((Bound::Excluded(after), Bound::Unbounded));
+        range.take_while(|(key, _)| namespace.is_none_or(|wanted| &*key.namespace == wanted)).count()
     }
 
     /// The list as it was at an earlier version, undone from the history: what the later pages of a chunked list show.

@@ -26,6 +26,7 @@ pub mod pod_identity;
 pub mod sts;
 
 pub mod control;
+pub mod meter;
 pub mod sim;
 
 pub use sim::{Pace, Sim, SimError, SimOptions};

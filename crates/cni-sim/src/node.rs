@@ -19,11 +19,13 @@ use crate::api_server::scrape::{self, Played};
 use crate::api_server::wire::Wire;
 use crate::api_server::{Body, SharedBackend, accepts_gzip, cut, full, http_date, with_type};
 use crate::cluster::Via;
+use crate::meter::Traffic;
 
 /// A running node listener. Dropping it stops it; [`NodeServer::stop`] waits until its port is free.
 #[derive(Debug)]
 pub struct NodeServer {
     address: SocketAddr,
+    traffic: Arc<Traffic>,
     task: JoinHandle<()>,
     stop: CancellationToken,
     _guard: DropGuard,
@@ -39,17 +41,24 @@ impl NodeServer {
         // Nodes go on while the API server is down.
         let (never_down, down) = tokio::sync::watch::channel(false);
         let handler = Arc::new(Nodes { backend: Arc::clone(&backend) });
-        let listening = Listening { handler, backend, tls: None, down, stop: stop.clone() };
+        let traffic = Arc::<Traffic>::default();
+        let listening =
+            Listening { handler, backend, tls: None, down, stop: stop.clone(), traffic: Arc::clone(&traffic) };
         let task = tokio::spawn(async move {
             listening.run(listener, bound).await;
             drop(never_down);
         });
-        Ok(Self { address: bound, task, stop: stop.clone(), _guard: stop.drop_guard() })
+        Ok(Self { address: bound, traffic, task, stop: stop.clone(), _guard: stop.drop_guard() })
     }
 
     /// Where it listens; the port is that of every node.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What the listener saw.
+    pub fn traffic(&self) -> &Arc<Traffic> {
+        &self.traffic
     }
 
     /// Stops listening and cuts all connections.
@@ -97,7 +106,7 @@ impl Nodes {
         let encoding = request.headers().get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
         // The pod may have gone since the connection was opened.
         let played = match self.backend.pod_by_ip(ends.local.ip().to_canonical()) {
-            Some(pod) => scrape::play(self.backend.serve(&pod, Via::Direct), accepts_gzip(encoding), wire).await,
+            Some(pod) => scrape::fetch(&self.backend, &pod, Via::Direct, accepts_gzip(encoding), wire).await,
             None => Played::NotFound,
         };
         match played {

@@ -90,6 +90,8 @@ pub struct ClusterSpec {
     pub workload_pods: bool,
     /// Pads an aws-node pod's manifest by this much (a live cluster's is about 12,000 bytes).
     pub manifest_padding_bytes: usize,
+    /// How long an agent takes to answer a scrape, whatever its answer is.
+    pub node_latency: Span,
     /// Tags of the instance the helper runs on, besides `eks:cluster-name`.
     pub instance_tags: BTreeMap<String, String>,
     /// Gives every instance the tag `eks:cluster-name`.
@@ -104,6 +106,7 @@ impl Default for ClusterSpec {
             account_id: "123456789012".to_owned(),
             workload_pods: false,
             manifest_padding_bytes: 0,
+            node_latency: Span::default(),
             instance_tags: BTreeMap::new(),
             tag_cluster_name: true,
         }

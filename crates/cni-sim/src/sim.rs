@@ -59,6 +59,8 @@ pub struct SimOptions {
     pub agent_port: u16,
     /// Port of the control listener; 0 takes a free one.
     pub control_port: u16,
+    /// Pages are compressed once for each moment of the world's clock ([`World::keep_pages`]).
+    pub keep_pages: bool,
     /// Where the kubeconfig goes; without it, a directory of its own that is removed in the end.
     pub directory: Option<PathBuf>,
 }
@@ -76,6 +78,7 @@ impl SimOptions {
             api_server: ApiServerOptions::default(),
             agent_port: 0,
             control_port: 0,
+            keep_pages: false,
             directory: None,
         }
     }
@@ -147,6 +150,7 @@ impl Sim {
 
         let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, options.agent_port));
         let nodes = NodeServer::start(world.clone(), any).map_err(io_error("the nodes' listener"))?;
+        world.keep_pages(options.keep_pages);
         world.set_metrics_port(nodes.address().port());
         let api_server = ApiServer::start(world.clone(), options.api_server)?;
         let mut tasks = Vec::new();
@@ -158,6 +162,8 @@ impl Sim {
         let router = control::router(control::Control {
             world: world.clone(),
             cloudwatch: services.cloudwatch.store(),
+            api_server: api_server.meters(),
+            nodes: Arc::clone(nodes.traffic()),
             lockstep,
         });
         tasks.push(tokio::spawn(crate::aws::serve::serve(control, router, stop.clone())));

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use cni_sim::api_server::ApiServerOptions;
-use cni_sim::scenario::Scenario;
+use cni_sim::scenario::{Scenario, Span};
 use cni_sim::sim::{Pace, Sim, SimOptions};
 
 use crate::shutdown::Shutdown;
@@ -53,6 +53,15 @@ pub struct SimArgs {
     /// Let time stand still until POST /advance on the control listener
     #[arg(long, conflicts_with = "speed")]
     lockstep: bool,
+    /// How long every agent takes to answer a scrape, such as 2ms; the scenario's own otherwise
+    #[arg(long, value_name = "DURATION", value_parser = span)]
+    node_latency: Option<Span>,
+    /// Make an aws-node pod's manifest longer by this many bytes, as managed fields do; the scenario's own otherwise
+    #[arg(long, value_name = "BYTES")]
+    manifest_padding: Option<usize>,
+    /// Compress a page once for each moment of the world's clock, not for each scrape: for measuring other programs
+    #[arg(long)]
+    keep_pages: bool,
     /// Port of the agents on every node's address; 0 takes a free one
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     agent_port: u16,
@@ -64,10 +73,18 @@ pub struct SimArgs {
     directory: Option<PathBuf>,
 }
 
+fn span(text: &str) -> Result<Span, String> {
+    Span::read(text)
+        .filter(|span| span.ms < 60_000)
+        .ok_or_else(|| "must be a whole number with ms or s, below 1m".to_owned())
+}
+
 /// Serves the world until a signal. Prints the variables that lead clients to it as shell `export` lines.
 pub fn run(args: &SimArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     anyhow::ensure!(args.listen.ip().is_loopback(), "--listen {}: must be a loopback address", args.listen);
-    let scenario = args.world.scenario()?;
+    let mut scenario = args.world.scenario()?;
+    scenario.cluster.node_latency = args.node_latency.unwrap_or(scenario.cluster.node_latency);
+    scenario.cluster.manifest_padding_bytes = args.manifest_padding.unwrap_or(scenario.cluster.manifest_padding_bytes);
     let pace = if args.lockstep { Pace::Lockstep } else { Pace::Realtime { speed: args.speed } };
     let options = SimOptions {
         seed: args.world.seed,
@@ -77,6 +94,7 @@ pub fn run(args: &SimArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
         agent_port: args.agent_port,
         control_port: args.control_port,
         directory: args.directory.clone(),
+        keep_pages: args.keep_pages,
         ..SimOptions::new(scenario)
     };
     super::run::wide_runtime()?.block_on(async {

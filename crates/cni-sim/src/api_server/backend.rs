@@ -2,10 +2,12 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::cluster::{Answer, PodKey, ServeTicket, Via};
 use crate::fault::ApiFault;
 use crate::kube_store::KubeStore;
+use crate::meter::PageMeter;
 
 /// The world as the servers see it. Every method is called from request tasks of a multi-threaded runtime: none may
 /// block for long, none may call back into a server.
@@ -30,6 +32,16 @@ pub trait Backend: Send + Sync + 'static {
 
     /// What the API server does to a request now; asked once per request, and a few times a second besides.
     fn api_fault(&self) -> ApiFault;
+
+    /// How long an agent takes to answer, whatever its answer is.
+    fn latency(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// Where requests for pages are counted, if anywhere.
+    fn page_meter(&self) -> Option<&Arc<PageMeter>> {
+        None
+    }
 
     /// The port `aws-node` serves its page on, the only one that answers through the proxy.
     fn metrics_port(&self) -> u16 {

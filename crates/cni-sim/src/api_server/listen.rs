@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::backend::SharedBackend;
 use super::body::Body;
 use super::wire::{Connection, Transport, Wire};
+use crate::meter::{Metered, Traffic};
 
 /// How often something that failed for want of a resource (a port, a file descriptor) is tried again.
 const RETRY: Duration = Duration::from_millis(20);
@@ -55,6 +56,7 @@ pub(crate) struct Listening<H> {
     /// True while the server is down.
     pub(crate) down: watch::Receiver<bool>,
     pub(crate) stop: CancellationToken,
+    pub(crate) traffic: Arc<Traffic>,
 }
 
 impl<H> Clone for Listening<H> {
@@ -65,6 +67,7 @@ impl<H> Clone for Listening<H> {
             tls: self.tls.clone(),
             down: self.down.clone(),
             stop: self.stop.clone(),
+            traffic: Arc::clone(&self.traffic),
         }
     }
 }
@@ -111,6 +114,7 @@ impl<H: Handler> Listening<H> {
     fn spawn_connection(&self, stream: TcpStream, peer: SocketAddr) {
         let Ok(local) = stream.local_addr() else { return };
         let ends = Ends { local, peer };
+        let stream = Metered::new(stream, Arc::clone(&self.traffic));
         let wire = Wire::new(Arc::clone(&self.backend));
         if !self.handler.admits(ends) {
             wire.reset_on_close();
@@ -118,7 +122,7 @@ impl<H: Handler> Listening<H> {
             return;
         }
         // Small answers must not wait for the peer's delayed ACK; if it fails they are only slower.
-        let _ = stream.set_nodelay(true);
+        let _ = stream.tcp().set_nodelay(true);
         let mut connection = self.clone();
         tokio::spawn(async move {
             let mut down = connection.down.clone();
@@ -131,7 +135,7 @@ impl<H: Handler> Listening<H> {
         });
     }
 
-    async fn serve(&mut self, stream: TcpStream, ends: Ends, wire: Arc<Wire>) {
+    async fn serve(&mut self, stream: Metered, ends: Ends, wire: Arc<Wire>) {
         let transport = match &self.tls {
             None => Transport::Plain(stream),
             Some(tls) => match tls.accept(stream).await {

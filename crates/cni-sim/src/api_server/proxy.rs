@@ -57,7 +57,7 @@ pub(crate) async fn serve(
             body::full("404 page not found\n"),
         ));
     }
-    match scrape::play(backend.serve(&pod_key, Via::Proxy), request.gzip, wire).await {
+    match scrape::fetch(backend, &pod_key, Via::Proxy, request.gzip, wire).await {
         Played::Response(response) => Ok(*response),
         Played::Reset => Err(unreachable("EOF")),
         Played::Refused => Err(unreachable(&format!("dial tcp {}: connect: connection refused", address(ip, port)))),

@@ -16,7 +16,7 @@ use super::status::Status;
 use super::table::{self, TableStyle};
 use crate::kube_store::json::Json;
 use crate::kube_store::manifest::{write_object, write_partial, write_type};
-use crate::kube_store::{Kind, KubeStore, ObjectKey, Stored};
+use crate::kube_store::{Chunk, Expired, Kind, KubeStore, ObjectKey, Stored};
 
 /// Pieces of a list are about this big.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -106,34 +106,51 @@ fn page(
             Status::bad_request(format!("resourceVersion: Invalid value: {text:?}: must be a non-negative integer"))
         })?),
     };
-    let (version, all, after) = if let Some(token) = query.get("continue") {
-        let token = Continue::decode(token)?;
-        let items = kube.list_at(kind, namespace, token.version).map_err(|_| expired_chunk(kube, &token))?;
-        (token.version, items, Some(ObjectKey::new(token.namespace, token.name)))
-    } else if let (Some(exact), Some("Exact")) = (asked, query.get("resourceVersionMatch")) {
-        let items = kube.list_at(kind, namespace, exact).map_err(|expired| Status::expired(expired.to_string()))?;
-        (exact, items, None)
-    } else {
-        let (version, items) = kube.list(kind, namespace);
-        if let Some(asked) = asked.filter(|asked| *asked > version) {
-            let message = format!("Too large resource version: {asked}, current: {version}");
-            return Err(Status::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", message));
-        }
-        (version, items, None)
-    };
     // A list from the watch cache (version 0) ignores the limit, as the real one does.
+    let token = query.get("continue").map(Continue::decode).transpose()?;
     let limit = query.get("limit").and_then(|text| text.parse::<usize>().ok()).filter(|limit| *limit > 0);
-    let limit = if asked == Some(0) && after.is_none() { None } else { limit };
-    let mut rest = all.into_iter().filter(|stored| {
-        after.as_ref().is_none_or(|after| stored.object.meta().key() > *after) && selector.matches(&stored.object)
+    let limit = if asked == Some(0) && token.is_none() { None } else { limit }.unwrap_or(usize::MAX);
+    let exact = asked.filter(|_| query.get("resourceVersionMatch") == Some("Exact"));
+    let at = token.as_ref().map(|token| token.version).or(exact);
+    let after = token.as_ref().map(|token| ObjectKey::new(token.namespace.as_str(), token.name.as_str()));
+    let (chunk, past_remaining) =
+        match kube.chunk(kind, namespace, after.as_ref(), at, limit, |object| selector.matches(object)) {
+            Some(chunk) => (chunk, None),
+            None => chunk_at(kube, kind, selector, namespace, (at.unwrap_or_default(), after.as_ref(), limit))
+                .map_err(|expired| match &token {
+                    Some(token) => expired_chunk(kube, token),
+                    None => Status::expired(expired.to_string()),
+                })?,
+        };
+    if let (None, Some(asked)) = (at, asked.filter(|asked| *asked > chunk.version)) {
+        let message = format!("Too large resource version: {asked}, current: {}", chunk.version);
+        return Err(Status::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", message));
+    }
+    let last = chunk.items.last().filter(|_| !chunk.is_last).map(|stored| stored.object.meta());
+    let continue_token = last.map(|meta| {
+        Continue { version: chunk.version, namespace: meta.namespace.to_string(), name: meta.name.to_string() }
+            .encoded()
     });
-    let items: Vec<Stored> = rest.by_ref().take(limit.unwrap_or(usize::MAX)).collect();
+    let remaining = last.filter(|_| !selector.is_narrow());
+    let remaining =
+        remaining.map(|meta| past_remaining.unwrap_or_else(|| kube.count_after(kind, namespace, &meta.key())));
+    Ok(Page { version: chunk.version, items: chunk.items, continue_token, remaining })
+}
+
+/// A chunk of the past, undone from the history, and how much follows it.
+fn chunk_at(
+    kube: &KubeStore,
+    kind: Kind,
+    selector: &Selector,
+    namespace: Option<&str>,
+    (version, after, limit): (u64, Option<&ObjectKey>, usize),
+) -> Result<(Chunk, Option<usize>), Expired> {
+    let mut rest = kube.list_at(kind, namespace, version)?.into_iter().filter(|stored| {
+        after.is_none_or(|after| stored.object.meta().key() > *after) && selector.matches(&stored.object)
+    });
+    let items: Vec<Stored> = rest.by_ref().take(limit).collect();
     let remaining = rest.count();
-    let last = items.last().filter(|_| remaining > 0).map(|stored| stored.object.meta());
-    let continue_token = last
-        .map(|meta| Continue { version, namespace: meta.namespace.to_string(), name: meta.name.to_string() }.encoded());
-    let remaining = Some(remaining).filter(|count| *count > 0 && !selector.is_narrow());
-    Ok(Page { version, items, continue_token, remaining })
+    Ok((Chunk { version, items, is_last: remaining == 0 }, Some(remaining)))
 }
 
 /// 410 with a token that goes on from the same place at the present version, for clients that can live with that.

@@ -1,6 +1,6 @@
 //! Playing an [`Answer`] over HTTP, the same way behind the proxy and on the node itself.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +11,11 @@ use futures::stream;
 use http::{HeaderValue, Response, StatusCode, header};
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::backend::SharedBackend;
 use super::body::{self, Body, PageBody};
 use super::wire::Wire;
-use crate::cluster::{Answer, ServeTicket};
+use crate::cluster::{Answer, PodKey, ServeTicket, Via};
+use crate::meter::PageMeter;
 
 /// What `promhttp` says of a page.
 const PAGE_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores";
@@ -46,10 +48,21 @@ impl Played {
     }
 }
 
+/// Asks the world what this scrape meets, and plays it.
+pub(crate) async fn fetch(backend: &SharedBackend, pod: &PodKey, via: Via, gzip: bool, wire: &Arc<Wire>) -> Played {
+    let _asked = backend.page_meter().map(PageMeter::asked);
+    let latency = backend.latency();
+    if !latency.is_zero() {
+        sleep(latency).await;
+    }
+    play(backend.serve(pod, via), gzip, wire).await
+}
+
 /// Plays an answer. Waits as long as the answer says before the headers; for ever if it hangs.
 pub(crate) async fn play(answer: Answer, gzip: bool, wire: &Arc<Wire>) -> Played {
     match answer {
         Answer::Page { body, ticket } => page(body, ticket, gzip, wire),
+        Answer::KeptPage { packed, ticket } => kept(packed, ticket, gzip, wire),
         Answer::SlowPage { body, bytes_per_second, first_byte_after, ticket } => {
             sleep(first_byte_after).await;
             let length = body.len() as u64;
@@ -81,6 +94,21 @@ pub(crate) async fn play(answer: Answer, gzip: bool, wire: &Arc<Wire>) -> Played
     }
 }
 
+/// A page that was compressed before.
+fn kept(packed: Bytes, ticket: ServeTicket, gzip: bool, wire: &Arc<Wire>) -> Played {
+    if gzip {
+        return gzipped(Played::response(
+            StatusCode::OK,
+            PAGE_TYPE,
+            PageBody::delivered(packed, ticket, Arc::clone(wire)),
+        ));
+    }
+    let mut text = Vec::with_capacity(packed.len() * 8);
+    // What was packed here unpacks; an empty page would be seen at once by any reader.
+    let _ = flate2::read::GzDecoder::new(&*packed).read_to_end(&mut text);
+    page(text.into(), ticket, false, wire)
+}
+
 fn page(text: Bytes, ticket: ServeTicket, gzip: bool, wire: &Arc<Wire>) -> Played {
     if gzip {
         let packed = packed(&text, Compression::fast());
@@ -105,7 +133,8 @@ fn with_length(mut played: Played, bytes: u64) -> Played {
     played
 }
 
-fn packed(text: &[u8], level: Compression) -> Bytes {
+/// One gzip member, as `promhttp` writes it.
+pub(crate) fn packed(text: &[u8], level: Compression) -> Bytes {
     let mut encoder = GzEncoder::new(Vec::with_capacity(text.len() / 4), level);
     // Writing into a Vec cannot fail; an empty body would be seen at once by any reader.
     let _ = encoder.write_all(text);

@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use super::backend::SharedBackend;
 use crate::cluster::ServeTicket;
+use crate::meter::Metered;
 
 /// What the answers on a connection and its socket tell each other.
 pub(crate) struct Wire {
@@ -46,12 +46,12 @@ impl Wire {
 
 /// The bytes' way, with or without TLS.
 pub(crate) enum Transport {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Plain(Metered),
+    Tls(Box<TlsStream<Metered>>),
 }
 
 impl Transport {
-    fn tcp(&self) -> &TcpStream {
+    fn metered(&self) -> &Metered {
         match self {
             Self::Plain(stream) => stream,
             Self::Tls(stream) => stream.get_ref().0,
@@ -75,7 +75,7 @@ impl Drop for Connection {
     fn drop(&mut self) {
         if self.wire.reset.load(Ordering::Relaxed) {
             // If it fails the peer sees an orderly close: the connection is gone either way.
-            let _ = self.transport.tcp().set_zero_linger();
+            let _ = self.transport.metered().tcp().set_zero_linger();
         }
     }
 }

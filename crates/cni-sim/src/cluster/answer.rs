@@ -50,6 +50,13 @@ pub enum Answer {
         /// For the truth.
         ticket: ServeTicket,
     },
+    /// A good page that was compressed beforehand; the same as [`Self::Page`] to a client.
+    KeptPage {
+        /// The text, gzipped.
+        packed: Bytes,
+        /// For the truth.
+        ticket: ServeTicket,
+    },
     /// A good page that trickles in.
     SlowPage {
         /// The text, not compressed.

@@ -90,6 +90,7 @@ impl Engine {
         act: impl FnOnce(&mut Node, &mut NodeCloud<'_>) -> R,
     ) -> Option<R> {
         let mut cell = slot.lock();
+        cell.kept = None;
         let node = cell.node.as_mut()?;
         let driver = self.drivers.get_mut(slot.index)?;
         let faults = self.cloud_faults.iter().filter(|(_, members, ..)| members.contains(slot));

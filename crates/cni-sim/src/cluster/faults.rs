@@ -158,6 +158,7 @@ impl World {
 
     fn cordon(&self, slot: &Slot, cordoned: bool) {
         let mut cell = slot.lock();
+        cell.kept = None;
         if let Some(node) = cell.node.as_mut() {
             node.set_cordoned(cordoned);
         }

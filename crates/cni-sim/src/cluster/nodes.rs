@@ -180,6 +180,7 @@ impl World {
     /// The instance is gone; the Kubernetes API does not know yet.
     pub(super) fn terminate(engine: &mut Engine, slot: &Slot) {
         let mut cell = slot.lock();
+        cell.kept = None;
         let Some(node) = cell.node.take() else { return };
         let served = cell.shown.agent == AgentShown::Serving;
         drop(cell);

@@ -2,11 +2,12 @@
 
 use super::answer::{Answer, PodKey, ServeTicket, Via};
 use super::rng::Rng;
-use super::slot::Slot;
+use super::slot::{Kept, Slot};
 use super::{World, wall_ms};
-use crate::api_server::Backend;
+use crate::api_server::{Backend, scrape};
 use crate::fault::ApiFault;
 use crate::kube_store::KubeStore;
+use crate::meter::PageMeter;
 use crate::scenario::FaultKind;
 use crate::truth::NodeNumbers;
 use bytes::Bytes;
@@ -32,6 +33,34 @@ impl World {
             node.truth_as(now_ms, flavour)
         };
         Some((Bytes::from(text), NodeNumbers::of(&numbers, flavour)))
+    }
+
+    /// The page of a node, compressed, and its numbers: made once for each moment of the world's clock, and again when
+    /// something happens to the node in that moment. How often it was served is not something; so between two moments
+    /// its count of scrapes stands still.
+    fn kept_page(&self, slot: &Slot) -> Option<Kept> {
+        let now_ms = self.now_ms();
+        if let Some(kept) = slot.lock().kept.clone().filter(|kept| kept.at_ms == now_ms) {
+            return Some(kept);
+        }
+        let (text, numbers) = self.page(slot)?;
+        let packed = scrape::packed(&text, flate2::Compression::fast());
+        let kept = Kept { at_ms: now_ms, packed, numbers: Arc::new(numbers) };
+        slot.lock().kept = Some(kept.clone());
+        Some(kept)
+    }
+
+    /// Makes all pages of this moment at once, on every core, so that serving them costs next to nothing. Only of use
+    /// in a world that keeps its pages ([`World::keep_pages`]).
+    pub fn prepare_pages(&self) {
+        let slots = self.slots();
+        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let share = slots.len().div_ceil(threads).max(1);
+        std::thread::scope(|scope| {
+            for part in slots.chunks(share) {
+                scope.spawn(move || part.iter().for_each(|slot| drop(self.kept_page(slot))));
+            }
+        });
     }
 
     /// What this node's page would be now, without counting as a scrape: pod name, text.
@@ -71,6 +100,11 @@ impl Backend for World {
         if matches!(fault, Some(FaultKind::Unreachable { .. })) {
             return Answer::Dropped;
         }
+        if fault.is_none() && self.keeps_pages() {
+            let Some(kept) = self.kept_page(&slot) else { return Answer::Refused };
+            let ticket = self.truth().rendered(&slot.pod_uid, kept.numbers, wall_ms());
+            return Answer::KeptPage { packed: kept.packed, ticket };
+        }
         let Some((body, numbers)) = self.page(&slot) else { return Answer::Refused };
         let ticket = || self.truth().rendered(&slot.pod_uid, numbers, wall_ms());
         match fault {
@@ -86,6 +120,7 @@ impl Backend for World {
     }
 
     fn delivered(&self, ticket: ServeTicket) {
+        self.meter().delivered();
         let pod = self.truth().delivered(ticket);
         if let Some(slot) = pod.and_then(|pod| self.find(&PodKey::new(super::objects::AGENT_NAMESPACE, pod)))
             && let Some(node) = slot.lock().node.as_mut()
@@ -107,6 +142,14 @@ impl Backend for World {
 
     fn metrics_port(&self) -> u16 {
         self.metrics_port()
+    }
+
+    fn latency(&self) -> Duration {
+        Duration::from_millis(self.scenario().cluster.node_latency.ms.unsigned_abs())
+    }
+
+    fn page_meter(&self) -> Option<&Arc<PageMeter>> {
+        Some(self.meter())
     }
 }
 

@@ -1,6 +1,8 @@
 //! One place in the cluster: an instance, its agent, and what the Kubernetes API was last told about them.
 
 use super::answer::PodKey;
+use crate::truth::NodeNumbers;
+use bytes::Bytes;
 use ipamd_model::node::{Node, Phase};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,6 +35,17 @@ pub(super) struct Cell {
     pub(super) node: Option<Node>,
     /// What the Kubernetes API shows.
     pub(super) shown: Shown,
+    /// The page as it was when it was last compressed.
+    pub(super) kept: Option<Kept>,
+}
+
+/// A compressed page and what it says.
+#[derive(Debug, Clone)]
+pub(super) struct Kept {
+    /// The moment it shows; at any other it is out of date.
+    pub(super) at_ms: i64,
+    pub(super) packed: Bytes,
+    pub(super) numbers: Arc<NodeNumbers>,
 }
 
 /// What the Kubernetes API shows of a node and its agent.
@@ -84,7 +97,7 @@ impl Slot {
         let SlotParts { index, group, node_name, zone, pod, pod_uid, primary_ip, instance_id, created_ms, max_pods } =
             parts;
         let shown = Shown { started_ms: created_ms, ..Shown::default() };
-        let cell = Mutex::new(Cell { node: Some(node), shown });
+        let cell = Mutex::new(Cell { node: Some(node), shown, kept: None });
         let ip = loopback(index);
         Self { index, group, node_name, zone, pod, pod_uid, ip, primary_ip, instance_id, created_ms, max_pods, cell }
     }

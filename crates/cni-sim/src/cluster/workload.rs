@@ -122,9 +122,12 @@ impl World {
         let Some(driver) = engine.drivers.get_mut(slot.index).filter(|driver| !driver.pods.is_empty()) else { return };
         let pick = driver.rng.index(driver.pods.len());
         let pod = driver.pods.swap_remove(pick);
-        if let Some(node) = slot.lock().node.as_mut() {
+        let mut cell = slot.lock();
+        cell.kept = None;
+        if let Some(node) = cell.node.as_mut() {
             node.forget_pod(ModelPod(pod));
         }
+        drop(cell);
         self.hide_pod(pod);
     }
 

@@ -4,6 +4,9 @@ use super::{At, FaultKind, FaultSpec, Scenario};
 use crate::cluster::{ec2_op, subnet::Cidr};
 use std::collections::BTreeSet;
 
+/// No collector waits that long.
+const LONGEST_LATENCY_MS: i64 = 60_000;
+
 /// Every mistake, each naming file, line, key, value and what is allowed.
 pub fn mistakes(scenario: &Scenario, file: &str) -> Vec<String> {
     let mut found = Mistakes { file, list: Vec::new() };
@@ -14,6 +17,9 @@ pub fn mistakes(scenario: &Scenario, file: &str) -> Vec<String> {
     }
     if groups.len() < scenario.node_groups.len() {
         found.add(0, "node_groups", "two groups have the same name");
+    }
+    if scenario.cluster.node_latency.ms >= LONGEST_LATENCY_MS {
+        found.add(0, "cluster.node_latency", "must be below 1m");
     }
     check_subnets(scenario, &mut found);
     check_groups(scenario, &subnets, &mut found);

@@ -138,12 +138,13 @@ impl Truth {
     }
 
     /// A page was rendered; it becomes true with [`Self::delivered`].
-    pub(crate) fn rendered(&self, uid: &str, numbers: NodeNumbers, wall_ms: i64) -> ServeTicket {
+    pub(crate) fn rendered(&self, uid: &str, numbers: impl Into<Arc<NodeNumbers>>, wall_ms: i64) -> ServeTicket {
+        let numbers = numbers.into();
         let mut log = self.lock();
         let ticket = log.next_ticket;
         log.next_ticket += 1;
         if let Some(pod) = log.by_uid.get(uid).copied() {
-            log.pending.insert(ticket, (pod, wall_ms, Arc::new(numbers)));
+            log.pending.insert(ticket, (pod, wall_ms, numbers));
         }
         if log.pending.len() > PENDING_KEPT {
             log.pending.pop_first();

@@ -1,0 +1,304 @@
+//! One case: a world of so many nodes, one program in it for some rounds, and what that cost.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
+use serde::Serialize;
+
+use crate::error::{self, Errors};
+use crate::process::{CpuClock, reset_peak};
+use crate::subject::{Program, Start, Subject};
+use crate::world::{Burst, Stats, World, WorldSpec};
+
+/// Between two looks at a running program.
+const LOOK: Duration = Duration::from_millis(25);
+
+/// A round is over when no page was asked for, and none was open, for this long; the world's own measure of a burst.
+const QUIET_US: u64 = 250_000;
+
+/// After this much quiet nothing of the round is left, and what is used is the cost of waiting.
+const IDLE_AFTER_US: u64 = 500_000;
+
+/// Worlds up to this size move on between two rounds. Larger ones stand still: to make all their pages anew takes them
+/// longer than the interval has room for.
+const MOVES_UP_TO_NODES: u32 = 20_000;
+
+/// One case.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Case {
+    pub(crate) nodes: u32,
+    pub(crate) latency_ms: u32,
+    /// `proxy` or `direct`.
+    pub(crate) via: String,
+    pub(crate) https: bool,
+    pub(crate) interval_seconds: u64,
+    /// Steady rounds, after the first one.
+    pub(crate) rounds: u32,
+    /// Rounds with 5 % of the nodes hung and 5 % refusing, after those.
+    pub(crate) faulty_rounds: u32,
+}
+
+/// What it cost.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct Figures {
+    /// From the program's start to its first request for a page.
+    pub(crate) start_to_first_page_seconds: f64,
+    /// From the program's start to the first data that CloudWatch accepted; absent where none came.
+    pub(crate) start_to_first_point_seconds: Option<f64>,
+    /// From the first request of a round to its last answer; the middle one of the steady rounds.
+    pub(crate) round_seconds: f64,
+    pub(crate) first_round_seconds: f64,
+    /// The program's processor time until the end of its first round.
+    pub(crate) first_cpu_seconds: f64,
+    /// Processor time of the steady rounds, everything else the program does meanwhile included.
+    pub(crate) cpu_us_per_node: f64,
+    /// While a round runs, as a share of one core.
+    pub(crate) cpu_cores_in_round: f64,
+    /// Over the whole interval, as a share of one core.
+    pub(crate) cpu_cores: f64,
+    /// While nothing is asked for, as a share of one core.
+    pub(crate) idle_cores: Option<f64>,
+    pub(crate) peak_bytes: u64,
+    /// Peak of the steady rounds, the first list left out.
+    pub(crate) steady_peak_bytes: u64,
+    pub(crate) settled_bytes: u64,
+    /// Bytes to and from the world a node and round, TLS included.
+    pub(crate) wire_bytes_per_node: f64,
+    /// Connections opened a steady round.
+    pub(crate) connections_per_round: f64,
+    /// Connections open at the end.
+    pub(crate) connections_open: i64,
+    /// Most requests for pages open at once.
+    pub(crate) most_open: u64,
+    /// Pages delivered a steady round, as a share of the nodes.
+    pub(crate) delivered_share: f64,
+    /// The world's own processor time a page.
+    pub(crate) world_us_per_page: f64,
+    /// Pages a second that one core of the world could serve, over what the program asked for.
+    pub(crate) headroom: f64,
+    /// Requests to CloudWatch a round.
+    pub(crate) cloudwatch_requests_per_round: f64,
+    /// Rounds with failing nodes.
+    pub(crate) faulty_round_seconds: Vec<f64>,
+    /// Pages delivered in the first of them, as a share of the nodes.
+    pub(crate) faulty_delivered_share: Option<f64>,
+    /// What was published beside the truth; absent where the world stood still.
+    pub(crate) errors: Option<Errors>,
+}
+
+/// Where everything is.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    /// The program that plays the world.
+    pub(crate) world: PathBuf,
+    /// Where logs go.
+    pub(crate) logs: PathBuf,
+    pub(crate) agent_port: u16,
+}
+
+/// A round as it ended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Round {
+    pub(crate) burst: Burst,
+    /// When the world's clock was last moved before it, Unix milliseconds.
+    pub(crate) world_ms: i64,
+    pub(crate) from_ms: i64,
+    pub(crate) to_ms: i64,
+    /// The program's processor time when it had ended.
+    cpu: Duration,
+    at: Instant,
+    /// What the world used from the end of its own move to the end of the round.
+    world_used: Duration,
+}
+
+/// A case under way.
+struct Run<'a> {
+    case: &'a Case,
+    world: World,
+    world_cpu: CpuClock,
+    subject: Subject,
+    /// When the world's clock was last moved.
+    world_ms: i64,
+    first_page: Option<f64>,
+    first_point: Option<f64>,
+    idle: (Duration, Duration),
+}
+
+/// Runs one program through one case.
+pub(crate) fn run(place: &Place, program: &Program, case: &Case) -> anyhow::Result<Figures> {
+    let spec =
+        WorldSpec { nodes: case.nodes, latency_ms: case.latency_ms, https: case.https, agent_port: place.agent_port };
+    let world = World::start(&place.world, &spec)?;
+    let world_cpu = CpuClock::new(world.pid());
+    let world_ms = world.advance()?;
+    let log = log_path(&place.logs, program, case);
+    let start = Start { via: &case.via, interval_seconds: case.interval_seconds, log: &log, extra: &[] };
+    let subject = Subject::start(program, &world, &start)?;
+    let run = Run {
+        case,
+        world,
+        world_cpu,
+        subject,
+        world_ms,
+        first_page: None,
+        first_point: None,
+        idle: Default::default(),
+    };
+    run.measure(&log)
+}
+
+fn log_path(logs: &Path, program: &Program, case: &Case) -> PathBuf {
+    logs.join(format!("{}-{}-{}-{}ms.log", program.name, case.via, case.nodes, case.latency_ms))
+}
+
+impl Run<'_> {
+    fn measure(mut self, log: &Path) -> anyhow::Result<Figures> {
+        let mut figures = Figures::default();
+        let first = self.round(0)?;
+        figures.peak_bytes = self.subject.memory()?.peak_bytes;
+        reset_peak(self.subject.pid())?;
+        let before = self.world.stats()?;
+        let mut rounds = vec![first];
+        for number in 1..=self.case.rounds {
+            self.advance()?;
+            rounds.push(self.round(number as usize)?);
+        }
+        let after = self.world.stats()?;
+        let memory = self.subject.memory()?;
+        figures.steady_peak_bytes = memory.peak_bytes;
+        figures.settled_bytes = memory.resident_bytes;
+        figures.peak_bytes = figures.peak_bytes.max(memory.peak_bytes);
+        self.faulty(&mut figures, rounds.len())?;
+        ensure!(rounds.iter().any(|round| round.burst.delivered > 0), "no page was delivered; see {}", log.display());
+        self.sum_up(&mut figures, &rounds, &before, &after);
+        let (collector_start_ms, moves) = (self.subject.started_ms, self.moves());
+        // What is queued is sent at the end.
+        self.subject.end();
+        if moves {
+            figures.errors = Some(error::errors(&self.world, &rounds, collector_start_ms)?);
+        }
+        Ok(figures)
+    }
+
+    /// Five nodes in a hundred hang and as many refuse: what the rounds then take.
+    fn faulty(&mut self, figures: &mut Figures, done: usize) -> anyhow::Result<()> {
+        if self.case.faulty_rounds == 0 {
+            return Ok(());
+        }
+        self.world.fail(&[("hang", 0.05), ("refused", 0.05)])?;
+        for number in 0..self.case.faulty_rounds as usize {
+            let round = self.round(done + number)?;
+            figures.faulty_round_seconds.push(round.burst.seconds());
+            let share = round.burst.delivered as f64 / f64::from(self.case.nodes);
+            figures.faulty_delivered_share.get_or_insert(share);
+        }
+        Ok(())
+    }
+
+    fn moves(&self) -> bool {
+        self.case.nodes <= MOVES_UP_TO_NODES
+    }
+
+    fn advance(&mut self) -> anyhow::Result<()> {
+        if self.moves() {
+            self.world_ms = self.world.advance()?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the round of this number is over.
+    fn round(&mut self, number: usize) -> anyhow::Result<Round> {
+        let patience = Duration::from_secs(60 + 4 * self.case.interval_seconds + u64::from(self.case.nodes) / 500);
+        let began = Instant::now();
+        let world_before = self.world_cpu.read()?;
+        let mut last: Option<(Instant, Duration, usize)> = None;
+        loop {
+            ensure!(began.elapsed() < patience, "round {number} was not over after {} s", patience.as_secs());
+            let stats = self.world.stats()?;
+            let now = Instant::now();
+            let cpu = self.subject.cpu()?;
+            self.note_firsts(&stats);
+            let quiet_us = stats.bursts.last().map_or(0, |burst| stats.now_us.saturating_sub(burst.ended_us));
+            let quiet = stats.pages_open == 0;
+            if let Some((then, then_cpu, bursts)) = last
+                && quiet
+                && bursts == stats.bursts.len()
+                && bursts > 0
+                && quiet_us > IDLE_AFTER_US
+            {
+                self.idle.0 += now - then;
+                self.idle.1 += cpu.saturating_sub(then_cpu);
+            }
+            last = Some((now, cpu, stats.bursts.len()));
+            let over = stats.bursts.len() > number + 1 || (quiet && quiet_us > QUIET_US);
+            if let Some(burst) = stats.bursts.get(number).copied().filter(|_| over) {
+                return Ok(Round {
+                    burst,
+                    world_ms: self.world_ms,
+                    from_ms: stats.wall_ms_of(burst.began_us),
+                    to_ms: stats.wall_ms_of(burst.ended_us),
+                    cpu,
+                    at: now,
+                    world_used: self.world_cpu.read()?.saturating_sub(world_before),
+                });
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    fn note_firsts(&mut self, stats: &Stats) {
+        let elapsed = self.subject.started.elapsed().as_secs_f64();
+        if let Some(first) = stats.bursts.first() {
+            let ago = stats.now_us.saturating_sub(first.began_us) as f64 / 1e6;
+            self.first_page.get_or_insert(elapsed - ago);
+        }
+        if stats.cloudwatch.accepted > 0 {
+            self.first_point.get_or_insert(elapsed);
+        }
+    }
+
+    fn sum_up(&self, figures: &mut Figures, rounds: &[Round], before: &Stats, after: &Stats) {
+        let (Some(first), Some(last)) = (rounds.first(), rounds.last()) else { return };
+        let steady = rounds.get(1..).unwrap_or_default();
+        let count = steady.len().max(1) as f64;
+        let nodes = f64::from(self.case.nodes);
+        let delivered: u64 = steady.iter().map(|round| round.burst.delivered).sum();
+        let asked: u64 = steady.iter().map(|round| round.burst.asked).sum();
+        let busy: f64 = steady.iter().map(|round| round.burst.seconds()).sum();
+        let cpu = last.cpu.saturating_sub(first.cpu).as_secs_f64();
+        let span = last.at.duration_since(first.at).as_secs_f64();
+        figures.start_to_first_page_seconds = self.first_page.unwrap_or_default();
+        figures.start_to_first_point_seconds = self.first_point;
+        figures.first_round_seconds = first.burst.seconds();
+        figures.first_cpu_seconds = first.cpu.as_secs_f64();
+        figures.round_seconds = middle(steady.iter().map(|round| round.burst.seconds()).collect());
+        figures.cpu_us_per_node = ratio(cpu * 1e6, nodes * count);
+        figures.cpu_cores_in_round = ratio(cpu, busy);
+        figures.cpu_cores = ratio(cpu, span);
+        figures.idle_cores =
+            (self.idle.0 > Duration::from_millis(500)).then(|| self.idle.1.as_secs_f64() / self.idle.0.as_secs_f64());
+        let (traffic, earlier) = (after.traffic(), before.traffic());
+        let bytes = (traffic.bytes_in + traffic.bytes_out) - (earlier.bytes_in + earlier.bytes_out);
+        figures.wire_bytes_per_node = ratio(bytes as f64, nodes * count);
+        figures.connections_per_round = ratio((traffic.accepted - earlier.accepted) as f64, count);
+        figures.connections_open = traffic.open;
+        figures.most_open = rounds.iter().map(|round| round.burst.most_open).max().unwrap_or_default();
+        figures.delivered_share = ratio(delivered as f64, nodes * count);
+        let requests = after.cloudwatch.requests - before.cloudwatch.requests;
+        figures.cloudwatch_requests_per_round = ratio(requests as f64, count);
+        let world_used: f64 = steady.iter().map(|round| round.world_used.as_secs_f64()).sum();
+        figures.world_us_per_page = ratio(world_used * 1e6, asked as f64);
+        let could_serve_per_second = ratio(asked as f64, world_used);
+        figures.headroom = ratio(could_serve_per_second, ratio(asked as f64, busy));
+    }
+}
+
+fn ratio(part: f64, whole: f64) -> f64 {
+    if whole > 0.0 { part / whole } else { 0.0 }
+}
+
+fn middle(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}

@@ -1,0 +1,182 @@
+//! What the helper costs, and at which size of cluster. `bench/README.md` says how to read it.
+
+mod case;
+mod error;
+mod http;
+mod process;
+mod report;
+mod subject;
+mod world;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use serde_json::{Value, json};
+
+use case::{Case, Figures, Place};
+use report::Row;
+use subject::Program;
+
+/// Measures what the helper costs.
+#[derive(Debug, Clone, Parser)]
+struct Args {
+    /// The helper's program; it plays the world too
+    #[arg(long, value_name = "PATH")]
+    helper: PathBuf,
+    /// Another program that takes the same environment, to be measured in the same run
+    #[arg(long, value_name = "PATH")]
+    peer: Option<PathBuf>,
+    /// Sizes of the cluster
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "10,100,1000,10000")]
+    nodes: Vec<u32>,
+    /// What every node takes to answer, milliseconds
+    #[arg(long, value_name = "MS,…", value_delimiter = ',', default_value = "2,10")]
+    latency: Vec<u32>,
+    /// Ways to the nodes: proxy, direct
+    #[arg(long, value_name = "WAY,…", value_delimiter = ',', default_value = "proxy,direct")]
+    via: Vec<String>,
+    /// Steady rounds a case; without it, by the size
+    #[arg(long, value_name = "N")]
+    rounds: Option<u32>,
+    /// Seconds from round to round; without it, by the size
+    #[arg(long, value_name = "SECONDS")]
+    interval: Option<u64>,
+    /// After the clean rounds, so many with 5 % hung and 5 % refusing nodes
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    faulty_rounds: u32,
+    /// The API server speaks HTTP instead of HTTPS
+    #[arg(long)]
+    http: bool,
+    /// The agents' port; 0 takes a free one [default: 0, with --peer 61678]
+    #[arg(long, value_name = "PORT")]
+    agent_port: Option<u16>,
+    /// Fail unless every page of a clean round came and every published name equals the truth
+    #[arg(long)]
+    strict: bool,
+    /// Where results and logs go
+    #[arg(long, value_name = "DIR", default_value = "bench/out")]
+    out: PathBuf,
+}
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> anyhow::Result<()> {
+    let logs = args.out.join("logs");
+    std::fs::create_dir_all(&logs).with_context(|| logs.display().to_string())?;
+    let default_port = if args.peer.is_some() { 61_678 } else { 0 };
+    let place = Place { world: args.helper.clone(), logs, agent_port: args.agent_port.unwrap_or(default_port) };
+    let mut programs = vec![Program { name: "helper".to_owned(), path: args.helper.clone() }];
+    programs.extend(args.peer.clone().map(|path| Program { name: "peer".to_owned(), path }));
+    let mut rows: Vec<Row> = Vec::new();
+    for case in cases(args) {
+        say(&format!("{} nodes, {} ms, {} …", case.nodes, case.latency_ms, case.via));
+        let mut row = Row { case, programs: Vec::new() };
+        for program in &programs {
+            let figures = case::run(&place, program, &row.case)
+                .with_context(|| format!("{} at {} nodes", program.name, row.case.nodes))?;
+            row.programs.push((program.name.clone(), figures));
+        }
+        say(&report::rounds(std::slice::from_ref(&row)));
+        if args.strict {
+            row.programs.iter().try_for_each(|(name, figures)| strict(name, figures))?;
+        }
+        rows.push(row);
+        write(args, &rows)?;
+    }
+    Ok(())
+}
+
+/// A clean world leaves no room for error.
+fn strict(name: &str, figures: &Figures) -> anyhow::Result<()> {
+    let errors = figures.errors.as_ref().with_context(|| format!("{name}: nothing was compared"))?;
+    anyhow::ensure!(!errors.counters.is_empty() && !errors.gauges.is_empty(), "{name}: the truth is empty");
+    let (difference, relative) = (errors.largest_difference(), errors.largest_relative());
+    anyhow::ensure!(difference < 1e-9, "{name}: a counter is off by {difference}");
+    anyhow::ensure!(relative < 1e-9, "{name}: a gauge is off by {relative}");
+    let missing: u32 = errors.gauges.values().map(|gauge| gauge.missing).sum();
+    anyhow::ensure!(missing == 0, "{name}: {missing} points are missing");
+    let delivered = figures.delivered_share;
+    anyhow::ensure!((delivered - 1.0).abs() < 1e-9, "{name}: {delivered} pages a node and round");
+    Ok(())
+}
+
+fn cases(args: &Args) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for via in &args.via {
+        for nodes in &args.nodes {
+            for latency_ms in &args.latency {
+                cases.push(case(args, *nodes, *latency_ms, via));
+            }
+        }
+    }
+    cases
+}
+
+/// Small rounds are many, so that what is measured is more than the clock's grain; large ones few, for they take long.
+fn case(args: &Args, nodes: u32, latency_ms: u32, via: &str) -> Case {
+    let (interval, rounds) = match nodes {
+        0..=1_000 => (2, 10),
+        1_001..=10_000 => (10, 4),
+        _ => (30, 2),
+    };
+    // A scrape's own time limit must fit into a round's.
+    let interval = if args.faulty_rounds > 0 { 30 } else { interval };
+    Case {
+        nodes,
+        latency_ms,
+        via: via.to_owned(),
+        https: !args.http,
+        interval_seconds: args.interval.unwrap_or(interval),
+        rounds: args.rounds.unwrap_or(rounds),
+        faulty_rounds: args.faulty_rounds,
+    }
+}
+
+fn write(args: &Args, rows: &[Row]) -> anyhow::Result<()> {
+    let parts = [
+        ("Rounds", report::rounds(rows)),
+        ("Start", report::starts(rows)),
+        ("Failing nodes", report::faults(rows)),
+        ("Published and true", report::errors(rows)),
+    ];
+    let mut text = String::new();
+    for (title, table) in parts.iter().filter(|(_, table)| !table.is_empty()) {
+        text.extend(["## ", title, "\n\n", table, "\n"]);
+    }
+    let document = report::document(&machine(), rows, &json!({}));
+    std::fs::write(args.out.join("result.md"), text)?;
+    std::fs::write(args.out.join("result.json"), serde_json::to_string_pretty(&document)?)?;
+    Ok(())
+}
+
+/// What the figures depend on.
+fn machine() -> Value {
+    let line = |path: &str, name: &str| {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let found = text.lines().find(|line| line.starts_with(name));
+        found.and_then(|line| line.split_once(':')).map(|(_, value)| value.trim().to_owned())
+    };
+    json!({
+        "processor": line("/proc/cpuinfo", "model name"),
+        "cores": std::thread::available_parallelism().map_or(0, std::num::NonZero::get),
+        "memory": line("/proc/meminfo", "MemTotal"),
+        "load": std::fs::read_to_string("/proc/loadavg").unwrap_or_default().trim(),
+        "kernel": std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim(),
+    })
+}
+
+fn say(text: &str) {
+    // Progress is worth nothing to a reader that went away.
+    let _ = writeln!(std::io::stdout(), "{text}");
+}

@@ -1,0 +1,113 @@
+//! The program that is measured, as a process of its own.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+
+use crate::process::{CpuClock, Memory, memory};
+use crate::world::{World, wall_ms};
+
+/// A helper sends what is queued before it ends.
+const END_PATIENCE: Duration = Duration::from_secs(40);
+
+/// A program under measurement.
+#[derive(Debug, Clone)]
+pub(crate) struct Program {
+    /// The column's name.
+    pub(crate) name: String,
+    pub(crate) path: PathBuf,
+}
+
+/// How it is started.
+#[derive(Debug, Clone)]
+pub(crate) struct Start<'a> {
+    pub(crate) via: &'a str,
+    pub(crate) interval_seconds: u64,
+    pub(crate) log: &'a Path,
+    /// Further variables.
+    pub(crate) extra: &'a [(&'a str, &'a str)],
+}
+
+/// A running program. Dropping it ends it.
+#[derive(Debug)]
+pub(crate) struct Subject {
+    child: Child,
+    cpu: CpuClock,
+    pub(crate) started: Instant,
+    pub(crate) started_ms: i64,
+}
+
+impl Subject {
+    /// Starts the program in the world's environment and nothing else of ours.
+    pub(crate) fn start(program: &Program, world: &World, start: &Start<'_>) -> anyhow::Result<Self> {
+        let log = File::create(start.log).with_context(|| start.log.display().to_string())?;
+        let mut command = Command::new(&program.path);
+        command.env_clear().envs(world.env()).envs([
+            ("PATH", "/usr/bin:/bin"),
+            ("HOME", "/nonexistent"),
+            ("USE_CLOUDWATCH", "true"),
+            ("USE_PROMETHEUS", "false"),
+            ("AWS_CLUSTER_ID", "bench"),
+            ("SCRAPE_VIA", start.via),
+            ("ADMIN_ADDRESS", "127.0.0.1:0"),
+        ]);
+        command.env("METRIC_UPDATE_INTERVAL", start.interval_seconds.to_string());
+        command.envs(start.extra.iter().copied());
+        let (started, started_ms) = (Instant::now(), wall_ms());
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("{} cannot be started", program.path.display()))?;
+        let cpu = CpuClock::new(child.id());
+        Ok(Self { child, cpu, started, started_ms })
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn cpu(&mut self) -> anyhow::Result<Duration> {
+        self.cpu.read()
+    }
+
+    pub(crate) fn memory(&self) -> anyhow::Result<Memory> {
+        memory(self.pid())
+    }
+
+    /// Ends it as Kubernetes does, and waits until it has.
+    pub(crate) fn end(mut self) {
+        stop(&mut self.child);
+    }
+}
+
+impl Drop for Subject {
+    fn drop(&mut self) {
+        stop(&mut self.child);
+    }
+}
+
+/// SIGTERM, then patience, then SIGKILL.
+pub(crate) fn stop(child: &mut Child) {
+    if !matches!(child.try_wait(), Ok(None)) {
+        return;
+    }
+    let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
+    if let Some(pid) = pid {
+        // It may have ended since the look.
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+    }
+    let began = Instant::now();
+    while began.elapsed() < END_PATIENCE {
+        if !matches!(child.try_wait(), Ok(None)) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+}
