@@ -5,20 +5,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use serde::Serialize;
+use serde_json::json;
 
 use crate::error::{self, Errors};
-use crate::process::{CpuClock, reset_peak};
+use crate::look::{Idle, Look, Looks};
+use crate::process::{CpuClock, Memory, reset_peak};
 use crate::subject::{Program, Start, Subject};
 use crate::world::{Burst, Stats, World, WorldSpec};
 
 /// Between two looks at a running program.
 const LOOK: Duration = Duration::from_millis(25);
-
-/// A round is over when no page was asked for, and none was open, for this long; the world's own measure of a burst.
-const QUIET_US: u64 = 250_000;
-
-/// After this much quiet nothing of the round is left, and what is used is the cost of waiting.
-const IDLE_AFTER_US: u64 = 500_000;
 
 /// Worlds up to this size move on between two rounds. Larger ones stand still: to make all their pages anew takes them
 /// longer than the interval has room for.
@@ -35,6 +31,8 @@ pub(crate) struct Case {
     pub(crate) interval_seconds: u64,
     /// Steady rounds, after the first one.
     pub(crate) rounds: u32,
+    /// Scrapes at once; without it the program's own choice.
+    pub(crate) concurrency: Option<u32>,
     /// Rounds with 5 % of the nodes hung and 5 % refusing, after those.
     pub(crate) faulty_rounds: u32,
 }
@@ -46,11 +44,16 @@ pub(crate) struct Figures {
     pub(crate) start_to_first_page_seconds: f64,
     /// From the program's start to the first data that CloudWatch accepted; absent where none came.
     pub(crate) start_to_first_point_seconds: Option<f64>,
-    /// From the first request of a round to its last answer; the middle one of the steady rounds.
+    /// What the program used until then, and what it held: its first list of the pods.
+    pub(crate) list_cpu_seconds: f64,
+    pub(crate) list_peak_bytes: u64,
+    pub(crate) list_resident_bytes: u64,
+    /// From the first request of a round until the last page was handed over and the program was at rest again; the
+    /// middle one of the steady rounds.
     pub(crate) round_seconds: f64,
+    /// Until the last page was handed over.
+    pub(crate) scraping_seconds: f64,
     pub(crate) first_round_seconds: f64,
-    /// The program's processor time until the end of its first round.
-    pub(crate) first_cpu_seconds: f64,
     /// Processor time of the steady rounds, everything else the program does meanwhile included.
     pub(crate) cpu_us_per_node: f64,
     /// While a round runs, as a share of one core.
@@ -101,6 +104,8 @@ pub(crate) struct Place {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Round {
     pub(crate) burst: Burst,
+    /// From its first request until the program was at rest again.
+    seconds: f64,
     /// When the world's clock was last moved before it, Unix milliseconds.
     pub(crate) world_ms: i64,
     pub(crate) from_ms: i64,
@@ -110,6 +115,8 @@ pub(crate) struct Round {
     at: Instant,
     /// What the world used from the end of its own move to the end of the round.
     world_used: Duration,
+    /// How much of that time passed in quiet.
+    world_waited: Duration,
 }
 
 /// A case under way.
@@ -120,9 +127,17 @@ struct Run<'a> {
     subject: Subject,
     /// When the world's clock was last moved.
     world_ms: i64,
-    first_page: Option<f64>,
+    first_page: Option<FirstPage>,
     first_point: Option<f64>,
-    idle: (Duration, Duration),
+    idle: Idle,
+}
+
+/// The moment at which the first page was asked for.
+#[derive(Debug, Clone, Copy)]
+struct FirstPage {
+    after_seconds: f64,
+    cpu: Duration,
+    memory: Memory,
 }
 
 /// Runs one program through one case.
@@ -133,18 +148,12 @@ pub(crate) fn run(place: &Place, program: &Program, case: &Case) -> anyhow::Resu
     let world_cpu = CpuClock::new(world.pid());
     let world_ms = world.advance()?;
     let log = log_path(&place.logs, program, case);
-    let start = Start { via: &case.via, interval_seconds: case.interval_seconds, log: &log, extra: &[] };
+    let concurrency = case.concurrency.map(|scrapes| ("SCRAPE_CONCURRENCY", scrapes.to_string()));
+    let start =
+        Start { via: &case.via, interval_seconds: case.interval_seconds, log: &log, extra: concurrency.as_slice() };
     let subject = Subject::start(program, &world, &start)?;
-    let run = Run {
-        case,
-        world,
-        world_cpu,
-        subject,
-        world_ms,
-        first_page: None,
-        first_point: None,
-        idle: Default::default(),
-    };
+    let run =
+        Run { case, world, world_cpu, subject, world_ms, first_page: None, first_point: None, idle: Idle::default() };
     run.measure(&log)
 }
 
@@ -186,10 +195,10 @@ impl Run<'_> {
         if self.case.faulty_rounds == 0 {
             return Ok(());
         }
-        self.world.fail(&[("hang", 0.05), ("refused", 0.05)])?;
+        self.world.fail(&[(json!("hang"), 0.05), (json!("refused"), 0.05)])?;
         for number in 0..self.case.faulty_rounds as usize {
             let round = self.round(done + number)?;
-            figures.faulty_round_seconds.push(round.burst.seconds());
+            figures.faulty_round_seconds.push(round.seconds);
             let share = round.burst.delivered as f64 / f64::from(self.case.nodes);
             figures.faulty_delivered_share.get_or_insert(share);
         }
@@ -207,55 +216,45 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Waits until the round of this number is over.
+    /// Waits until the round of this number is over and the program is at rest.
     fn round(&mut self, number: usize) -> anyhow::Result<Round> {
         let patience = Duration::from_secs(60 + 4 * self.case.interval_seconds + u64::from(self.case.nodes) / 500);
         let began = Instant::now();
         let world_before = self.world_cpu.read()?;
-        let mut last: Option<(Instant, Duration, usize)> = None;
+        let mut looks = Looks::default();
         loop {
             ensure!(began.elapsed() < patience, "round {number} was not over after {} s", patience.as_secs());
             let stats = self.world.stats()?;
-            let now = Instant::now();
-            let cpu = self.subject.cpu()?;
-            self.note_firsts(&stats);
-            let quiet_us = stats.bursts.last().map_or(0, |burst| stats.now_us.saturating_sub(burst.ended_us));
-            let quiet = stats.pages_open == 0;
-            if let Some((then, then_cpu, bursts)) = last
-                && quiet
-                && bursts == stats.bursts.len()
-                && bursts > 0
-                && quiet_us > IDLE_AFTER_US
-            {
-                self.idle.0 += now - then;
-                self.idle.1 += cpu.saturating_sub(then_cpu);
-            }
-            last = Some((now, cpu, stats.bursts.len()));
-            let over = stats.bursts.len() > number + 1 || (quiet && quiet_us > QUIET_US);
-            if let Some(burst) = stats.bursts.get(number).copied().filter(|_| over) {
+            let look = Look { at: Instant::now(), cpu: self.subject.cpu()?, world_cpu: self.world_cpu.read()? };
+            self.note_firsts(&stats, look.cpu)?;
+            self.idle += looks.note(look, &stats);
+            if let Some((burst, rest_us)) = looks.ended(number, &stats) {
                 return Ok(Round {
                     burst,
+                    seconds: rest_us.saturating_sub(burst.began_us) as f64 / 1e6,
                     world_ms: self.world_ms,
                     from_ms: stats.wall_ms_of(burst.began_us),
                     to_ms: stats.wall_ms_of(burst.ended_us),
-                    cpu,
-                    at: now,
-                    world_used: self.world_cpu.read()?.saturating_sub(world_before),
+                    cpu: look.cpu,
+                    at: look.at,
+                    world_used: look.world_cpu.saturating_sub(world_before),
+                    world_waited: looks.idle.lasted,
                 });
             }
             std::thread::sleep(LOOK);
         }
     }
 
-    fn note_firsts(&mut self, stats: &Stats) {
+    fn note_firsts(&mut self, stats: &Stats, cpu: Duration) -> anyhow::Result<()> {
         let elapsed = self.subject.started.elapsed().as_secs_f64();
-        if let Some(first) = stats.bursts.first() {
+        if let (None, Some(first)) = (self.first_page, stats.bursts.first()) {
             let ago = stats.now_us.saturating_sub(first.began_us) as f64 / 1e6;
-            self.first_page.get_or_insert(elapsed - ago);
+            self.first_page = Some(FirstPage { after_seconds: elapsed - ago, cpu, memory: self.subject.memory()? });
         }
         if stats.cloudwatch.accepted > 0 {
             self.first_point.get_or_insert(elapsed);
         }
+        Ok(())
     }
 
     fn sum_up(&self, figures: &mut Figures, rounds: &[Round], before: &Stats, after: &Stats) {
@@ -265,19 +264,24 @@ impl Run<'_> {
         let nodes = f64::from(self.case.nodes);
         let delivered: u64 = steady.iter().map(|round| round.burst.delivered).sum();
         let asked: u64 = steady.iter().map(|round| round.burst.asked).sum();
-        let busy: f64 = steady.iter().map(|round| round.burst.seconds()).sum();
+        let busy: f64 = steady.iter().map(|round| round.seconds).sum();
         let cpu = last.cpu.saturating_sub(first.cpu).as_secs_f64();
         let span = last.at.duration_since(first.at).as_secs_f64();
-        figures.start_to_first_page_seconds = self.first_page.unwrap_or_default();
+        if let Some(first) = self.first_page {
+            figures.start_to_first_page_seconds = first.after_seconds;
+            figures.list_cpu_seconds = first.cpu.as_secs_f64();
+            figures.list_peak_bytes = first.memory.peak_bytes;
+            figures.list_resident_bytes = first.memory.resident_bytes;
+        }
         figures.start_to_first_point_seconds = self.first_point;
-        figures.first_round_seconds = first.burst.seconds();
-        figures.first_cpu_seconds = first.cpu.as_secs_f64();
-        figures.round_seconds = middle(steady.iter().map(|round| round.burst.seconds()).collect());
+        figures.first_round_seconds = first.seconds;
+        figures.round_seconds = middle(steady.iter().map(|round| round.seconds).collect());
+        figures.scraping_seconds = middle(steady.iter().map(|round| round.burst.seconds()).collect());
         figures.cpu_us_per_node = ratio(cpu * 1e6, nodes * count);
         figures.cpu_cores_in_round = ratio(cpu, busy);
         figures.cpu_cores = ratio(cpu, span);
-        figures.idle_cores =
-            (self.idle.0 > Duration::from_millis(500)).then(|| self.idle.1.as_secs_f64() / self.idle.0.as_secs_f64());
+        let idle_seconds = self.idle.lasted.as_secs_f64();
+        figures.idle_cores = (idle_seconds > 0.5).then(|| self.idle.program.as_secs_f64() / idle_seconds);
         let (traffic, earlier) = (after.traffic(), before.traffic());
         let bytes = (traffic.bytes_in + traffic.bytes_out) - (earlier.bytes_in + earlier.bytes_out);
         figures.wire_bytes_per_node = ratio(bytes as f64, nodes * count);
@@ -287,14 +291,18 @@ impl Run<'_> {
         figures.delivered_share = ratio(delivered as f64, nodes * count);
         let requests = after.cloudwatch.requests - before.cloudwatch.requests;
         figures.cloudwatch_requests_per_round = ratio(requests as f64, count);
+        // The world also answers the bench's own questions all the time: what that costs is known from the quiet.
+        let world_idle = ratio(self.idle.world.as_secs_f64(), idle_seconds);
         let world_used: f64 = steady.iter().map(|round| round.world_used.as_secs_f64()).sum();
+        let waited: f64 = steady.iter().map(|round| round.world_waited.as_secs_f64()).sum();
+        let world_used = (world_used - waited * world_idle).max(0.0);
         figures.world_us_per_page = ratio(world_used * 1e6, asked as f64);
         let could_serve_per_second = ratio(asked as f64, world_used);
         figures.headroom = ratio(could_serve_per_second, ratio(asked as f64, busy));
     }
 }
 
-fn ratio(part: f64, whole: f64) -> f64 {
+pub(crate) fn ratio(part: f64, whole: f64) -> f64 {
     if whole > 0.0 { part / whole } else { 0.0 }
 }
 

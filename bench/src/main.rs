@@ -3,9 +3,13 @@
 mod case;
 mod error;
 mod http;
+mod look;
+mod plan;
 mod process;
 mod report;
 mod subject;
+mod targets;
+mod watch;
 mod world;
 
 use std::io::Write;
@@ -16,8 +20,8 @@ use anyhow::Context;
 use clap::Parser;
 use serde_json::{Value, json};
 
-use case::{Case, Figures, Place};
-use report::Row;
+use case::{Figures, Place};
+use report::{Results, Row};
 use subject::Program;
 
 /// Measures what the helper costs.
@@ -44,9 +48,9 @@ struct Args {
     /// Seconds from round to round; without it, by the size
     #[arg(long, value_name = "SECONDS")]
     interval: Option<u64>,
-    /// After the clean rounds, so many with 5 % hung and 5 % refusing nodes
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    faulty_rounds: u32,
+    /// The ordinary cases only: no failing nodes, no waiting, no watch
+    #[arg(long)]
+    plain: bool,
     /// The API server speaks HTTP instead of HTTPS
     #[arg(long)]
     http: bool,
@@ -78,8 +82,9 @@ fn run(args: &Args) -> anyhow::Result<()> {
     let place = Place { world: args.helper.clone(), logs, agent_port: args.agent_port.unwrap_or(default_port) };
     let mut programs = vec![Program { name: "helper".to_owned(), path: args.helper.clone() }];
     programs.extend(args.peer.clone().map(|path| Program { name: "peer".to_owned(), path }));
-    let mut rows: Vec<Row> = Vec::new();
-    for case in cases(args) {
+    let (cases, left_out) = plan::plan(&wanted(args));
+    let mut results = Results { left_out, ..Results::default() };
+    for case in cases {
         say(&format!("{} nodes, {} ms, {} …", case.nodes, case.latency_ms, case.via));
         let mut row = Row { case, programs: Vec::new() };
         for program in &programs {
@@ -91,10 +96,31 @@ fn run(args: &Args) -> anyhow::Result<()> {
         if args.strict {
             row.programs.iter().try_for_each(|(name, figures)| strict(name, figures))?;
         }
-        rows.push(row);
-        write(args, &rows)?;
+        results.rows.push(row);
+        write(args, &results)?;
     }
+    if let Some(nodes) = args.nodes.iter().copied().max().filter(|_| !args.plain) {
+        for program in &programs {
+            say(&format!("{nodes} nodes, watch …"));
+            results.watches.push((program.name.clone(), watch::run(&place, program, nodes)?));
+        }
+        write(args, &results)?;
+    }
+    say(&targets::text(&targets::judge(&results.rows)));
     Ok(())
+}
+
+fn wanted(args: &Args) -> plan::Wanted {
+    plan::Wanted {
+        nodes: args.nodes.clone(),
+        latencies_ms: args.latency.clone(),
+        ways: args.via.clone(),
+        https: !args.http,
+        interval_seconds: args.interval,
+        rounds: args.rounds,
+        plain: args.plain,
+        files: rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.unwrap_or(u64::MAX),
+    }
 }
 
 /// A clean world leaves no room for error.
@@ -111,50 +137,22 @@ fn strict(name: &str, figures: &Figures) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn cases(args: &Args) -> Vec<Case> {
-    let mut cases = Vec::new();
-    for via in &args.via {
-        for nodes in &args.nodes {
-            for latency_ms in &args.latency {
-                cases.push(case(args, *nodes, *latency_ms, via));
-            }
-        }
-    }
-    cases
-}
-
-/// Small rounds are many, so that what is measured is more than the clock's grain; large ones few, for they take long.
-fn case(args: &Args, nodes: u32, latency_ms: u32, via: &str) -> Case {
-    let (interval, rounds) = match nodes {
-        0..=1_000 => (2, 10),
-        1_001..=10_000 => (10, 4),
-        _ => (30, 2),
-    };
-    // A scrape's own time limit must fit into a round's.
-    let interval = if args.faulty_rounds > 0 { 30 } else { interval };
-    Case {
-        nodes,
-        latency_ms,
-        via: via.to_owned(),
-        https: !args.http,
-        interval_seconds: args.interval.unwrap_or(interval),
-        rounds: args.rounds.unwrap_or(rounds),
-        faulty_rounds: args.faulty_rounds,
-    }
-}
-
-fn write(args: &Args, rows: &[Row]) -> anyhow::Result<()> {
+fn write(args: &Args, results: &Results) -> anyhow::Result<()> {
+    let verdicts = targets::judge(&results.rows);
     let parts = [
-        ("Rounds", report::rounds(rows)),
-        ("Start", report::starts(rows)),
-        ("Failing nodes", report::faults(rows)),
-        ("Published and true", report::errors(rows)),
+        ("Aims", targets::text(&verdicts)),
+        ("Rounds", report::rounds(&results.rows)),
+        ("Start and first list", report::starts(&results.rows)),
+        ("Watch", report::watches(&results.watches)),
+        ("Failing nodes", report::faults(&results.rows)),
+        ("Published and true", report::errors(&results.rows)),
+        ("Left out", report::list(&results.left_out)),
     ];
     let mut text = String::new();
     for (title, table) in parts.iter().filter(|(_, table)| !table.is_empty()) {
         text.extend(["## ", title, "\n\n", table, "\n"]);
     }
-    let document = report::document(&machine(), rows, &json!({}));
+    let document = json!({ "machine": machine(), "aims": verdicts, "results": results });
     std::fs::write(args.out.join("result.md"), text)?;
     std::fs::write(args.out.join("result.json"), serde_json::to_string_pretty(&document)?)?;
     Ok(())

@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use crate::case::{Case, Figures};
+use crate::watch::WatchFigures;
 
 /// One case and what each program made of it.
 #[derive(Debug, Clone, Serialize)]
@@ -13,6 +13,14 @@ pub(crate) struct Row {
     pub(crate) case: Case,
     /// Program name and figures, in the order in which they ran.
     pub(crate) programs: Vec<(String, Figures)>,
+}
+
+/// All of a run.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct Results {
+    pub(crate) rows: Vec<Row>,
+    pub(crate) watches: Vec<(String, WatchFigures)>,
+    pub(crate) left_out: Vec<String>,
 }
 
 /// A table in Markdown.
@@ -70,6 +78,7 @@ pub(crate) fn rounds(rows: &[Row]) -> String {
         "CloudWatch req. a round",
     ];
     let lines: Vec<Vec<String>> = each(rows)
+        .filter(|(case, ..)| case.rounds > 0)
         .map(|(case, name, figures)| {
             vec![
                 case.nodes.to_string(),
@@ -77,6 +86,7 @@ pub(crate) fn rounds(rows: &[Row]) -> String {
                 format!("{} ms", case.latency_ms),
                 name.to_owned(),
                 format!("{} s", short(figures.round_seconds)),
+                format!("{} s", short(figures.scraping_seconds)),
                 format!("{} µs", short(figures.cpu_us_per_node)),
                 short(figures.cpu_cores_in_round),
                 percent(figures.cpu_cores),
@@ -119,10 +129,11 @@ pub(crate) fn starts(rows: &[Row]) -> String {
                 format!("{} ms", case.latency_ms),
                 name.to_owned(),
                 seconds(figures.start_to_first_page_seconds),
+                seconds(figures.list_cpu_seconds),
+                format!("{} MiB", mib(figures.list_resident_bytes)),
+                format!("{} MiB", mib(figures.list_peak_bytes)),
                 figures.start_to_first_point_seconds.map_or_else(|| "–".to_owned(), seconds),
                 seconds(figures.first_round_seconds),
-                seconds(figures.first_cpu_seconds),
-                format!("{} B", short(figures.peak_bytes as f64 / f64::from(case.nodes))),
                 format!("{} µs", short(figures.world_us_per_page)),
                 format!("{} ×", short(figures.headroom)),
             ]
@@ -197,9 +208,30 @@ pub(crate) fn errors(rows: &[Row]) -> String {
     if lines.is_empty() { String::new() } else { table(&head, &lines) }
 }
 
-/// Everything as JSON.
-pub(crate) fn document(machine: &Value, rows: &[Row], more: &Value) -> Value {
-    json!({ "machine": machine, "cases": rows, "more": more })
+/// What the watch cost.
+pub(crate) fn watches(watches: &[(String, WatchFigures)]) -> String {
+    let head = ["nodes", "program", "changes at once", "bytes", "CPU a change", "RSS before", "after", "peak"];
+    let lines: Vec<Vec<String>> = watches
+        .iter()
+        .map(|(name, figures)| {
+            vec![
+                figures.nodes.to_string(),
+                name.clone(),
+                figures.changes.to_string(),
+                format!("{} MiB", mib(figures.bytes)),
+                format!("{} µs", short(figures.cpu_us_per_change)),
+                format!("{} MiB", mib(figures.resident_before_bytes)),
+                format!("{} MiB", mib(figures.resident_after_bytes)),
+                format!("{} MiB", mib(figures.peak_bytes)),
+            ]
+        })
+        .collect();
+    if lines.is_empty() { String::new() } else { table(&head, &lines) }
+}
+
+/// Lines with a dash each.
+pub(crate) fn list(lines: &[String]) -> String {
+    lines.iter().flat_map(|line| ["- ", line, "\n"]).collect()
 }
 
 fn way(case: &Case) -> String {

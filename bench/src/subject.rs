@@ -28,7 +28,7 @@ pub(crate) struct Start<'a> {
     pub(crate) interval_seconds: u64,
     pub(crate) log: &'a Path,
     /// Further variables.
-    pub(crate) extra: &'a [(&'a str, &'a str)],
+    pub(crate) extra: &'a [(&'a str, String)],
 }
 
 /// A running program. Dropping it ends it.
@@ -55,7 +55,7 @@ impl Subject {
             ("ADMIN_ADDRESS", "127.0.0.1:0"),
         ]);
         command.env("METRIC_UPDATE_INTERVAL", start.interval_seconds.to_string());
-        command.envs(start.extra.iter().copied());
+        command.envs(start.extra.iter().map(|(name, value)| (*name, value)));
         let (started, started_ms) = (Instant::now(), wall_ms());
         let child = command
             .stdin(Stdio::null())

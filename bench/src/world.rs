@@ -38,7 +38,7 @@ pub(crate) struct World {
 }
 
 /// A burst of page requests: one round of one collector.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 pub(crate) struct Burst {
     pub(crate) began_us: u64,
     pub(crate) ended_us: u64,
@@ -75,6 +75,8 @@ pub(crate) struct Stats {
     pub(crate) now_us: u64,
     pub(crate) wall_ms: i64,
     pub(crate) listeners: BTreeMap<String, Traffic>,
+    /// Grows by one with every change of any object.
+    pub(crate) resource_version: u64,
     pub(crate) pages_open: u64,
     pub(crate) bursts: Vec<Burst>,
     pub(crate) cloudwatch: CloudWatch,
@@ -158,8 +160,14 @@ impl World {
         Ok(to_ms)
     }
 
+    /// Moves the world's clock on by so much, whatever the machine's shows.
+    pub(crate) fn advance_by(&self, by_ms: i64) -> anyhow::Result<()> {
+        http::json(self.control, "POST", "/advance", &json!({ "by_ms": by_ms }).to_string())?;
+        Ok(())
+    }
+
     /// Lets a share of the nodes fail, each in its way.
-    pub(crate) fn fail(&self, faults: &[(&str, f64)]) -> anyhow::Result<()> {
+    pub(crate) fn fail(&self, faults: &[(Value, f64)]) -> anyhow::Result<()> {
         let set: Vec<Value> = faults
             .iter()
             .map(|(fault, fraction)| json!({ "target": { "fraction": fraction }, "fault": fault }))

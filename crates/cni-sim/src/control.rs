@@ -175,6 +175,7 @@ async fn stats(State(control): State<Control>) -> Response {
         "now_us": meter.now_us(),
         "wall_ms": crate::cluster::wall_ms(),
         "requests": control.api_server.requests(),
+        "resource_version": control.world.kube().resource_version(),
         "listeners": {
             "http": control.api_server.http.figures(),
             "https": control.api_server.https.figures(),
