@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::error::{self, Errors};
-use crate::look::{Idle, Look, Looks};
+use crate::look::{Idle, Look, Looks, merged, quiet_us};
 use crate::process::{CpuClock, Memory, reset_peak};
 use crate::subject::{Program, Start, Subject};
 use crate::world::{Burst, Stats, World, WorldSpec};
@@ -221,10 +221,12 @@ impl Run<'_> {
         let patience = Duration::from_secs(60 + 4 * self.case.interval_seconds + u64::from(self.case.nodes) / 500);
         let began = Instant::now();
         let world_before = self.world_cpu.read()?;
-        let mut looks = Looks::default();
+        let quiet_us = quiet_us(self.case.interval_seconds);
+        let mut looks = Looks::new(quiet_us);
         loop {
             ensure!(began.elapsed() < patience, "round {number} was not over after {} s", patience.as_secs());
-            let stats = self.world.stats()?;
+            let mut stats = self.world.stats()?;
+            stats.bursts = merged(&stats.bursts, quiet_us);
             let look = Look { at: Instant::now(), cpu: self.subject.cpu()?, world_cpu: self.world_cpu.read()? };
             self.note_firsts(&stats, look.cpu)?;
             self.idle += looks.note(look, &stats);

@@ -5,9 +5,6 @@ use std::time::{Duration, Instant};
 
 use crate::world::{Burst, Stats};
 
-/// A round is over when no page was asked for, and none was open, for this long; the world's own measure of a burst.
-const QUIET_US: u64 = 250_000;
-
 /// After this much quiet nothing of the round is left, and what is used is the cost of waiting.
 const IDLE_AFTER_US: u64 = 500_000;
 
@@ -39,9 +36,33 @@ impl AddAssign for Idle {
     }
 }
 
+/// A round is over when no page was asked for, and none was open, for this part of the interval. A program that gets no
+/// processor for a while must not be seen to begin a new round; a round leaves at least a fifth of its interval free.
+pub(crate) fn quiet_us(interval_seconds: u64) -> u64 {
+    interval_seconds * 1_000_000 / 6
+}
+
+/// Bursts that are closer together than rounds are, as one.
+pub(crate) fn merged(bursts: &[Burst], quiet_us: u64) -> Vec<Burst> {
+    let mut rounds: Vec<Burst> = Vec::new();
+    for burst in bursts {
+        match rounds.last_mut().filter(|last| burst.began_us.saturating_sub(last.ended_us) < quiet_us) {
+            Some(last) => {
+                last.ended_us = burst.ended_us;
+                last.asked += burst.asked;
+                last.delivered += burst.delivered;
+                last.most_open = last.most_open.max(burst.most_open);
+            }
+            None => rounds.push(*burst),
+        }
+    }
+    rounds
+}
+
 /// The looks during one round.
 #[derive(Debug, Default)]
 pub(crate) struct Looks {
+    quiet_us: u64,
     last: Option<(Look, usize)>,
     /// When the program was last seen at work, by the world's meter.
     worked_us: u64,
@@ -50,6 +71,10 @@ pub(crate) struct Looks {
 }
 
 impl Looks {
+    pub(crate) fn new(quiet_us: u64) -> Self {
+        Self { quiet_us, ..Self::default() }
+    }
+
     /// Adds a look; what of the time since the last one was quiet.
     pub(crate) fn note(&mut self, look: Look, stats: &Stats) -> Idle {
         let bursts = stats.bursts.len();
@@ -80,7 +105,7 @@ impl Looks {
             return Some((burst, burst.ended_us));
         }
         let rest_us = burst.ended_us.max(self.worked_us);
-        let over = stats.pages_open == 0 && stats.now_us.saturating_sub(rest_us) > QUIET_US;
+        let over = stats.pages_open == 0 && stats.now_us.saturating_sub(rest_us) > self.quiet_us;
         over.then_some((burst, rest_us))
     }
 }
@@ -95,8 +120,26 @@ mod tests {
     }
 
     #[test]
+    fn a_stall_within_a_round_does_not_make_two_of_it() {
+        let burst = |began_us: u64, ended_us: u64, asked: u64| Burst {
+            began_us,
+            ended_us,
+            asked,
+            delivered: asked,
+            most_open: asked.min(64),
+        };
+        let bursts = [burst(0, 200_000, 700), burst(600_000, 700_000, 300), burst(3_000_000, 3_200_000, 1_000)];
+        let rounds = merged(&bursts, quiet_us(3));
+        assert_eq!(rounds.len(), 2);
+        assert_eq!((rounds[0].asked, rounds[0].delivered, rounds[0].ended_us), (1_000, 1_000, 700_000));
+        assert_eq!(merged(&bursts, 100_000).len(), 3);
+        // The longest round that is allowed leaves more than that until the next one.
+        assert!(quiet_us(30) < 30_000_000 / 5);
+    }
+
+    #[test]
     fn a_round_ends_when_pages_and_program_are_at_rest() {
-        let mut looks = Looks::default();
+        let mut looks = Looks::new(250_000);
         let began = Instant::now();
         let look = |ms: u64, cpu_ms: u64| Look {
             at: began + Duration::from_millis(ms),

@@ -2,7 +2,9 @@
 
 mod case;
 mod error;
+mod flush;
 mod http;
+mod instructions;
 mod look;
 mod plan;
 mod process;
@@ -26,6 +28,7 @@ use subject::Program;
 
 /// Measures what the helper costs.
 #[derive(Debug, Clone, Parser)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 struct Args {
     /// The helper's program; it plays the world too
     #[arg(long, value_name = "PATH")]
@@ -51,6 +54,18 @@ struct Args {
     /// The ordinary cases only: no failing nodes, no waiting, no watch
     #[arg(long)]
     plain: bool,
+    /// Count instructions under callgrind and hold them against the reference: nothing else
+    #[arg(long)]
+    check_instructions: bool,
+    /// The same, and keep the counts as the new reference
+    #[arg(long)]
+    update_reference: bool,
+    /// The reference
+    #[arg(long, value_name = "FILE", default_value = "bench/reference.json")]
+    reference: PathBuf,
+    /// Cargo's profile by which the programs were built, for the reference
+    #[arg(long, value_name = "NAME", default_value = "release")]
+    profile: String,
     /// The API server speaks HTTP instead of HTTPS
     #[arg(long)]
     http: bool,
@@ -80,6 +95,9 @@ fn run(args: &Args) -> anyhow::Result<()> {
     std::fs::create_dir_all(&logs).with_context(|| logs.display().to_string())?;
     let default_port = if args.peer.is_some() { 61_678 } else { 0 };
     let place = Place { world: args.helper.clone(), logs, agent_port: args.agent_port.unwrap_or(default_port) };
+    if args.check_instructions || args.update_reference {
+        return instructions(args, &place);
+    }
     let mut programs = vec![Program { name: "helper".to_owned(), path: args.helper.clone() }];
     programs.extend(args.peer.clone().map(|path| Program { name: "peer".to_owned(), path }));
     let (cases, left_out) = plan::plan(&wanted(args));
@@ -106,7 +124,38 @@ fn run(args: &Args) -> anyhow::Result<()> {
         }
         write(args, &results)?;
     }
+    if !args.plain {
+        say("flush …");
+        results.flushes = flush::run(&place, &beside(args, "bench-flush")?, &[23, 5_000])?;
+        write(args, &results)?;
+    }
     say(&targets::text(&targets::judge(&results.rows)));
+    Ok(())
+}
+
+/// Another of the bench's programs: cargo puts them side by side.
+fn beside(args: &Args, name: &str) -> anyhow::Result<PathBuf> {
+    let own = std::env::current_exe().context("the bench does not know where it is")?;
+    let path = own.with_file_name(name);
+    anyhow::ensure!(path.exists(), "{} is missing; {} is there", path.display(), args.helper.display());
+    Ok(path)
+}
+
+fn instructions(args: &Args, place: &Place) -> anyhow::Result<()> {
+    let now = instructions::count(place, &beside(args, "bench-parse")?, &args.profile)?;
+    if args.update_reference {
+        let text = serde_json::to_string_pretty(&now)? + "\n";
+        std::fs::write(&args.reference, &text).with_context(|| args.reference.display().to_string())?;
+        say(&text);
+        return Ok(());
+    }
+    let reference = std::fs::read_to_string(&args.reference).with_context(|| args.reference.display().to_string())?;
+    let reference = serde_json::from_str(&reference).with_context(|| args.reference.display().to_string())?;
+    let findings = instructions::compare(&reference, &now);
+    for finding in &findings {
+        say(finding.text());
+    }
+    anyhow::ensure!(!findings.iter().any(instructions::Finding::fails), "the program does more work than it did");
     Ok(())
 }
 
@@ -144,6 +193,7 @@ fn write(args: &Args, results: &Results) -> anyhow::Result<()> {
         ("Rounds", report::rounds(&results.rows)),
         ("Start and first list", report::starts(&results.rows)),
         ("Watch", report::watches(&results.watches)),
+        ("Flush to CloudWatch", report::flushes(&results.flushes)),
         ("Failing nodes", report::faults(&results.rows)),
         ("Published and true", report::errors(&results.rows)),
         ("Left out", report::list(&results.left_out)),

@@ -50,8 +50,8 @@ pub(crate) fn plan(wanted: &Wanted) -> (Vec<Case>, Vec<String>) {
 /// Small rounds are many, so that what is measured is more than the clock's grain; large ones few, for they take long.
 fn ordinary(wanted: &Wanted, nodes: u32, latency_ms: u32, via: &str) -> Case {
     let (interval_seconds, rounds) = match nodes {
-        0..=1_000 => (2, 10),
-        1_001..=20_000 => (10, 4),
+        0..=1_000 => (3, 10),
+        1_001..=20_000 => (15, 4),
         _ => (30, 2),
     };
     Case {

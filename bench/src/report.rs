@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::case::{Case, Figures};
+use crate::flush::FlushFigures;
 use crate::watch::WatchFigures;
 
 /// One case and what each program made of it.
@@ -20,6 +21,7 @@ pub(crate) struct Row {
 pub(crate) struct Results {
     pub(crate) rows: Vec<Row>,
     pub(crate) watches: Vec<(String, WatchFigures)>,
+    pub(crate) flushes: Vec<FlushFigures>,
     pub(crate) left_out: Vec<String>,
 }
 
@@ -223,6 +225,27 @@ pub(crate) fn watches(watches: &[(String, WatchFigures)]) -> String {
                 format!("{} MiB", mib(figures.resident_before_bytes)),
                 format!("{} MiB", mib(figures.resident_after_bytes)),
                 format!("{} MiB", mib(figures.peak_bytes)),
+            ]
+        })
+        .collect();
+    if lines.is_empty() { String::new() } else { table(&head, &lines) }
+}
+
+/// What CloudWatch cost.
+pub(crate) fn flushes(flushes: &[FlushFigures]) -> String {
+    let head = ["data", "requests", "bytes sent", "before compression", "bytes a datum", "CPU", "CPU a datum"];
+    let lines: Vec<Vec<String>> = flushes
+        .iter()
+        .map(|figures| {
+            let each = |value: f64| short(value / f64::from(figures.data.max(1)));
+            vec![
+                figures.data.to_string(),
+                short(figures.requests),
+                short(figures.wire_bytes),
+                short(figures.body_bytes),
+                each(figures.wire_bytes),
+                format!("{} µs", short(figures.cpu_us)),
+                format!("{} µs", each(figures.cpu_us)),
             ]
         })
         .collect();

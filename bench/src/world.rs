@@ -67,6 +67,9 @@ pub(crate) struct Traffic {
 pub(crate) struct CloudWatch {
     pub(crate) requests: u64,
     pub(crate) accepted: u64,
+    pub(crate) wire_bytes: u64,
+    pub(crate) body_bytes: u64,
+    pub(crate) data: u64,
 }
 
 /// What the world's sockets saw.
