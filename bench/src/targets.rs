@@ -158,12 +158,12 @@ fn is_proxy(case: &Case) -> bool {
 }
 
 fn is_small(case: &Case) -> bool {
-    case.nodes == 100 && case.interval_seconds == 30
+    case.nodes == 100 && case.interval_seconds == 30 && case.faulty_rounds == 0
 }
 
 /// A case of the ordinary table.
 fn is_plain(case: &Case) -> bool {
-    case.concurrency.is_none() && !is_small(case)
+    case.concurrency.is_none() && case.faulty_rounds == 0 && !is_small(case)
 }
 
 fn label(case: &Case) -> String {

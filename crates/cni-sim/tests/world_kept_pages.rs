@@ -1,0 +1,93 @@
+//! A world that keeps its pages shows what one that renders them does, tells what its sockets saw, and answers late.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use cni_sim::api_server::Backend;
+use cni_sim::cluster::{Answer, PodKey, Via, World};
+use cni_sim::scenario::{Scenario, Span};
+use cni_sim::{Sim, SimOptions};
+use flate2::read::GzDecoder;
+use std::io::Read;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+const START_MS: i64 = 1_772_352_000_000;
+
+fn agents(world: &World) -> Vec<PodKey> {
+    world.kube().pods().iter().map(|pod| PodKey::new(&*pod.meta.namespace, &*pod.meta.name)).collect()
+}
+
+/// The page as its reader unpacks it.
+fn kept(world: &World, pod: &PodKey) -> String {
+    let packed = if let Answer::KeptPage { packed, .. } = world.serve(pod, Via::Proxy) { Some(packed) } else { None };
+    let mut text = String::new();
+    GzDecoder::new(&*packed.unwrap()).read_to_string(&mut text).unwrap();
+    text
+}
+
+fn fresh(world: &World, pod: &PodKey) -> String {
+    String::from_utf8(world.peek(pod).unwrap().to_vec()).unwrap()
+}
+
+#[test]
+fn kept_pages_say_what_fresh_ones_do() {
+    let world = World::new(&Scenario::calm(12), 7, START_MS).unwrap();
+    world.keep_pages(true);
+    let pods = agents(&world);
+    world.prepare_pages();
+    for minute in 0..5 {
+        world.advance_to(START_MS + minute * 60_000);
+        for pod in &pods {
+            assert!(kept(&world, pod) == fresh(&world, pod), "{pod} after {minute} minutes");
+        }
+    }
+    let before = kept(&world, &pods[0]);
+    // The same moment, and something happens to the node.
+    let restart = "{ fault: { restart: {} } }";
+    world.inject(serde_saphyr::from_str(restart).unwrap());
+    world.advance_to(world.now_ms());
+    match world.serve(&pods[0], Via::Proxy) {
+        Answer::KeptPage { .. } => assert!(kept(&world, &pods[0]) == fresh(&world, &pods[0])),
+        other => assert!(matches!(other, Answer::Refused), "an agent that starts serves no page, not {other:?}"),
+    }
+    world.advance_to(world.now_ms() + 60_000);
+    let after = kept(&world, &pods[0]);
+    assert!(after == fresh(&world, &pods[0]) && after != before);
+}
+
+async fn get(address: std::net::SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let head = format!("GET {path} HTTP/1.1\r\nHost: sim\r\nConnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+}
+
+#[tokio::test]
+async fn the_sockets_tell_what_they_saw_and_nodes_answer_late() {
+    let mut scenario = Scenario::calm(3);
+    scenario.cluster.node_latency = Span { ms: 80 };
+    let options = SimOptions { keep_pages: true, ..SimOptions::new(scenario).lockstep() };
+    let sim = Sim::start(options).await.unwrap();
+    let pods = agents(sim.world());
+    let (api, port) = (sim.api_server().http_address().unwrap(), sim.world().metrics_port());
+    // Made before it was served: a page kept for a moment does not count the scrapes within it.
+    let pages: Vec<String> = pods.iter().map(|pod| fresh(sim.world(), pod)).collect();
+    let began = Instant::now();
+    for (pod, page) in pods.iter().zip(&pages) {
+        let path = format!("/api/v1/namespaces/{}/pods/{}:{port}/proxy/metrics", pod.namespace, pod.name);
+        // Nobody asked for gzip, and nobody gets it.
+        assert!(get(api, &path).await == *page, "{pod} shows another page");
+    }
+    assert!(began.elapsed() >= Duration::from_millis(3 * 80), "{:?}", began.elapsed());
+    let stats: serde_json::Value = serde_json::from_str(&get(sim.control_address(), "/stats").await).unwrap();
+    assert_eq!(stats["requests"]["get pods/proxy"], 3);
+    assert_eq!(stats["bursts"][0]["asked"], 3);
+    assert_eq!(stats["bursts"][0]["delivered"], 3);
+    assert_eq!(stats["pages_open"], 0);
+    assert_eq!(stats["listeners"]["http"]["accepted"], 3);
+    assert!(stats["listeners"]["http"]["bytes_out"].as_u64().unwrap() > 30_000, "{stats}");
+    assert_eq!(stats["listeners"]["https"]["accepted"], 0);
+    sim.stop().await;
+}
