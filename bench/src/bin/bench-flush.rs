@@ -41,6 +41,7 @@ fn settings() -> CloudWatchSettings {
     CloudWatchSettings {
         namespace: "Kubernetes".to_owned(),
         cluster_id: CLUSTER_ID.to_owned(),
+        shard: None,
         selection: Selection::all(),
         resolution_seconds: 60,
         flush_every: Duration::from_mins(1),

@@ -17,8 +17,8 @@ use crate::round::{RoundParts, Rounds};
 use crate::scrape::Scraper;
 use crate::shutdown::Shutdown;
 
-/// How long the first list of pods may take.
-const LIST_PATIENCE: Duration = Duration::from_secs(15);
+/// How long the first list of pods may take: that of 100,000 takes some ten seconds.
+const LIST_PATIENCE: Duration = Duration::from_mins(1);
 
 /// How long the list of nodes may take.
 const LABEL_PATIENCE: Duration = Duration::from_secs(5);

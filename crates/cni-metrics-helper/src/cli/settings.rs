@@ -31,7 +31,7 @@ pub struct SettingsArgs {
     #[arg(long, env, value_name = "WAY", default_value = "auto", help_heading = "Scraping")]
     pub scrape_via: String,
     /// Scrapes in flight at once at most, 1 to 10000; auto begins with 16 and follows how many nodes there are and how
-    /// fast they answer, up to 512 (2048 with those that wait for slow nodes)
+    /// fast they answer, up to 256 (1280 with those that wait for slow nodes)
     #[arg(long, env, value_name = "N", default_value = "auto", help_heading = "Scraping")]
     pub scrape_concurrency: String,
     /// One scrape's time, retries included, such as 5s or 500ms; a round has 80 % of the interval in all

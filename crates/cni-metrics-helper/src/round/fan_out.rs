@@ -31,8 +31,8 @@ const KEPT_CONNECTIONS: usize = 500;
 pub(super) struct Queue {
     /// Nodes that answered or were never asked, from the last to the first.
     steady: Vec<Asked>,
-    /// Nodes that failed lately, from the last to the first. They are spread over the round: so many hung ones wait at
-    /// once as must, and none keeps a good one from being asked.
+    /// Nodes that failed lately, from the last to the first. They are spread out: no more hung ones wait at once than must,
+    /// and none keeps a good one from being asked.
     suspects: Vec<Asked>,
     /// How many there were of each in the beginning.
     sizes: (usize, usize),
@@ -71,8 +71,10 @@ impl Queue {
         if !flights.has_room(pace) {
             return None;
         }
-        // A suspect's turn comes when a larger share of the suspects is left than of the others.
-        let turn = self.suspects.len() * self.sizes.0 >= self.steady.len() * self.sizes.1;
+        // The suspects are spread over the first half of the round, so that the last of them is given up before the others'
+        // time and a scrape's have passed.
+        let (steady_asked, suspects_asked) = (self.sizes.0 - self.steady.len(), self.sizes.1 - self.suspects.len());
+        let turn = suspects_asked * self.sizes.0 <= 2 * steady_asked * self.sizes.1;
         if turn
             && flights.has_room_for_suspect(pace)
             && let Some(asked) = self.suspects.pop()
@@ -206,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn nodes_that_failed_lately_are_spread_over_the_round() {
+    fn nodes_that_failed_lately_are_spread_over_the_first_half_of_the_round() {
         let mut queue = queue(90, 10);
         let (pace, mut flights, now) = (Pace::new(Limits::of(None)), Flights::default(), Instant::now());
         let mut order = Vec::new();
@@ -217,9 +219,8 @@ mod tests {
         }
         assert_eq!(order.len(), 100);
         assert!(queue.is_empty());
-        for tenth in order.chunks(10) {
-            assert_eq!(tenth.iter().filter(|position| **position >= 90).count(), 1, "{order:?}");
-        }
+        let suspects: Vec<_> = order.chunks(11).map(|part| part.iter().filter(|asked| **asked >= 90).count()).collect();
+        assert_eq!(suspects, [2, 2, 2, 2, 2, 0, 0, 0, 0, 0], "{order:?}");
     }
 
     #[test]
