@@ -10,6 +10,7 @@ need setpriv util-linux
 need prometheus prometheus
 need promtool prometheus
 need python3 python3
+need valgrind valgrind
 python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
 
 if ((${#missing[@]} == 0)); then

@@ -16,6 +16,9 @@ use crate::world::{Burst, Stats, World, WorldSpec};
 /// Between two looks at a running program.
 const LOOK: Duration = Duration::from_millis(25);
 
+/// From so many pages on, what the world used for them is more than the clock's grain.
+const ENOUGH_PAGES: u64 = 5_000;
+
 /// Worlds up to this size move on between two rounds. Larger ones stand still: to make all their pages anew takes them
 /// longer than the interval has room for.
 const MOVES_UP_TO_NODES: u32 = 20_000;
@@ -78,8 +81,9 @@ pub(crate) struct Figures {
     pub(crate) delivered_share: f64,
     /// The world's own processor time a page.
     pub(crate) world_us_per_page: f64,
-    /// Pages a second that one core of the world could serve, over what the program asked for.
-    pub(crate) headroom: f64,
+    /// Pages a second that one core of the world could serve, over what the program asked for in a round; absent where
+    /// too few were asked for to tell.
+    pub(crate) headroom: Option<f64>,
     /// Requests to CloudWatch a round.
     pub(crate) cloudwatch_requests_per_round: f64,
     /// Rounds with failing nodes.
@@ -302,7 +306,8 @@ impl Run<'_> {
         let world_used = (world_used - waited * world_idle).max(0.0);
         figures.world_us_per_page = ratio(world_used * 1e6, asked as f64);
         let could_serve_per_second = ratio(asked as f64, world_used);
-        figures.headroom = ratio(could_serve_per_second, ratio(asked as f64, busy));
+        let enough = asked >= ENOUGH_PAGES && world_used > 0.0;
+        figures.headroom = enough.then(|| ratio(could_serve_per_second, ratio(asked as f64, busy)));
     }
 }
 

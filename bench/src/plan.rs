@@ -3,7 +3,7 @@
 use crate::case::Case;
 
 /// A hung node costs a whole scrape's time limit, which must fit into a round's.
-const FAULTY_INTERVAL_SECONDS: u64 = 30;
+const FAULTY_INTERVAL_SECONDS: u64 = 15;
 
 /// Files a program needs besides one for each node.
 const OTHER_FILES: u64 = 300;
@@ -50,8 +50,8 @@ pub(crate) fn plan(wanted: &Wanted) -> (Vec<Case>, Vec<String>) {
 /// Small rounds are many, so that what is measured is more than the clock's grain; large ones few, for they take long.
 fn ordinary(wanted: &Wanted, nodes: u32, latency_ms: u32, via: &str) -> Case {
     let (interval_seconds, rounds) = match nodes {
-        0..=1_000 => (3, 10),
-        1_001..=20_000 => (15, 4),
+        0..=1_000 => (3, 6),
+        1_001..=20_000 => (15, 3),
         _ => (30, 2),
     };
     Case {

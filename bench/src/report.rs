@@ -54,6 +54,10 @@ pub(crate) fn short(value: f64) -> String {
     }
 }
 
+fn dash() -> String {
+    "–".to_owned()
+}
+
 fn percent(share: f64) -> String {
     format!("{} %", short(share * 100.0))
 }
@@ -92,7 +96,7 @@ pub(crate) fn rounds(rows: &[Row]) -> String {
                 format!("{} µs", short(figures.cpu_us_per_node)),
                 short(figures.cpu_cores_in_round),
                 percent(figures.cpu_cores),
-                figures.idle_cores.map_or_else(|| "–".to_owned(), percent),
+                figures.idle_cores.map_or_else(dash, percent),
                 format!("{} MiB", mib(figures.peak_bytes)),
                 format!("{} MiB", mib(figures.steady_peak_bytes)),
                 format!("{} MiB", mib(figures.settled_bytes)),
@@ -134,10 +138,10 @@ pub(crate) fn starts(rows: &[Row]) -> String {
                 seconds(figures.list_cpu_seconds),
                 format!("{} MiB", mib(figures.list_resident_bytes)),
                 format!("{} MiB", mib(figures.list_peak_bytes)),
-                figures.start_to_first_point_seconds.map_or_else(|| "–".to_owned(), seconds),
+                figures.start_to_first_point_seconds.map_or_else(dash, seconds),
                 seconds(figures.first_round_seconds),
-                format!("{} µs", short(figures.world_us_per_page)),
-                format!("{} ×", short(figures.headroom)),
+                figures.headroom.map_or_else(dash, |_| format!("{} µs", short(figures.world_us_per_page))),
+                figures.headroom.map_or_else(dash, |times| format!("{} ×", short(times))),
             ]
         })
         .collect();
@@ -160,7 +164,7 @@ pub(crate) fn faults(rows: &[Row]) -> String {
                 format!("{} s", short(figures.round_seconds)),
                 all.join(", "),
                 format!("{} s", short(worst - figures.round_seconds)),
-                figures.faulty_delivered_share.map_or_else(|| "–".to_owned(), percent),
+                figures.faulty_delivered_share.map_or_else(dash, percent),
             ]
         })
         .collect();
