@@ -70,6 +70,7 @@ pub(crate) fn rounds(rows: &[Row]) -> String {
         "latency",
         "program",
         "round",
+        "of it scraping",
         "CPU a node",
         "cores in a round",
         "cores overall",
@@ -118,11 +119,12 @@ pub(crate) fn starts(rows: &[Row]) -> String {
         "way",
         "latency",
         "program",
-        "start to first page",
+        "list",
+        "CPU of it",
+        "RSS at its end",
+        "peak",
         "start to first point",
         "first round",
-        "CPU to its end",
-        "peak a node after the list",
         "world a page",
         "headroom",
     ];
@@ -278,6 +280,41 @@ mod tests {
         let shown = [0.0, 0.0123, 1.234, 12.34, 1234.5].map(short);
         assert_eq!(shown, ["0", "0.012", "1.23", "12.3", "1234"].map(str::to_owned));
         assert_eq!(percent(0.0315), "3.15 %");
+    }
+
+    #[test]
+    fn every_row_has_a_cell_for_each_head() {
+        let case = Case {
+            nodes: 10,
+            latency_ms: 2,
+            via: "proxy".to_owned(),
+            https: true,
+            interval_seconds: 3,
+            rounds: 1,
+            concurrency: None,
+            faulty_rounds: 1,
+        };
+        let counter = crate::error::Counter { published: 1.0, truth: 2.0 };
+        let gauge = crate::error::Gauge { points: 1, missing: 1, largest_relative_error: 0.5 };
+        let errors = crate::error::Errors {
+            counters: [("addReqCount".to_owned(), counter)].into(),
+            gauges: [("eniAllocated".to_owned(), gauge)].into(),
+        };
+        let figures = Figures {
+            faulty_round_seconds: vec![5.0],
+            errors: Some(errors),
+            headroom: Some(3.0),
+            ..Figures::default()
+        };
+        let rows = [Row { case, programs: vec![("helper".to_owned(), figures)] }];
+        let watch = [("helper".to_owned(), WatchFigures::default())];
+        let flush = [FlushFigures::default()];
+        let tables =
+            [rounds(&rows), starts(&rows), faults(&rows), super::errors(&rows), watches(&watch), flushes(&flush)];
+        for table in tables {
+            let cells: Vec<usize> = table.lines().map(|line| line.matches('|').count()).collect();
+            assert!(cells.len() > 2 && cells.iter().all(|count| *count == cells[0]), "{table}");
+        }
     }
 
     #[test]
