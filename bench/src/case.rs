@@ -14,7 +14,7 @@ use crate::subject::{Program, Start, Subject};
 use crate::world::{Burst, Stats, World, WorldSpec};
 
 /// Between two looks at a running program.
-const LOOK: Duration = Duration::from_millis(25);
+pub(crate) const LOOK: Duration = Duration::from_millis(25);
 
 /// From so many pages on, what the world used for them is more than the clock's grain.
 const ENOUGH_PAGES: u64 = 5_000;
