@@ -168,6 +168,7 @@ fn wanted(args: &Args) -> plan::Wanted {
         interval_seconds: args.interval,
         rounds: args.rounds,
         plain: args.plain,
+        peer: args.peer.is_some(),
         files: rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.unwrap_or(u64::MAX),
     }
 }

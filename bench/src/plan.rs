@@ -5,8 +5,11 @@ use crate::case::Case;
 /// A hung node costs a whole scrape's time limit, which must fit into a round's.
 const FAULTY_INTERVAL_SECONDS: u64 = 15;
 
-/// Files a program needs besides one for each node.
+/// Files a program needs besides its connections.
 const OTHER_FILES: u64 = 300;
+
+/// Connections that the helper has at most, however many nodes there are; another program may keep one to each node.
+const HELPERS_CONNECTIONS: u64 = 1_500;
 
 /// What was asked for.
 #[derive(Debug, Clone)]
@@ -21,6 +24,8 @@ pub(crate) struct Wanted {
     pub(crate) plain: bool,
     /// How many files a process may have open.
     pub(crate) files: u64,
+    /// Another program is measured, too.
+    pub(crate) peer: bool,
 }
 
 /// The cases in the order in which they run, and what had to be left out.
@@ -29,8 +34,8 @@ pub(crate) fn plan(wanted: &Wanted) -> (Vec<Case>, Vec<String>) {
     let mut left_out = Vec::new();
     for way in &wanted.ways {
         for nodes in &wanted.nodes {
-            // The direct way keeps one connection to each node.
-            let files = u64::from(*nodes) + OTHER_FILES;
+            let connections = if wanted.peer { u64::from(*nodes) } else { u64::from(*nodes).min(HELPERS_CONNECTIONS) };
+            let files = connections + OTHER_FILES;
             if way == "direct" && files > wanted.files {
                 left_out.push(format!(
                     "{nodes} nodes directly: that takes {files} open files a process, and {} are allowed here",
@@ -96,6 +101,7 @@ mod tests {
             rounds: None,
             plain: false,
             files: 20_000,
+            peer: true,
         }
     }
 
@@ -106,6 +112,8 @@ mod tests {
         assert_eq!(direct, [10, 10]);
         assert_eq!(left_out.len(), 1);
         assert!(left_out[0].contains("100300 open files"), "{left_out:?}");
+        let (alone, _) = plan(&Wanted { peer: false, ..wanted(&[100_000]) });
+        assert_eq!(alone.iter().filter(|case| case.via == "direct").count(), 2);
         // Neither is a size at which hung nodes, the waiting or one after the other are judged.
         assert_eq!(cases.len(), 6);
     }

@@ -31,9 +31,8 @@ pub fn run(settings: &SettingsArgs) -> anyhow::Result<ExitCode> {
     ended
 }
 
-/// The runtime of the helper itself: one thread. A page costs it some tens of microseconds, a third of what it costs when
-/// connections and the round are on different threads and wake each other for every answer; and one core is what the pod
-/// is given.
+/// The runtime of the helper itself: one thread. Connections and the round on different threads wake each other for every
+/// answer, which was a quarter of what a page costs; and one core is what the pod is given.
 pub(super) fn runtime() -> anyhow::Result<Runtime> {
     started(Builder::new_current_thread())
 }
