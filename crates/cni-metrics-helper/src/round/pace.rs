@@ -30,6 +30,9 @@ const TOO_SLOW: (u32, Duration) = (4, Duration::from_millis(20));
 /// A scrape is parked after so many usual answers' time, within these bounds.
 const PARKED_AFTER: (u32, Duration, Duration) = (8, Duration::from_millis(250), Duration::from_secs(2));
 
+/// The same while nobody has answered yet: where every node is out of reach, waiting would only take longer.
+const PARKED_AT_FIRST: Duration = Duration::from_millis(500);
+
 /// Most scrapes at once, where nobody set a limit: expected to answer soon; in all; of nodes that failed lately.
 /// One core reads some 15,000 pages a second: 256 at once are enough for answers of 15 ms.
 const UNSET: Limits = Limits { width: 256, in_flight: 1280, suspects: 1024 };
@@ -91,7 +94,7 @@ impl Pace {
     /// After how long a scrape is parked.
     pub(super) fn parked_after(&self) -> Duration {
         let (times, least, most) = PARKED_AFTER;
-        self.usual.map_or(most, |usual| (usual * times).clamp(least, most))
+        self.usual.map_or(PARKED_AT_FIRST, |usual| (usual * times).clamp(least, most))
     }
 
     /// Learns from a scrape that ended.
@@ -313,6 +316,16 @@ mod tests {
         assert_eq!(flights.end(numbers[0]), None, "nobody ends twice");
         assert_eq!(flights.end(numbers[2]), Some(start));
         assert_eq!((flights.active, flights.parked, flights.suspects), (1, 0, 0));
+    }
+
+    #[test]
+    fn parking_follows_what_is_usual() {
+        let mut pace = large(None);
+        assert_eq!(pace.parked_after(), PARKED_AT_FIRST);
+        fly(&mut pace, 1, 100 * MS);
+        assert_eq!(pace.parked_after(), 800 * MS);
+        fly(&mut pace, 1, 10 * MS);
+        assert_eq!(pace.parked_after(), 250 * MS);
     }
 
     #[test]
