@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use cni_sim::truth::numbers::COUNTERS;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -10,22 +11,6 @@ use crate::world::World;
 
 /// Slack of a round's ends: the two clocks that are compared count milliseconds.
 const SLACK_MS: i64 = 5;
-
-/// The names that add up; all others show a state.
-const COUNTERS: [&str; 12] = [
-    "awsAPIErr",
-    "awsUtilErr",
-    "ipamdErr",
-    "reconcileCount",
-    "addReqCount",
-    "delReqCount",
-    "podENIErr",
-    "forceRemoveENI",
-    "forceRemoveIPs",
-    "ec2ApiReqCount",
-    "ec2ApiErrCount",
-    "noAvailableIPAddresses",
-];
 
 /// The error of each published name: counters as published minus true over all rounds, others as the largest relative
 /// error of a point.
@@ -106,6 +91,7 @@ fn compare(points: &[Point], truths: &[(i64, BTreeMap<String, f64>)]) -> Errors 
     let round_of = |at_ms: i64| truths.partition_point(|(moved_ms, _)| *moved_ms <= at_ms).checked_sub(1);
     let mut errors = Errors::default();
     for (name, truth) in truths.iter().flat_map(|(_, metrics)| metrics) {
+        // These add up; all others show a state.
         if COUNTERS.contains(&name.as_str()) {
             errors.counters.entry(name.clone()).or_default().truth += truth;
         } else {

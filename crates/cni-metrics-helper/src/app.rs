@@ -98,7 +98,7 @@ impl App {
         let (election, leadership) = match &config.election {
             None => (None, Leadership::always()),
             Some(election) => {
-                let candidacy = candidacy(election, config.shard, &clients);
+                let candidacy = candidacy(election, config.shard(), &clients);
                 let (election, leadership) = Election::stand(clients.watch.clone(), candidacy);
                 (Some(election), leadership)
             }
@@ -212,7 +212,7 @@ impl App {
     async fn rounds(&mut self) {
         let mut rounds = Rounds::new(self.parts()).await;
         // Replicas tick together, so that a round of one is a round of all, and shards' sums are of one moment.
-        let mut ticks = if self.leadership.is_elected() || self.config.shard.is_some() {
+        let mut ticks = if self.leadership.is_elected() || self.config.shard().is_some() {
             self.clock.aligned_ticks(self.config.interval)
         } else {
             self.clock.ticks(self.config.interval)
@@ -290,7 +290,7 @@ async fn publisher(config: &Config, clock: &Clock, leadership: &Leadership) -> R
         let settings = PrometheusSettings {
             address: settings.address,
             node_series: settings.node_metrics,
-            shard: config.shard,
+            shard: config.shard(),
             interval: config.interval,
         };
         let address = prometheus::spawn(&mut publisher, settings, clock.clone()).await?;
@@ -330,7 +330,7 @@ fn add_cloudwatch(
     let settings = CloudWatchSettings {
         namespace: cloudwatch.namespace.clone(),
         cluster_id: identity.cluster_id.value.clone(),
-        shard: config.shard,
+        shard: config.shard(),
         selection: cloudwatch.selection.clone(),
         resolution_seconds: u32::from(cloudwatch.resolution_seconds),
         flush_every: config.interval * FLUSH_INTERVALS,

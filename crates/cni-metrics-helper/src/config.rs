@@ -43,8 +43,6 @@ pub struct Config {
     pub prometheus: Option<PrometheusConfig>,
     /// The election, if there is one.
     pub election: Option<ElectionConfig>,
-    /// The share of the nodes that is this replica's; `None` is all of them.
-    pub shard: Option<Shard>,
     /// Where health and the helper's own metrics are served, if at all.
     pub admin: Option<SocketAddr>,
     /// `AWS_CLUSTER_ID`, if given.
@@ -117,6 +115,11 @@ impl Config {
         self.interval.mul_f64(ROUND_SHARE)
     }
 
+    /// The share of the nodes that is this replica's; `None` is all of them.
+    pub fn shard(&self) -> Option<Shard> {
+        self.discover.shard
+    }
+
     /// Where the agents are looked for, in words.
     pub fn looked_for(&self) -> String {
         let DiscoverSettings { namespace, selector, shard } = &self.discover;
@@ -145,7 +148,6 @@ fn read_all(reader: &mut Reader, args: &SettingsArgs) -> Option<Config> {
             context: given(args.context.as_ref()).map(str::to_owned),
         },
         scrape: ScrapeSettings { namespace: discover.namespace.clone(), ..scrape? },
-        shard: discover.shard,
         discover,
         cloudwatch: cloudwatch?,
         prometheus: prometheus?,

@@ -152,10 +152,10 @@ fn an_election_is_off_unless_asked_for() {
 #[test]
 fn all_nodes_are_measured_unless_a_shard_is_named() {
     let all = read(&["--shard="]).unwrap();
-    assert_eq!((all.shard, all.discover.shard), (None, None));
+    assert_eq!((all.shard(), all.discover.shard), (None, None));
     assert_eq!(all.looked_for(), r#"selector "k8s-app=aws-node" in namespace "kube-system""#);
     let part = read(&["--shard=1/3"]).unwrap();
-    assert_eq!((part.shard, part.discover.shard), ("1/3".parse().ok(), part.shard));
+    assert_eq!((part.shard(), part.discover.shard), ("1/3".parse().ok(), part.shard()));
     assert!(part.looked_for().ends_with(r#"in namespace "kube-system" on the nodes of shard 1/3"#));
     // As a chart on an old cluster would start it.
     let error = read(&["--shard=/3"]).unwrap_err().to_string();

@@ -84,7 +84,7 @@ impl World {
     pub(crate) async fn helper(&mut self, flags: &[&str]) -> Helper {
         let (trigger, shutdown) = Shutdown::manual();
         let config = self.config(flags);
-        let shard = config.shard;
+        let shard = config.shard();
         let identity = AwsSource::Given(Box::new(identity(&self.sim)));
         let app = App::build(config, identity, self.clock.clone(), shutdown).await.unwrap();
         Helper {
