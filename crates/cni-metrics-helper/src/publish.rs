@@ -1,32 +1,34 @@
 //! The way out: every finished round is handed to each sink's own task behind one bounded, drop-oldest queue.
 //!
-//! [`Publisher::publish`] never waits: a sink that hangs costs itself its oldest unread rounds (counted), never the
-//! round loop and never another sink. What is queued when the program stops is flushed by [`Publisher::drain`].
+//! [`Publisher::publish`] never waits: a sink that hangs costs itself its oldest unread rounds (counted when they are
+//! dropped, so that a hanging sink is visible), never the round loop and never another sink. A sink's task that ends
+//! before the program does is reported by [`Publisher::failed`]. What is queued when the program stops is flushed by
+//! [`Publisher::drain`].
 
 pub mod cloudwatch;
 pub mod log;
 pub mod prometheus;
+mod queue;
 pub mod selection;
 pub mod stats;
+mod supervise;
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cni_metrics_core::model::Snapshot;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use queue::{Feed, Rounds};
 pub use selection::{Selection, SelectionError};
 pub use stats::SinkStats;
 use stats::StatsCell;
+pub use supervise::{SinkEnded, SinkWatch};
 
 use crate::lead::Leadership;
-
-/// Rounds a sink may lag behind before it loses the oldest. Sinks read at once and buffer for themselves, so this is
-/// only ever used up by a task that hangs (a stuck disk); a power of two, as the channel wants it.
-const QUEUE_ROUNDS: usize = 8;
 
 /// One finished round, as the sinks get it.
 #[derive(Debug, Clone)]
@@ -54,13 +56,6 @@ pub struct Intake {
     stats: StatsCell,
 }
 
-/// The queue's reading end.
-#[derive(Debug)]
-struct Rounds {
-    queue: broadcast::Receiver<Published>,
-    stats: StatsCell,
-}
-
 /// What the publisher tells every sink.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Orders {
@@ -68,33 +63,14 @@ struct Orders {
     stop_by: Option<Instant>,
 }
 
-impl Rounds {
-    /// The next round, oldest first; `None` once the publisher has been drained of all it had.
-    async fn next(&mut self) -> Option<Published> {
-        loop {
-            match self.queue.recv().await {
-                Ok(published) => {
-                    let depth = self.queue.len();
-                    self.stats.change(|stats| stats.queued_rounds = depth);
-                    return Some(published);
-                }
-                Err(broadcast::error::RecvError::Lagged(lost)) => {
-                    tracing::error!(sink = self.stats.name(), rounds = lost, "queue overran, oldest rounds dropped");
-                    self.stats.change(|stats| stats.lost_rounds += lost);
-                }
-                Err(broadcast::error::RecvError::Closed) => return None,
-            }
-        }
-    }
-}
-
 /// Feeds the sinks. Dropping it without [`Publisher::drain`] stops every sink where it stands.
 #[derive(Debug)]
 pub struct Publisher {
-    rounds: broadcast::Sender<Published>,
+    feeds: Vec<Feed>,
     orders: watch::Sender<Orders>,
     leadership: Leadership,
     stats: Vec<watch::Receiver<SinkStats>>,
+    ended: watch::Sender<Option<SinkEnded>>,
     tasks: JoinSet<()>,
 }
 
@@ -115,18 +91,21 @@ impl Publisher {
     /// logged; points are kept and sent once it leads, less those that another replica has published meanwhile.
     pub fn led_by(leadership: Leadership) -> Self {
         Self {
-            rounds: broadcast::Sender::new(QUEUE_ROUNDS),
+            feeds: Vec::new(),
             orders: watch::Sender::new(Orders::default()),
             leadership,
             stats: Vec::new(),
+            ended: watch::Sender::new(None),
             tasks: JoinSet::new(),
         }
     }
 
     /// Hands a round to every sink. Never waits.
     pub fn publish(&self, round: impl Into<Published>) {
-        // An error only says that there is no sink, which is a legal configuration.
-        let _ = self.rounds.send(round.into());
+        let round = round.into();
+        for feed in &self.feeds {
+            feed.push(round.clone());
+        }
     }
 
     /// How every sink does, in the order in which they were added.
@@ -139,12 +118,24 @@ impl Publisher {
         self.stats.clone()
     }
 
+    /// Waits until a sink's task ends (by a panic or by returning) although the program goes on; the first one is
+    /// reported, also to those who ask later. Never resolves while all of them run. Cancelling it loses nothing.
+    pub async fn failed(&self) -> SinkEnded {
+        self.watch_sinks().failed().await
+    }
+
+    /// The same for a supervisor that cannot keep the publisher borrowed.
+    pub fn watch_sinks(&self) -> SinkWatch {
+        SinkWatch::new(self.ended.subscribe())
+    }
+
     /// Flushes what is queued and ends every sink, at the latest when `within` (real time) is over.
     pub async fn drain(self, within: Duration) {
-        let stop_by = Instant::now() + within;
-        let Self { rounds, orders, mut tasks, .. } = self;
+        let now = Instant::now();
+        let stop_by = now.checked_add(within).unwrap_or(now);
+        let Self { feeds, orders, mut tasks, .. } = self;
         orders.send_modify(|orders| orders.stop_by = Some(stop_by));
-        drop(rounds);
+        drop(feeds);
         let ended = tokio::time::timeout_at(stop_by, async { while tasks.join_next().await.is_some() {} }).await;
         if ended.is_err() {
             tracing::warn!(unfinished = tasks.len(), "sinks did not finish in time");
@@ -156,12 +147,12 @@ impl Publisher {
     fn spawn<F: Future<Output = ()> + Send + 'static>(&mut self, name: &'static str, task: impl FnOnce(Intake) -> F) {
         let (stats, reader) = StatsCell::new(name);
         self.stats.push(reader);
-        self.tasks.spawn(task(Intake {
-            rounds: Rounds { queue: self.rounds.subscribe(), stats: stats.clone() },
-            orders: self.orders.subscribe(),
-            leadership: self.leadership.clone(),
-            stats,
-        }));
+        let (feed, rounds) = queue::new(stats.clone());
+        self.feeds.push(feed);
+        let orders = self.orders.subscribe();
+        let task =
+            task(Intake { rounds, orders: orders.clone(), leadership: self.leadership.clone(), stats: stats.clone() });
+        self.tasks.spawn(supervise::supervised(task, orders, stats, self.ended.clone()));
     }
 }
 
@@ -169,6 +160,7 @@ impl Publisher {
 mod tests {
     use cni_metrics_core::model::{Coverage, Ipv6Figures, UnixMillis, Values};
     use tokio::sync::Notify;
+    use tokio::time::timeout;
 
     use super::*;
 
@@ -224,5 +216,63 @@ mod tests {
         let begun = Instant::now();
         publisher.drain(Duration::from_secs(7)).await;
         assert_eq!(begun.elapsed(), Duration::from_secs(7));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rounds_that_a_sink_does_not_read_are_counted_when_they_are_dropped() {
+        let mut publisher = Publisher::new();
+        publisher.spawn("hung", |intake| async move {
+            let _never_read = intake;
+            std::future::pending().await
+        });
+        let [stats] = publisher.stats_receivers().try_into().unwrap();
+        for number in 1..=8 {
+            publisher.publish(round(number));
+        }
+        assert_eq!((stats.borrow().queued_rounds, stats.borrow().lost_rounds), (8, 0));
+        assert_eq!(stats.borrow().trouble, None);
+        for number in 9..=20 {
+            publisher.publish(round(number));
+        }
+        assert_eq!((stats.borrow().queued_rounds, stats.borrow().lost_rounds), (8, 12));
+        assert!(stats.borrow().trouble.as_ref().unwrap().contains("does not read its queue"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sink_that_ends_before_the_program_is_reported_with_its_reason() {
+        let cause = "the answer overflowed";
+        for panics in [true, false] {
+            let mut publisher = Publisher::new();
+            publisher.spawn("sound", |intake| async move {
+                let _open = intake;
+                std::future::pending().await
+            });
+            assert!(timeout(Duration::from_hours(1), publisher.failed()).await.is_err(), "all sinks run");
+            publisher.spawn("broken", move |mut intake| async move {
+                intake.rounds.next().await;
+                assert!(!panics, "{cause}");
+            });
+            publisher.publish(round(1));
+            let ended = timeout(Duration::from_hours(1), publisher.failed()).await.unwrap();
+            assert_eq!(ended.name, "broken");
+            assert_eq!(ended.reason.contains(cause), panics, "{ended}");
+            assert_eq!(publisher.watch_sinks().failed().await, ended, "whoever asks later is told too");
+            let stats = publisher.stats();
+            assert!(stats[1].trouble.as_ref().unwrap().contains(&ended.reason), "{:?}", stats[1]);
+            // What comes after that is lost to this sink, and counted.
+            publisher.publish(round(2));
+            assert_eq!(publisher.stats()[1].lost_rounds, 1);
+            publisher.drain(Duration::from_secs(1)).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ending_with_the_program_is_no_failure() {
+        let mut publisher = Publisher::new();
+        publisher.spawn("orderly", |mut intake| async move { while intake.rounds.next().await.is_some() {} });
+        let mut watch = publisher.watch_sinks();
+        publisher.publish(round(1));
+        publisher.drain(Duration::from_secs(1)).await;
+        assert!(timeout(Duration::from_hours(1), watch.failed()).await.is_err());
     }
 }

@@ -57,8 +57,8 @@ names! {
     POD_LISTS = Counter "cni_metrics_helper_watch_lists_total", "Complete lists of pods taken; every one after the first is a restart of the watch";
     WATCH_FAILURES = Counter "cni_metrics_helper_watch_failures_total", "Failures of the watches";
     SINK_ROUNDS = Counter "cni_metrics_helper_sink_rounds_total", "Rounds that each sink took from its queue";
-    SINK_LOST = Counter "cni_metrics_helper_sink_lost_rounds_total", "Rounds that each sink lost because it did not read its queue in time";
-    SINK_QUEUED = Gauge "cni_metrics_helper_sink_queued_rounds", "Rounds that waited in each sink's queue when it last read";
+    SINK_LOST = Counter "cni_metrics_helper_sink_lost_rounds_total", "Rounds that each sink lost because it did not read its queue in time or has ended";
+    SINK_QUEUED = Gauge "cni_metrics_helper_sink_queued_rounds", "Rounds waiting in each sink's queue";
     SINK_SUCCESS = Gauge "cni_metrics_helper_sink_last_success_timestamp_seconds", "When each sink last delivered something, Unix time";
     SINK_TROUBLE = Gauge "cni_metrics_helper_sink_in_trouble", "Whether something keeps the sink from delivering now";
     POINTS_SENT = Counter "cni_metrics_helper_points_sent_total", "Points that CloudWatch accepted";

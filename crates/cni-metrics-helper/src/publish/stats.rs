@@ -118,9 +118,9 @@ pub struct SinkStats {
     pub name: &'static str,
     /// Rounds read from the queue.
     pub rounds: u64,
-    /// Rounds lost because the sink's task did not read them in time.
+    /// Rounds lost because the sink's task did not read them in time, or has ended.
     pub lost_rounds: u64,
-    /// Rounds waiting in the queue when the last one was read.
+    /// Rounds waiting in the queue now.
     pub queued_rounds: usize,
     /// Points the destination accepted (log: lines written).
     pub sent_points: u64,
@@ -140,12 +140,37 @@ pub struct SinkStats {
     pub last_success: Option<UnixMillis>,
     /// What stands in the way now, as an operator reads it; `None` while all is well.
     pub trouble: Option<String>,
+    /// What stands in the way in each part of the sink; [`SinkStats::trouble`] is the first of them.
+    troubles: BTreeMap<TroubleKind, String>,
+}
+
+/// The part of a sink that is in trouble; the gravest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum TroubleKind {
+    /// Its task has ended.
+    Task,
+    /// Its task does not read its queue.
+    Queue,
+    /// Its destination does not take what it sends.
+    Destination,
 }
 
 impl SinkStats {
     /// Points given up for any reason.
     pub fn dropped(&self) -> u64 {
         self.dropped_points.values().sum()
+    }
+
+    /// Sets or clears what stands in the way of one part; true if that part was well before and is not now, or the other
+    /// way round.
+    pub(super) fn set_trouble(&mut self, kind: TroubleKind, text: Option<String>) -> bool {
+        let is_trouble = text.is_some();
+        let before = match text {
+            Some(text) => self.troubles.insert(kind, text),
+            None => self.troubles.remove(&kind),
+        };
+        self.trouble = self.troubles.values().next().cloned();
+        before.is_some() != is_trouble
     }
 
     /// Counts points given up.
@@ -177,6 +202,10 @@ impl StatsCell {
 
     pub(super) fn name(&self) -> &'static str {
         self.name
+    }
+
+    pub(super) fn lost_rounds(&self) -> u64 {
+        self.cell.borrow().lost_rounds
     }
 
     pub(super) fn change(&self, change: impl FnOnce(&mut SinkStats)) {

@@ -16,7 +16,7 @@ use super::pace::Pace;
 use super::spool::{self, Origin, Restored};
 use super::{CloudWatchSettings, MetricSink, PutError, advice, limits};
 use crate::clock::Clock;
-use crate::publish::stats::{DropReason, RequestOutcome};
+use crate::publish::stats::{DropReason, RequestOutcome, TroubleKind};
 use crate::publish::{Intake, Published};
 
 /// No pause between attempts is longer, and none longer than a flush.
@@ -267,7 +267,7 @@ impl<S: MetricSink> Task<S> {
         self.intake.stats.change(|stats| {
             stats.sent_points += sent as u64;
             stats.last_success = Some(now);
-            recovered = stats.trouble.take().is_some();
+            recovered = stats.set_trouble(TroubleKind::Destination, None);
         });
         if recovered {
             tracing::info!(still_to_send = self.delivery.points(), "CloudWatch accepts points again");
@@ -295,8 +295,7 @@ impl<S: MetricSink> Task<S> {
         let trouble = error.to_string();
         let mut is_news = false;
         self.intake.stats.change(|stats| {
-            is_news = stats.trouble.is_none();
-            stats.trouble = Some(trouble);
+            is_news = stats.set_trouble(TroubleKind::Destination, Some(trouble));
         });
         if is_news {
             tracing::warn!(%error, waiting_points = self.delivery.points(), "points are kept and sent later");
