@@ -39,13 +39,16 @@ macro_rules! slim_resource {
 }
 use slim_resource;
 
+mod agent;
 pub mod connect;
 mod hints;
 mod index;
+mod intern;
 mod nodes;
 mod pods;
 mod watch;
 
+pub use agent::{AgentSpec, AgentVersion};
 pub use hints::{ClusterNames, cluster_names};
 pub use index::{Index, IndexReader, Pod};
 pub use watch::{DiscoverSettings, Discovery, WatchStats};

@@ -95,6 +95,7 @@ fn pod(name: &str) -> Pod {
         running: true,
         deleting: false,
         created_at: None,
+        agent: Arc::default(),
     }
 }
 

@@ -7,8 +7,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 use cni_metrics_core::model::{NodeLabels, NodeName, PodUid, Target, UnixMillis};
 use tokio::sync::watch;
 
+use super::agent::AgentSpec;
+use super::intern::Interner;
+
 /// An agent pod younger than this is not expected to answer yet (its node may still be initialising).
 const GRACE_MS: i64 = 60_000;
+
+/// Distinct images and environments of agents kept whole; of further ones only the image is kept.
+const MOST_AGENT_SPECS: usize = 1024;
 
 /// An aws-node pod as the watch last showed it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +33,8 @@ pub struct Pod {
     pub deleting: bool,
     /// When it was created, by the API server's clock.
     pub created_at: Option<UnixMillis>,
+    /// Image and environment of its container, shared by all pods with the same.
+    pub agent: Arc<AgentSpec>,
 }
 
 impl Pod {
@@ -54,8 +62,10 @@ pub struct Index {
 struct Tables {
     pods: BTreeMap<Arc<str>, Arc<Pod>>,
     labels: HashMap<Box<str>, Arc<NodeLabels>>,
-    /// Label sets seen, so that 10,000 nodes of one group share one allocation.
-    known: HashMap<NodeLabels, Arc<NodeLabels>>,
+    /// Label sets in use, so that 10,000 nodes of one group share one allocation.
+    label_sets: Interner<NodeLabels>,
+    /// Agents' images and environments in use.
+    agents: Interner<AgentSpec>,
 }
 
 /// What a round reads.
@@ -73,15 +83,27 @@ impl Default for Index {
 }
 
 impl Index {
+    /// The pod as it is kept: with the shared form of what many pods have in common. Lists are shared page by page, so
+    /// that the environments of a large cluster are never all in memory.
+    pub(crate) fn shared(&self, pod: Pod) -> Arc<Pod> {
+        self.write().shared(pod)
+    }
+
     /// Replaces all pods at once: a watch was restarted.
     pub(crate) fn replace_pods(&self, pods: BTreeMap<Arc<str>, Arc<Pod>>) {
-        self.write().pods = pods;
+        let mut tables = self.write();
+        let before = std::mem::replace(&mut tables.pods, pods);
+        drop(before);
+        tables.agents.sweep();
+        drop(tables);
         self.synced.send_replace(true);
     }
 
     /// Adds or replaces one pod.
     pub(crate) fn apply_pod(&self, pod: Pod) {
-        self.write().pods.insert(Arc::clone(&pod.name), Arc::new(pod));
+        let mut tables = self.write();
+        let pod = tables.shared(pod);
+        tables.pods.insert(Arc::clone(&pod.name), pod);
     }
 
     /// Removes one pod.
@@ -93,10 +115,10 @@ impl Index {
     pub(crate) fn replace_labels(&self, labels: Vec<(Box<str>, NodeLabels)>) {
         let mut tables = self.write();
         tables.labels.clear();
-        tables.known.clear();
         for (node, labels) in labels {
             tables.set_labels(node, labels);
         }
+        tables.label_sets.sweep();
         drop(tables);
         self.labels_settled();
     }
@@ -170,8 +192,16 @@ impl Index {
 
 impl Tables {
     fn set_labels(&mut self, node: Box<str>, labels: NodeLabels) {
-        let shared = self.known.entry(labels).or_insert_with_key(|labels| Arc::new(labels.clone()));
-        self.labels.insert(node, Arc::clone(shared));
+        let shared = self.label_sets.shared(labels);
+        self.labels.insert(node, shared);
+    }
+
+    fn shared(&mut self, mut pod: Pod) -> Arc<Pod> {
+        let own = std::mem::take(&mut pod.agent);
+        let own = Arc::unwrap_or_clone(own);
+        // In a cluster whose agents nearly all differ, a copy of the environment per node is more than it is worth.
+        let spec = if self.agents.has_room(&own, MOST_AGENT_SPECS) { own } else { own.without_env() };
+        Arc::new(Pod { agent: self.agents.shared(spec), ..pod })
     }
 }
 
@@ -188,6 +218,7 @@ mod tests {
             running: true,
             deleting: false,
             created_at: Some(UnixMillis(1_000)),
+            agent: Arc::default(),
         }
     }
 

@@ -7,6 +7,7 @@ use cni_metrics_core::model::{PodUid, UnixMillis};
 use kube::core::ObjectMeta;
 use serde::Deserialize;
 
+use super::agent::{self, SlimContainer};
 use super::index::Pod;
 
 /// A pod with everything else left undecoded.
@@ -24,6 +25,7 @@ pub(crate) struct SlimPod {
 #[serde(rename_all = "camelCase")]
 struct SlimSpec {
     node_name: Option<Box<str>>,
+    containers: Option<Vec<SlimContainer>>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -80,6 +82,7 @@ impl SlimPod {
             running: self.status.phase.as_deref() == Some("Running"),
             deleting: self.metadata.deletion_timestamp.is_some(),
             created_at: self.metadata.creation_timestamp.map(|time| UnixMillis(time.0.as_millisecond())),
+            agent: Arc::new(agent::spec_of(self.spec.containers.unwrap_or_default())),
         }
     }
 }
@@ -99,7 +102,7 @@ mod tests {
                 "creationTimestamp": "2026-11-01T00:00:00Z",
                 "labels": {"k8s-app": "aws-node"}, "managedFields": [{"manager": "kubelet"}],
             },
-            "spec": {"nodeName": "ip-10-0-0-1", "containers": [{"name": "aws-node"}]},
+            "spec": {"nodeName": "ip-10-0-0-1", "containers": [{"name": "aws-node", "image": "cni:v1.18.6"}]},
             "status": {"phase": "Running", "podIP": "10.0.0.1"},
         });
         let slim: SlimPod = serde_json::from_value(json).unwrap();
@@ -109,5 +112,6 @@ mod tests {
         assert_eq!(pod.ip, Some("10.0.0.1".parse().unwrap()));
         assert_eq!(pod.created_at, Some(UnixMillis(1_793_491_200_000)));
         assert!(pod.running && !pod.deleting);
+        assert_eq!(pod.agent.version().map(|version| version.to_string()).as_deref(), Some("v1.18.6"));
     }
 }

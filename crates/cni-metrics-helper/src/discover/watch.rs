@@ -81,8 +81,8 @@ async fn watch_pods(client: Client, settings: DiscoverSettings, discovery: Disco
             Ok(Event::Init) => listed.clear(),
             Ok(Event::InitApply(pod)) if !is_ours(&pod) => {}
             Ok(Event::InitApply(pod)) => {
-                let pod = pod.into_pod();
-                listed.insert(Arc::clone(&pod.name), Arc::new(pod));
+                let pod = discovery.index.shared(pod.into_pod());
+                listed.insert(Arc::clone(&pod.name), pod);
             }
             Ok(Event::InitDone) => {
                 let pods = std::mem::take(&mut listed);

@@ -186,6 +186,7 @@ mod tests {
             running: true,
             deleting: false,
             created_at: None,
+            agent: std::sync::Arc::default(),
         }
     }
 

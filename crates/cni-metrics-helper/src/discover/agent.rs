@@ -1,0 +1,168 @@
+//! What an agent's pod says about the agent: the container's image and its environment.
+//!
+//! A cluster has a handful of distinct values however many nodes it has, so they are kept once each (see
+//! [`super::intern`]) and a pod holds one pointer.
+
+use std::fmt;
+
+use serde::Deserialize;
+
+/// The agents' container; in pods without one of this name the first container counts.
+const CONTAINER: &str = "aws-node";
+/// Variables kept per agent. aws-node has about 40.
+const MOST_VARIABLES: usize = 256;
+/// A longer image reference, name or value is left out, bytes.
+const LONGEST_TEXT: usize = 4096;
+
+/// Image and environment of one agent's container.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct AgentSpec {
+    /// The image as the pod's manifest names it; empty if unknown.
+    pub image: Box<str>,
+    /// The variables with a literal value, in the manifest's order. Those with `valueFrom` are left out.
+    pub env: Box<[(Box<str>, Box<str>)]>,
+}
+
+/// An agent's release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AgentVersion {
+    /// 1 in v1.18.6.
+    pub major: u16,
+    /// 18 in v1.18.6.
+    pub minor: u16,
+    /// 6 in v1.18.6.
+    pub patch: u16,
+}
+
+impl fmt::Display for AgentVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "v{}.{}.{}", self.major, self.minor, self.patch)
+    }
+}
+
+impl AgentVersion {
+    /// Reads `v1.18.6`, `1.18.6` and both with a suffix such as `-eksbuild.1`; all three numbers are needed.
+    pub fn parse(tag: &str) -> Option<Self> {
+        let numbers = tag.strip_prefix('v').unwrap_or(tag).split(['-', '+', '_']).next()?;
+        let mut numbers = numbers.split('.').map(|number| {
+            let plain = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+            plain.then(|| number.parse::<u16>().ok()).flatten()
+        });
+        let (major, minor, patch) = (numbers.next()??, numbers.next()??, numbers.next()??);
+        numbers.next().is_none().then_some(Self { major, minor, patch })
+    }
+}
+
+impl AgentSpec {
+    /// The release named by the image's tag; `None` for an image without a tag, or with one that is no release.
+    pub fn version(&self) -> Option<AgentVersion> {
+        let name = self.image.split('@').next().unwrap_or_default();
+        // A colon before the last slash belongs to the registry's port.
+        let last = name.rsplit('/').next().unwrap_or_default();
+        AgentVersion::parse(last.split_once(':')?.1)
+    }
+
+    /// The literal value of a variable; as in the container, the last of the same name counts.
+    pub fn env(&self, name: &str) -> Option<&str> {
+        let mut found = self.env.iter().rev().filter(|(known, _)| **known == *name);
+        found.next().map(|(_, value)| value.as_ref())
+    }
+
+    /// The same without its environment, for clusters whose agents nearly all differ.
+    pub(crate) fn without_env(self) -> Self {
+        Self { env: Box::default(), ..self }
+    }
+}
+
+/// A container with everything else left undecoded.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(super) struct SlimContainer {
+    name: Option<Box<str>>,
+    image: Option<Box<str>>,
+    env: Option<Vec<SlimVariable>>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+struct SlimVariable {
+    name: Option<Box<str>>,
+    value: Option<Box<str>>,
+}
+
+/// What the agents' container among these says.
+pub(super) fn spec_of(mut containers: Vec<SlimContainer>) -> AgentSpec {
+    let named = containers.iter().position(|container| container.name.as_deref() == Some(CONTAINER));
+    if containers.is_empty() {
+        return AgentSpec::default();
+    }
+    let container = containers.swap_remove(named.unwrap_or(0));
+    let fits = |text: &str| text.len() <= LONGEST_TEXT;
+    let variable = |variable: SlimVariable| {
+        let (name, value) = (variable.name?, variable.value?);
+        (fits(&name) && fits(&value)).then_some((name, value))
+    };
+    AgentSpec {
+        image: container.image.filter(|image| fits(image)).unwrap_or_default(),
+        env: container.env.into_iter().flatten().filter_map(variable).take(MOST_VARIABLES).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(image: &str) -> Option<String> {
+        let spec = AgentSpec { image: image.into(), ..AgentSpec::default() };
+        spec.version().map(|version| version.to_string())
+    }
+
+    #[test]
+    fn the_release_is_read_from_the_tag_and_from_nothing_else() {
+        let registry = "602401143452.dkr.ecr.eu-west-1.amazonaws.com/amazon-k8s-cni";
+        for tag in ["v1.18.6", "v1.18.6-eksbuild.1", "1.18.6", "v1.18.6-rc1", "v1.18.6_mirror"] {
+            assert_eq!(version(&format!("{registry}:{tag}")).as_deref(), Some("v1.18.6"), "{tag}");
+        }
+        let digest = "@sha256:0000000000000000000000000000000000000000000000000000000000001186";
+        assert_eq!(version(&format!("{registry}:v1.18.6{digest}")).as_deref(), Some("v1.18.6"));
+        assert_eq!(version("registry:5000/team/cni:v1.7.10").as_deref(), Some("v1.7.10"));
+        let unknown =
+            ["", ":", "latest", "v1.18", "v1.18.6.1", "v1..6", "v1.18.x", "v+1.18.6", "v1.18.99999999", "va.b.c"];
+        for tag in unknown {
+            assert_eq!(version(&format!("{registry}:{tag}")), None, "{tag}");
+        }
+        for image in ["", &format!("{registry}{digest}"), registry, "registry:5000/cni", "1.18.6/cni"] {
+            assert_eq!(version(image), None, "{image}");
+        }
+        assert!(AgentVersion::parse("v1.9.3") < AgentVersion::parse("v1.12.1"));
+    }
+
+    #[test]
+    fn the_agents_container_is_found_among_others_and_only_literal_values_are_kept() {
+        let json = serde_json::json!([
+            {"name": "aws-eks-nodeagent", "image": "agent:v1.2.3"},
+            {"name": "aws-node", "image": "cni:v1.18.6", "env": [
+                {"name": "WARM_ENI_TARGET", "value": "1"},
+                {"name": "MY_NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+                {"name": "EMPTY", "value": ""},
+                {"name": "WARM_ENI_TARGET", "value": "2"},
+            ]},
+        ]);
+        let spec = spec_of(serde_json::from_value(json).unwrap());
+        assert_eq!((&*spec.image, spec.env.len()), ("cni:v1.18.6", 3));
+        assert_eq!(
+            (spec.env("WARM_ENI_TARGET"), spec.env("EMPTY"), spec.env("MY_NODE_NAME")),
+            (Some("2"), Some(""), None)
+        );
+        assert_eq!(spec_of(Vec::new()), AgentSpec::default());
+    }
+
+    #[test]
+    fn an_environment_without_bounds_is_cut() {
+        let huge = "x".repeat(1 << 20);
+        let mut variables: Vec<_> =
+            (0..10_000).map(|n| serde_json::json!({"name": format!("V{n}"), "value": "1"})).collect();
+        variables.insert(0, serde_json::json!({"name": "HUGE", "value": huge}));
+        let json = serde_json::json!([{"name": "other", "image": huge, "env": variables}]);
+        let spec = spec_of(serde_json::from_value(json).unwrap());
+        assert_eq!((spec.env.len(), spec.env("HUGE"), &*spec.image), (MOST_VARIABLES, None, ""));
+    }
+}
