@@ -122,7 +122,7 @@ impl Config {
 
     /// Where the agents are looked for, in words.
     pub fn looked_for(&self) -> String {
-        let DiscoverSettings { namespace, selector, shard } = &self.discover;
+        let DiscoverSettings { namespace, selector, shard, .. } = &self.discover;
         let nodes = shard.map(|shard| format!(" on the nodes of shard {shard}")).unwrap_or_default();
         format!("selector {selector:?} in namespace {namespace:?}{nodes}")
     }
@@ -169,7 +169,8 @@ fn discover(reader: &mut Reader, args: &SettingsArgs) -> Option<DiscoverSettings
         reader.read("AGENT_NAMESPACE", or(&args.agent_namespace, "kube-system"), read::label("a namespace's name"));
     let selector = or(&args.agent_selector, "k8s-app=aws-node");
     let selector = reader.read("AGENT_SELECTOR", selector, selector::selector);
-    Some(DiscoverSettings { namespace: namespace?, selector: selector?, shard: None })
+    let own_node = given(args.node_name.as_ref()).map(str::to_owned);
+    Some(DiscoverSettings { namespace: namespace?, selector: selector?, shard: None, own_node })
 }
 
 fn scrape(reader: &mut Reader, args: &SettingsArgs) -> Option<ScrapeSettings> {

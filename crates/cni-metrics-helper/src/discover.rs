@@ -41,14 +41,20 @@ use slim_resource;
 
 mod agent;
 pub mod connect;
+mod evidence;
+mod health;
 mod hints;
 mod index;
 mod intern;
 mod nodes;
 mod pods;
+mod stream;
 mod watch;
+mod watch_log;
 
 pub use agent::{AgentSpec, AgentVersion};
+pub use evidence::Evidence;
+pub use health::{Listing, STALE_AFTER, Staleness, WatchHealth};
 pub use hints::{ClusterNames, cluster_names};
 pub use index::{Index, IndexReader, Pod};
 pub use watch::{DiscoverSettings, Discovery, WatchStats};

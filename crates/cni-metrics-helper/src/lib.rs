@@ -17,6 +17,8 @@ pub mod scrape;
 pub mod round;
 pub mod publish;
 pub mod listen;
+pub mod text;
+pub mod backoff;
 pub mod self_stats;
 pub mod admin;
 pub mod view;

@@ -80,6 +80,9 @@ pub struct SettingsArgs {
     /// The CLUSTER_ID dimension; without it the instance's tags are asked, then the cluster itself
     #[arg(long, env, value_name = "TEXT", help_heading = "CloudWatch")]
     pub aws_cluster_id: Option<String>,
+    /// The node the helper runs on, set by the chart; its EC2 instance's tags may name the cluster
+    #[arg(long, env, value_name = "NAME", help_heading = "CloudWatch")]
+    pub node_name: Option<String>,
     /// The AWS region; without it AWS_DEFAULT_REGION, the shared config and the instance are asked
     #[arg(long, env, value_name = "REGION", help_heading = "CloudWatch")]
     pub aws_region: Option<String>,

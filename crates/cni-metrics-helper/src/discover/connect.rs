@@ -1,12 +1,13 @@
 //! How the API server is reached: the pod's own service account, or a kubeconfig.
 
-use std::error::Error as StdError;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use thiserror::Error;
+
+pub(crate) use crate::text::causes;
 
 /// Where to find the API server; both `None` means the pod's service account, else the default kubeconfig.
 #[derive(Debug, Clone, Default)]
@@ -58,9 +59,8 @@ pub async fn connect(settings: &ConnectSettings) -> Result<Clients, ConnectError
     config.default_retry = false;
     let build = |config| Client::try_from(config).map_err(|error| ConnectError::Client(causes(&error)));
     let mut watch = config.clone();
-    // A watch that stays silent is cut by the server after at most five minutes; one that is cut off in between would
-    // never say so.
-    watch.read_timeout = Some(Duration::from_secs(330));
+    // The watches have limits of their own; this is for a connection that dies while no request uses it.
+    watch.read_timeout = Some(Duration::from_secs(100));
     Ok(Clients { watch: build(watch)?, scrape: build(config)? })
 }
 
@@ -78,19 +78,4 @@ async fn load(settings: &ConnectSettings) -> Result<Config, ConnectError> {
         return Config::incluster().map_err(|error| ConnectError::InCluster(causes(&error)));
     }
     Config::from_kubeconfig(&options).await.map_err(|error| ConnectError::NowhereToGo(causes(&error)))
-}
-
-/// The chain of causes as one line, each text once.
-pub(crate) fn causes(error: &dyn StdError) -> String {
-    let mut texts: Vec<String> = Vec::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let text = error.to_string();
-        match texts.last() {
-            Some(last) if last.contains(&text) => {}
-            _ => texts.push(text),
-        }
-        next = error.source();
-    }
-    texts.join(": ")
 }

@@ -1,14 +1,19 @@
 //! The one shared table: written by the watches, read by the round.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use cni_metrics_core::model::{NodeLabels, NodeName, PodUid, Target, UnixMillis};
 use tokio::sync::watch;
+use tracing::{info, warn};
 
 use super::agent::AgentSpec;
 use super::intern::Interner;
+use super::nodes::InstanceId;
+use crate::text::excerpt;
 
 /// An agent pod younger than this is not expected to answer yet (its node may still be initialising).
 const GRACE_MS: i64 = 60_000;
@@ -56,12 +61,25 @@ pub struct Index {
     synced: watch::Sender<bool>,
     labelled: watch::Sender<bool>,
     trouble: watch::Sender<Option<String>>,
+    hasher: RandomState,
+    /// Pods left out of the last round because of another pod's UID.
+    repeated: AtomicUsize,
 }
+
+/// What is kept of a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Node {
+    labels: Arc<NodeLabels>,
+    instance: InstanceId,
+}
+
+// An agent's image and environment and a node's instance cost 16 bytes per node.
+const _: () = assert!(size_of::<Arc<AgentSpec>>() + size_of::<InstanceId>() <= 16);
 
 #[derive(Debug, Default)]
 struct Tables {
     pods: BTreeMap<Arc<str>, Arc<Pod>>,
-    labels: HashMap<Box<str>, Arc<NodeLabels>>,
+    nodes: HashMap<Box<str>, Node>,
     /// Label sets in use, so that 10,000 nodes of one group share one allocation.
     label_sets: Interner<NodeLabels>,
     /// Agents' images and environments in use.
@@ -78,6 +96,8 @@ impl Default for Index {
             synced: watch::Sender::new(false),
             labelled: watch::Sender::new(false),
             trouble: watch::Sender::new(None),
+            hasher: RandomState::new(),
+            repeated: AtomicUsize::new(0),
         }
     }
 }
@@ -99,11 +119,9 @@ impl Index {
         self.synced.send_replace(true);
     }
 
-    /// Adds or replaces one pod.
-    pub(crate) fn apply_pod(&self, pod: Pod) {
-        let mut tables = self.write();
-        let pod = tables.shared(pod);
-        tables.pods.insert(Arc::clone(&pod.name), pod);
+    /// Adds or replaces one pod, which is a [`Index::shared`] one.
+    pub(crate) fn apply_pod(&self, pod: Arc<Pod>) {
+        self.write().pods.insert(Arc::clone(&pod.name), pod);
     }
 
     /// Removes one pod.
@@ -111,13 +129,16 @@ impl Index {
         self.write().pods.remove(name);
     }
 
-    /// Replaces all node labels at once.
-    pub(crate) fn replace_labels(&self, labels: Vec<(Box<str>, NodeLabels)>) {
+    /// The node as it is kept.
+    pub(crate) fn shared_node(&self, labels: NodeLabels, instance: InstanceId) -> Node {
+        Node { labels: self.write().label_sets.shared(labels), instance }
+    }
+
+    /// Replaces all nodes at once.
+    pub(crate) fn replace_nodes(&self, nodes: HashMap<Box<str>, Node>) {
         let mut tables = self.write();
-        tables.labels.clear();
-        for (node, labels) in labels {
-            tables.set_labels(node, labels);
-        }
+        let before = std::mem::replace(&mut tables.nodes, nodes);
+        drop(before);
         tables.label_sets.sweep();
         drop(tables);
         self.labels_settled();
@@ -128,27 +149,29 @@ impl Index {
         self.labelled.send_replace(true);
     }
 
-    /// Sets one node's labels.
-    pub(crate) fn apply_labels(&self, node: Box<str>, labels: NodeLabels) {
-        self.write().set_labels(node, labels);
+    /// Adds or replaces one node.
+    pub(crate) fn apply_node(&self, name: Box<str>, labels: NodeLabels, instance: InstanceId) {
+        let mut tables = self.write();
+        let labels = tables.label_sets.shared(labels);
+        tables.nodes.insert(name, Node { labels, instance });
     }
 
-    /// Forgets one node's labels.
-    pub(crate) fn remove_labels(&self, node: &str) {
-        self.write().labels.remove(node);
+    /// Removes one node.
+    pub(crate) fn remove_node(&self, name: &str) {
+        self.write().nodes.remove(name);
     }
 
     /// The pods to ask this round, each with its node's labels, by pod name; and how many pods match in all.
     pub fn targets(&self) -> (Vec<(Arc<Pod>, Target)>, usize) {
-        let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner);
+        let tables = self.read();
         let none = Arc::new(NodeLabels::default());
-        let targets = tables
+        let mut targets: Vec<(Arc<Pod>, Target)> = tables
             .pods
             .values()
             .filter(|pod| pod.is_target())
             .filter_map(|pod| {
                 let node = pod.node.as_ref()?;
-                let labels = tables.labels.get(node.as_ref()).unwrap_or(&none);
+                let labels = tables.nodes.get(node.as_ref()).map_or(&none, |node| &node.labels);
                 let target = Target {
                     uid: pod.uid.clone(),
                     node: NodeName::new(Arc::clone(node)),
@@ -158,12 +181,53 @@ impl Index {
                 Some((Arc::clone(pod), target))
             })
             .collect();
-        (targets, tables.pods.len())
+        let pods = tables.pods.len();
+        drop(tables);
+        self.leave_out_repeated(&mut targets);
+        (targets, pods)
     }
 
-    /// How many nodes' labels are kept.
+    /// Of pods with one UID only the first by name is asked: counters are kept by UID. Kubernetes never gives a UID twice,
+    /// so this looks closely only where two fingerprints are equal.
+    fn leave_out_repeated(&self, targets: &mut Vec<(Arc<Pod>, Target)>) {
+        let mut prints: Vec<u64> = targets.iter().map(|(pod, _)| self.hasher.hash_one(&pod.uid)).collect();
+        prints.sort_unstable();
+        let mut first = None;
+        let before = targets.len();
+        if prints.windows(2).any(|pair| pair.first() == pair.last()) {
+            let mut seen = HashSet::with_capacity(targets.len());
+            targets.retain(|(pod, _)| {
+                let is_new = seen.insert(pod.uid.clone());
+                if !is_new {
+                    first.get_or_insert_with(|| Arc::clone(pod));
+                }
+                is_new
+            });
+        }
+        let repeated = before.saturating_sub(targets.len());
+        if self.repeated.swap(repeated, Ordering::Relaxed) == repeated {
+            return;
+        }
+        let Some(pod) = first else {
+            info!("every pod has a UID of its own again");
+            return;
+        };
+        warn!(
+            "{repeated} pods have the UID of another pod and are not scraped (such as {:?} with UID {:?}); the first by \
+             name is",
+            excerpt(&pod.name),
+            excerpt(pod.uid.as_str()),
+        );
+    }
+
+    /// How many nodes are kept.
     pub fn labelled_nodes(&self) -> usize {
-        self.tables.read().unwrap_or_else(PoisonError::into_inner).labels.len()
+        self.read().nodes.len()
+    }
+
+    /// The EC2 instance that a node is, from its `spec.providerID`.
+    pub fn instance_id(&self, node: &str) -> Option<String> {
+        self.read().nodes.get(node)?.instance.text()
     }
 
     /// Turns true once the first list of pods is complete.
@@ -185,17 +249,16 @@ impl Index {
         self.labelled.subscribe()
     }
 
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Tables> {
+        self.tables.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, Tables> {
         self.tables.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Tables {
-    fn set_labels(&mut self, node: Box<str>, labels: NodeLabels) {
-        let shared = self.label_sets.shared(labels);
-        self.labels.insert(node, shared);
-    }
-
     fn shared(&mut self, mut pod: Pod) -> Arc<Pod> {
         let own = std::mem::take(&mut pod.agent);
         let own = Arc::unwrap_or_clone(own);
@@ -204,6 +267,9 @@ impl Tables {
         Arc::new(Pod { agent: self.agents.shared(spec), ..pod })
     }
 }
+
+#[cfg(test)]
+mod properties;
 
 #[cfg(test)]
 mod tests {
@@ -225,10 +291,10 @@ mod tests {
     #[test]
     fn only_scheduled_running_pods_that_stay_are_targets() {
         let index = Index::default();
-        index.apply_pod(pod("a"));
-        index.apply_pod(Pod { running: false, ..pod("b") });
-        index.apply_pod(Pod { deleting: true, ..pod("c") });
-        index.apply_pod(Pod { node: None, ..pod("d") });
+        index.apply_pod(Arc::new(pod("a")));
+        index.apply_pod(Arc::new(Pod { running: false, ..pod("b") }));
+        index.apply_pod(Arc::new(Pod { deleting: true, ..pod("c") }));
+        index.apply_pod(Arc::new(Pod { node: None, ..pod("d") }));
         let (targets, pods) = index.targets();
         assert_eq!(pods, 4);
         assert_eq!(targets.iter().map(|(pod, _)| pod.name.as_ref()).collect::<Vec<_>>(), ["a"]);
@@ -237,7 +303,7 @@ mod tests {
     #[test]
     fn a_restarted_watch_replaces_the_set() {
         let index = Index::default();
-        index.apply_pod(pod("old"));
+        index.apply_pod(Arc::new(pod("old")));
         assert!(!*index.synced().borrow());
         index.replace_pods(BTreeMap::from([(Arc::from("new"), Arc::new(pod("new")))]));
         let (targets, _) = index.targets();
@@ -249,10 +315,10 @@ mod tests {
     fn nodes_with_equal_labels_share_them() {
         let index = Index::default();
         let labels = NodeLabels { zone: Some(Arc::from("a")), ..NodeLabels::default() };
-        index.apply_pod(pod("a"));
-        index.apply_pod(pod("b"));
-        index.apply_labels("node-a".into(), labels.clone());
-        index.apply_labels("node-b".into(), labels);
+        index.apply_pod(Arc::new(pod("a")));
+        index.apply_pod(Arc::new(pod("b")));
+        index.apply_node("node-a".into(), labels.clone(), InstanceId::default());
+        index.apply_node("node-b".into(), labels, InstanceId::default());
         let (targets, _) = index.targets();
         assert!(Arc::ptr_eq(&targets[0].1.labels, &targets[1].1.labels));
     }
@@ -261,5 +327,35 @@ mod tests {
     fn a_pod_settles_after_its_first_minute() {
         assert!(!pod("a").is_settled(UnixMillis(60_999)));
         assert!(pod("a").is_settled(UnixMillis(61_000)));
+    }
+
+    #[test]
+    fn of_pods_with_one_uid_the_first_by_name_is_asked_and_all_others_as_ever() {
+        let index = Index::default();
+        for name in ["c", "a", "b"] {
+            index.apply_pod(Arc::new(Pod { uid: PodUid::new("same"), ..pod(name) }));
+        }
+        index.apply_pod(Arc::new(pod("d")));
+        let names = |index: &Index| index.targets().0.iter().map(|(pod, _)| pod.name.to_string()).collect::<Vec<_>>();
+        assert_eq!(names(&index), ["a", "d"]);
+        index.remove_pod("a");
+        assert_eq!(names(&index), ["b", "d"]);
+    }
+
+    #[test]
+    fn agents_that_nearly_all_differ_keep_their_image_only() {
+        let index = Index::default();
+        let spec = |value: usize| AgentSpec {
+            image: "cni:v1.18.6".into(),
+            env: Box::from([("POD".into(), value.to_string().into())]),
+        };
+        let shared = |value| index.shared(Pod { agent: Arc::new(spec(value)), ..pod(&value.to_string()) });
+        let pods: Vec<Arc<Pod>> = (0..MOST_AGENT_SPECS + 100).map(shared).collect();
+        let first = &pods[0].agent;
+        assert!(Arc::ptr_eq(first, &shared(0).agent), "one that is known is shared");
+        let last = &pods[pods.len() - 1].agent;
+        assert_eq!((first.env("POD"), last.env("POD"), &*last.image), (Some("0"), None, "cni:v1.18.6"));
+        drop(pods);
+        assert_eq!(shared(MOST_AGENT_SPECS + 99).agent.env.len(), 1, "there is room again");
     }
 }

@@ -57,6 +57,7 @@ where
     }
 
     /// Values held, in use or not.
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.known.len()
     }

@@ -1,4 +1,4 @@
-//! A node, trimmed to its zone, instance type and node group.
+//! A node, trimmed to its zone, instance type, node group and EC2 instance.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,11 +14,47 @@ const NODE_GROUPS: [&str; 3] =
     ["eks.amazonaws.com/nodegroup", "alpha.eksctl.io/nodegroup-name", "karpenter.sh/nodepool"];
 const EKSCTL_CLUSTER: &str = "alpha.eksctl.io/cluster-name";
 
-/// A node with everything but a few labels left undecoded.
+/// A node with everything but a few labels and its provider's id left undecoded.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct SlimNode {
     #[serde(deserialize_with = "slim_metadata")]
     metadata: ObjectMeta,
+    #[serde(default)]
+    spec: SlimSpec,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+struct SlimSpec {
+    #[serde(rename = "providerID")]
+    provider_id: Option<Box<str>>,
+}
+
+/// An EC2 instance's id in 8 bytes: `i-` and 8 hexadecimal digits, or 17 of which the first is 0, as all are that AWS has
+/// given out so far. Other ids, and those of nodes that are no instances, are not kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct InstanceId(u64);
+
+impl InstanceId {
+    /// `aws:///eu-west-1a/i-0123456789abcdef0` ends in the instance's id.
+    fn of_provider(provider_id: &str) -> Self {
+        let digits = provider_id.rsplit('/').next().and_then(|id| id.strip_prefix("i-")).unwrap_or_default();
+        let is_id = match digits.len() {
+            8 => true,
+            17 => digits.starts_with('0'),
+            _ => false,
+        };
+        let is_id = is_id && digits.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
+        Self(if is_id { u64::from_str_radix(digits, 16).unwrap_or(0) } else { 0 })
+    }
+
+    /// The id as EC2 writes it; `None` if the node is no instance.
+    pub(crate) fn text(self) -> Option<String> {
+        match self.0 {
+            0 => None,
+            short if u32::try_from(short).is_ok() => Some(format!("i-{short:08x}")),
+            long => Some(format!("i-{long:017x}")),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -55,7 +91,12 @@ impl SlimNode {
         self.label(EKSCTL_CLUSTER)
     }
 
-    /// What the index keeps of it.
+    /// The EC2 instance it is.
+    pub(crate) fn instance(&self) -> InstanceId {
+        self.spec.provider_id.as_deref().map(InstanceId::of_provider).unwrap_or_default()
+    }
+
+    /// What the index keeps of its labels.
     pub(crate) fn labels(&self) -> NodeLabels {
         let owned = |label: &str| self.label(label).map(Arc::from);
         NodeLabels {
@@ -96,5 +137,21 @@ mod tests {
     fn a_missing_or_empty_label_is_none() {
         let labels = node(&serde_json::json!({"topology.kubernetes.io/zone": ""})).labels();
         assert_eq!(labels, NodeLabels::default());
+    }
+
+    #[test]
+    fn an_instances_id_is_read_from_the_providers_id() {
+        let id = |provider: &str| InstanceId::of_provider(provider).text();
+        for known in ["i-0123456789abcdef0", "i-1234abcd", "i-00000001"] {
+            assert_eq!(id(&format!("aws:///eu-west-1a/{known}")).as_deref(), Some(known));
+        }
+        let others =
+            ["", "i-", "aws:///eu-west-1a/fargate-ip-10-0-0-1", "eks-hybrid:///eu-west-1/c/mi-0123456789abcdef0"];
+        for other in
+            others.into_iter().chain(["aws:///a/i-0123456789ABCDEF0", "aws:///a/i-123", "kind://docker/kind/node"])
+        {
+            assert_eq!(id(other), None, "{other}");
+        }
+        assert_eq!(id(&format!("aws:///a/i-{}", "f".repeat(1 << 16))), None);
     }
 }

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use cni_metrics_core::model::{PodUid, UnixMillis};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::core::ObjectMeta;
 use serde::Deserialize;
 
@@ -43,8 +45,8 @@ struct SlimMeta {
     namespace: Option<String>,
     uid: Option<String>,
     resource_version: Option<String>,
-    creation_timestamp: Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>,
-    deletion_timestamp: Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>,
+    creation_timestamp: Option<Box<str>>,
+    deletion_timestamp: Option<Box<str>>,
 }
 
 /// Decodes the six fields of the metadata that are used; labels, annotations and managed fields are skipped unread.
@@ -55,13 +57,24 @@ fn slim_metadata<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Ob
         namespace: slim.namespace,
         uid: slim.uid,
         resource_version: slim.resource_version,
-        creation_timestamp: slim.creation_timestamp,
-        deletion_timestamp: slim.deletion_timestamp,
+        creation_timestamp: slim.creation_timestamp.as_deref().and_then(time),
+        // A time that cannot be read is one: the pod is being deleted.
+        deletion_timestamp: slim.deletion_timestamp.as_deref().map(|text| time(text).unwrap_or(Time(Timestamp::MAX))),
         ..ObjectMeta::default()
     })
 }
 
+fn time(text: &str) -> Option<Time> {
+    text.parse().ok().map(Time)
+}
+
 impl SlimPod {
+    /// It has what tells it from other pods.
+    pub(crate) fn is_whole(&self) -> bool {
+        let said = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+        said(&self.metadata.name) && said(&self.metadata.uid)
+    }
+
     /// The key under which the pod is kept.
     pub(crate) fn name(&self) -> &str {
         self.metadata.name.as_deref().unwrap_or_default()
@@ -77,7 +90,7 @@ impl SlimPod {
         Pod {
             uid: PodUid::new(self.metadata.uid.unwrap_or_default()),
             name: Arc::from(self.metadata.name.unwrap_or_default()),
-            node: self.spec.node_name.map(Arc::from),
+            node: self.spec.node_name.filter(|node| !node.is_empty()).map(Arc::from),
             ip: self.status.pod_ip.as_deref().and_then(|ip| ip.parse::<IpAddr>().ok()),
             running: self.status.phase.as_deref() == Some("Running"),
             deleting: self.metadata.deletion_timestamp.is_some(),
@@ -113,5 +126,21 @@ mod tests {
         assert_eq!(pod.created_at, Some(UnixMillis(1_793_491_200_000)));
         assert!(pod.running && !pod.deleting);
         assert_eq!(pod.agent.version().map(|version| version.to_string()).as_deref(), Some("v1.18.6"));
+    }
+
+    #[test]
+    fn odd_fields_cost_what_they_stand_for() {
+        let pod = |metadata: &str, rest: &str| -> SlimPod {
+            serde_json::from_str(&format!(r#"{{"metadata": {{{metadata}}}{rest}}}"#)).unwrap()
+        };
+        assert!(!pod(r#""name": "a""#, "").is_whole() && !pod(r#""name": "a", "uid": """#, "").is_whole());
+        let odd = r#""name": "a\u001b[31m\n", "uid": "u", "creationTimestamp": "yesterday", "deletionTimestamp": "?""#;
+        let status =
+            r#", "spec": {"nodeName": "", "containers": null}, "status": {"phase": "Running", "podIP": "here"}"#;
+        let odd = pod(odd, status);
+        assert!(odd.is_whole());
+        let odd = odd.into_pod();
+        assert_eq!((odd.ip, odd.node.clone(), odd.created_at), (None, None, None));
+        assert!(odd.deleting && !odd.is_target());
     }
 }

@@ -1,28 +1,28 @@
-//! The watches themselves, and what is logged when their state changes.
+//! The two watches: what they keep in the index, and what is logged when their state changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use futures::StreamExt;
-use kube::runtime::watcher::{self, Event};
-use kube::runtime::{WatchStreamExt, watcher as watch_of};
 use kube::{Api, Client};
-use tokio::time::Instant;
-use tracing::{debug, info, warn};
+use tokio::sync::watch;
+use tracing::warn;
 
-use super::index::{Index, IndexReader, Pod};
+use super::evidence::{Evidence, Tally};
+use super::health::{Listing, STALE_AFTER, Staleness, WatchHealth};
+use super::index::{Index, IndexReader, Node, Pod};
 use super::nodes::SlimNode;
 use super::pods::SlimPod;
+use super::stream::{Cause, ListWatch, Seen, WatchFailure};
+use super::watch_log::{Role, WatchLog};
 use crate::shard::Shard;
 use crate::shutdown::Shutdown;
+use crate::text::excerpt;
 
 /// How long a watch that the API server denies is left alone: each try is a line in its audit log.
 const DENIED_PAUSE: Duration = Duration::from_mins(1);
-
-/// A failure that comes again within this time is the same one.
-const STILL_THE_SAME: Duration = Duration::from_mins(5);
 
 /// Which pods are the agents.
 #[derive(Debug, Clone)]
@@ -33,6 +33,8 @@ pub struct DiscoverSettings {
     pub selector: String,
     /// The nodes on which they are watched; `None` is all. What is on others is dropped as it is decoded.
     pub shard: Option<Shard>,
+    /// The helper's own node, `NODE_NAME`; its EC2 instance is noted whichever shard it belongs to.
+    pub own_node: Option<String>,
 }
 
 /// How often each watch had to begin anew.
@@ -53,92 +55,279 @@ pub struct Discovery {
     pub index: IndexReader,
     /// Their history.
     pub stats: Arc<WatchStats>,
+    /// When the pods' watch last heard from the API server.
+    pub pods: Arc<WatchHealth>,
+    /// When the nodes' watch did.
+    pub nodes: Arc<WatchHealth>,
+    evidence: Arc<watch::Sender<Evidence>>,
+    /// Set when a watch's task has ended although the program has not.
+    failure: Arc<watch::Sender<Option<String>>>,
 }
 
 impl Discovery {
     /// Starts both watches; they end with `shutdown`.
     pub fn spawn(client: &Client, settings: &DiscoverSettings, shutdown: &Shutdown) -> Self {
-        let discovery = Self { index: Arc::new(Index::default()), stats: Arc::default() };
+        let discovery = Self {
+            index: Arc::new(Index::default()),
+            stats: Arc::default(),
+            pods: Arc::default(),
+            nodes: Arc::default(),
+            evidence: Arc::new(watch::Sender::new(Evidence::default())),
+            failure: Arc::new(watch::Sender::new(None)),
+        };
         let pods = watch_pods(client.clone(), settings.clone(), discovery.clone());
-        let nodes = watch_nodes(client.clone(), settings.shard, discovery.clone());
-        for watch in [tokio::spawn(shutdown.clone().or_ended(pods)), tokio::spawn(shutdown.clone().or_ended(nodes))] {
-            drop(watch);
-        }
+        let nodes = watch_nodes(client.clone(), settings.clone(), discovery.clone());
+        supervise("pods", shutdown, pods, &discovery.failure);
+        supervise("nodes", shutdown, nodes, &discovery.failure);
         discovery
     }
+
+    /// Waits until a watch's task has ended although the program goes on, and says which and why. What the index shows
+    /// from then on no longer follows the cluster.
+    pub async fn failed(&self) -> String {
+        let mut failure = self.failure.subscribe();
+        match failure.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            Err(_closed) => std::future::pending().await,
+        }
+    }
+
+    /// What the cluster says of its own name, as it becomes known.
+    pub fn evidence(&self) -> watch::Receiver<Evidence> {
+        self.evidence.subscribe()
+    }
+
+    /// How long ago each watch last heard from the API server.
+    pub fn staleness(&self) -> Staleness {
+        let nodes = (self.nodes.listing() != Listing::Denied).then(|| self.nodes.age());
+        Staleness { pods: self.pods.age(), nodes }
+    }
+
+    /// Which list is so old that it may not be what the cluster is, and why; `None` if all are fresh.
+    pub fn stale(&self) -> Option<String> {
+        let ages = self.staleness();
+        let lists = [("pods", Some(ages.pods), &self.pods), ("nodes", ages.nodes, &self.nodes)];
+        let (what, age, health) = lists
+            .into_iter()
+            .filter_map(|(what, age, health)| Some((what, age?, health)))
+            .find(|(_, age, _)| *age > STALE_AFTER)?;
+        let why = health.trouble().unwrap_or_else(|| "no answer from the API server".to_owned());
+        Some(format!("the list of {what} is {} s old: {why}", age.as_secs()))
+    }
+
+    fn note(&self, change: impl FnOnce(&mut Evidence)) {
+        self.evidence.send_modify(change);
+    }
+}
+
+/// Runs a task to its end; one that ends before the program does is reported once.
+fn supervise(
+    what: &'static str,
+    shutdown: &Shutdown,
+    work: impl Future<Output = ()> + Send + 'static,
+    failure: &Arc<watch::Sender<Option<String>>>,
+) {
+    let task = tokio::spawn(shutdown.clone().or_ended(work));
+    let (shutdown, failure) = (shutdown.clone(), Arc::clone(failure));
+    tokio::spawn(async move {
+        let how = match task.await {
+            Ok(()) if shutdown.is_ended() => return,
+            Ok(()) => "it returned".to_owned(),
+            Err(error) => excerpt(&error.to_string()),
+        };
+        failure.send_if_modified(|failure| {
+            let is_first = failure.is_none();
+            failure.get_or_insert_with(|| format!("the watch of {what} has ended: {how}"));
+            is_first
+        });
+    });
 }
 
 async fn watch_pods(client: Client, settings: DiscoverSettings, discovery: Discovery) {
     let api: Api<SlimPod> = Api::namespaced(client, &settings.namespace);
-    let config = watcher::Config::default().labels(&settings.selector);
-    let mut stream = watch_of(api, config).default_backoff().boxed();
-    let mut listed: BTreeMap<Arc<str>, Arc<Pod>> = BTreeMap::new();
+    let mut watch = ListWatch::new(api, Some(&settings.selector));
+    let mut pods = Pods { listed: BTreeMap::new(), names: Tally::default(), shard: settings.shard, skipped: 0 };
     let what = format!("pods in namespace {}{}", settings.namespace, of_shard(settings.shard));
-    let mut state = WatchState::new(what, Role::Needed);
-    let is_ours = |pod: &SlimPod| settings.shard.is_none_or(|shard| shard.owns(pod.node()));
-    while let Some(event) = stream.next().await {
-        match event {
-            Ok(Event::Init) => listed.clear(),
-            Ok(Event::InitApply(pod)) if !is_ours(&pod) => {}
-            Ok(Event::InitApply(pod)) => {
-                let pod = discovery.index.shared(pod.into_pod());
-                listed.insert(Arc::clone(&pod.name), pod);
-            }
-            Ok(Event::InitDone) => {
-                let pods = std::mem::take(&mut listed);
-                state.synced(pods.len());
-                discovery.index.replace_pods(pods);
-                discovery.index.set_trouble(None);
-                discovery.stats.pod_lists.fetch_add(1, Ordering::Relaxed);
-            }
-            Ok(Event::Apply(pod)) => {
-                state.recovered();
-                if is_ours(&pod) {
-                    discovery.index.apply_pod(pod.into_pod());
-                }
-            }
-            Ok(Event::Delete(pod)) => {
-                state.recovered();
-                discovery.index.remove_pod(pod.name());
-            }
-            Err(error) => {
-                discovery.stats.pod_failures.fetch_add(1, Ordering::Relaxed);
-                discovery.index.set_trouble(Some(sentence(&error)));
-                state.failed(&error).await;
-            }
+    let mut log = WatchLog::new(what, Role::Needed);
+    loop {
+        let seen = watch.next().await;
+        if !matches!(seen, Seen::Failed(_) | Seen::Listing | Seen::Item(_)) {
+            discovery.pods.word(matches!(seen, Seen::Listed));
+            discovery.index.set_trouble(None);
+            log.works();
+        }
+        if let Seen::Failed(failure) = seen {
+            discovery.stats.pod_failures.fetch_add(1, Ordering::Relaxed);
+            discovery.index.set_trouble(Some(failure.text.clone()));
+            discovery.pods.failed(&failure.text, failure.cause == Cause::Denied);
+            discovery.note(|evidence| evidence.pods = discovery.pods.listing());
+            log.failed(&failure);
+        } else {
+            pods.take(seen, &discovery, &mut log);
         }
     }
 }
 
-async fn watch_nodes(client: Client, shard: Option<Shard>, discovery: Discovery) {
-    let mut stream = watch_of(Api::<SlimNode>::all(client), watcher::Config::default()).default_backoff().boxed();
-    let mut listed = Vec::new();
-    let mut state = WatchState::new(format!("nodes{}", of_shard(shard)), Role::Optional);
-    let is_ours = |node: &SlimNode| shard.is_none_or(|shard| shard.owns(Some(node.name())));
-    while let Some(event) = stream.next().await {
-        match event {
-            Ok(Event::Init) => listed.clear(),
-            Ok(Event::InitApply(node)) if !is_ours(&node) => {}
-            Ok(Event::InitApply(node)) => listed.push((Box::from(node.name()), node.labels())),
-            Ok(Event::InitDone) => {
-                state.synced(listed.len());
-                discovery.index.replace_labels(std::mem::take(&mut listed));
+/// The pods' watch between two events.
+struct Pods {
+    listed: BTreeMap<Arc<str>, Arc<Pod>>,
+    names: Tally,
+    shard: Option<Shard>,
+    /// Objects without name or UID in this list.
+    skipped: usize,
+}
+
+impl Pods {
+    fn take(&mut self, seen: Seen<SlimPod>, discovery: &Discovery, log: &mut WatchLog) {
+        match seen {
+            Seen::Listing => {
+                self.listed.clear();
+                (self.names, self.skipped) = (Tally::default(), 0);
             }
-            Ok(Event::Apply(node)) => {
-                state.recovered();
-                if is_ours(&node) {
-                    discovery.index.apply_labels(Box::from(node.name()), node.labels());
+            Seen::Item(pod) => {
+                if let Some(pod) = self.ours(pod, discovery, Tally::add) {
+                    self.listed.insert(Arc::clone(&pod.name), pod);
                 }
             }
-            Ok(Event::Delete(node)) => {
-                state.recovered();
-                discovery.index.remove_labels(node.name());
+            Seen::Listed => {
+                let pods = std::mem::take(&mut self.listed);
+                log.synced(pods.len());
+                discovery.index.replace_pods(pods);
+                discovery.stats.pod_lists.fetch_add(1, Ordering::Relaxed);
+                self.note(discovery);
             }
-            Err(error) => {
-                discovery.stats.node_failures.fetch_add(1, Ordering::Relaxed);
-                discovery.index.labels_settled();
-                state.failed(&error).await;
+            Seen::Applied(pod) => {
+                let name = pod.name().to_owned();
+                match self.ours(pod, discovery, Tally::meet) {
+                    Some(pod) => discovery.index.apply_pod(pod),
+                    // It may have been ours: a pod that loses what it is told by is not asked any more.
+                    None => discovery.index.remove_pod(&name),
+                }
             }
+            Seen::Deleted(pod) => discovery.index.remove_pod(pod.name()),
+            Seen::Watching | Seen::Bookmark | Seen::Failed(_) => {}
+        }
+    }
+
+    /// The pod as it is kept, if it is whole and on a node of this shard. Its agent's `CLUSTER_NAME` is noted in any case.
+    fn ours(
+        &mut self,
+        pod: SlimPod,
+        discovery: &Discovery,
+        count: fn(&mut Tally, Option<&str>) -> bool,
+    ) -> Option<Arc<Pod>> {
+        if !pod.is_whole() {
+            self.skipped = self.skipped.saturating_add(1);
+            if self.skipped == 1 {
+                warn!("a pod without a name or UID is left out (name {:?})", excerpt(pod.name()));
+            }
+            return None;
+        }
+        let is_ours = self.shard.is_none_or(|shard| shard.owns(pod.node()));
+        let pod = discovery.index.shared(pod.into_pod());
+        let is_new = count(&mut self.names, pod.agent.env("CLUSTER_NAME"));
+        if is_new && discovery.pods.listing() == Listing::Complete {
+            self.note(discovery);
+        }
+        is_ours.then_some(pod)
+    }
+
+    fn note(&self, discovery: &Discovery) {
+        discovery.note(|evidence| {
+            evidence.pods = Listing::Complete;
+            evidence.agent_names = self.names.names();
+        });
+    }
+}
+
+async fn watch_nodes(client: Client, settings: DiscoverSettings, discovery: Discovery) {
+    let mut watch = ListWatch::new(Api::<SlimNode>::all(client), None);
+    let mut log = WatchLog::new(format!("nodes{}", of_shard(settings.shard)), Role::Optional);
+    let mut nodes = Nodes { listed: HashMap::new(), names: Tally::default(), settings };
+    loop {
+        let seen = watch.next().await;
+        if !matches!(seen, Seen::Failed(_) | Seen::Listing | Seen::Item(_)) {
+            discovery.nodes.word(matches!(seen, Seen::Listed));
+            log.works();
+        }
+        if let Seen::Failed(failure) = seen {
+            node_failure(&failure, &discovery);
+            log.failed(&failure);
+            if failure.cause == Cause::Denied {
+                tokio::time::sleep(DENIED_PAUSE).await;
+            }
+        } else {
+            nodes.take(seen, &discovery, &mut log);
+        }
+    }
+}
+
+fn node_failure(failure: &WatchFailure, discovery: &Discovery) {
+    discovery.stats.node_failures.fetch_add(1, Ordering::Relaxed);
+    discovery.nodes.failed(&failure.text, failure.cause == Cause::Denied);
+    discovery.note(|evidence| evidence.nodes = discovery.nodes.listing());
+    discovery.index.labels_settled();
+}
+
+/// The nodes' watch between two events.
+struct Nodes {
+    listed: HashMap<Box<str>, Node>,
+    names: Tally,
+    settings: DiscoverSettings,
+}
+
+impl Nodes {
+    fn take(&mut self, seen: Seen<SlimNode>, discovery: &Discovery, log: &mut WatchLog) {
+        match seen {
+            Seen::Listing => {
+                self.listed.clear();
+                self.names = Tally::default();
+            }
+            Seen::Item(node) => {
+                self.names.add(node.eksctl_cluster());
+                self.note_own(&node, discovery);
+                if self.is_ours(&node) {
+                    let kept = discovery.index.shared_node(node.labels(), node.instance());
+                    self.listed.insert(Box::from(node.name()), kept);
+                }
+            }
+            Seen::Listed => {
+                log.synced(self.listed.len());
+                discovery.index.replace_nodes(std::mem::take(&mut self.listed));
+                self.note(discovery);
+            }
+            Seen::Applied(node) => {
+                if self.names.meet(node.eksctl_cluster()) {
+                    self.note(discovery);
+                }
+                self.note_own(&node, discovery);
+                if self.is_ours(&node) {
+                    discovery.index.apply_node(Box::from(node.name()), node.labels(), node.instance());
+                }
+            }
+            Seen::Deleted(node) => discovery.index.remove_node(node.name()),
+            Seen::Watching | Seen::Bookmark | Seen::Failed(_) => {}
+        }
+    }
+
+    fn is_ours(&self, node: &SlimNode) -> bool {
+        !node.name().is_empty() && self.settings.shard.is_none_or(|shard| shard.owns(Some(node.name())))
+    }
+
+    fn note(&self, discovery: &Discovery) {
+        discovery.note(|evidence| {
+            evidence.nodes = Listing::Complete;
+            evidence.eksctl_names = self.names.names();
+        });
+    }
+
+    fn note_own(&self, node: &SlimNode, discovery: &Discovery) {
+        if self.settings.own_node.as_deref() != Some(node.name()) {
+            return;
+        }
+        let own = node.instance().text();
+        if discovery.evidence.borrow().instance_id != own {
+            discovery.note(|evidence| evidence.instance_id = own);
         }
     }
 }
@@ -147,92 +336,5 @@ fn of_shard(shard: Option<Shard>) -> String {
     shard.map(|shard| format!(" (shard {shard})")).unwrap_or_default()
 }
 
-/// Whether the helper can do without this watch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role {
-    Needed,
-    Optional,
-}
-
-/// Logs each change of a watch's state once.
-#[derive(Debug)]
-struct WatchState {
-    what: String,
-    role: Role,
-    /// The failure last logged, and when it last occurred.
-    failure: Option<(String, Instant)>,
-}
-
-impl WatchState {
-    fn new(what: String, role: Role) -> Self {
-        Self { what, role, failure: None }
-    }
-
-    fn synced(&mut self, objects: usize) {
-        self.failure = None;
-        info!("watching {}: {objects} listed", self.what);
-    }
-
-    fn recovered(&mut self) {
-        if self.failure.take().is_some() {
-            info!("watching {} again", self.what);
-        }
-    }
-
-    /// Logs the failure if it is a new one, and waits where asking again at once would be rude. The back-off between
-    /// ordinary tries is the stream's own.
-    async fn failed(&mut self, error: &watcher::Error) {
-        let denied = is_denied(error);
-        let text = sentence(error);
-        // A watch that went on in silence says nothing of its recovery: the same failure much later is news again.
-        let known = self.failure.as_ref().is_some_and(|(last, at)| *last == text && at.elapsed() < STILL_THE_SAME);
-        if known {
-            debug!("watch of {} failed again: {text}", self.what);
-        } else if denied && self.role == Role::Optional {
-            info!("{} may not be listed ({text}); zone, instance type and node group are left out", self.what);
-        } else if denied {
-            warn!("{} may not be watched: {text}; a Role with get, list and watch on pods is needed there", self.what);
-        } else if is_expired(error) {
-            debug!("watch of {} expired, listing anew", self.what);
-            return;
-        } else {
-            warn!("watch of {} failed, trying again: {text}", self.what);
-        }
-        self.failure = Some((text, Instant::now()));
-        if denied && self.role == Role::Optional {
-            tokio::time::sleep(DENIED_PAUSE).await;
-        }
-    }
-}
-
-fn status_code(error: &watcher::Error) -> Option<u16> {
-    match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-        | watcher::Error::WatchFailed(kube::Error::Api(status))
-        | watcher::Error::WatchError(status) => Some(status.code),
-        _ => None,
-    }
-}
-
-fn is_denied(error: &watcher::Error) -> bool {
-    matches!(status_code(error), Some(401 | 403))
-}
-
-fn is_expired(error: &watcher::Error) -> bool {
-    status_code(error) == Some(410)
-}
-
-/// The innermost useful text: the API server's own message, or the chain of causes once each.
-fn sentence(error: &watcher::Error) -> String {
-    match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-        | watcher::Error::WatchFailed(kube::Error::Api(status))
-        | watcher::Error::WatchError(status) => status.message.clone(),
-        watcher::Error::InitialListFailed(inner)
-        | watcher::Error::WatchStartFailed(inner)
-        | watcher::Error::WatchFailed(inner) => super::connect::causes(inner),
-        watcher::Error::NoResourceVersion => error.to_string(),
-    }
-}
+#[cfg(test)]
+mod tests;

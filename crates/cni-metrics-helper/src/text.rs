@@ -1,0 +1,62 @@
+//! Text from outside (services' error messages, tags, labels) as it may stand in a log line or an answer.
+
+/// Characters kept.
+const MOST_CHARS: usize = 300;
+
+/// The beginning of a text on one line: runs of white space become one blank, every other character that a terminal
+/// or a log reader could take for something else is escaped, and what is too long is cut and ends in an ellipsis.
+pub fn excerpt(text: &str) -> String {
+    let mut line = String::new();
+    let mut chars = 0;
+    for word in text.split_whitespace() {
+        let blank = if line.is_empty() { "" } else { " " };
+        for c in blank.chars().chain(word.chars()) {
+            if chars == MOST_CHARS {
+                line.push('…');
+                return line;
+            }
+            chars += 1;
+            if is_plain(c) {
+                line.push(c);
+            } else {
+                line.extend(c.escape_unicode());
+            }
+        }
+    }
+    if line.is_empty() { "(no text)".to_owned() } else { line }
+}
+
+/// An error and its causes as one excerpt, each text once.
+pub fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    // No chain of causes is this long; a chain that leads back to itself ends here.
+    const MOST_CAUSES: usize = 32;
+    let mut texts: Vec<String> = Vec::new();
+    for error in std::iter::successors(Some(error), |error| error.source()).take(MOST_CAUSES) {
+        let text = error.to_string();
+        if texts.last().is_none_or(|last| !last.contains(&text)) {
+            texts.push(text);
+        }
+    }
+    excerpt(&texts.join(": "))
+}
+
+/// Not a control character, and none of the invisible ones that change how the rest of a line is shown.
+fn is_plain(c: char) -> bool {
+    let hidden = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    !c.is_control() && !hidden
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_excerpt_is_one_short_line_without_hidden_characters() {
+        assert_eq!(excerpt(" two\r\n lines\tand\u{1b}[31m red\u{202e} "), r"two lines and\u{1b}[31m red\u{202e}");
+        assert_eq!(excerpt(" \n "), "(no text)");
+        assert_eq!(excerpt("prod-münchen"), "prod-münchen");
+        let long = excerpt(&"x".repeat(1 << 20));
+        assert_eq!((long.chars().count(), long.ends_with("x…")), (MOST_CHARS + 1, true));
+        assert!(excerpt(&"\0".repeat(1 << 20)).len() < 10 * MOST_CHARS);
+    }
+}
