@@ -135,6 +135,17 @@ impl Aggregator {
     }
 }
 
+/// FNV-1a, 64 bits: stands for a name in what is remembered and saved.
+const fn fnv(text: &str) -> u64 {
+    let mut hash = 0xCBF2_9CE4_8422_2325;
+    let mut left = text.as_bytes();
+    while let [byte, rest @ ..] = left {
+        hash = (hash ^ *byte as u64).wrapping_mul(0x0100_0000_01B3);
+        left = rest;
+    }
+    hash
+}
+
 /// How far apart a process' start and a moment of the helper's may be for their machines' clocks to leave the order in
 /// doubt, seconds. Nodes keep time by NTP; a clock further off than this may cost events of a restart, never invent any.
 const CLOCK_DOUBT_SECONDS: f64 = 5.0;
@@ -213,7 +224,7 @@ impl NodeState {
             anomalies.push(Anomaly::CounterDecreased { node: figures.name.clone(), family, from, to });
         };
         let increases = self.counters.advance(continuity, sample, &mut decreased);
-        let interval_ms = self.latency.advance(continuity, sample, &mut decreased);
+        let interval = self.latency.advance(continuity, sample, &mut decreased);
         // A page that lost its start says nothing about it, but a new process' start is not the old one's.
         if sample.process_start_seconds.is_some() || continuity == Continuity::Restarted {
             self.process_start_seconds = sample.process_start_seconds;
@@ -234,8 +245,8 @@ impl NodeState {
             figures.values.set(family.metric(), value);
         }
         let latency_ms = match mode {
-            CounterMode::Increase => interval_ms,
-            CounterMode::Totals => latency::since_start(sample),
+            CounterMode::Increase => interval.highest_ms,
+            CounterMode::Totals => latency::since_start(sample).highest_ms,
         };
         figures.values.set(Metric::AwsApiLatency, latency_ms);
     }

@@ -7,6 +7,8 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
+use crate::agent::AgentVersion;
+
 /// Number of families that are read.
 pub const FAMILIES: usize = 21;
 
@@ -142,7 +144,7 @@ pub const CATALOGUE: [Row; METRICS] = {
         row(Metric::IpamdActionInProgress, "awscni_ipamd_action_inprogress", "ipamdActionInProgress", SumGauge, Compat,
             "Pool actions of ipamd that are running now."),
         row(Metric::AwsApiLatency, "awscni_aws_api_latency_ms", "awsAPILatency", Latency, Compat,
-            "Highest mean latency of an EC2 API over nodes and APIs in the interval, milliseconds."),
+            "Highest mean latency of an EC2 operation over nodes and operations in the interval, milliseconds."),
         row(Metric::AwsApiErr, "awscni_aws_api_error_count", "awsAPIErr", Counter, Compat,
             "EC2 and instance metadata calls that failed with an API error."),
         row(Metric::AwsUtilErr, "awscni_aws_utils_error_count", "awsUtilErr", Counter, Compat,
@@ -255,6 +257,44 @@ impl Family {
         self as usize >= FAMILIES - Self::COUNTER_COUNT
     }
 
+    /// True for what only grows while its process lives: counters, and the sums and counts of latencies.
+    pub const fn counts_events(self) -> bool {
+        self.is_counter() || matches!(self, Self::AwsApiLatencyMs)
+    }
+
+    /// True for the counters without labels. They stand on every page of an agent that has them, with 0 from the start on:
+    /// one that is absent is not measured. Labelled ones are absent until they first count.
+    pub const fn is_plain_counter(self) -> bool {
+        matches!(
+            self,
+            Self::AddIpReqCount | Self::ForceRemovedEnis | Self::ForceRemovedIps | Self::NoAvailableIpAddresses
+        )
+    }
+
+    /// The first version of the agent that has the family. What is older than 1.4, the oldest of which pages are known,
+    /// counts as 1.4.
+    pub const fn first_version(self) -> AgentVersion {
+        match self {
+            Self::ForceRemovedEnis | Self::ForceRemovedIps => AgentVersion::new(1, 6, 0),
+            Self::PodEniErrorCount => AgentVersion::new(1, 7, 0),
+            Self::TotalIpv4Prefixes | Self::AssignedIpPerCidr => AgentVersion::new(1, 9, 0),
+            Self::Ec2ApiReqCount | Self::Ec2ApiErrorCount => AgentVersion::new(1, 12, 1),
+            Self::NoAvailableIpAddresses => AgentVersion::new(1, 16, 0),
+            _ => AgentVersion::new(1, 4, 0),
+        }
+    }
+
+    /// A name that earlier agents gave the family.
+    pub const fn former_name(self) -> Option<&'static str> {
+        match self {
+            // 1.9 only.
+            Self::AssignedIpPerCidr => Some("awscni_assigned_ip_per_ipv4cidr"),
+            // 1.4.
+            Self::AwsApiLatencyMs => Some("awscni_aws_api_lantency_ms"),
+            _ => None,
+        }
+    }
+
     /// True for gauges that count IPv4 pod addresses: nodes whose pool holds IPv6 prefixes are left out of their sums.
     pub const fn counts_ipv4(self) -> bool {
         matches!(
@@ -318,6 +358,12 @@ impl Metric {
     /// The metric with this published name, letter for letter.
     pub fn by_name(name: &str) -> Option<Self> {
         CATALOGUE.iter().find(|row| row.name == name).map(|row| row.metric)
+    }
+}
+
+impl serde::Serialize for Metric {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
     }
 }
 

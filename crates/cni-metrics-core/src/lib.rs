@@ -1,7 +1,7 @@
 //! The arithmetic of the helper: pure, deterministic, without clock, network or randomness.
 //!
 //! Data flows through the modules in reading order: the nouns ([`model`]), the one table of families and published
-//! names ([`catalogue`]), a page's text to a [`model::NodeSample`] ([`parse`]), and many samples to a
+//! names ([`catalogue`]), what the agent's version and EC2's operations decide ([`agent`], [`ec2`]), a page's text to a [`model::NodeSample`] ([`parse`]), and many samples to a
 //! [`model::Snapshot`] ([`aggregate`]). Time is always an argument.
 
 #![deny(clippy::indexing_slicing)]
@@ -9,6 +9,10 @@
 pub mod model;
 
 pub mod catalogue;
+
+pub mod agent;
+
+pub mod ec2;
 
 pub mod parse;
 

@@ -1,13 +1,14 @@
 //! The nouns: what is scraped, what a page yields, and what a round concludes.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::agent::AgentVersion;
 use crate::catalogue::{FAMILIES, Family, METRICS, Metric};
+use crate::ec2::EC2_OPERATIONS;
 
 /// Milliseconds since the Unix epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -147,47 +148,52 @@ impl fmt::Display for FailureKind {
     }
 }
 
+/// The most that a counter can be, 2^53: beyond it a 64-bit float no longer moves by 1.
+pub const LARGEST_COUNT: f64 = 9_007_199_254_740_992.0;
+
+/// The latest start of a process that is believed: the end of the year 9999, Unix seconds.
+pub const LATEST_START_SECONDS: f64 = 253_402_300_799.0;
+
 /// One family of the catalogue on one page: its series added up.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct FamilySample {
-    /// Sum over the family's readable series; finite.
+    /// Sum over the family's readable series; finite. Of what counts events between 0 and [`LARGEST_COUNT`].
     pub sum: f64,
-    /// At least one line of this family could not be read: the sum is a lower bound, and a counter keeps its
-    /// baseline rather than seem to have fallen.
+    /// At least one line of this family could not be read: the sum is a lower bound.
     pub damaged: bool,
+    /// Of a damaged counter, which series could be read: equal on two pages exactly if the same ones could (but for a
+    /// chance of 2^-64). Otherwise 0.
+    pub readable: u64,
 }
 
-/// One API's latency summary on one page, added up over error and status.
-#[derive(Debug, Clone, PartialEq)]
+/// One EC2 operation's latency summary on one page, added up over error and status.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct LatencySample {
-    /// The EC2 operation, label `api`.
-    pub api: Cow<'static, str>,
     /// `_sum`, milliseconds.
     pub sum_ms: f64,
     /// `_count`, observations.
     pub count: f64,
-    /// The highest 0.99 quantile of the series, where the page has one that is not NaN (old agents), milliseconds.
-    pub p99_ms: Option<f64>,
 }
 
-/// How many of a node's APIs are followed: thirty times what ipamd calls, so that what is remembered of a node is bounded
-/// whatever its page says.
-pub const FOLLOWED_APIS: usize = 512;
-
 /// What ipamd counts for one IPv6 /80 prefix: 2^48 addresses, more than any IPv4 pool can hold.
-const IPV6_PREFIX_ADDRESSES: f64 = 281_474_976_710_656.0;
+pub const IPV6_PREFIX_ADDRESSES: f64 = 281_474_976_710_656.0;
 
 /// What one page says: only what the catalogue names.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct NodeSample {
-    /// `process_start_time_seconds`, if the page has it.
+    /// `process_start_time_seconds`, if the page has it; at most [`LATEST_START_SECONDS`].
     pub process_start_seconds: Option<f64>,
     /// By [`Family`]; `None` where the page has no series of it.
     pub families: [Option<FamilySample>; FAMILIES],
-    /// By API, in name order. The family's own entry in `families` holds the sum of `sum_ms`.
-    pub latency: Vec<LatencySample>,
-    /// The page has 0.99 quantiles at all (old agents), though all of them may be NaN.
+    /// By [`crate::ec2::Ec2Operation`]; `None` where the page has no latencies of it. The family's own entry in `families` holds the sum of
+    /// `sum_ms`.
+    pub latency: [Option<LatencySample>; EC2_OPERATIONS],
+    /// The page has a `_count` of latencies, of whatever API: without one no mean can be made.
+    pub has_latency_counts: bool,
+    /// The page has quantiles of latencies (old agents).
     pub has_quantiles: bool,
+    /// What `awscni_build_info` says of the agent's version, if that is not blank.
+    pub version: Option<AgentVersion>,
 }
 
 impl NodeSample {
@@ -196,14 +202,20 @@ impl NodeSample {
         self.families.get(family as usize).copied().flatten()
     }
 
-    /// True where the pool holds IPv6 prefixes: `total ≥ 2^48`, or `ip_max` 0 while `total > 0`. An `ip_max` whose line
-    /// was damaged says nothing.
+    /// True where the pool holds IPv6 prefixes: `total` is a multiple of 2^48, or `ip_max` 0 while `total > 0`. An
+    /// `ip_max` whose line was damaged says nothing.
     pub fn is_ipv6(&self) -> bool {
         let total = self.get(Family::TotalIpAddresses).map_or(0.0, |sample| sample.sum);
         let none_possible =
             self.get(Family::IpMax).is_some_and(|ip_max| !ip_max.damaged && ip_max.sum.total_cmp(&0.0).is_eq());
-        total >= IPV6_PREFIX_ADDRESSES || (total > 0.0 && none_possible)
+        is_ipv6_total(total) || (total > 0.0 && none_possible)
     }
+}
+
+/// True for a number of addresses that only IPv6 prefixes make up: up to a million of them.
+pub fn is_ipv6_total(total: f64) -> bool {
+    let prefixes = total / IPV6_PREFIX_ADDRESSES;
+    (1.0..=1e6).contains(&prefixes) && prefixes.fract().total_cmp(&0.0).is_eq()
 }
 
 /// What a round knows of one target once its scrape is over.

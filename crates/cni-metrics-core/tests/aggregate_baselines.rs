@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use cni_metrics_core::aggregate::{Aggregator, BaselinesError, CounterMode, HelperStart};
 use cni_metrics_core::catalogue::{Family, Metric};
+use cni_metrics_core::ec2::Ec2Operation;
 use cni_metrics_core::model::{
     FamilySample, LatencySample, NodeName, NodeSample, Observation, PodUid, Snapshot, Target, UnixMillis,
 };
@@ -21,12 +22,15 @@ const START: HelperStart =
 fn observation(node: u32, adds: f64, late_seconds: Option<f64>) -> Observation {
     let process_start = START.clock.as_seconds() + late_seconds.unwrap_or(-90_000.0);
     let mut sample = NodeSample { process_start_seconds: Some(process_start), ..NodeSample::default() };
-    sample.families[Family::AddIpReqCount as usize] = Some(FamilySample { sum: adds, damaged: false });
+    sample.families[Family::AddIpReqCount as usize] = Some(FamilySample { sum: adds, ..FamilySample::default() });
     sample.families[Family::IpamdErrorCount as usize] =
-        Some(FamilySample { sum: 1.0, damaged: node.is_multiple_of(3) });
-    sample.families[Family::AwsApiLatencyMs as usize] = Some(FamilySample { sum: 812.5, damaged: false });
-    for api in ["AssignPrivateIpAddresses", "CreateNetworkInterface", "DescribeInstances"] {
-        sample.latency.push(LatencySample { api: api.into(), sum_ms: adds * 12.25, count: adds, p99_ms: None });
+        Some(FamilySample { sum: 1.0, damaged: node.is_multiple_of(3), readable: 0 });
+    sample.families[Family::AwsApiLatencyMs as usize] = Some(FamilySample { sum: 812.5, ..FamilySample::default() });
+    sample.has_latency_counts = true;
+    for operation in
+        [Ec2Operation::AssignPrivateIpAddresses, Ec2Operation::CreateNetworkInterface, Ec2Operation::DescribeInstances]
+    {
+        sample.latency[operation as usize] = Some(LatencySample { sum_ms: adds * 12.25, count: adds });
     }
     let target = Target {
         uid: PodUid::new(format!("5f0c9b8e-0b51-4b0e-9d3e-{node:012}")),

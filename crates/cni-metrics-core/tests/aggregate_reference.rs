@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use cni_metrics_core::aggregate::{Aggregator, CounterMode, HelperStart};
 use cni_metrics_core::catalogue::{Family, Metric};
+use cni_metrics_core::ec2::Ec2Operation;
 use cni_metrics_core::model::{
     FailureKind, FamilySample, Ipv6Figures, LatencySample, NodeName, NodeSample, Observation, PodUid, Target,
     UnixMillis,
@@ -34,7 +35,8 @@ const HELPER_START_S: i64 = 1_700_000_000;
 const DOUBT_S: f64 = 5.0;
 /// In how many rounds a pod must be missing from the list to be forgotten: ten minutes.
 const FORGOTTEN_ROUNDS: u64 = 20;
-const APIS: [&str; 3] = ["AssignPrivateIpAddresses", "CreateTags", "unheard-of"];
+const APIS: [Ec2Operation; 3] =
+    [Ec2Operation::AssignPrivateIpAddresses, Ec2Operation::CreateTags, Ec2Operation::UnassignPrivateIpAddresses];
 
 /// A counter of one process, event by event.
 #[derive(Clone, Default)]
@@ -265,7 +267,7 @@ impl Pod {
         let process_start_seconds = tells_start.then_some(self.process_started_s);
         let mut sample = NodeSample { process_start_seconds, ..NodeSample::default() };
         let mut set = |family: Family, sum: u64, damaged| {
-            sample.families[family as usize] = Some(FamilySample { sum: sum as f64, damaged });
+            sample.families[family as usize] = Some(FamilySample { sum: sum as f64, damaged, readable: 0 });
         };
         for (family, counter) in Family::COUNTERS.into_iter().zip(&self.counters) {
             if let Some(count) = counter.shown {
@@ -283,7 +285,8 @@ impl Pod {
         }
         for (api, calls) in APIS.into_iter().zip(self.calls).filter(|(_, calls)| calls.shown.1 > 0) {
             let (sum_ms, count) = (calls.shown.0 as f64, calls.shown.1 as f64);
-            sample.latency.push(LatencySample { api: api.into(), sum_ms, count, p99_ms: None });
+            sample.latency[api as usize] = Some(LatencySample { sum_ms, count });
+            sample.has_latency_counts = true;
         }
         sample
     }

@@ -9,12 +9,15 @@ use std::collections::HashMap;
 
 use super::counter::{Baseline, Baselines};
 use super::forgotten::{Forgotten, MARKS};
-use super::latency::{ApiBaseline, LatencyBaselines};
+use super::latency::LatencyBaselines;
 use super::{Aggregator, CounterMode, HelperStart, NodeState};
 use crate::catalogue::{CATALOGUE, Family};
-use crate::model::{FOLLOWED_APIS, PodUid, UnixMillis, Values};
+use crate::model::{PodUid, UnixMillis, Values};
 
 const VERSION: u8 = 2;
+
+/// How many APIs' latencies were ever saved of a node.
+const SAVED_APIS: usize = 512;
 
 /// Why saved baselines cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -124,11 +127,11 @@ fn put_node(out: &mut Vec<u8>, state: &NodeState) {
             put_value(out, value);
         }
     }
-    put_count(out, state.latency.apis.len());
-    for api in &state.latency.apis {
-        out.extend(api.key.to_le_bytes());
-        put_value(out, api.sum_ms);
-        put_value(out, api.count);
+    put_count(out, state.latency.to_save().len());
+    for (key, sum_ms, count) in state.latency.to_save() {
+        out.extend(key.to_le_bytes());
+        put_value(out, sum_ms);
+        put_value(out, count);
     }
 }
 
@@ -278,16 +281,13 @@ impl<'a> Reader<'a> {
         }
         let mut apis = Vec::new();
         let count = self.count()?;
-        if count > FOLLOWED_APIS {
-            return Err(BaselinesError::Damaged("more APIs than are followed"));
+        if count > SAVED_APIS {
+            return Err(BaselinesError::Damaged("more APIs than were ever saved"));
         }
         for _ in 0..count {
-            let key = u64::from_le_bytes(self.array()?);
-            apis.push(ApiBaseline { key, sum_ms: self.finite()?, count: self.finite()? });
+            apis.push((u64::from_le_bytes(self.array()?), self.finite()?, self.finite()?));
         }
-        // They are searched by halving.
-        apis.sort_unstable_by_key(|api| api.key);
-        let latency = LatencyBaselines { apis, unknown: flags & 0b010 != 0 };
+        let latency = LatencyBaselines::saved(&apis, flags & 0b010 != 0);
         let ipv6 = flags & 0b001 != 0;
         Ok(NodeState { process_start_seconds, counters, latency, ipv6, last_listed, last_listed_at, last_scraped_at })
     }

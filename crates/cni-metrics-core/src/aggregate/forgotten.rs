@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use super::latency::fnv;
+use super::fnv;
 use crate::model::{PodUid, Target, UnixMillis};
 
 /// How many pods are marked; beyond it the older half shares one mark.

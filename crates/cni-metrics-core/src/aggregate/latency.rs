@@ -1,127 +1,156 @@
-//! Latency: per node the highest mean over its APIs in the interval.
+//! Latency: per node the highest mean over its EC2 operations in the interval.
 
 use super::counter::Continuity;
+use super::fnv;
 use crate::catalogue::Family;
-use crate::model::{FOLLOWED_APIS, LatencySample, NodeSample};
+use crate::ec2::{EC2_OPERATIONS, Ec2Operation};
+use crate::model::{LatencySample, NodeSample};
+
+/// The longest mean that is believed, milliseconds: a day. ipamd gives up on a call after minutes.
+const LONGEST_MEAN_MS: f64 = 86_400_000.0;
+
+/// The operations' names as saved baselines have them.
+const KEYS: [u64; EC2_OPERATIONS] = {
+    let mut keys = [0; EC2_OPERATIONS];
+    let (mut names, mut left) = (Ec2Operation::ALL.as_slice(), keys.as_mut_slice());
+    while let ([operation, more @ ..], [key, rest @ ..]) = (names, left) {
+        *key = fnv(operation.name());
+        (names, left) = (more, rest);
+    }
+    keys
+};
 
 /// A node's latency summaries at its last good scrape.
 #[derive(Debug, Default)]
 pub(super) struct LatencyBaselines {
-    /// By key, at most [`FOLLOWED_APIS`].
-    pub(super) apis: Vec<ApiBaseline>,
+    /// In the order of [`Ec2Operation::ALL`], those that were on a page.
+    pub(super) operations: Vec<OperationBaseline>,
     /// The first page was damaged here: the next good one is the baseline.
     pub(super) unknown: bool,
 }
 
-#[derive(Debug)]
-pub(super) struct ApiBaseline {
-    /// Stands for the API's name: a node's memory stays small however long names are.
-    pub(super) key: u64,
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct OperationBaseline {
+    pub(super) operation: Ec2Operation,
     pub(super) sum_ms: f64,
     pub(super) count: f64,
 }
 
-impl LatencyBaselines {
-    /// True if an API has fewer observations than before.
-    pub(super) fn fell(&self, sample: &NodeSample) -> bool {
-        !is_damaged(sample)
-            && sample.latency.iter().any(|now| self.last(key(&now.api)).is_some_and(|last| now.count < last.count))
-    }
+/// What an interval's latencies say.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(super) struct Interval {
+    /// The highest mean, milliseconds; `None` where no operation was observed.
+    pub(super) highest_ms: Option<f64>,
+    /// A mean was beyond belief, and left out.
+    pub(super) implausible: bool,
+}
 
-    /// True if an API that was there before is not on the page any more.
-    pub(super) fn vanished(&self, sample: &NodeSample) -> bool {
-        if is_damaged(sample) {
-            return false;
+impl Interval {
+    fn take_in(&mut self, sum_ms: f64, count: f64) {
+        let Some(mean) = mean(sum_ms, count) else { return };
+        if mean <= LONGEST_MEAN_MS {
+            self.highest_ms = Some(self.highest_ms.map_or(mean, |highest| highest.max(mean)));
+        } else {
+            self.implausible = true;
         }
-        let mut on_page: Vec<u64> = sample.latency.iter().map(|now| key(&now.api)).collect();
-        on_page.sort_unstable();
-        self.apis.iter().any(|api| on_page.binary_search(&api.key).is_err())
+    }
+}
+
+impl LatencyBaselines {
+    /// True if an operation has fewer observations than before.
+    pub(super) fn fell(&self, sample: &NodeSample) -> bool {
+        let fell = |last: &OperationBaseline| get(sample, last.operation).is_some_and(|now| now.count < last.count);
+        !is_damaged(sample) && self.operations.iter().any(fell)
     }
 
-    /// Takes a page in and returns the interval's figure, milliseconds. `decreased` hears of the first API whose
-    /// observations went down without a restart.
+    /// True if an operation that was there before is not on the page any more.
+    pub(super) fn vanished(&self, sample: &NodeSample) -> bool {
+        !is_damaged(sample) && self.operations.iter().any(|last| get(sample, last.operation).is_none())
+    }
+
+    /// Takes a page in and returns the interval's figure. `decreased` hears of the first operation whose observations went
+    /// down without a restart.
     pub(super) fn advance(
         &mut self,
         continuity: Continuity,
         sample: &NodeSample,
         decreased: &mut impl FnMut(Family, f64, f64),
-    ) -> Option<f64> {
+    ) -> Interval {
         if matches!(continuity, Continuity::New | Continuity::Restarted) {
-            self.apis.clear();
+            self.operations.clear();
             self.unknown = false;
         }
         let baseline_only = continuity == Continuity::Baseline || self.unknown;
+        let mut interval = Interval::default();
+        self.unknown = baseline_only && is_damaged(sample);
         if is_damaged(sample) {
-            self.unknown = baseline_only;
-            return p99(sample);
+            return interval;
         }
-        self.unknown = false;
-        let mut highest: Option<f64> = None;
-        let known = self.apis.len();
+        if self.operations.is_empty() {
+            // A node's operations hardly change after its first page; room for more would be paid for 100,000 times.
+            self.operations.reserve_exact(sample.latency.iter().flatten().count());
+        }
         let mut fell = None;
-        for now in sample.latency.iter().take(FOLLOWED_APIS) {
-            let last = self.take_in(known, now);
+        let mut at = 0;
+        for (operation, now) in Ec2Operation::ALL.into_iter().zip(sample.latency) {
+            let known = self.operations.get_mut(at).filter(|last| last.operation == operation);
+            let Some(LatencySample { sum_ms, count }) = now else {
+                at += usize::from(known.is_some());
+                continue;
+            };
+            let fresh = OperationBaseline { operation, sum_ms, count };
+            let last = match known {
+                Some(slot) => std::mem::replace(slot, fresh),
+                None => {
+                    self.operations.insert(at, fresh);
+                    OperationBaseline { operation, sum_ms: 0.0, count: 0.0 }
+                }
+            };
+            at += 1;
             if baseline_only {
                 continue;
             }
-            if now.count < last.count {
-                fell = fell.or(Some((last.count, now.count)));
+            if count < last.count {
+                fell = fell.or(Some((last.count, count)));
             }
-            highest = higher(highest, mean(now.sum_ms - last.sum_ms, now.count - last.count));
+            interval.take_in(sum_ms - last.sum_ms, count - last.count);
         }
         if let Some((from, to)) = fell {
             decreased(Family::AwsApiLatencyMs, from, to);
         }
-        if self.apis.len() > FOLLOWED_APIS {
-            self.keep_only(sample);
-        }
-        if self.apis.len() > known {
-            self.apis.sort_unstable_by_key(|api| api.key);
-            // A node's APIs hardly change after its first page; room for more would be paid for 100,000 times.
-            self.apis.shrink_to_fit();
-        }
-        if sample.has_quantiles { p99(sample) } else { highest }
+        interval
     }
 
-    /// Forgets what the page does not have any more.
-    fn keep_only(&mut self, sample: &NodeSample) {
-        let mut on_page: Vec<u64> = sample.latency.iter().take(FOLLOWED_APIS).map(|now| key(&now.api)).collect();
-        on_page.sort_unstable();
-        self.apis.retain(|api| on_page.binary_search(&api.key).is_ok());
-        self.apis.sort_unstable_by_key(|api| api.key);
+    /// Baselines as they were saved, by key; those of anything but operations are dropped.
+    pub(super) fn saved(entries: &[(u64, f64, f64)], unknown: bool) -> Self {
+        let of = |(operation, key): (Ec2Operation, u64)| {
+            let (_, sum_ms, count) = entries.iter().find(|(saved, ..)| *saved == key).copied()?;
+            Some(OperationBaseline { operation, sum_ms, count })
+        };
+        let operations = Ec2Operation::ALL.into_iter().zip(KEYS).filter_map(of).collect();
+        Self { operations, unknown }
     }
 
-    fn last(&self, key: u64) -> Option<&ApiBaseline> {
-        let at = self.apis.binary_search_by_key(&key, |api| api.key).ok()?;
-        self.apis.get(at)
-    }
-
-    /// Makes the API's figures the new baseline and returns the old one, 0 for an API that is not among the first
-    /// `known`. New ones go behind those.
-    fn take_in(&mut self, known: usize, now: &LatencySample) -> ApiBaseline {
-        let fresh = ApiBaseline { key: key(&now.api), sum_ms: now.sum_ms, count: now.count };
-        let sorted = self.apis.get_mut(..known).unwrap_or_default();
-        let at = sorted.binary_search_by_key(&fresh.key, |api| api.key);
-        if let Some(slot) = at.ok().and_then(|at| sorted.get_mut(at)) {
-            return std::mem::replace(slot, fresh);
-        }
-        let unseen = ApiBaseline { key: fresh.key, sum_ms: 0.0, count: 0.0 };
-        self.apis.push(fresh);
-        unseen
+    /// What [`LatencyBaselines::saved`] takes.
+    pub(super) fn to_save(&self) -> impl ExactSizeIterator<Item = (u64, f64, f64)> + '_ {
+        let key = |operation: Ec2Operation| KEYS.get(operation as usize).copied().unwrap_or_default();
+        self.operations.iter().map(move |own| (key(own.operation), own.sum_ms, own.count))
     }
 }
 
-/// The figure over a process' whole life, milliseconds.
-pub(super) fn since_start(sample: &NodeSample) -> Option<f64> {
-    if sample.has_quantiles {
-        return p99(sample);
+/// The figure over a process' whole life.
+pub(super) fn since_start(sample: &NodeSample) -> Interval {
+    let mut interval = Interval::default();
+    if !is_damaged(sample) {
+        for own in sample.latency.iter().flatten() {
+            interval.take_in(own.sum_ms, own.count);
+        }
     }
-    sample.latency.iter().map(|api| mean(api.sum_ms, api.count)).fold(None, higher)
+    interval
 }
 
-/// An old agent's own quantile, where it observed anything.
-fn p99(sample: &NodeSample) -> Option<f64> {
-    sample.latency.iter().map(|api| api.p99_ms).fold(None, higher)
+fn get(sample: &NodeSample, operation: Ec2Operation) -> Option<LatencySample> {
+    sample.latency.get(operation as usize).copied().flatten()
 }
 
 fn mean(sum_ms: f64, count: f64) -> Option<f64> {
@@ -129,22 +158,6 @@ fn mean(sum_ms: f64, count: f64) -> Option<f64> {
     mean.is_finite().then_some(mean)
 }
 
-fn higher(a: Option<f64>, b: Option<f64>) -> Option<f64> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.max(b)),
-        (one, None) | (None, one) => one,
-    }
-}
-
 fn is_damaged(sample: &NodeSample) -> bool {
     sample.get(Family::AwsApiLatencyMs).is_some_and(|own| own.damaged)
-}
-
-fn key(api: &str) -> u64 {
-    fnv(api)
-}
-
-/// FNV-1a, 64 bits.
-pub(super) fn fnv(text: &str) -> u64 {
-    text.bytes().fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3))
 }

@@ -5,7 +5,8 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::model::{FOLLOWED_APIS, FailureKind, FamilySample, Ipv6Figures, LatencySample, NodeName};
+use crate::ec2::Ec2Operation;
+use crate::model::{FailureKind, FamilySample, Ipv6Figures, LatencySample, NodeName};
 
 const HELPER_START_S: i64 = 1_000_000;
 
@@ -23,12 +24,12 @@ impl Page {
     }
 
     fn with(mut self, family: Family, sum: f64) -> Self {
-        self.0.families[family as usize] = Some(FamilySample { sum, damaged: false });
+        self.0.families[family as usize] = Some(FamilySample { sum, ..FamilySample::default() });
         self
     }
 
     fn damaged(mut self, family: Family, sum: f64) -> Self {
-        self.0.families[family as usize] = Some(FamilySample { sum, damaged: true });
+        self.0.families[family as usize] = Some(FamilySample { sum, damaged: true, readable: 7 });
         self
     }
 
@@ -36,17 +37,16 @@ impl Page {
         self.with(Family::AddIpReqCount, count)
     }
 
-    fn latency(mut self, api: &'static str, sum_ms: f64, count: f64) -> Self {
-        self.0.latency.push(LatencySample { api: api.into(), sum_ms, count, p99_ms: None });
+    fn latency(mut self, operation: Ec2Operation, sum_ms: f64, count: f64) -> Self {
+        self.0.latency[operation as usize] = Some(LatencySample { sum_ms, count });
+        self.0.has_latency_counts = true;
         self.with(Family::AwsApiLatencyMs, sum_ms)
     }
-
-    fn p99(mut self, api: &'static str, p99_ms: Option<f64>) -> Self {
-        self.0.has_quantiles = true;
-        self.0.latency.push(LatencySample { api: api.into(), sum_ms: 900.0, count: 3.0, p99_ms });
-        self
-    }
 }
+
+/// Two operations, as tests need them.
+const A: Ec2Operation = Ec2Operation::AttachNetworkInterface;
+const B: Ec2Operation = Ec2Operation::CreateTags;
 
 /// A helper that has one node, `n`, with pod `u` unless told otherwise.
 struct Helper {
@@ -279,14 +279,14 @@ fn a_real_restart_is_seen_within_the_clocks_doubt_and_by_what_fell_or_vanished()
     let restarted = |start_s: i64, page: fn(Page) -> Page| {
         let mut helper = helper();
         helper.now_s = 300;
-        helper.see(Page::old().adds(10.0).with(Family::DelIpReqCount, 1.0).latency("A", 9.0, 3.0));
+        helper.see(Page::old().adds(10.0).with(Family::DelIpReqCount, 1.0).latency(A, 9.0, 3.0));
         helper.adds(page(Page::started(HELPER_START_S + start_s).adds(25.0)))
     };
-    let grown = |page: Page| page.with(Family::DelIpReqCount, 2.0).latency("A", 10.0, 4.0);
+    let grown = |page: Page| page.with(Family::DelIpReqCount, 2.0).latency(A, 10.0, 4.0);
     assert_eq!(restarted(295, grown), 25.0);
     assert_eq!(restarted(294, grown), 15.0, "clearly before the last scrape, and nothing fell");
-    assert_eq!(restarted(200, |page| page.with(Family::DelIpReqCount, 0.0).latency("A", 10.0, 4.0)), 25.0);
-    assert_eq!(restarted(200, |page| page.latency("A", 10.0, 4.0)), 25.0, "a family vanished");
+    assert_eq!(restarted(200, |page| page.with(Family::DelIpReqCount, 0.0).latency(A, 10.0, 4.0)), 25.0);
+    assert_eq!(restarted(200, |page| page.latency(A, 10.0, 4.0)), 25.0, "a family vanished");
     assert_eq!(restarted(200, |page| page.with(Family::DelIpReqCount, 2.0)), 25.0, "an API vanished");
 }
 
@@ -332,30 +332,6 @@ fn marks_are_bounded_and_what_was_given_up_counts_nothing_twice() {
     assert_eq!(take(newest, newest_s), None, "its mark has ended");
     assert!(take(0, 0).is_some(), "its mark was given up");
     assert_eq!(take(usize::MAX, newest_s), None, "younger than all that were given up");
-}
-
-#[test]
-fn a_nodes_apis_are_bounded_and_one_fall_is_reported() {
-    let page = |round: usize, count: f64| {
-        let mut page = Page::old().with(Family::AwsApiLatencyMs, 1.0);
-        page.0.latency = (0..700)
-            .map(|api| LatencySample {
-                api: format!("{round}-{api:03}").into(),
-                sum_ms: 8.0 * count,
-                count,
-                p99_ms: None,
-            })
-            .collect();
-        page
-    };
-    let mut helper = helper();
-    for round in 0..5 {
-        helper.see(page(round, 2.0));
-        let state = helper.aggregator.nodes.values().next().unwrap();
-        assert!(state.latency.apis.len() <= FOLLOWED_APIS);
-    }
-    assert_eq!(helper.see(page(4, 3.0)).metrics.get(Metric::AwsApiLatency), Some(8.0));
-    assert_eq!(helper.see(page(4, 1.0)).anomalies.len(), 1);
 }
 
 #[test]
@@ -470,13 +446,13 @@ fn ipv6_nodes_stay_out_of_the_ipv4_totals() {
 fn latency_is_the_highest_mean_of_the_interval() {
     let latency = |snapshot: Snapshot| snapshot.metrics.get(Metric::AwsApiLatency);
     let mut helper = helper();
-    assert_eq!(latency(helper.see(Page::old().latency("A", 1000.0, 10.0))), None, "a baseline");
-    let page = Page::old().latency("A", 1300.0, 12.0).latency("B", 400.0, 1.0);
+    assert_eq!(latency(helper.see(Page::old().latency(A, 1000.0, 10.0))), None, "a baseline");
+    let page = Page::old().latency(A, 1300.0, 12.0).latency(B, 400.0, 1.0);
     assert_eq!(latency(helper.see(page.clone())), Some(400.0), "B is new: 400 / 1");
     assert_eq!(latency(helper.see(page.clone())), None, "no observation");
-    let page = Page::old().latency("A", 1300.0, 12.0).latency("B", 1000.0, 4.0);
+    let page = Page::old().latency(A, 1300.0, 12.0).latency(B, 1000.0, 4.0);
     assert_eq!(latency(helper.see(page)), Some(200.0));
-    let restarted = Page::started(HELPER_START_S + 60).latency("A", 90.0, 3.0);
+    let restarted = Page::started(HELPER_START_S + 60).latency(A, 90.0, 3.0);
     assert_eq!(latency(helper.see(restarted)), Some(30.0));
 }
 
@@ -484,10 +460,10 @@ fn latency_is_the_highest_mean_of_the_interval() {
 fn damaged_latency_keeps_its_baseline() {
     let latency = |snapshot: Snapshot| snapshot.metrics.get(Metric::AwsApiLatency);
     let mut helper = helper();
-    helper.see(Page::old().latency("A", 1000.0, 10.0));
-    let damaged = Page::old().latency("A", 5.0, 11.0).damaged(Family::AwsApiLatencyMs, 5.0);
+    helper.see(Page::old().latency(A, 1000.0, 10.0));
+    let damaged = Page::old().latency(A, 5.0, 11.0).damaged(Family::AwsApiLatencyMs, 5.0);
     assert_eq!(latency(helper.see(damaged)), None);
-    assert_eq!(latency(helper.see(Page::old().latency("A", 1100.0, 12.0))), Some(50.0));
+    assert_eq!(latency(helper.see(Page::old().latency(A, 1100.0, 12.0))), Some(50.0));
 }
 
 #[test]
@@ -495,16 +471,8 @@ fn damaged_latency_on_the_first_page_leaves_the_next_one_as_baseline() {
     let latency = |snapshot: Snapshot| snapshot.metrics.get(Metric::AwsApiLatency);
     let mut helper = helper();
     helper.see(Page::old().damaged(Family::AwsApiLatencyMs, 0.0));
-    assert_eq!(latency(helper.see(Page::old().latency("A", 9000.0, 10.0))), None);
-    assert_eq!(latency(helper.see(Page::old().latency("A", 9050.0, 11.0))), Some(50.0));
-}
-
-#[test]
-fn old_agents_quantiles_are_used_for_their_node() {
-    let latency = |snapshot: Snapshot| snapshot.metrics.get(Metric::AwsApiLatency);
-    let mut helper = helper();
-    assert_eq!(latency(helper.see(Page::old().p99("A", Some(70.0)).p99("B", None))), Some(70.0));
-    assert_eq!(latency(helper.see(Page::old().p99("A", None))), None);
+    assert_eq!(latency(helper.see(Page::old().latency(A, 9000.0, 10.0))), None);
+    assert_eq!(latency(helper.see(Page::old().latency(A, 9050.0, 11.0))), Some(50.0));
 }
 
 #[test]
@@ -523,7 +491,7 @@ fn totals_mode_shows_counters_since_process_start() {
     let start = HelperStart { clock: UnixMillis(HELPER_START_S * 1000), api_server: None };
     let mut helper =
         Helper { aggregator: Aggregator::new(start, CounterMode::Totals), created_at: Some(UnixMillis(0)), now_s: 0 };
-    let page = |adds| Ok(Page::old().adds(adds).latency("A", 100.0, 4.0));
+    let page = |adds| Ok(Page::old().adds(adds).latency(A, 100.0, 4.0));
     let snapshot = helper.round(vec![("a", page(40.0)), ("b", page(2.0))]);
     assert_eq!(snapshot.metrics.get(Metric::AddReqCount), Some(42.0));
     assert_eq!(snapshot.totals.get(Metric::AddReqCount), Some(42.0));

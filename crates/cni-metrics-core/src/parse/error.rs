@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use thiserror::Error;
 
-use crate::model::FOLLOWED_APIS;
+use super::{MAX_LINE_BYTES, MAX_SERIES};
+use crate::model::FailureKind;
 
 /// How many line errors are kept of one page; all are counted.
 pub const MAX_LINE_ERRORS: usize = 20;
@@ -24,6 +25,19 @@ pub enum PageError {
         /// What it seems to be.
         looks_like: &'static str,
     },
+    /// Text in two bytes a character.
+    #[error("the page is UTF-16 (Windows PowerShell's > and Out-File write that): save it as UTF-8")]
+    Utf16,
+    /// More series than any agent has.
+    #[error(
+        "the page has more than {MAX_SERIES} series of ipamd's metrics; an agent has some hundred, so it is not read"
+    )]
+    TooManySeries,
+    /// The unlabelled series of a page, again and again.
+    #[error(
+        "several pages in one: the series that a page has once are repeated. Give each node's page a file of its own"
+    )]
+    SeveralPages,
     /// No newline at the end. A cut number reads as another number, so nothing on the page can be trusted.
     #[error("the page ends in the middle of line {line}: its end is missing, and a number there may be cut")]
     Truncated {
@@ -39,6 +53,22 @@ pub enum PageError {
         /// The first line's error.
         first: Option<LineError>,
     },
+}
+
+impl PageError {
+    /// The kind of failure under which the node is counted.
+    pub fn kind(&self) -> FailureKind {
+        match self {
+            Self::TooManySeries => FailureKind::TooLarge,
+            Self::Empty
+            | Self::NotText { .. }
+            | Self::Utf16
+            | Self::SeveralPages
+            | Self::Truncated { .. }
+            | Self::NoIpamdFamilies
+            | Self::Unreadable { .. } => FailureKind::BadPage,
+        }
+    }
 }
 
 fn first_error(first: Option<&LineError>) -> String {
@@ -84,7 +114,13 @@ pub enum LineErrorKind {
     /// The same label twice.
     #[error("a label occurs twice")]
     DuplicateLabel,
-    /// A latency line that does not say of which API or quantile it is.
+    /// More labels than any metric of ipamd's has.
+    #[error("it has more than {} labels", super::labels::MAX_LABELS)]
+    TooManyLabels,
+    /// A line of ours that is longer than any that ipamd writes.
+    #[error("it is longer than {MAX_LINE_BYTES} bytes")]
+    TooLong,
+    /// A latency line that does not say of which API it is.
     #[error("the label {0} is missing")]
     MissingLabel(&'static str),
     /// Nothing after the name and the labels.
@@ -99,18 +135,18 @@ pub enum LineErrorKind {
     /// A counter, or a count or sum of latencies, below zero.
     #[error("the value is negative, which this metric cannot be")]
     Negative,
+    /// More than the metric can be.
+    #[error("the value is larger than this metric can be")]
+    OutOfRange,
     /// Something after the value that is neither a timestamp nor an exemplar.
     #[error("text follows the value")]
     TrailingText,
     /// The same series was read before; the first one counts.
     #[error("the same series occurs twice; the first counts")]
     Duplicate,
-    /// The family's sum would not be finite any more.
-    #[error("added to the lines before, it exceeds what a number can hold")]
+    /// The family's sum would be more than it can be.
+    #[error("added to the lines before, it exceeds what this metric can be")]
     Overflow,
-    /// A latency line of one API more than are followed.
-    #[error("the page has latencies of more than {FOLLOWED_APIS} APIs; those beyond are not followed")]
-    TooManyApis,
     /// A `# TYPE` line of ours with an unknown type; its samples are read regardless.
     #[error("it names an unknown metric type")]
     UnknownType,
@@ -119,7 +155,7 @@ pub enum LineErrorKind {
 impl LineErrorKind {
     /// True if the family's sum lacks a line that it should have.
     pub(super) fn loses_a_value(self) -> bool {
-        !matches!(self, Self::Duplicate | Self::UnknownType | Self::TooManyApis)
+        !matches!(self, Self::Duplicate | Self::UnknownType)
     }
 }
 

@@ -3,8 +3,7 @@
 //! Values stay as written, escapes included: the valid escapes are one-to-one, so two values are equal exactly if
 //! their spellings are.
 
-use std::borrow::Cow;
-
+use super::MAX_LINE_BYTES;
 use super::error::LineErrorKind;
 
 /// One label: its name, and its value as written.
@@ -17,14 +16,14 @@ pub(super) struct Canonical<'p> {
     pub(super) block: &'p [u8],
     /// Label `api`, as written.
     pub(super) api: Option<&'p [u8]>,
-    /// Label `quantile`, as written.
-    pub(super) quantile: Option<&'p [u8]>,
 }
+
+/// How many labels a line may have: ipamd's have three, and who relays a page adds a few.
+pub(super) const MAX_LABELS: usize = 64;
 
 /// Label names up to this length are compared as one machine word.
 const SHORT_NAME: usize = 8;
 const API: u64 = word(b"api");
-const QUANTILE: u64 = word(b"quantile");
 
 /// A short name as a number that orders as the text does.
 const fn word(name: &[u8]) -> u64 {
@@ -50,28 +49,27 @@ pub(super) fn canonical<'p>(text: &'p [u8], previous_line: Canonical<'p>) -> Opt
         return Some((previous_line, after));
     }
     let (mut found, mut rest, mut previous) = (Canonical::default(), inside, 0);
-    loop {
+    for _ in 0..MAX_LABELS {
         let (name, after_name) = known_name(rest).or_else(|| short_name(rest))?;
         if name <= previous {
             return None;
         }
         previous = name;
         let (value, after_value) = quoted(after_name.strip_prefix(b"\"")?).ok()?;
-        match name {
-            API => found.api = Some(value),
-            QUANTILE => found.quantile = Some(value),
-            _ => {}
+        if name == API {
+            found.api = Some(value);
         }
         match after_value {
             [b',', next @ ..] => rest = next,
             [b'}', after @ ..] => {
-                found.block = text.get(..text.len() - after.len())?;
+                found.block = text.get(..text.len() - after.len()).filter(|block| block.len() <= MAX_LINE_BYTES)?;
                 let is_text = found.block.is_ascii() || std::str::from_utf8(found.block).is_ok();
                 return is_text.then_some((found, after));
             }
             _ => return None,
         }
     }
+    None
 }
 
 /// One of the label names that ipamd uses, as [`short_name`] would give it: one comparison instead of a walk.
@@ -87,7 +85,6 @@ fn known_name(text: &[u8]) -> Option<(u64, &[u8])> {
         b'c' => pick!("cidr"),
         b'e' => pick!("error"),
         b'f' => pick!("fn"),
-        b'q' => pick!("quantile"),
         b'r' => pick!("reason"),
         b's' => pick!("status"),
         _ => None,
@@ -135,6 +132,9 @@ pub(super) fn labels(text: &[u8]) -> Result<(Vec<Label<'_>>, &[u8]), LineErrorKi
         if let [b'}', after @ ..] = rest {
             return Ok((labels, after));
         }
+        if labels.len() == MAX_LABELS {
+            return Err(LineErrorKind::TooManyLabels);
+        }
         let (label, after) = label(rest)?;
         labels.push(label);
         rest = match after.trim_ascii_start() {
@@ -163,27 +163,6 @@ fn label(text: &[u8]) -> Result<(Label<'_>, &[u8]), LineErrorKind> {
     Ok(((name, value), after))
 }
 
-/// A value's meaning.
-pub(super) fn unescape(value: &[u8]) -> Cow<'_, str> {
-    let text = std::str::from_utf8(value).map_or_else(|_| String::from_utf8_lossy(value), Cow::Borrowed);
-    if memchr::memchr(b'\\', value).is_none() {
-        return text;
-    }
-    let mut plain = String::with_capacity(text.len());
-    let mut chars = text.chars();
-    while let Some(c) = chars.next() {
-        plain.push(match c {
-            '\\' => match chars.next() {
-                Some('n') => '\n',
-                Some(escaped) => escaped,
-                None => break,
-            },
-            other => other,
-        });
-    }
-    Cow::Owned(plain)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,9 +174,9 @@ mod tests {
         assert_eq!(found.api, Some(&b"A"[..]));
         assert_eq!(found.block, br#"{api="A",error="false",status="200"}"#);
         assert_eq!(rest, b" 7");
-        let (found, _) = canonical(br#"{api="a\"b",quantile="0.99"} 7"#, found).unwrap();
-        assert_eq!((found.api, found.quantile), (Some(&br#"a\"b"#[..]), Some(&b"0.99"[..])));
-        assert_eq!(canonical(br#"{api="a\"b",quantile="0.99"} 9"#, found), Some((found, &b" 9"[..])), "the same again");
+        let (found, _) = canonical(br#"{api="a\"b",reason="r"} 7"#, found).unwrap();
+        assert_eq!(found.api, Some(&br#"a\"b"#[..]));
+        assert_eq!(canonical(br#"{api="a\"b",reason="r"} 9"#, found), Some((found, &b" 9"[..])), "the same again");
         assert_eq!(canonical(b" 7", found), Some((Canonical::default(), &b" 7"[..])));
     }
 
@@ -230,7 +209,23 @@ mod tests {
             assert_eq!(labels(text.as_bytes()), Ok((expected.clone(), &b" 1"[..])), "{text}");
         }
         assert_eq!(labels(b"{} 1"), Ok((vec![], &b" 1"[..])));
-        assert_eq!(unescape(br#"a\\b\"c\nd"#), "a\\b\"c\nd");
+    }
+
+    #[test]
+    fn blocks_and_lists_of_labels_are_bounded() {
+        let list = |count: u8| {
+            let names =
+                (0..count).map(|at| format!("{}{}=\"\"", char::from(b'a' + at / 26), char::from(b'a' + at % 26)));
+            format!("{{{}}} 1", names.collect::<Vec<_>>().join(","))
+        };
+        assert!(canonical(list(64).as_bytes(), Canonical::default()).is_some());
+        assert_eq!(canonical(list(65).as_bytes(), Canonical::default()), None);
+        assert_eq!(labels(list(64).as_bytes()).map(|(labels, _)| labels.len()), Ok(64));
+        assert_eq!(labels(list(65).as_bytes()), Err(LineErrorKind::TooManyLabels));
+        let block = |value: usize| format!("{{fn=\"{}\"}} 1", "x".repeat(value));
+        let longest = MAX_LINE_BYTES - "{fn=\"\"}".len();
+        assert!(canonical(block(longest).as_bytes(), Canonical::default()).is_some());
+        assert_eq!(canonical(block(longest + 1).as_bytes(), Canonical::default()), None);
     }
 
     #[test]

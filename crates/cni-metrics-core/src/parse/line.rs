@@ -1,5 +1,6 @@
 //! One sample line in any legal spelling, read patiently.
 
+use super::MAX_LINE_BYTES;
 use super::error::LineErrorKind;
 use super::labels::{Label, labels};
 use super::value::value_and_rest;
@@ -21,6 +22,9 @@ impl<'p> Sample<'p> {
 
 /// Reads the rest of a line after the name.
 pub(super) fn sample(text: &[u8]) -> Result<Sample<'_>, LineErrorKind> {
+    if text.len() > MAX_LINE_BYTES {
+        return Err(LineErrorKind::TooLong);
+    }
     if std::str::from_utf8(text).is_err() {
         return Err(LineErrorKind::NotUtf8);
     }

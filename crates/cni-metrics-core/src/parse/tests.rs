@@ -4,10 +4,10 @@
 
 use std::fmt::Write as _;
 
-use super::reader::{Order, read};
+use super::reader::{Order, Reader, Stop};
 use super::*;
 use crate::catalogue::Family;
-use crate::model::FOLLOWED_APIS;
+use crate::ec2::Ec2Operation;
 
 const NODE: &str = include_str!("../../tests/data/node.prom");
 const OLD_AGENT: &str = include_str!("../../tests/data/old_agent.prom");
@@ -35,13 +35,19 @@ fn error_of(line: &[u8]) -> LineErrorKind {
 
 fn describe(page: &str) -> String {
     let sample = sample(page);
-    let mut text = format!("start {:?} quantiles {}\n", sample.process_start_seconds, sample.has_quantiles);
+    let NodeSample { process_start_seconds, has_quantiles, has_latency_counts, version, .. } = sample;
+    let version = version.map_or("-".to_owned(), |version| version.to_string());
+    let mut text = format!(
+        "start {process_start_seconds:?} quantiles {has_quantiles} counts {has_latency_counts} version {version}\n"
+    );
     for family in Family::ALL {
         let shown = sample.get(family).map_or("-".to_owned(), |own| own.sum.to_string());
         writeln!(text, "{} {shown}", family.name()).unwrap();
     }
-    for api in sample.latency {
-        writeln!(text, "{}: {} ms / {}, p99 {:?}", api.api, api.sum_ms, api.count, api.p99_ms).unwrap();
+    for (operation, own) in Ec2Operation::ALL.into_iter().zip(sample.latency) {
+        if let Some(own) = own {
+            writeln!(text, "{}: {} ms / {}", operation.name(), own.sum_ms, own.count).unwrap();
+        }
     }
     text
 }
@@ -70,8 +76,12 @@ fn an_ipv6_page() {
 #[test]
 fn real_pages_need_one_reading_and_both_readings_agree() {
     for page in [NODE, OLD_AGENT, IPV6, PREFIXES] {
-        let ascending = read(page.as_bytes(), Order::Ascending).unwrap();
-        let any = read(page.as_bytes(), Order::Any).unwrap();
+        let read = |order| {
+            let mut reader = Reader::new(page.as_bytes(), order);
+            assert_eq!(reader.read(usize::MAX), Ok(true));
+            reader.finish()
+        };
+        let (ascending, any) = (read(Order::Ascending), read(Order::Any));
         assert_eq!(ascending.readable_lines, any.readable_lines);
         assert_eq!(ascending.fold.finish(), any.fold.finish());
     }
@@ -125,10 +135,11 @@ fn lines_that_cost_themselves() {
         (b"awscni_aws_api_latency_ms_count{api=\"A\"} -1", E::Negative),
         (b"awscni_aws_api_latency_ms_sum{api=\"A\"} Inf", E::NotFinite),
         (b"awscni_aws_api_latency_ms_sum 5", E::MissingLabel("api")),
-        (b"awscni_aws_api_latency_ms 5", E::MissingLabel("quantile")),
-        (b"awscni_aws_api_latency_ms{quantile=\"0.99\"} 5", E::MissingLabel("api")),
-        (b"awscni_aws_api_latency_ms{api=\"A\",quantile=\"0.99\"} Inf", E::NotFinite),
         (b"process_start_time_seconds NaN", E::NotFinite),
+        (b"process_start_time_seconds 1e300", E::OutOfRange),
+        (b"awscni_add_ip_req_count 9007199254740994", E::OutOfRange),
+        (b"awscni_add_ip_req_count 1e300", E::OutOfRange),
+        (b"awscni_aws_api_latency_ms_sum{api=\"A\"} 1e17", E::OutOfRange),
         (b"awscni_ip_max", E::MissingValue),
         (b"awscni_ip_max ", E::MissingValue),
         (b"awscni_ip_max{}", E::MissingValue),
@@ -226,37 +237,49 @@ fn duplicates_are_found_however_they_are_written_and_wherever_they_are() {
 #[test]
 fn series_in_any_order_add_up() {
     let page = "awscni_ec2api_req_count{fn=\"B\"} 5\nawscni_ec2api_req_count{fn=\"A\"} 2\nawscni_ec2api_req_count{fn=\"C\"} 1\n";
-    assert!(read(page.as_bytes(), Order::Ascending).is_none());
+    assert_eq!(Reader::new(page.as_bytes(), Order::Ascending).read(usize::MAX), Err(Stop::OutOfOrder));
     assert_eq!(sample(page).get(Family::Ec2ApiReqCount).unwrap().sum, 8.0);
 }
 
 #[test]
-fn a_sum_that_overflows_costs_the_line() {
+fn a_sum_that_leaves_its_range_costs_the_line() {
+    let most = "9007199254740992";
     for page in [
-        "awscni_ec2api_req_count{fn=\"A\"} 1e308\nawscni_ec2api_req_count{fn=\"B\"} 1e308\n",
-        "awscni_aws_api_latency_ms_sum{api=\"A\"} 1e308\nawscni_aws_api_latency_ms_sum{api=\"B\"} 1e308\n",
-        "awscni_aws_api_latency_ms_count{api=\"A\"} 1e308\nawscni_aws_api_latency_ms_count{api=\"B\"} 1e308\n",
+        "awscni_ip_max{x=\"A\"} 1e308\nawscni_ip_max{x=\"B\"} 1e308\n".to_owned(),
+        format!("awscni_ec2api_req_count{{fn=\"A\"}} {most}\nawscni_ec2api_req_count{{fn=\"B\"}} {most}\n"),
+        format!(
+            "awscni_aws_api_latency_ms_sum{{api=\"CreateTags\"}} {most}\nawscni_aws_api_latency_ms_sum{{api=\"DescribeSubnets\"}} {most}\n"
+        ),
+        format!(
+            "awscni_aws_api_latency_ms_count{{api=\"CreateTags\"}} {most}\nawscni_aws_api_latency_ms_count{{api=\"DescribeSubnets\"}} {most}\n"
+        ),
     ] {
         let parsed = parse(page.as_bytes());
         assert_eq!(parsed.errors[0].kind, LineErrorKind::Overflow);
         let sample = parsed.sample.unwrap();
         assert!(sample.families.iter().flatten().all(|own| own.sum.is_finite() && own.damaged));
-        assert!(sample.latency.iter().all(|api| api.sum_ms.is_finite() && api.count.is_finite()));
     }
 }
 
 #[test]
-fn latency_is_added_up_per_api() {
-    let page = "awscni_aws_api_latency_ms_sum{api=\"B\",error=\"false\",status=\"200\"} 10\n\
-                awscni_aws_api_latency_ms_count{api=\"B\",error=\"false\",status=\"200\"} 1\n\
-                awscni_aws_api_latency_ms_sum{api=\"B\",error=\"true\",status=\"X\"} 30\n\
-                awscni_aws_api_latency_ms_count{api=\"B\",error=\"true\",status=\"X\"} 3\n\
-                awscni_aws_api_latency_ms_sum{api=\"A\",error=\"false\"} 7\n\
-                awscni_aws_api_latency_ms_count{api=\"A\",error=\"false\"} 2\n";
+fn latency_is_added_up_per_ec2_operation() {
+    let page = "awscni_aws_api_latency_ms{api=\"CreateTags\",error=\"false\",quantile=\"0.99\"} 99\n\
+                awscni_aws_api_latency_ms_sum{api=\"CreateTags\",error=\"false\",status=\"200\"} 10\n\
+                awscni_aws_api_latency_ms_count{api=\"CreateTags\",error=\"false\",status=\"200\"} 1\n\
+                awscni_aws_api_latency_ms_sum{api=\"CreateTags\",error=\"true\",status=\"X\"} 30\n\
+                awscni_aws_api_latency_ms_count{api=\"CreateTags\",error=\"true\",status=\"X\"} 3\n\
+                awscni_aws_api_latency_ms_sum{api=\"AssignIpv6AddressesWithContext\",error=\"false\"} 7\n\
+                awscni_aws_api_latency_ms_count{api=\"AssignIpv6AddressesWithContext\",error=\"false\"} 2\n\
+                awscni_aws_api_latency_ms_sum{api=\"GetMetadata\",error=\"false\"} 9000\n\
+                awscni_aws_api_latency_ms_count{api=\"GetMetadata\",error=\"false\"} 1\n\
+                awscni_aws_api_latency_ms_sum{api=\"waitForENIAndIPsAttached\",error=\"false\"} 9000\n";
     let sample = sample(page);
-    let apis: Vec<_> = sample.latency.iter().map(|api| (&*api.api, api.sum_ms, api.count)).collect();
-    assert_eq!(apis, [("A", 7.0, 2.0), ("B", 40.0, 4.0)]);
+    let operations = Ec2Operation::ALL.into_iter().zip(sample.latency);
+    let found: Vec<_> =
+        operations.filter_map(|(operation, own)| own.map(|own| (operation.name(), own.sum_ms, own.count))).collect();
+    assert_eq!(found, [("AssignIpv6Addresses", 7.0, 2.0), ("CreateTags", 40.0, 4.0)]);
     assert_eq!(sample.get(Family::AwsApiLatencyMs).unwrap().sum, 47.0);
+    assert!(sample.has_quantiles && sample.has_latency_counts);
 }
 
 #[test]
@@ -271,20 +294,106 @@ fn errors_are_bounded_counted_and_safe_to_print() {
 }
 
 #[test]
-fn latencies_of_too_many_apis_are_left_out_and_reported() {
-    let mut page = String::new();
-    // Twice over and in no order, so that lines of a followed API come after those that are not.
-    for error in ["false", "true"] {
-        for api in (0..600).rev() {
-            writeln!(page, "awscni_aws_api_latency_ms_sum{{api=\"{api}\",error=\"{error}\"}} 2").unwrap();
-            writeln!(page, "awscni_aws_api_latency_ms_count{{api=\"{api}\",error=\"{error}\"}} 1").unwrap();
+fn text_in_two_bytes_a_character_is_named() {
+    let wide = |page: &str, order: fn(u16) -> [u8; 2]| page.encode_utf16().flat_map(order).collect::<Vec<u8>>();
+    for page in [
+        wide("\u{FEFF}# HELP x\r\n", u16::to_le_bytes),
+        wide("\u{FEFF}# HELP x\r\n", u16::to_be_bytes),
+        wide("awscni_ip_max 3\r\n", u16::to_le_bytes),
+        wide("awscni_ip_max 3\r\n", u16::to_be_bytes),
+    ] {
+        let error = parse(&page).sample.unwrap_err();
+        assert_eq!(error, PageError::Utf16);
+        assert!(error.to_string().contains("save it as UTF-8"), "{error}");
+    }
+}
+
+#[test]
+fn several_pages_in_one_are_refused_and_one_repeated_series_is_not() {
+    let three = NODE.repeat(3);
+    let error = parse(three.as_bytes()).sample.unwrap_err();
+    assert_eq!(error, PageError::SeveralPages);
+    assert!(error.to_string().starts_with("several pages in one"), "{error}");
+    let twice = format!("{NODE}awscni_eni_max 3\nawscni_ip_max 3\nawscni_ip_max 3\n");
+    let parsed = parse(twice.as_bytes());
+    assert_eq!((parsed.error_count, parsed.sample.is_ok()), (3, true));
+}
+
+#[test]
+fn the_series_of_a_page_are_bounded() {
+    let page = |series: u32| {
+        let lines = (0..series).rev().map(|at| format!("awscni_ipamd_error_count{{fn=\"{at}\"}} 1\n"));
+        lines.collect::<String>()
+    };
+    assert_eq!(sample(&page(MAX_SERIES)).get(Family::IpamdErrorCount).unwrap().sum, f64::from(MAX_SERIES));
+    let error = parse(page(MAX_SERIES + 1).as_bytes()).sample.unwrap_err();
+    assert_eq!((error.kind(), error), (crate::model::FailureKind::TooLarge, PageError::TooManySeries));
+}
+
+#[test]
+fn lines_and_labels_are_bounded() {
+    let long = "x".repeat(MAX_LINE_BYTES);
+    assert_eq!(error_of(format!("awscni_ipamd_error_count{{fn=\"{long}\"}} 1").as_bytes()), LineErrorKind::TooLong);
+    assert_eq!(error_of(format!("awscni_ip_max 1{}", " ".repeat(MAX_LINE_BYTES)).as_bytes()), LineErrorKind::TooLong);
+    assert_eq!(error_of(format!("awscni_ipamd_error_count{{fn=\"a\"}} 1{long}").as_bytes()), LineErrorKind::TooLong);
+    let labels: String = (0..65).map(|at| format!("l{at}=\"\",")).collect();
+    assert_eq!(error_of(format!("awscni_ip_max{{{labels}}} 1").as_bytes()), LineErrorKind::TooManyLabels);
+    let spaces = parse(format!("{}x\n{ENI_MAX}", " ".repeat(2 * MAX_LINE_BYTES)).as_bytes());
+    assert_eq!((spaces.error_count, spaces.errors[0].kind), (1, LineErrorKind::NotAMetric));
+}
+
+#[test]
+fn any_steps_give_what_one_reading_gives() {
+    let out_of_order =
+        format!("awscni_pod_eni_error_count{{fn=\"b\"}} 0\nawscni_pod_eni_error_count{{fn=\"a\"}} 0\n{NODE}");
+    let damaged = format!("{NODE}awscni_ipamd_error_count{{fn=\"~\"}} x\n");
+    let many = "awscni_eni_max 3\n".repeat(10_001);
+    for page in [NODE, OLD_AGENT, IPV6, &out_of_order, &damaged, &many, "", "<html>", "awscni_eni_max 3"] {
+        for bytes in [0, 1, 7, 100, 1000, STEP_BYTES] {
+            let (mut parser, mut steps) = (Parser::new(page.as_bytes()), 1);
+            let parsed = loop {
+                match parser.step(bytes) {
+                    Progress::More(next) => (parser, steps) = (next, steps + 1),
+                    Progress::Done(parsed) => break parsed,
+                }
+            };
+            assert_eq!(parsed, parse(page.as_bytes()));
+            assert!(steps <= 2 + 2 * page.len() / bytes.max(1), "a step reads at least what it is asked to");
         }
     }
-    let parsed = parse(page.as_bytes());
-    let sample = parsed.sample.unwrap();
-    assert_eq!(sample.latency.len(), FOLLOWED_APIS);
-    assert!(sample.latency.iter().all(|api| api.sum_ms.total_cmp(&4.0).is_eq() && api.count.total_cmp(&2.0).is_eq()));
-    assert_eq!(parsed.error_count, 4 * (600 - FOLLOWED_APIS as u64));
-    assert!(parsed.errors.iter().all(|error| error.kind == LineErrorKind::TooManyApis));
-    assert!(!sample.get(Family::AwsApiLatencyMs).unwrap().damaged);
+}
+
+#[test]
+fn the_agents_version_is_read_where_the_page_tells_it() {
+    let version = |line: &str| sample(&format!("{ENI_MAX}{line}\n")).version.map(|version| version.to_string());
+    for line in [
+        "awscni_build_info{goversion=\"go1.24.5\",version=\"v1.21.1\"} 1",
+        "awscni_build_info{version=\"v1.21.1\",goversion=\"go1.24.5\"} 1",
+        "awscni_build_info{ goversion=\"v9.9.9\" , version=\"v1.21.1-eksbuild.1\" } 1",
+    ] {
+        assert_eq!(version(line).as_deref(), Some("v1.21.1"), "{line}");
+    }
+    for line in [
+        "awscni_build_info{goversion=\"go1.26.4\",version=\"\"} 1",
+        "awscni_build_info{goversion=\"1.26.4\"} 1",
+        "awscni_build_info{version=\"unknown\"} 1",
+        "awscni_build_info 1",
+        "awscni_build_info_total{version=\"v1.2.3\"} 1",
+    ] {
+        assert_eq!(version(line), None, "{line}");
+    }
+}
+
+#[test]
+fn a_damaged_counter_tells_which_series_could_be_read() {
+    let readable = |lines: &[&str]| {
+        let page: String = lines.iter().map(|line| format!("awscni_ipamd_error_count{line}\n")).collect();
+        parse(page.as_bytes()).sample.unwrap().get(Family::IpamdErrorCount).unwrap().readable
+    };
+    let one = readable(&["{fn=\"a\"} 1", "{fn=\"b\"} x"]);
+    assert_ne!(one, 0);
+    assert_eq!(one, readable(&["{fn=\"b\"} y", "{fn=\"a\"} 5"]), "the same series, whatever its value and place");
+    assert_ne!(one, readable(&["{fn=\"a\"} x", "{fn=\"b\"} 1"]));
+    assert_ne!(one, readable(&["{fn=\"a\"} 1", "{fn=\"b\"} x", "{fn=\"c\"} 1"]));
+    assert_eq!(readable(&["{fn=\"a\"} 1", "{fn=\"b\"} 1"]), 0, "nothing is lost");
 }

@@ -1,5 +1,6 @@
 //! The number of a sample line, and what may follow it.
 
+use super::MAX_LINE_BYTES;
 use super::error::LineErrorKind;
 
 /// Fewer digits than this are exact in a 64-bit float: 10^15 < 2^53.
@@ -24,6 +25,12 @@ pub(super) fn whole_number_line(text: &[u8]) -> Option<(f64, &[u8])> {
 /// The rest of a line after name and labels: value, then perhaps a timestamp, then perhaps an OpenMetrics exemplar.
 /// The last two are accepted and ignored.
 pub(super) fn value_and_rest(text: &[u8]) -> Result<f64, LineErrorKind> {
+    if text.len() > MAX_LINE_BYTES {
+        return Err(LineErrorKind::TooLong);
+    }
+    if std::str::from_utf8(text).is_err() {
+        return Err(LineErrorKind::NotUtf8);
+    }
     let text = text.trim_ascii();
     if text.is_empty() {
         return Err(LineErrorKind::MissingValue);
