@@ -88,10 +88,11 @@ impl SelfStats {
                 figures.partial_rounds += 1;
             }
             for (kind, nodes) in &coverage.failed {
-                *figures.failures.entry(*kind).or_default() += nodes;
+                let failures = figures.failures.entry(*kind).or_default();
+                *failures = failures.saturating_add(*nodes);
             }
             let took = Duration::from_millis(snapshot.duration_ms);
-            figures.round_time += took;
+            figures.round_time = figures.round_time.saturating_add(took);
             for (count, bound) in figures.rounds_at_most.iter_mut().zip(ROUND_BOUNDS_SECONDS) {
                 *count += u64::from(took.as_secs_f64() <= bound);
             }
@@ -111,12 +112,12 @@ impl SelfStats {
 
 impl AddAssign for RoundFigures {
     fn add_assign(&mut self, other: Self) {
-        self.page_bytes += other.page_bytes;
-        self.by_proxy += other.by_proxy;
-        self.directly += other.directly;
-        self.bad_lines += other.bad_lines;
-        self.scraping += other.scraping;
-        self.parsing += other.parsing;
-        self.aggregating += other.aggregating;
+        self.page_bytes = self.page_bytes.saturating_add(other.page_bytes);
+        self.by_proxy = self.by_proxy.saturating_add(other.by_proxy);
+        self.directly = self.directly.saturating_add(other.directly);
+        self.bad_lines = self.bad_lines.saturating_add(other.bad_lines);
+        self.scraping = self.scraping.saturating_add(other.scraping);
+        self.parsing = self.parsing.saturating_add(other.parsing);
+        self.aggregating = self.aggregating.saturating_add(other.aggregating);
     }
 }

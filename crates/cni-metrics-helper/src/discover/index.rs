@@ -50,7 +50,7 @@ impl Pod {
 
     /// Past its first 60 s at `now` (the API server's clock), so that silence counts as a failure.
     pub fn is_settled(&self, now: UnixMillis) -> bool {
-        self.created_at.is_none_or(|created| now.0 - created.0 >= GRACE_MS)
+        self.created_at.is_none_or(|created| now.0.saturating_sub(created.0) >= GRACE_MS)
     }
 }
 
