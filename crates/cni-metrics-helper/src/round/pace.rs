@@ -1,10 +1,11 @@
 //! How many scrapes run at once.
 //!
 //! The width, how many scrapes are expected to answer soon, grows while answers come as fast as they did and shrinks when
-//! they slow down or the API server asks for less, as TCP does with its window. It grows no further than the round can
-//! use: a small cluster keeps few connections. A scrape that has waited much longer than
-//! is usual is parked: it keeps its connection but makes room for another, so that hung nodes do not slow down a round.
-//! Times are arguments; nothing here waits.
+//! they slow down or the API server asks for less, as TCP does with its window. It is never larger than the number of
+//! targets, and grows no further than the round can use: a small cluster keeps few connections. Answers are counted over
+//! rounds, so that the sample window also ends where a round has fewer answers than the width. A scrape that has waited
+//! much longer than is usual is parked: it keeps its connection but makes room for another, so that hung nodes do not slow
+//! down a round. Times are arguments; nothing here waits, and all arithmetic saturates.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -24,6 +25,9 @@ const SOON_ENOUGH: Duration = Duration::from_millis(100);
 /// machine's scheduler may add.
 const STILL_FINE: (u32, Duration) = (2, Duration::from_millis(5));
 
+/// No answer is believed to be usual that is faster: from nothing, no answer would ever be fast enough again.
+const LEAST_USUAL: Duration = Duration::from_millis(1);
+
 /// From here on the width shrinks.
 const TOO_SLOW: (u32, Duration) = (4, Duration::from_millis(20));
 
@@ -35,7 +39,10 @@ const PARKED_AT_FIRST: Duration = Duration::from_millis(500);
 
 /// Most scrapes at once, where nobody set a limit: expected to answer soon; in all; of nodes that failed lately.
 /// One core reads some 15,000 pages a second: 256 at once are enough for answers of 15 ms.
-const UNSET: Limits = Limits { width: 256, in_flight: 1280, suspects: 1024 };
+const UNSET: Limits = Limits { width: 256, in_flight: 1280, suspects: 1024, longest_answer: LONGEST_ANSWER };
+
+/// What is usual is never believed to be longer than this where no scrape timeout was given.
+const LONGEST_ANSWER: Duration = Duration::from_secs(5);
 
 /// What is never exceeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,12 +50,19 @@ pub(super) struct Limits {
     width: usize,
     in_flight: usize,
     suspects: usize,
+    /// The scrape timeout: no answer takes longer.
+    longest_answer: Duration,
 }
 
 impl Limits {
     /// Of `SCRAPE_CONCURRENCY`: that many in all, half of them for nodes that failed lately.
     pub(super) fn of(concurrency: Option<usize>) -> Self {
-        concurrency.map_or(UNSET, |most| Self { width: most, in_flight: most, suspects: most.div_ceil(2) })
+        concurrency.map_or(UNSET, |most| Self { width: most, in_flight: most, suspects: most.div_ceil(2), ..UNSET })
+    }
+
+    /// The same, where no answer takes longer than `timeout`.
+    pub(super) fn with_timeout(self, timeout: Duration) -> Self {
+        Self { longest_answer: timeout, ..self }
     }
 }
 
@@ -72,7 +86,7 @@ pub(super) struct Pace {
     targets: usize,
     /// The mean of the fastest flight lately: what an answer takes when nothing is in its way.
     usual: Option<Duration>,
-    /// Answers of the present flight, and their time together.
+    /// Answers of the present sample window, which may have begun in an earlier round, and their time together.
     answers: (usize, Duration),
     /// The width was halved in this flight already.
     eased: bool,
@@ -84,24 +98,29 @@ impl Pace {
         Self { limits, width, targets: 0, usual: None, answers: (0, Duration::ZERO), eased: false }
     }
 
-    /// A new round. What was usual may have changed for good: it is believed a little less each time.
+    /// A new round. What was usual may have changed for good: it is believed a little less each time, up to the scrape
+    /// timeout. The width follows the number of targets down at once.
     pub(super) fn begin(&mut self, targets: usize) {
         self.targets = targets;
-        self.usual = self.usual.map(|usual| usual + usual / 8);
-        self.answers = (0, Duration::ZERO);
+        let longest = self.limits.longest_answer;
+        self.usual = self.usual.map(|usual| usual.saturating_add(usual / 8).min(longest));
+        self.set_width(self.width);
     }
 
     /// After how long a scrape is parked.
     pub(super) fn parked_after(&self) -> Duration {
         let (times, least, most) = PARKED_AFTER;
-        self.usual.map_or(PARKED_AT_FIRST, |usual| (usual * times).clamp(least, most))
+        self.usual.map_or(PARKED_AT_FIRST, |usual| usual.saturating_mul(times).clamp(least, most))
     }
 
     /// Learns from a scrape that ended.
     pub(super) fn learn(&mut self, sign: Sign) {
         match sign {
             Sign::Answered(took) => {
-                self.answers = (self.answers.0 + 1, self.answers.1 + took);
+                let (count, together) = self.answers;
+                // No answer took longer than the timeout; a clock that jumped must not spoil the mean.
+                let took = took.min(self.limits.longest_answer);
+                self.answers = (count.saturating_add(1), together.saturating_add(took));
                 if self.answers.0 >= self.width {
                     self.flight();
                 }
@@ -118,26 +137,32 @@ impl Pace {
     fn flight(&mut self) {
         let (count, together) = std::mem::take(&mut self.answers);
         let mean = together / u32::try_from(count).unwrap_or(u32::MAX).max(1);
-        let usual = self.usual.map_or(mean, |usual| usual.min(mean));
+        let usual = self.usual.map_or(mean, |usual| usual.min(mean)).max(LEAST_USUAL);
         self.usual = Some(usual);
-        let within = |(times, slack): (u32, Duration)| mean <= usual * times + slack;
+        let within = |(times, slack): (u32, Duration)| mean <= usual.saturating_mul(times).saturating_add(slack);
+        let useful = self.useful_width(usual);
         if !within(TOO_SLOW) {
             self.set_width(self.width - self.width / 4);
+        } else if self.width > useful.max(FIRST_WIDTH) {
+            // Answers were slow when it grew; now the round ends soon enough with less.
+            self.set_width((self.width - self.width / 8).max(useful).max(FIRST_WIDTH));
         } else if within(STILL_FINE) && !self.eased {
-            let wider = self.width + self.width.div_ceil(4);
-            self.set_width(wider.min(self.useful_width(usual).max(self.width)));
+            let wider = self.width.saturating_add(self.width.div_ceil(4));
+            self.set_width(wider.min(useful.max(self.width)));
         }
         self.eased = false;
     }
 
-    /// The width at which the round ends soon enough.
+    /// The width at which the round ends soon enough; one for each target is the most that is of use.
     fn useful_width(&self, usual: Duration) -> usize {
         let one_by_one_ms = usual.as_millis().saturating_mul(self.targets as u128);
-        usize::try_from(one_by_one_ms.div_ceil(SOON_ENOUGH.as_millis())).unwrap_or(usize::MAX)
+        let useful = usize::try_from(one_by_one_ms.div_ceil(SOON_ENOUGH.as_millis())).unwrap_or(usize::MAX);
+        useful.min(self.targets)
     }
 
+    /// Keeps the width within its bounds: [`LEAST_WIDTH`], the targets, and before all the operator's limit.
     fn set_width(&mut self, width: usize) {
-        self.width = width.max(LEAST_WIDTH).min(self.limits.width);
+        self.width = width.min(self.targets).max(LEAST_WIDTH).min(self.limits.width);
     }
 }
 
@@ -296,6 +321,115 @@ mod tests {
         }
         fly(&mut pace, 10, 60 * MS);
         assert!(pace.width > FIRST_WIDTH, "{}", pace.width);
+    }
+
+    /// The bounds that hold whatever happened before.
+    fn check(pace: &Pace) {
+        let most = pace.targets.max(LEAST_WIDTH).min(pace.limits.width);
+        let least = LEAST_WIDTH.min(pace.limits.width);
+        assert!((least..=most).contains(&pace.width), "{pace:?}");
+        let longest = pace.limits.longest_answer;
+        assert!(pace.usual.is_none_or(|usual| usual >= LEAST_USUAL && usual <= longest.max(LEAST_USUAL)), "{pace:?}");
+        assert!(pace.parked_after() <= PARKED_AFTER.2, "{pace:?}");
+    }
+
+    fn any_pace(random: &mut fastrand::Rng) -> Pace {
+        let concurrency = random.bool().then(|| random.usize(1..300));
+        Pace::new(Limits::of(concurrency).with_timeout(MS * random.u32(10..=5_000)))
+    }
+
+    #[test]
+    fn a_million_steps_in_any_order_stay_within_the_bounds() {
+        let mut random = fastrand::Rng::with_seed(11);
+        for _ in 0..10 {
+            let mut pace = any_pace(&mut random);
+            pace.begin(40);
+            for _ in 0..100_000 {
+                match random.u32(..100) {
+                    0..20 => pace.begin(random.usize(..400)),
+                    20 => pace.begin([0, 1, usize::MAX][random.usize(..3)]),
+                    21 => pace.learn(Sign::Answered([Duration::ZERO, Duration::MAX][random.usize(..2)])),
+                    22..30 => pace.learn(Sign::Overloaded),
+                    30..40 => pace.learn(Sign::Nothing),
+                    _ => pace.learn(Sign::Answered(MS * random.u32(..10_000))),
+                }
+                if pace.targets < usize::MAX {
+                    check(&pace);
+                }
+            }
+        }
+    }
+
+    /// A round in which these many of `targets` answer after about `took`, and the others fail.
+    fn round(pace: &mut Pace, targets: usize, answers: usize, took: Duration) {
+        pace.begin(targets);
+        check(pace);
+        for position in 0..targets {
+            pace.learn(if position < answers { Sign::Answered(took) } else { Sign::Nothing });
+            check(pace);
+        }
+    }
+
+    #[test]
+    fn ten_thousand_rounds_of_a_population_that_grows_shrinks_and_falls_silent() {
+        let mut random = fastrand::Rng::with_seed(12);
+        let mut pace = any_pace(&mut random);
+        let (mut targets, mut silent, mut took) = (40, 0, 200 * MS);
+        for number in 0..10_000 {
+            match random.u32(..20) {
+                0 => targets = random.usize(..120),
+                1 => silent = random.usize(..=targets),
+                2 => silent = 0,
+                3 => took = MS * random.u32(..3_000),
+                _ => {}
+            }
+            if number % 1_000 == 999 {
+                pace = Pace { width: pace.width, usual: pace.usual, answers: pace.answers, ..any_pace(&mut random) };
+                pace.begin(targets);
+            }
+            round(&mut pace, targets, targets.saturating_sub(silent), took);
+        }
+    }
+
+    /// The sequences that once ended in an overflow: slow answers of a small cluster, and nodes that fall silent for good.
+    #[test]
+    fn rounds_with_fewer_answers_than_the_width_still_end_sample_windows() {
+        for (targets, answers, took) in [(20, 20, 200 * MS), (20, 14, 60 * MS), (40, 3, 500 * MS)] {
+            let mut pace = Pace::new(Limits::of(None));
+            for number in 0..10_000 {
+                round(&mut pace, targets, answers, took);
+                assert!(number < 20 || pace.usual < Some(took * 10), "{number}: {pace:?}");
+            }
+            assert!(pace.width <= targets, "{pace:?}");
+        }
+    }
+
+    #[test]
+    fn a_population_that_answers_again_recovers_its_width_within_ten_rounds_and_a_slower_one_within_a_hundred() {
+        let mut random = fastrand::Rng::with_seed(13);
+        for _ in 0..200 {
+            let mut pace = Pace::new(Limits::of(None));
+            let (targets, took) = (random.usize(40..200), MS * random.u32(1..2_000));
+            for _ in 0..20 {
+                round(&mut pace, targets, targets, took);
+            }
+            let before = pace.width;
+            for _ in 0..random.usize(..500) {
+                let answers = random.usize(..4);
+                round(&mut pace, random.usize(..targets), answers, took);
+                pace.learn(Sign::Overloaded);
+            }
+            for _ in 0..10 {
+                round(&mut pace, targets, targets, took);
+            }
+            assert!(pace.width * 8 >= before.min(pace.useful_width(took)) * 7, "{before}: {pace:?}");
+
+            let slower = took + MS * random.u32(1..3_000);
+            for _ in 0..100 {
+                round(&mut pace, targets, targets, slower);
+            }
+            assert!(pace.width * 5 >= pace.useful_width(slower) * 4, "{slower:?}: {pace:?}");
+        }
     }
 
     #[test]
