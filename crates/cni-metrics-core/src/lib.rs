@@ -14,6 +14,8 @@ pub mod agent;
 
 pub mod ec2;
 
+pub mod text;
+
 pub mod parse;
 
 pub mod aggregate;

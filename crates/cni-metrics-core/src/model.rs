@@ -90,39 +90,61 @@ pub struct Target {
 pub enum FailureKind {
     /// No complete answer within the scrape's time.
     Timeout,
-    /// The node, or the API server itself, refused the connection or broke it off.
+    /// Nothing listens on the agent's port: the connection was refused.
     ConnectRefused,
-    /// The API server denied the request (RBAC).
+    /// The connection was reset or closed before a complete answer.
+    ConnectionReset,
+    /// There is no network route to the node (asked directly).
+    NoRoute,
+    /// The pod has no address yet, so it cannot be asked directly.
+    NoPodIp,
+    /// The API server could not reach the node on the agent's port: usually a missing security-group rule.
+    ProxyUnavailable,
+    /// The helper could not reach the API server, so the node was not asked.
+    ApiServerUnreachable,
+    /// The API server itself is overloaded: HTTP 429, or 503 with `Retry-After`, confirmed by a request that no node
+    /// serves.
+    RateLimitedByApiServer,
+    /// The node answered HTTP 429, or 503 with `Retry-After`.
+    RateLimitedByNode,
+    /// The API server denied the request (RBAC, credentials).
     Forbidden,
     /// The pod is gone.
     NotFound,
-    /// The API server could not reach the node on the agent's port: usually a missing security-group rule.
-    ProxyUnavailable,
-    /// The API server asked to slow down (HTTP 429).
-    Throttled,
     /// Any other HTTP status.
     BadStatus,
     /// The page exceeded the size limit.
     TooLarge,
     /// The page could not be read as metrics.
     BadPage,
-    /// The round's deadline came first.
-    Cancelled,
+    /// The helper was told to stop before the node had answered.
+    Stopped,
+    /// The round ended before the node was asked, or before it had half of a scrape's time.
+    Deadline,
+    /// The helper had no file descriptor left for a connection.
+    OutOfFiles,
 }
 
 impl FailureKind {
     /// All kinds, in the order in which they are shown.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 17] = [
         Self::Timeout,
         Self::ConnectRefused,
+        Self::ConnectionReset,
+        Self::NoRoute,
+        Self::NoPodIp,
+        Self::ProxyUnavailable,
+        Self::ApiServerUnreachable,
+        Self::RateLimitedByApiServer,
+        Self::RateLimitedByNode,
         Self::Forbidden,
         Self::NotFound,
-        Self::ProxyUnavailable,
-        Self::Throttled,
         Self::BadStatus,
         Self::TooLarge,
         Self::BadPage,
-        Self::Cancelled,
+        Self::Stopped,
+        Self::Deadline,
+        Self::OutOfFiles,
     ];
 
     /// The stable name: metric label, log field, JSON key.
@@ -130,14 +152,21 @@ impl FailureKind {
         match self {
             Self::Timeout => "timeout",
             Self::ConnectRefused => "connect_refused",
+            Self::ConnectionReset => "connection_reset",
+            Self::NoRoute => "no_route",
+            Self::NoPodIp => "no_pod_ip",
+            Self::ProxyUnavailable => "proxy_unavailable",
+            Self::ApiServerUnreachable => "api_server_unreachable",
+            Self::RateLimitedByApiServer => "rate_limited_by_api_server",
+            Self::RateLimitedByNode => "rate_limited_by_node",
             Self::Forbidden => "forbidden",
             Self::NotFound => "not_found",
-            Self::ProxyUnavailable => "proxy_unavailable",
-            Self::Throttled => "throttled",
             Self::BadStatus => "bad_status",
             Self::TooLarge => "too_large",
             Self::BadPage => "bad_page",
-            Self::Cancelled => "cancelled",
+            Self::Stopped => "stopped",
+            Self::Deadline => "deadline",
+            Self::OutOfFiles => "out_of_files",
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::discover::connect::ConnectSettings;
 use crate::logging::{LogFormat, LogSettings};
 use crate::publish::cloudwatch::limits;
 use crate::publish::{Selection, SelectionError};
-use crate::scrape::{ScrapeSettings, Via};
+use crate::scrape::{LARGE_PAGES_BYTES, ScrapeSettings, Via};
 use crate::shard::{Shard, ShardError};
 
 /// A round's share of the interval.
@@ -51,6 +51,8 @@ pub struct Config {
     pub region: Option<String>,
     /// Logs.
     pub log: LogSettings,
+    /// Combinations of settings that work, but worse than meant: each with the setting, the effective value and the reason.
+    pub warnings: Vec<String>,
 }
 
 /// What goes to CloudWatch, and how.
@@ -112,7 +114,7 @@ impl Config {
 
     /// A round's own time limit.
     pub fn round_limit(&self) -> Duration {
-        self.interval.mul_f64(ROUND_SHARE)
+        round_limit(self.interval)
     }
 
     /// The share of the nodes that is this replica's; `None` is all of them.
@@ -128,6 +130,10 @@ impl Config {
     }
 }
 
+fn round_limit(interval: Duration) -> Duration {
+    interval.mul_f64(ROUND_SHARE)
+}
+
 /// Every reader runs whatever the others found, so that no mistake hides another.
 fn read_all(reader: &mut Reader, args: &SettingsArgs) -> Option<Config> {
     let interval = reader.read("METRIC_UPDATE_INTERVAL", or(&args.metric_update_interval, "30"), read::seconds);
@@ -141,13 +147,16 @@ fn read_all(reader: &mut Reader, args: &SettingsArgs) -> Option<Config> {
     let log = log(reader, args);
     let cluster_id = reader.read("AWS_CLUSTER_ID", args.aws_cluster_id.as_deref().unwrap_or_default(), cluster_id);
     let discover = DiscoverSettings { shard: shard?, ..discover? };
+    let (interval, mut warnings) = (interval?, Vec::new());
+    let scrape = ScrapeSettings { namespace: discover.namespace.clone(), ..scrape? };
+    let scrape = effective_scrape(scrape, interval, &mut warnings);
     Some(Config {
-        interval: interval?,
+        interval,
         connect: ConnectSettings {
             kubeconfig: given(args.kubeconfig.as_ref()).map(PathBuf::from),
             context: given(args.context.as_ref()).map(str::to_owned),
         },
-        scrape: ScrapeSettings { namespace: discover.namespace.clone(), ..scrape? },
+        scrape,
         discover,
         cloudwatch: cloudwatch?,
         prometheus: prometheus?,
@@ -156,8 +165,41 @@ fn read_all(reader: &mut Reader, args: &SettingsArgs) -> Option<Config> {
         cluster_id: cluster_id?,
         region: given(args.aws_region.as_ref()).map(str::to_owned),
         log: log?,
+        warnings,
     })
 }
+
+/// What of the scrape's settings can take effect beside the others.
+fn effective_scrape(scrape: ScrapeSettings, interval: Duration, warnings: &mut Vec<String>) -> ScrapeSettings {
+    let limit = round_limit(interval);
+    if scrape.timeout > limit {
+        warnings.push(format!(
+            "SCRAPE_TIMEOUT = {:?}: a round has {limit:?} (80 % of METRIC_UPDATE_INTERVAL = {} s), so a scrape has that \
+             much, too: the effective value is {limit:?}",
+            scrape.timeout,
+            interval.as_secs(),
+        ));
+    }
+    if scrape.max_bytes > LARGE_PAGES_BYTES {
+        warnings.push(format!(
+            "SCRAPE_MAX_BYTES = {}: the helper keeps {LARGE_PAGES_BYTES} bytes for all large pages together, which is the \
+             effective value",
+            scrape.max_bytes,
+        ));
+    }
+    if scrape.max_bytes < USUAL_PAGE_BYTES {
+        warnings.push(format!(
+            "SCRAPE_MAX_BYTES = {}: a page of aws-node has some 15 KiB and up to {USUAL_PAGE_BYTES} bytes on a large \
+             node; pages over the limit are not read",
+            scrape.max_bytes,
+        ));
+    }
+    let max_bytes = scrape.max_bytes.min(LARGE_PAGES_BYTES);
+    ScrapeSettings { timeout: scrape.timeout.min(limit), max_bytes, ..scrape }
+}
+
+/// The page of a large node with many label values.
+const USUAL_PAGE_BYTES: usize = 100 << 10;
 
 /// An empty value counts as not given.
 fn or<'a>(value: &'a str, default: &'a str) -> &'a str {

@@ -8,23 +8,25 @@ mod fan_out;
 mod history;
 mod pace;
 mod report;
+mod suspicion;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cni_metrics_core::aggregate::{Aggregator, CounterMode, HelperStart};
-use cni_metrics_core::model::{Observation, Snapshot, Target, UnixMillis};
+use cni_metrics_core::model::{FailureKind, Observation, PodUid, Snapshot, Target, UnixMillis};
 use kube::Client;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::{error, info};
 
 use self::api_clock::ApiClock;
-use self::fan_out::{FanOut, Queue};
+use self::fan_out::{FanOut, Gathered, Queue};
 use self::history::History;
 use self::pace::{Limits, Pace};
 use self::report::{Findings, Report};
-use crate::clock::Clock;
+use crate::clock::{Clock, after};
 use crate::discover::{IndexReader, Pod};
 use crate::scrape::{Detour, Path, ScrapeError, Scraper};
 use crate::self_stats::RoundFigures;
@@ -90,7 +92,8 @@ impl Rounds {
             }
         }
         let report = Report::new(parts.looked_for.clone());
-        let pace = Pace::new(Limits::of(parts.scraper.concurrency()));
+        let limits = Limits::of(parts.scraper.concurrency()).with_timeout(parts.scraper.timeout());
+        let pace = Pace::new(limits);
         Self { parts, api_clock, aggregator, history: History::default(), pace, report, number: 0 }
     }
 
@@ -102,20 +105,28 @@ impl Rounds {
     /// Runs the round of the tick `at` within `limit` and reports it.
     pub async fn run(&mut self, at: UnixMillis, limit: Duration, shutdown: &Shutdown) -> (Arc<Snapshot>, RoundFigures) {
         let (began, began_at) = (Instant::now(), self.parts.clock.now());
-        self.number += 1;
+        self.number = self.number.saturating_add(1);
         let (targets, listed) = self.parts.index.targets();
         let api_clock = tokio::spawn(ApiClock::measure(self.parts.api.clone(), self.parts.clock.clone(), limit));
         let queue = Queue::new(&targets, &self.history, self.number);
         let mut round = self.aggregator.begin(at, targets.len());
-        let fan_out = FanOut { scraper: &self.parts.scraper, targets: &targets, deadline: began + limit };
-        let (scraped, mut figures) = fan_out.run(queue, &mut self.pace, &mut round, shutdown).await;
+        let (scraper, api) = (&self.parts.scraper, &self.parts.api);
+        let fan_out = FanOut { scraper, api, targets: &targets, deadline: after(began, limit) };
+        let Gathered { scraped, mut figures, evidence } =
+            fan_out.run(queue, &mut self.pace, &mut round, shutdown).await;
         figures.scraping = began.elapsed();
         let measured = finished(api_clock).await;
         self.api_clock = self.api_clock.or_keep(measured.unwrap_or_default());
         let api_now = self.api_clock.server_time(began_at).unwrap_or(began_at);
 
+        let mut listed_now = ListedNow::new(&self.parts.index);
         for ((pod, target), scraped) in targets.into_iter().zip(scraped) {
-            let scraped = scraped.unwrap_or_else(|| Scraped::failed(ScrapeError::Cancelled));
+            let says_gone_again =
+                |error: &ScrapeError| error.kind() == FailureKind::NotFound && self.history.said_not_found(&pod.uid);
+            let scraped = scraped.judged(|error| {
+                let is_stale_claim = says_gone_again(&error) && listed_now.has(&pod.uid);
+                error.judged(evidence, is_stale_claim)
+            });
             let expected = pod.is_settled(api_now);
             self.history.note(self.number, &pod, expected, &scraped, &mut self.report);
             // A node that nobody expects to answer yet is only there once it does.
@@ -150,7 +161,29 @@ async fn finished(measuring: JoinHandle<ApiClock>) -> Option<ApiClock> {
     }
 }
 
+/// The pods that are listed at the end of a round, looked up when the first of them is asked for.
+struct ListedNow<'a> {
+    index: &'a IndexReader,
+    pods: Option<HashSet<PodUid>>,
+}
+
+impl<'a> ListedNow<'a> {
+    fn new(index: &'a IndexReader) -> Self {
+        Self { index, pods: None }
+    }
+
+    fn has(&mut self, uid: &PodUid) -> bool {
+        let listed = || self.index.targets().0.into_iter().map(|(_, target)| target.uid).collect();
+        self.pods.get_or_insert_with(listed).contains(uid)
+    }
+}
+
 impl Scraped {
+    /// The same with another look at its failure.
+    fn judged(self, judge: impl FnOnce(ScrapeError) -> ScrapeError) -> Self {
+        Self { outcome: self.outcome.map_err(|error| Box::new(judge(*error))), ..self }
+    }
+
     fn failed(error: ScrapeError) -> Self {
         Self { outcome: Err(Box::new(error)), path: None, detour: None, line_errors: None }
     }

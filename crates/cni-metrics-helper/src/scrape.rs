@@ -15,8 +15,10 @@ use std::time::Duration;
 use kube::Client;
 use tokio::time::Instant;
 
-pub use failure::{Detour, ScrapeError};
+pub use body::LARGE_PAGES_BYTES;
+pub use failure::{ApiServerEvidence, Detour, Limiter, ScrapeError};
 
+use crate::clock::after;
 use crate::discover::Pod;
 
 /// How nodes are reached.
@@ -59,7 +61,7 @@ pub struct ScrapeSettings {
     pub via: Via,
     /// Scrapes in flight at once at most; `None` leaves it to the round.
     pub concurrency: Option<usize>,
-    /// One scrape's time, retries included.
+    /// One scrape's time, retries included; never more than a round's limit.
     pub timeout: Duration,
     /// A page's size limit in bytes, after decompression.
     pub max_bytes: usize,
@@ -114,10 +116,15 @@ impl Scraper {
         self.settings.concurrency
     }
 
+    /// The longest that one scrape takes, retries included.
+    pub fn timeout(&self) -> Duration {
+        self.settings.timeout
+    }
+
     /// Fetches the pod's page.
     pub async fn scrape(&self, pod: &Pod, ask: Ask) -> Result<Page, ScrapeError> {
         let began = Instant::now();
-        let deadline = ask.round_deadline.min(began + self.settings.timeout);
+        let deadline = ask.round_deadline.min(after(began, self.settings.timeout));
         let ask = Ask { round_deadline: deadline, ..ask };
         match self.settings.via {
             Via::Proxy => self.by_path(Path::Proxy, pod, ask).await,
@@ -125,7 +132,7 @@ impl Scraper {
             Via::Auto if ask.known_detour => self.by_path(Path::Direct, pod, ask).await,
             Via::Auto => self.auto(pod, ask).await,
         }
-        .map_err(|error| error.or_cancelled(deadline.duration_since(began) >= self.settings.timeout / 2))
+        .map_err(|error| error.or_deadline(deadline.duration_since(began) >= self.settings.timeout / 2))
     }
 
     async fn auto(&self, pod: &Pod, ask: Ask) -> Result<Page, ScrapeError> {
@@ -152,16 +159,16 @@ impl Scraper {
         }
     }
 
-    /// One way, with one more try on a broken connection or where the API server asked to wait and time remains.
+    /// One way, with one more try on a broken connection or where it was asked to wait and time remains.
     async fn by_path(&self, path: Path, pod: &Pod, ask: Ask) -> Result<Page, ScrapeError> {
         let first = self.attempt(path, pod, ask).await;
         let again = match &first {
-            Err(ScrapeError::Broken(_) | ScrapeError::ApiServer(_)) => Some(Duration::ZERO),
-            Err(ScrapeError::Throttled { retry_after, .. }) => *retry_after,
+            Err(ScrapeError::Reset(_) | ScrapeError::Lost(_) | ScrapeError::ApiServer(_)) => Some(Duration::ZERO),
+            Err(ScrapeError::RateLimited { retry_after, .. }) => *retry_after,
             _ => None,
         };
         match again {
-            Some(wait) if Instant::now() + wait < ask.round_deadline => {
+            Some(wait) if after(Instant::now(), wait) < ask.round_deadline => {
                 tokio::time::sleep(wait).await;
                 self.attempt(path, pod, ask).await
             }
@@ -171,14 +178,14 @@ impl Scraper {
 
     async fn attempt(&self, path: Path, pod: &Pod, ask: Ask) -> Result<Page, ScrapeError> {
         let deadline = ask.round_deadline;
-        let after = deadline.saturating_duration_since(Instant::now());
+        let given = deadline.saturating_duration_since(Instant::now());
         let fetched = match path {
             Path::Proxy => tokio::time::timeout_at(deadline, self.proxy.fetch(pod)).await,
             Path::Direct => tokio::time::timeout_at(deadline, self.direct.fetch(pod, ask.keep_connection)).await,
         };
         match fetched {
             Ok(answer) => answer.map(|body| Page { body, path, detour: None }),
-            Err(_elapsed) => Err(ScrapeError::Timeout { after, by_proxy: path == Path::Proxy }),
+            Err(_elapsed) => Err(ScrapeError::Timeout { after: given, by_proxy: path == Path::Proxy }),
         }
     }
 }

@@ -48,6 +48,32 @@ fn every_kind_of_failure_has_its_row() {
     }
 }
 
+/// The labels, the JSON keys and the guides are the enum, and nothing else is.
+#[test]
+fn kinds_of_failure_are_the_same_everywhere() {
+    let labels: Vec<&str> = FailureKind::ALL.iter().map(|kind| kind.label()).collect();
+    for kind in FailureKind::ALL {
+        assert_eq!(serde_json::to_value(kind).unwrap(), kind.label());
+        assert_eq!(kind.to_string(), kind.label());
+    }
+    let distinct: std::collections::BTreeSet<_> = labels.iter().collect();
+    assert_eq!(distinct.len(), labels.len());
+
+    let guide = guide("troubleshooting.md");
+    let (_, rest) = guide.split_once("## Nodes do not answer").unwrap();
+    let (table, _) = rest.split_once("\n## ").unwrap();
+    for row in table.lines().filter_map(|line| line.strip_prefix("| `")) {
+        let (kind, _) = row.split_once('`').unwrap();
+        assert!(labels.contains(&kind), "{kind} is no kind of failure");
+    }
+    let guide = self::guide("helper-metrics.md");
+    let (_, rest) = guide.split_once("Kinds of failure").unwrap();
+    let (list, _) = rest.split_once("\n\n").unwrap();
+    let (_, list) = list.split_once("there:").unwrap();
+    let listed: Vec<&str> = list.split('`').skip(1).step_by(2).collect();
+    assert_eq!(listed, labels);
+}
+
 #[test]
 fn every_generate_command_runs() {
     let mut seen = 0;

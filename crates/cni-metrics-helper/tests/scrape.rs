@@ -18,15 +18,18 @@ use axum::routing::get;
 use bytes::Bytes;
 use cni_metrics_core::model::{FailureKind, PodUid};
 use cni_metrics_helper::discover::Pod;
-use cni_metrics_helper::scrape::{Ask, Page, Path, ScrapeError, ScrapeSettings, Scraper, Via};
+use cni_metrics_helper::scrape::{ApiServerEvidence, Ask, Page, Path, ScrapeError, ScrapeSettings, Scraper, Via};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::time::Instant;
 
 const PAGE: &str = "awscni_eni_max 3\n";
 const LIMIT_BYTES: usize = 1 << 20;
+
+const FORGED: &str =
+    "pods is forbidden\n2026-11-27T09:09:09Z  INFO Produce COUNTER metrics: ipamdErr, value: 666.000000\n\u{1b}[2J";
 
 /// What the stand-ins were asked.
 #[derive(Default)]
@@ -60,6 +63,9 @@ async fn proxy(State(asked): State<Arc<Asked>>, UrlPath(pod): UrlPath<String>) -
         "wait-too-long" => (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "60")], "later").into_response(),
         "out-of-reach" => status(503, "error trying to reach service: dial tcp 10.0.0.1:61678: i/o timeout"),
         "forbidden" => status(403, "pods \"x\" is forbidden"),
+        "forged-429" => status(429, FORGED),
+        "forged-403" => status(403, FORGED),
+        "forged-503" => (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "60")], FORGED).into_response(),
         "huge-error" => (StatusCode::INTERNAL_SERVER_ERROR, vec![b'e'; 32 << 20]).into_response(),
         _ => PAGE.into_response(),
     }
@@ -75,7 +81,9 @@ fn trickle() -> Body {
 }
 
 fn status(code: u16, message: &str) -> Response {
-    let body = serde_json::json!({"kind": "Status", "apiVersion": "v1", "message": message, "code": code});
+    let body = serde_json::json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message, "code": code
+    });
     (StatusCode::from_u16(code).unwrap(), axum::Json(body)).into_response()
 }
 
@@ -128,9 +136,12 @@ async fn by_proxy(story: &str) -> Result<Page, ScrapeError> {
     scraper.scrape(&pod(story), ask(Duration::from_secs(30))).await
 }
 
-/// A port on which nobody listens.
-async fn closed_port() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap()
+/// A port on which no one listens: it is bound for as long as the socket lives, so no one else can take it.
+fn closed_port() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let address = socket.local_addr().unwrap();
+    (socket, address)
 }
 
 #[tokio::test]
@@ -168,7 +179,7 @@ async fn a_huge_error_is_not_read_to_its_end() {
 async fn retry_after_is_waited_for_where_there_is_time_and_not_where_there_is_none() {
     let began = Instant::now();
     let error = by_proxy("wait-too-long").await.unwrap_err();
-    assert_eq!(error.kind(), FailureKind::Throttled);
+    assert_eq!(error.kind(), FailureKind::RateLimitedByNode);
     assert!(began.elapsed() < Duration::from_secs(1));
 
     let (api, asked) = stand_in().await;
@@ -180,21 +191,53 @@ async fn retry_after_is_waited_for_where_there_is_time_and_not_where_there_is_no
     assert!(began.elapsed() >= Duration::from_secs(1));
 }
 
+/// A node's words are its own, whatever it copies: it can neither write log lines nor choose a kind that accuses others.
+#[tokio::test]
+async fn a_node_that_forges_the_api_servers_answer_is_quoted_as_one_line() {
+    for story in ["forged-429", "forged-403", "forged-503"] {
+        let error = by_proxy(story).await.unwrap_err();
+        let text = error.to_string();
+        assert!(!text.contains('\n') && text.len() < 1_000, "{text:?}");
+        let served = ApiServerEvidence { served_a_page: true, ..ApiServerEvidence::default() };
+        let kind = error.judged(served, false).kind();
+        assert!(matches!(kind, FailureKind::RateLimitedByNode | FailureKind::BadStatus), "{story}: {kind}");
+    }
+}
+
+#[tokio::test]
+async fn an_endless_header_is_a_broken_answer() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let node = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut connection, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut line = b"HTTP/1.1 200 OK\r\n".to_vec();
+                while connection.write_all(&line).await.is_ok() {
+                    line = b"x-filler: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n".repeat(100);
+                }
+            });
+        }
+    });
+    let scraper = scraper(Via::Direct, node, node.port(), Duration::from_secs(20));
+    let error = scraper.scrape(&pod("x"), ask(Duration::from_secs(30))).await.unwrap_err();
+    assert_eq!(error.kind(), FailureKind::ConnectionReset, "{error}");
+}
+
 #[tokio::test]
 async fn the_rounds_deadline_is_not_the_nodes_fault() {
     let (api, _) = stand_in().await;
     let scraper = scraper(Via::Proxy, api, api.port(), Duration::from_secs(30));
     let error = scraper.scrape(&pod("hang"), ask(Duration::from_millis(200))).await.unwrap_err();
-    assert_eq!(error.kind(), FailureKind::Cancelled);
+    assert_eq!(error.kind(), FailureKind::Deadline);
 }
 
 #[tokio::test]
 async fn a_closed_port_is_a_refused_connection_by_either_way() {
-    let closed = closed_port().await;
-    for via in [Via::Direct, Via::Proxy] {
+    let (_bound, closed) = closed_port();
+    for (via, kind) in [(Via::Direct, FailureKind::ConnectRefused), (Via::Proxy, FailureKind::ApiServerUnreachable)] {
         let scraper = scraper(via, closed, closed.port(), Duration::from_secs(2));
         let error = scraper.scrape(&pod("fine"), ask(Duration::from_secs(30))).await.unwrap_err();
-        assert_eq!(error.kind(), FailureKind::ConnectRefused, "{via:?}: {error}");
+        assert_eq!(error.kind(), kind, "{via:?}: {error}");
     }
 }
 

@@ -1,7 +1,5 @@
 //! What can be wrong with a page and with a line, in sentences an operator can act on.
 
-use std::fmt::Write as _;
-
 use thiserror::Error;
 
 use super::{MAX_LINE_BYTES, MAX_SERIES};
@@ -161,21 +159,5 @@ impl LineErrorKind {
 
 /// The beginning of a line, fit for a log line and a terminal.
 pub(super) fn excerpt(line: &[u8]) -> String {
-    let cut = line.get(..EXCERPT_BYTES).unwrap_or(line);
-    let mut text = String::with_capacity(cut.len());
-    for c in String::from_utf8_lossy(cut).chars() {
-        // Beside control characters, those that reorder or hide text.
-        let acts = c.is_control()
-            || matches!(c, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{2069}' | '\u{FEFF}');
-        if acts {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{}", c.escape_default());
-        } else {
-            text.push(c);
-        }
-    }
-    if cut.len() < line.len() {
-        text.push('…');
-    }
-    text
+    crate::text::excerpt(line, EXCERPT_BYTES)
 }

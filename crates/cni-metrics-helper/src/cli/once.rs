@@ -36,6 +36,7 @@ pub struct OnceArgs {
 pub fn run(args: &OnceArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     let config = Config::read(&args.settings)?;
     crate::logging::init(config.log)?;
+    super::run::warn_of(&config);
     let runtime = super::run::runtime()?;
     let snapshot = runtime.block_on(one_round(&config))?;
     super::print(&snapshot, args.output.output, out)?;

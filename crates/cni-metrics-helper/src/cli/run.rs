@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use tokio::runtime::{Builder, Runtime};
+use tracing::warn;
 
 use super::settings::SettingsArgs;
 use crate::app::{App, AwsSource};
@@ -15,6 +16,7 @@ use crate::shutdown::Shutdown;
 pub fn run(settings: &SettingsArgs) -> anyhow::Result<ExitCode> {
     let config = Config::read(settings)?;
     crate::logging::init(config.log)?;
+    warn_of(&config);
     let runtime = runtime()?;
     let ended = runtime.block_on(async {
         let shutdown = Shutdown::on_signals()?;
@@ -29,6 +31,13 @@ pub fn run(settings: &SettingsArgs) -> anyhow::Result<ExitCode> {
     // A name look-up that hangs on a thread of its own must not hold up the end.
     runtime.shutdown_background();
     ended
+}
+
+/// One line for each combination of settings that works worse than meant.
+pub(super) fn warn_of(config: &Config) {
+    for warning in &config.warnings {
+        warn!("{warning}");
+    }
 }
 
 /// The runtime of the helper itself: one thread. Connections and the round on different threads wake each other for every

@@ -80,6 +80,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         Some("ms") => 1.0,
         Some("s" | "") => 1000.0,
         Some("m") => 60_000.0,
+        Some("h") => 3_600_000.0,
         _ => return Err(allowed()),
     };
     let ms = digits.parse::<f64>().map_err(|_| allowed())? * unit_ms;
@@ -141,6 +142,7 @@ mod tests {
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(duration("5"), Ok(Duration::from_secs(5)));
         assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1500)));
+        assert_eq!(duration("1h"), Ok(Duration::from_hours(1)));
         for wrong in ["", "5 s", "0s", "2h", "-1s", "infs", "nans"] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }

@@ -36,7 +36,9 @@ fn is_requirement(part: &str) -> bool {
     }
     for operator in ["!=", "==", "="] {
         if let Some((name, value)) = part.split_once(operator) {
-            return is_name(name.trim()) && is_value(value.trim());
+            // `name=` asks for an empty value, as some labels have it; `name==` is a value that was forgotten.
+            let is_forgotten = operator == "==" && value.trim().is_empty();
+            return is_name(name.trim()) && is_value(value.trim()) && !is_forgotten;
         }
     }
     let Some((name, set)) = part.split_once(char::is_whitespace) else { return is_name(part) };
@@ -79,7 +81,9 @@ mod tests {
         for text in fine {
             assert_eq!(selector(text), Ok(text.to_owned()));
         }
-        for text in ["!!!", "k8s-app aws-node", "a==b==c", "a in b", "a in (b", "a=b)", "", "a,,b", "-a=b", "Ä=b"] {
+        for text in
+            ["!!!", "k8s-app aws-node", "a==b==c", "a in b", "a in (b", "a=b)", "", "a,,b", "-a=b", "Ä=b", "k8s-app=="]
+        {
             assert!(selector(text).is_err(), "{text:?}");
         }
     }

@@ -169,3 +169,30 @@ fn the_admin_listener_is_on_unless_switched_off() {
     assert_eq!(admin(&["--admin-address=[::1]:9"]).as_deref(), Some("[::1]:9"));
     assert_eq!((admin(&["--admin-address="]), admin(&["--admin-address=Off"])), (None, None));
 }
+
+#[test]
+fn the_effective_scrape_timeout_is_the_smaller_of_its_own_and_the_rounds() {
+    for (interval, timeout, effective, warned) in [
+        ("30", "5s", Duration::from_secs(5), false),
+        ("30", "24s", Duration::from_secs(24), false),
+        ("30", "60s", Duration::from_secs(24), true),
+        ("3", "5s", Duration::from_millis(2_400), true),
+        ("1", "500ms", Duration::from_millis(500), false),
+        ("1", "1h", Duration::from_millis(800), true),
+    ] {
+        let config = read(&["--interval", interval, "--scrape-timeout", timeout]).unwrap();
+        assert_eq!(config.scrape.timeout, effective, "{interval} {timeout}");
+        let told: Vec<_> = config.warnings.iter().filter(|text| text.starts_with("SCRAPE_TIMEOUT = ")).collect();
+        assert_eq!(told.len(), usize::from(warned), "{interval} {timeout}");
+        assert!(told.iter().all(|text| text.contains(&format!("effective value is {effective:?}"))), "{told:?}");
+    }
+}
+
+#[test]
+fn a_page_limit_that_no_page_fits_or_no_memory_holds_is_a_warning() {
+    for (limit, warned) in [("8MiB", 0), ("100KiB", 0), ("4KiB", 1), ("64MiB", 0), ("1GiB", 1)] {
+        let config = read(&["--scrape-max-bytes", limit]).unwrap();
+        assert_eq!(config.warnings.len(), warned, "{limit}: {:?}", config.warnings);
+        assert!(config.scrape.max_bytes <= 64 << 20);
+    }
+}

@@ -31,14 +31,14 @@ impl ApiClock {
         let date = response.headers().get(DATE).and_then(|value| value.to_str().ok());
         let parser = rfc2822::DateTimeParser::new();
         // The header counts whole seconds: half a second is the best guess at the part that it leaves out.
-        let ahead_ms =
-            date.and_then(|text| parser.parse_timestamp(text).ok()).map(|time| time.as_millisecond() + 500 - middle.0);
+        let time = date.and_then(|text| parser.parse_timestamp(text).ok());
+        let ahead_ms = time.map(|time| time.as_millisecond().saturating_add(500).saturating_sub(middle.0));
         Self { ahead_ms }
     }
 
     /// What the API server's clock shows when ours shows `ours`; `None` where it was never read.
     pub(super) fn server_time(self, ours: UnixMillis) -> Option<UnixMillis> {
-        self.ahead_ms.map(|ahead| UnixMillis(ours.0 + ahead))
+        self.ahead_ms.map(|ahead| UnixMillis(ours.0.saturating_add(ahead)))
     }
 
     /// The API server answered.

@@ -7,18 +7,25 @@ use cni_metrics_core::model::{NodeSample, Observation, Target};
 use cni_metrics_core::parse::parse;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use kube::Client;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::history::History;
 use super::pace::{Flights, Pace, Sign};
+use super::suspicion::{self, Suspicion};
 use super::{Scraped, Targets};
+use crate::clock::after;
 use crate::discover::Pod;
-use crate::scrape::{Ask, Path, ScrapeError, Scraper};
+use crate::scrape::{ApiServerEvidence, Ask, Path, ScrapeError, Scraper};
 use crate::self_stats::RoundFigures;
 use crate::shutdown::Shutdown;
 
 /// After the signal to stop, a round in flight has this long before the scrapes still open are given up.
 const STOPPING_ROUND: Duration = Duration::from_secs(2);
+
+/// Scrapes that the deadline ends say so themselves; this long is waited for it, so that they are not taken for nodes that
+/// were never asked.
+const LAST_ANSWERS: Duration = Duration::from_millis(250);
 
 /// How often it is looked who has waited for long.
 const PARKING_STEP: Duration = Duration::from_millis(50);
@@ -27,7 +34,7 @@ const PARKING_STEP: Duration = Duration::from_millis(50);
 const KEPT_CONNECTIONS: usize = 500;
 
 /// Who is asked next, by position among the targets.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Queue {
     /// Nodes that answered or were never asked, from the last to the first.
     steady: Vec<Asked>,
@@ -88,6 +95,8 @@ impl Queue {
 /// What a round asks, and until when.
 pub(super) struct FanOut<'a> {
     pub(super) scraper: &'a Scraper,
+    /// The API server itself, for when nodes' answers accuse it.
+    pub(super) api: &'a Client,
     pub(super) targets: &'a Targets,
     pub(super) deadline: Instant,
 }
@@ -95,55 +104,74 @@ pub(super) struct FanOut<'a> {
 /// A scrape that ended: what is kept of it, what the page said, and its share of the round's figures.
 type Ended = (Scraped, Option<NodeSample>, RoundFigures);
 
+/// What a round's scrapes brought.
+pub(super) struct Gathered {
+    /// By target.
+    pub(super) scraped: Vec<Scraped>,
+    pub(super) figures: RoundFigures,
+    /// What is known of the API server without relying on a node's answer.
+    pub(super) evidence: ApiServerEvidence,
+}
+
+/// A round under way.
+struct Gathering {
+    results: Vec<Option<Scraped>>,
+    flights: Flights,
+    figures: RoundFigures,
+    suspicion: Suspicion,
+    is_stopping: bool,
+}
+
 impl FanOut<'_> {
-    /// Asks all of `queue`. Pages go to `round` as they come; of a target that is left over the outcome stays `None`.
+    /// Asks all of `queue`. Pages go to `round` as they come.
     pub(super) async fn run(
         &self,
         mut queue: Queue,
         pace: &mut Pace,
         round: &mut aggregate::Round<'_>,
         shutdown: &Shutdown,
-    ) -> (Vec<Option<Scraped>>, RoundFigures) {
-        let mut figures = RoundFigures::default();
-        let mut results: Vec<Option<Scraped>> = std::iter::repeat_with(|| None).take(self.targets.len()).collect();
-        let (mut scrapes, mut flights) = (FuturesUnordered::new(), Flights::default());
+    ) -> Gathered {
+        let mut gathering = Gathering::new(self.targets.len());
+        let (mut scrapes, mut probes) = (FuturesUnordered::new(), FuturesUnordered::new());
         let mut stop = shutdown.clone();
-        let mut stopping = false;
-        let mut end = std::pin::pin!(tokio::time::sleep_until(self.deadline));
+        let mut end = std::pin::pin!(tokio::time::sleep_until(after(self.deadline, LAST_ANSWERS)));
         let mut parking = tokio::time::interval(PARKING_STEP);
         parking.set_missed_tick_behavior(MissedTickBehavior::Delay);
         pace.begin(self.targets.len());
         loop {
-            while let Some((asked, suspect)) = queue.next(&flights, pace) {
+            if !queue.is_empty() && Instant::now() >= self.deadline {
+                queue = Queue::default();
+            }
+            while let Some((asked, suspect)) = queue.next(&gathering.flights, pace) {
                 let Some((pod, target)) = self.targets.get(asked.position) else { continue };
-                let number = flights.begin(Instant::now(), suspect);
+                let number = gathering.flights.begin(Instant::now(), suspect);
                 let (position, directly) = (asked.position, asked.directly);
                 scrapes.push(async move { (number, position, target, self.scrape(pod, directly).await) });
             }
             tokio::select! {
                 biased;
                 next = scrapes.next() => match next {
-                    Some((number, position, target, ended)) => {
-                        let took = flights.end(number).map_or(Duration::ZERO, |began| began.elapsed());
-                        let (scraped, sample, share) = ended;
-                        pace.learn(sign(&scraped, took));
-                        figures += share;
+                    Some((number, position, target, (scraped, sample, share))) => {
                         fold(round, target, sample);
-                        if let Some(slot) = results.get_mut(position) {
-                            *slot = Some(scraped);
+                        if gathering.take(number, position, scraped, share, pace) {
+                            probes.push(suspicion::ask(self.api));
                         }
                     }
-                    None if queue.is_empty() => return (results, figures),
+                    None if queue.is_empty() && probes.is_empty() => return gathering.finish(),
                     // Nothing is under way, so there is room for the next.
-                    None => {}
+                    None if !queue.is_empty() => {}
+                    None => tokio::select! {
+                        Some(state) = probes.next() => gathering.asked(state, pace),
+                        () = &mut end => return gathering.finish(),
+                    },
                 },
-                () = &mut end => return (results, figures),
-                () = stop.ended(), if !stopping => {
-                    stopping = true;
-                    let sooner = self.deadline.min(Instant::now() + STOPPING_ROUND);
-                    end.as_mut().reset(sooner);
+                Some(state) = probes.next() => gathering.asked(state, pace),
+                () = &mut end => return gathering.finish(),
+                () = stop.ended(), if !gathering.is_stopping => {
+                    gathering.is_stopping = true;
+                    end.as_mut().reset(self.deadline.min(after(Instant::now(), STOPPING_ROUND)));
                 }
-                now = parking.tick(), if !queue.is_empty() => flights.park(now, pace.parked_after()),
+                now = parking.tick(), if !queue.is_empty() => gathering.flights.park(now, pace.parked_after()),
             }
         }
     }
@@ -179,17 +207,64 @@ impl FanOut<'_> {
     }
 }
 
+impl Gathering {
+    fn new(targets: usize) -> Self {
+        Self {
+            results: std::iter::repeat_with(|| None).take(targets).collect(),
+            flights: Flights::default(),
+            figures: RoundFigures::default(),
+            suspicion: Suspicion::new(targets),
+            is_stopping: false,
+        }
+    }
+
+    /// Takes in a scrape that ended; true if the API server itself is to be asked how it is.
+    fn take(
+        &mut self,
+        number: usize,
+        position: usize,
+        scraped: Scraped,
+        figures: RoundFigures,
+        pace: &mut Pace,
+    ) -> bool {
+        let took = self.flights.end(number).map_or(Duration::ZERO, |began| began.elapsed());
+        pace.learn(sign(&scraped, took));
+        self.figures += figures;
+        let accuses = scraped.outcome.as_ref().is_err_and(|error| error.accuses_api_server());
+        if let Some(slot) = self.results.get_mut(position) {
+            *slot = Some(scraped);
+        }
+        self.suspicion.note(accuses)
+    }
+
+    /// The API server was asked how it is.
+    fn asked(&mut self, state: suspicion::ApiServerState, pace: &mut Pace) {
+        if self.suspicion.asked(state) {
+            pace.learn(Sign::Overloaded);
+        }
+    }
+
+    /// A target that is left over was not asked, or not for long enough to say anything about it.
+    fn finish(self) -> Gathered {
+        let left_over = || if self.is_stopping { ScrapeError::Stopped } else { ScrapeError::Deadline };
+        let scraped = self.results.into_iter().map(|scraped| scraped.unwrap_or_else(|| Scraped::failed(left_over())));
+        let served_a_page = self.figures.by_proxy > 0;
+        let evidence = ApiServerEvidence { served_a_page, ..self.suspicion.evidence() };
+        Gathered { scraped: scraped.collect(), figures: self.figures, evidence }
+    }
+}
+
 fn fold(round: &mut aggregate::Round<'_>, target: &Target, sample: Option<NodeSample>) {
     if let Some(sample) = sample {
         round.observe(Observation { target: target.clone(), expected: true, outcome: Ok(sample) });
     }
 }
 
-/// What a scrape says of the way to the nodes.
+/// What a scrape says of the way to the nodes. A failure says nothing: only the API server itself can say that it is
+/// overloaded.
 fn sign(scraped: &Scraped, took: Duration) -> Sign {
     match &scraped.outcome {
         Ok(()) if scraped.detour.is_none() => Sign::Answered(took),
-        Err(error) if matches!(**error, ScrapeError::Throttled { .. } | ScrapeError::ApiServer(_)) => Sign::Overloaded,
         _ => Sign::Nothing,
     }
 }

@@ -42,7 +42,8 @@ enum Last {
     #[default]
     Unknown,
     Answered,
-    Failed(FailureKind),
+    /// With the HTTP status where there was one: another status is another cause.
+    Failed(FailureKind, Option<u16>),
     /// The API server was out of reach, which says nothing of the node.
     NotAsked,
 }
@@ -81,6 +82,12 @@ impl History {
         self.nodes.get(uid).is_some_and(|past| past.ever_answered)
     }
 
+    /// In the last round the API server, or the node in its name, said that the pod is gone.
+    pub(super) fn said_not_found(&self, uid: &PodUid) -> bool {
+        let last = self.nodes.get(uid).map(|past| past.last);
+        matches!(last, Some(Last::Failed(FailureKind::NotFound | FailureKind::BadStatus, Some(404))))
+    }
+
     /// Notes a scrape's outcome and reports what is new about it. Neither a node's first answer is news, nor the silence
     /// of one that nobody expects to answer yet.
     pub(super) fn note(&mut self, round: u64, pod: &Pod, expected: bool, scraped: &Scraped, report: &mut Report) {
@@ -94,7 +101,7 @@ impl History {
             Ok(()) => past.answered(pod, report),
             Err(error) => match error.as_ref() {
                 ScrapeError::ApiServer(reason) => {
-                    report.not_asked(reason);
+                    report.not_asked(pod, reason);
                     past.last = Last::NotAsked;
                 }
                 error if expected || past.ever_answered => past.failed(pod, error, report),
@@ -121,7 +128,7 @@ impl History {
 
 impl Past {
     fn answered(&mut self, pod: &Pod, report: &mut Report) {
-        if matches!(self.last, Last::Failed(_)) {
+        if matches!(self.last, Last::Failed(..)) {
             report.answered(pod);
         }
         self.last = Last::Answered;
@@ -130,12 +137,12 @@ impl Past {
     }
 
     fn failed(&mut self, pod: &Pod, error: &ScrapeError, report: &mut Report) {
-        let failed = Last::Failed(error.kind());
+        let failed = Last::Failed(error.kind(), error.status());
         if self.last != failed {
             report.failed(pod, error);
         }
         self.last = failed;
-        if error.kind() != FailureKind::Cancelled {
+        if is_the_nodes_own(error.kind()) {
             self.standing = Standing::Bad;
         }
     }
@@ -173,9 +180,34 @@ impl Past {
     }
 }
 
+/// The node was given its time and did not use it. What the API server, the helper or the end of the round kept from it
+/// says nothing of it.
+fn is_the_nodes_own(kind: FailureKind) -> bool {
+    match kind {
+        FailureKind::Timeout
+        | FailureKind::ConnectRefused
+        | FailureKind::ConnectionReset
+        | FailureKind::NoRoute
+        | FailureKind::NoPodIp
+        | FailureKind::ProxyUnavailable
+        | FailureKind::RateLimitedByNode
+        | FailureKind::NotFound
+        | FailureKind::BadStatus
+        | FailureKind::TooLarge
+        | FailureKind::BadPage => true,
+        FailureKind::ApiServerUnreachable
+        | FailureKind::RateLimitedByApiServer
+        | FailureKind::Forbidden
+        | FailureKind::Stopped
+        | FailureKind::Deadline
+        | FailureKind::OutOfFiles => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scrape::Limiter;
 
     fn pod(name: &str) -> Pod {
         Pod {
@@ -228,6 +260,34 @@ mod tests {
         history.note(60, &pod("node-7"), true, &scraped(Ok(Path::Proxy), None), &mut report);
         assert!(names.iter().all(|name| !history.takes_detour(&PodUid::new(name.as_str()), 61)));
         assert_eq!(history.blocked(), (39, 0));
+    }
+
+    #[test]
+    fn only_a_nodes_own_failure_sends_it_to_the_back() {
+        let (mut history, mut report) = (History::default(), Report::new(String::new()));
+        let uid = PodUid::new("a");
+        for error in [ScrapeError::Deadline, ScrapeError::Stopped, ScrapeError::Forbidden(String::new())] {
+            history.note(1, &pod("a"), true, &scraped(Err(error), None), &mut report);
+            assert!(history.order(&uid, 2).0 < 2);
+        }
+        let limited =
+            ScrapeError::RateLimited { by: Limiter::Node, code: 429, message: String::new(), retry_after: None };
+        history.note(2, &pod("a"), true, &scraped(Err(limited), None), &mut report);
+        assert_eq!(history.order(&uid, 3).0, 2);
+    }
+
+    #[test]
+    fn a_pod_that_is_said_to_be_gone_twice_is_remembered() {
+        let (mut history, mut report) = (History::default(), Report::new(String::new()));
+        let uid = PodUid::new("a");
+        assert!(!history.said_not_found(&uid));
+        history.note(1, &pod("a"), true, &scraped(Err(ScrapeError::NotFound(String::new())), None), &mut report);
+        assert!(history.said_not_found(&uid));
+        let status = ScrapeError::BadStatus { code: 404, message: String::new() };
+        history.note(2, &pod("a"), true, &scraped(Err(status), None), &mut report);
+        assert!(history.said_not_found(&uid));
+        history.note(3, &pod("a"), true, &scraped(Ok(Path::Proxy), None), &mut report);
+        assert!(!history.said_not_found(&uid));
     }
 
     #[test]

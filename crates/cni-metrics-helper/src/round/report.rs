@@ -13,6 +13,11 @@ use crate::scrape::ScrapeError;
 /// Nodes named one by one for each new kind of failure in a round; a dead API server must not write 5,000 lines.
 const NAMED_PER_KIND: u64 = 10;
 
+/// One in this many nodes out of the API server's reach is a sign of a missing rule; it is over when fewer than one in the
+/// second number are.
+const TOLD_SHARE: u64 = 10;
+const CLEARED_SHARE: u64 = 20;
+
 /// The state of what is told once.
 #[derive(Debug)]
 pub(super) struct Report {
@@ -20,11 +25,13 @@ pub(super) struct Report {
     new_failures: BTreeMap<FailureKind, u64>,
     new_answers: u64,
     new_bad_pages: u64,
-    /// Nodes that could not be asked this round since the API server was out of reach, and its own words.
-    not_asked: Option<(u64, String)>,
+    /// Nodes that could not be asked this round since the API server was out of reach.
+    not_asked: Option<NotAsked>,
     api_server: ApiServer,
-    /// The API server could not reach some node in the last round.
-    blocked: bool,
+    /// How the API server was out of reach when that was last told.
+    gone_cause: String,
+    /// The nodes that the API server could not reach when that was last told; `None` while it reaches nearly all.
+    blocked: Option<u64>,
     no_targets: bool,
     /// Metrics whose sum was not finite in the last round.
     not_finite: Vec<Metric>,
@@ -36,6 +43,16 @@ enum ApiServer {
     Fine,
     Slow,
     Gone,
+}
+
+/// Nodes that could not be asked.
+#[derive(Debug)]
+struct NotAsked {
+    nodes: u64,
+    /// The first of them.
+    node: String,
+    pod: String,
+    reason: String,
 }
 
 /// What a round found beside its snapshot.
@@ -58,7 +75,8 @@ impl Report {
             new_bad_pages: 0,
             not_asked: None,
             api_server: ApiServer::Fine,
-            blocked: false,
+            gone_cause: String::new(),
+            blocked: None,
             no_targets: false,
             not_finite: Vec::new(),
         }
@@ -91,9 +109,10 @@ impl Report {
     }
 
     /// A node could not be asked: the API server is out of reach.
-    pub(super) fn not_asked(&mut self, reason: &str) {
-        let (nodes, _) = self.not_asked.get_or_insert_with(|| (0, reason.to_owned()));
-        *nodes += 1;
+    pub(super) fn not_asked(&mut self, pod: &Pod, reason: &str) {
+        let first =
+            || NotAsked { nodes: 0, node: node(pod).to_owned(), pod: pod.name.to_string(), reason: reason.to_owned() };
+        self.not_asked.get_or_insert_with(first).nodes += 1;
     }
 
     /// Closes the round.
@@ -119,33 +138,51 @@ impl Report {
     fn api_server(&mut self, answers: Option<bool>) {
         let not_asked = self.not_asked.take();
         let now = match (&not_asked, answers) {
+            // One connection that failed, while the API server answers others, is that connection's trouble.
+            (Some(NotAsked { nodes: 1, node, pod, reason }), Some(true)) => {
+                let kind = FailureKind::ApiServerUnreachable;
+                warn!(node, pod, %kind, "no page: the connection to the API server failed: {reason}");
+                ApiServer::Fine
+            }
             (Some(_), _) => ApiServer::Gone,
             (None, Some(false)) => ApiServer::Slow,
             (None, Some(true)) => ApiServer::Fine,
             (None, None) => self.api_server,
         };
-        match (self.api_server == now, now, not_asked) {
-            (false, ApiServer::Gone, Some((nodes, reason))) => {
-                warn!(nodes, "the API server is out of reach, {nodes} nodes could not be asked through it: {reason}");
+        let is_new = self.api_server != now;
+        match (now, not_asked) {
+            (ApiServer::Gone, Some(NotAsked { nodes, reason, .. })) => {
+                let cause = without_numbers(&reason);
+                if is_new || self.gone_cause != cause {
+                    warn!(
+                        nodes,
+                        "the API server is out of reach, {nodes} nodes could not be asked through it: {reason}"
+                    );
+                }
+                self.gone_cause = cause;
             }
-            (false, ApiServer::Slow, _) => {
+            (ApiServer::Slow, _) if is_new => {
                 warn!("the API server does not answer even a small request in time; scrapes through it suffer too");
             }
-            (false, ApiServer::Fine, _) => info!("the API server answers again"),
+            (ApiServer::Fine, _) if is_new => info!("the API server answers again"),
             _ => {}
         }
         self.api_server = now;
     }
 
-    /// The usual cause of nodes out of the API server's reach is one missing rule: says so when it begins and when it
-    /// ends. Silence is only blamed on it while the API server itself answers.
+    /// The usual cause of nodes out of the API server's reach is one missing rule: says so when it begins, when it spreads,
+    /// and when it ends. A rule that is missing cuts off many nodes, so only a share of them is a sign of it; silence is
+    /// only blamed on it while the API server itself answers.
     fn security_group(&mut self, snapshot: &Snapshot, findings: Findings) {
         let (unreachable, silent) = findings.blocked;
         let expected = snapshot.coverage.expected;
         // One node that hangs is a node that hangs; a missing rule cuts off many.
-        let silent = if silent * 2 >= expected { silent } else { 0 };
-        let nodes = unreachable + silent;
-        if nodes > 0 && !self.blocked && self.api_server == ApiServer::Fine {
+        let silent = if silent.saturating_mul(2) >= expected { silent } else { 0 };
+        let nodes = unreachable.saturating_add(silent);
+        let is_share =
+            |parts: u64| nodes > 0 && nodes.saturating_mul(parts) >= expected && (nodes > 1 || expected <= 1);
+        let has_spread = self.blocked.is_none_or(|told| nodes >= told.saturating_mul(3));
+        if is_share(TOLD_SHARE) && has_spread && self.api_server == ApiServer::Fine {
             let what = if unreachable > 0 {
                 format!("the API server cannot reach {nodes} of {expected} nodes on the agents' port")
             } else {
@@ -160,10 +197,14 @@ impl Report {
                  group: add it (aws ec2 authorize-security-group-ingress --group-id NODE_SG --protocol tcp --port 61678 \
                  --source-group CLUSTER_SG), or ask the nodes directly (SCRAPE_VIA=direct; auto does where that works)"
             );
-            self.blocked = true;
-        } else if findings.blocked == (0, 0) && self.blocked {
-            info!("the API server reaches all nodes on the agents' port again");
-            self.blocked = false;
+            self.blocked = Some(nodes);
+        } else if self.blocked.is_some() && !is_share(CLEARED_SHARE) {
+            if nodes == 0 {
+                info!("the API server reaches all nodes on the agents' port again");
+            } else {
+                info!(nodes, "the API server reaches all but {nodes} of {expected} nodes on the agents' port again");
+            }
+            self.blocked = None;
         }
     }
 
@@ -212,6 +253,11 @@ fn more(count: u64) -> Option<u64> {
     count.checked_sub(NAMED_PER_KIND).filter(|more| *more > 0)
 }
 
+/// A cause without what differs each time, such as port numbers.
+fn without_numbers(reason: &str) -> String {
+    reason.chars().filter(|c| !c.is_ascii_digit()).collect()
+}
+
 fn node(pod: &Pod) -> &str {
     pod.node.as_deref().unwrap_or("?")
 }
@@ -240,5 +286,119 @@ fn anomaly_text(anomaly: &Anomaly) -> String {
         Anomaly::NotFinite { metric } => {
             format!("{}: the sum is not a finite number; left out of this round", metric.row().name)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use cni_metrics_core::model::{Coverage, Ipv6Figures, PodUid, UnixMillis, Values};
+    use tracing_subscriber::fmt::MakeWriter;
+
+    use super::*;
+
+    /// Log lines.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl<'a> MakeWriter<'a> for Lines {
+        type Writer = Self;
+
+        fn make_writer(&'a self) -> Self {
+            self.clone()
+        }
+    }
+
+    /// What is logged meanwhile, but for each round's own line.
+    fn logged(work: impl FnOnce()) -> Vec<String> {
+        let lines = Lines::default();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(lines.clone()).finish();
+        tracing::subscriber::with_default(subscriber, work);
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        text.lines().filter(|line| !line.contains(": round ")).map(str::to_owned).collect()
+    }
+
+    fn round(report: &mut Report, expected: u64, blocked: (u64, u64), api_answers: Option<bool>) -> Vec<String> {
+        let snapshot = Snapshot {
+            round: 1,
+            at: UnixMillis(0),
+            duration_ms: 0,
+            coverage: Coverage { expected, scraped: expected - blocked.0 - blocked.1, ..Coverage::default() },
+            metrics: Values::default(),
+            totals: Values::default(),
+            ipv6: Ipv6Figures::default(),
+            nodes: Vec::new(),
+            anomalies: Vec::new(),
+        };
+        logged(|| report.round(&snapshot, Findings { listed: 1, blocked, api_answers }))
+    }
+
+    #[test]
+    fn a_missing_rule_is_told_for_a_share_of_the_nodes_and_told_again_when_it_is_cut_again() {
+        let mut report = Report::new(String::new());
+        let mut told = |unreachable| {
+            let lines = round(&mut report, 100, (unreachable, 0), Some(true));
+            let hints = lines.iter().filter(|line| line.contains("tcp/61678")).count();
+            let ends = lines.iter().filter(|line| line.contains("on the agents' port again")).count();
+            (hints, ends)
+        };
+        assert_eq!(told(1), (0, 0), "one node is no sign of a missing rule");
+        assert_eq!(told(9), (0, 0));
+        assert_eq!(told(10), (1, 0));
+        assert_eq!(told(12), (0, 0));
+        assert_eq!(told(5), (0, 0));
+        assert_eq!(told(1), (0, 1), "one node that stays away does not keep it");
+        assert_eq!(told(100), (1, 0), "a later, real cut");
+        assert_eq!(told(0), (0, 1));
+        assert_eq!(told(20), (1, 0));
+        assert_eq!(told(59), (0, 0));
+        assert_eq!(told(60), (1, 0), "it has spread");
+    }
+
+    #[test]
+    fn small_clusters_have_shares_too() {
+        for (expected, unreachable, hints) in [(1, 1, 1), (2, 2, 1), (2, 1, 0), (10, 1, 0), (10, 2, 1)] {
+            let lines = round(&mut Report::new(String::new()), expected, (unreachable, 0), Some(true));
+            let told = lines.iter().filter(|line| line.contains("tcp/61678")).count();
+            assert_eq!(told, hints, "{unreachable} of {expected}");
+        }
+    }
+
+    #[test]
+    fn the_api_server_is_named_once_for_each_cause_and_not_for_one_nodes_connection() {
+        let pod = Pod {
+            uid: PodUid::new("u"),
+            name: "aws-node-1".into(),
+            node: Some("node-1".into()),
+            ip: None,
+            running: true,
+            deleting: false,
+            created_at: None,
+        };
+        let mut report = Report::new(String::new());
+        let mut told = |reasons: &[&str], answers| {
+            reasons.iter().for_each(|reason| report.not_asked(&pod, reason));
+            round(&mut report, 3, (0, 0), answers)
+        };
+        let lines = told(&["reset"], Some(true));
+        assert!(lines.len() == 1 && lines[0].contains("node-1") && !lines[0].contains("out of reach"), "{lines:?}");
+        let lines = told(&["refused 1", "refused 2"], None);
+        assert!(lines.len() == 1 && lines[0].contains("out of reach, 2 nodes"), "{lines:?}");
+        assert!(told(&["refused 3", "refused 4"], None).is_empty());
+        let lines = told(&["certificate expired", "certificate expired"], None);
+        assert!(lines.len() == 1 && lines[0].contains("certificate expired"), "{lines:?}");
+        assert_eq!(told(&[], Some(true)).len(), 1);
     }
 }

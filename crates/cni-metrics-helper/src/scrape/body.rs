@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::{Bytes, BytesMut};
+use cni_metrics_core::text::excerpt;
 use flate2::bufread::GzDecoder;
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
@@ -18,7 +19,7 @@ use super::failure::ScrapeError;
 const FREE_BYTES: usize = 256 << 10;
 
 /// What larger pages under way may need together. Hostile nodes share it among themselves.
-const SHARED_BYTES: usize = 64 << 20;
+pub const LARGE_PAGES_BYTES: usize = 64 << 20;
 
 thread_local! {
     /// A decoder has tables and a window of some 50 KB: they are made once, not for every page.
@@ -62,7 +63,7 @@ impl Budget {
             None | Some(b"identity") => plain(body, &mut page).await,
             Some(b"gzip") => gunzip(body, &mut page).await,
             Some(other) => {
-                let encoding = String::from_utf8_lossy(other);
+                let encoding = excerpt(other, 40);
                 Err(ScrapeError::BadPage(format!("content encoding {encoding} was not asked for")))
             }
         };
@@ -83,7 +84,7 @@ impl Share {
         }
         let before = self.budget.0.taken_bytes.fetch_add(wanted, Ordering::Relaxed);
         self.taken_bytes += wanted;
-        before + wanted <= SHARED_BYTES
+        before + wanted <= LARGE_PAGES_BYTES
     }
 }
 
@@ -115,7 +116,7 @@ impl Page {
     /// Takes of the budget what a page of `size_bytes` needs.
     fn make_room(&mut self, size_bytes: usize) -> Result<(), ScrapeError> {
         let fits = self.share.grow_to(size_bytes);
-        if fits { Ok(()) } else { Err(ScrapeError::Crowded { limit_bytes: SHARED_BYTES }) }
+        if fits { Ok(()) } else { Err(ScrapeError::Crowded { limit_bytes: LARGE_PAGES_BYTES }) }
     }
 
     /// Another one under the same limits, still empty.
@@ -285,8 +286,8 @@ mod tests {
     #[tokio::test]
     async fn large_pages_share_a_budget_and_small_ones_are_always_read() {
         let budget = Budget::default();
-        let _hostile = Share { budget: budget.clone(), taken_bytes: SHARED_BYTES };
-        budget.0.taken_bytes.fetch_add(SHARED_BYTES, Ordering::Relaxed);
+        let _hostile = Share { budget: budget.clone(), taken_bytes: LARGE_PAGES_BYTES };
+        budget.0.taken_bytes.fetch_add(LARGE_PAGES_BYTES, Ordering::Relaxed);
         let read = |bytes: usize| {
             let budget = budget.clone();
             async move { budget.read(&HeaderMap::new(), Full::new(Bytes::from(vec![b'a'; bytes])), 8 << 20).await }
@@ -294,7 +295,7 @@ mod tests {
         assert_eq!(read(FREE_BYTES).await.unwrap().len(), FREE_BYTES);
         assert_eq!(read(FREE_BYTES + 1).await.unwrap_err().kind(), FailureKind::TooLarge);
         // What was taken for the page that was refused is given back.
-        assert_eq!(budget.0.taken_bytes.load(Ordering::Relaxed), SHARED_BYTES);
+        assert_eq!(budget.0.taken_bytes.load(Ordering::Relaxed), LARGE_PAGES_BYTES);
     }
 
     #[tokio::test]

@@ -44,6 +44,6 @@ impl Direct {
             return self.budget.read(&head.headers, page, self.max_bytes).await;
         }
         let text = body::beginning(page, proxy::ERROR_BYTES).await;
-        Err(ScrapeError::BadStatus { code: head.status.as_u16(), message: proxy::excerpt(&text) })
+        Err(proxy::classify_direct(head.status, &head.headers, &text))
     }
 }
