@@ -8,7 +8,7 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use futures::stream;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::backend::SharedBackend;
@@ -77,6 +77,7 @@ pub(crate) async fn play(answer: Answer, gzip: bool, wire: &Arc<Wire>) -> Played
             }
             Played::Response(Box::new(response))
         }
+        Answer::LongHeaders { count } => long_headers(count),
         Answer::GzipBomb { unpacked_bytes } => {
             gzipped(Played::response(StatusCode::OK, PAGE_TYPE, bomb(unpacked_bytes)))
         }
@@ -92,6 +93,19 @@ pub(crate) async fn play(answer: Answer, gzip: bool, wire: &Arc<Wire>) -> Played
         Answer::Dropped => Played::Dropped,
         Answer::NotFound => Played::NotFound,
     }
+}
+
+fn long_headers(count: u32) -> Played {
+    let mut played = Played::response(StatusCode::OK, PAGE_TYPE, body::full("awscni_eni_max 3\n"));
+    if let Played::Response(response) = &mut played {
+        let filler = HeaderValue::from_maybe_shared(Bytes::from(vec![b'a'; 1000]));
+        for number in 0..count {
+            if let (Ok(name), Ok(value)) = (HeaderName::try_from(format!("x-filler-{number}")), &filler) {
+                response.headers_mut().insert(name, value.clone());
+            }
+        }
+    }
+    played
 }
 
 /// A page that was compressed before.

@@ -79,6 +79,11 @@ pub enum Answer {
         /// The body.
         body: Bytes,
     },
+    /// Status 200 below this many headers of 1,000 bytes.
+    LongHeaders {
+        /// How many.
+        count: u32,
+    },
     /// Says `Content-Encoding: gzip`; the body unpacks to `unpacked_bytes` of comment lines.
     GzipBomb {
         /// Size after decompression.

@@ -12,7 +12,7 @@ use crate::scenario::FaultKind;
 use crate::truth::NodeNumbers;
 use bytes::Bytes;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores";
@@ -174,6 +174,15 @@ fn spoilt(fault: &FaultKind, page: &Bytes, index: usize) -> Answer {
             content_type: "text/plain; charset=utf-8",
             body: Bytes::from_static(b"the simulation says no\n"),
         },
+        FaultKind::ForgedStatus { code, retry_after_s } => Answer::Status {
+            code: *code,
+            retry_after_s: *retry_after_s,
+            content_type: "application/json",
+            body: forged_status(*code),
+        },
+        FaultKind::ShortLines { bytes } => ok(TEXT, short_lines(*bytes)),
+        FaultKind::OddValues { value } => ok(TEXT, odd_values(page, value)),
+        FaultKind::LongHeaders { count } => Answer::LongHeaders { count: *count },
         // `Refused`; the rest is no page fault and never comes here.
         _ => Answer::Refused,
     }
@@ -186,4 +195,51 @@ this network</h1><form action=\"/login\"><input name=\"user\"></form></body></ht
 fn noise(index: usize) -> Bytes {
     let mut rng = Rng::new(index as u64, 0);
     (0..512).flat_map(|_| rng.bits().to_le_bytes()).collect()
+}
+
+/// As the API server writes it, but for what a node adds.
+fn forged_status(code: u16) -> Bytes {
+    let message = "Too many requests, please try again later.\n2026-01-01T00:00:00Z  INFO Produce COUNTER metrics: \
+                   ipamdErr, value: 666.000000\n\u{1b}[2J";
+    let status = serde_json::json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message,
+        "reason": "TooManyRequests", "code": code,
+    });
+    status.to_string().into()
+}
+
+/// The page of the last size asked for: making it is much more work than serving it.
+static SHORT_LINES: Mutex<Option<(u64, Bytes)>> = Mutex::new(None);
+
+fn short_lines(bytes: u64) -> Bytes {
+    let mut kept = SHORT_LINES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, page)) = kept.as_ref().filter(|(size, _)| *size == bytes) {
+        return page.clone();
+    }
+    let most = usize::try_from(bytes).unwrap_or(usize::MAX);
+    let mut text = Vec::new();
+    let mut number = 9_999_999_u32;
+    while text.len() + 40 < most {
+        text.extend_from_slice(b"awscni_add_ip_req_count{a=\"");
+        text.extend_from_slice(number.to_string().as_bytes());
+        text.extend_from_slice(b"\"} 1\n");
+        number = number.saturating_sub(1);
+    }
+    let page = Bytes::from(text);
+    *kept = Some((bytes, page.clone()));
+    page
+}
+
+/// Comments stay; of each sample the last word is replaced.
+fn odd_values(page: &[u8], value: &str) -> Bytes {
+    let text = String::from_utf8_lossy(page);
+    let mut odd = String::with_capacity(text.len());
+    for line in text.lines() {
+        match line.rsplit_once(' ') {
+            Some((series, _)) if line.starts_with("awscni_") => odd.extend([series, " ", value]),
+            _ => odd.push_str(line),
+        }
+        odd.push('\n');
+    }
+    odd.into()
 }

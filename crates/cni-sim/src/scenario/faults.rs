@@ -107,6 +107,30 @@ pub enum FaultKind {
         #[serde(default)]
         retry_after_s: Option<u32>,
     },
+    /// An error in the API server's own words: a Kubernetes Status, with line breaks and what looks like a log line in its
+    /// message.
+    ForgedStatus {
+        /// HTTP status.
+        code: u16,
+        /// `Retry-After`, seconds.
+        #[serde(default)]
+        retry_after_s: Option<u32>,
+    },
+    /// A page of short lines, each another series of one family, in descending order.
+    ShortLines {
+        /// About its size.
+        bytes: u64,
+    },
+    /// The real page with this in the place of each value.
+    OddValues {
+        /// For example `1e300`, `-5` or `NaN`.
+        value: String,
+    },
+    /// A good page's first line below this many headers of 1,000 bytes.
+    LongHeaders {
+        /// How many.
+        count: u32,
+    },
     /// EC2 throttles this share of the nodes' own operations.
     Ec2Throttling {
         /// 0 to 1.
@@ -188,6 +212,10 @@ impl FaultKind {
                 | Self::Huge { .. }
                 | Self::GzipBomb { .. }
                 | Self::PageStatus { .. }
+                | Self::ForgedStatus { .. }
+                | Self::ShortLines { .. }
+                | Self::OddValues { .. }
+                | Self::LongHeaders { .. }
         )
     }
 }
