@@ -122,6 +122,7 @@ impl ApiServer {
             options,
             down: down.clone(),
             counts: Mutex::default(),
+            refusals: Mutex::default(),
             sequence: AtomicU64::new(0),
         });
         let mut listening = Listening {
@@ -182,6 +183,12 @@ impl ApiServer {
     /// that a fault of the whole server answered are not among them.
     pub fn requests(&self) -> BTreeMap<String, u64> {
         self.service.requests()
+    }
+
+    /// How many of them were answered with 403, by verb, resource and namespace: `list nodes`, `get pods/proxy in
+    /// kube-system`.
+    pub fn refusals(&self) -> BTreeMap<String, u64> {
+        self.service.refusals()
     }
 
     /// What the HTTP and the HTTPS listener saw.

@@ -28,6 +28,8 @@ pub struct Rule {
     pub resource: String,
     /// Namespace.
     pub namespace: String,
+    /// The object's name; with one, nothing that is asked of a whole collection (`list`, `create`) matches.
+    pub name: String,
 }
 
 impl Rule {
@@ -43,6 +45,7 @@ impl Rule {
             && field(&self.group, action.group)
             && field(&self.resource, action.resource)
             && field(&self.namespace, action.namespace)
+            && field(&self.name, action.name)
     }
 }
 
@@ -192,6 +195,17 @@ mod tests {
         assert!(access.allows(&limited, &action("list", "pods")));
         assert!(!access.allows(&limited, &action("watch", "pods")));
         assert!(!access.allows(&limited, &action("list", "nodes")));
+    }
+
+    #[test]
+    fn a_rule_with_a_name_is_for_that_object_only() {
+        let access = AccessControl::default();
+        let rule = Rule { name: "mine".to_owned(), ..Rule::new("*", "leases") };
+        let limited = User { name: "sa".to_owned(), allowed: Some(vec![rule]) };
+        let lease = |verb, name| Action { name, ..action(verb, "leases") };
+        assert!(access.allows(&limited, &lease("get", "mine")));
+        assert!(!access.allows(&limited, &lease("get", "other")));
+        assert!(!access.allows(&limited, &lease("create", "")), "a name does not reach creation, as in RBAC");
     }
 
     #[test]

@@ -40,6 +40,7 @@ pub(crate) struct Service {
     pub(crate) options: ApiServerOptions,
     pub(crate) down: watch::Sender<bool>,
     pub(crate) counts: Mutex<BTreeMap<String, u64>>,
+    pub(crate) refusals: Mutex<BTreeMap<String, u64>>,
     pub(crate) sequence: AtomicU64,
 }
 
@@ -89,6 +90,10 @@ impl Call<'_> {
 impl Service {
     pub(crate) fn requests(&self) -> BTreeMap<String, u64> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn refusals(&self) -> BTreeMap<String, u64> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What a fault of the whole server does to a request before anybody looks at it.
@@ -233,6 +238,11 @@ impl Service {
         if self.permits(call, action) {
             return Ok(());
         }
+        let Action { verb, resource, namespace, .. } = action;
+        let place = if namespace.is_empty() { String::new() } else { format!(" in {namespace}") };
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        *refusals.entry(format!("{verb} {resource}{place}")).or_default() += 1;
+        drop(refusals);
         Err(Status::new(StatusCode::FORBIDDEN, "Forbidden", action.refusal(&call.user.name)).about(action))
     }
 
