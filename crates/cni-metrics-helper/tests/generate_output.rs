@@ -409,6 +409,29 @@ fn each_threshold_moves_its_alert() {
     }
 }
 
+/// An alert on the age of something waits as long as the age says: with a `for` it would wait twice.
+#[test]
+fn no_alert_waits_twice() {
+    for minutes in [5, 20] {
+        let rules = generate(&format!("prometheus-rules --format rules-file --silent-minutes {minutes}"));
+        let rules: Value = serde_saphyr::from_str(&rules).unwrap();
+        let alerts = rules["groups"][1]["rules"].as_array().unwrap();
+        let (aged, others): (Vec<&Value>, Vec<&Value>) =
+            alerts.iter().partition(|alert| text(&alert["expr"]).contains("time()"));
+        assert_eq!(aged.len(), 1, "{aged:?}");
+        assert!(text(&aged[0]["expr"]).ends_with(&format!(" > {}", minutes * 60)), "{aged:?}");
+        assert!(aged[0]["for"].is_null(), "{aged:?}");
+        let missing = others.iter().find(|alert| text(&alert["expr"]).contains("absent(")).unwrap();
+        assert_eq!(missing["for"], format!("{minutes}m"));
+        // The alarm in CloudWatch goes off after as long.
+        let alarms = json(&format!("cloudwatch-alarms {FOR_ORDERS} --silent-minutes {minutes}"));
+        let silent =
+            alarms.as_array().unwrap().iter().find(|alarm| text(&alarm["AlarmName"]).contains("silent")).unwrap();
+        let period = silent["Metrics"][0]["MetricStat"]["Period"].as_u64().unwrap();
+        assert_eq!(silent["DatapointsToAlarm"].as_u64().unwrap() * period, minutes * 60, "{silent}");
+    }
+}
+
 #[test]
 fn every_query_on_a_grafana_board_is_promql() {
     for arguments in ["grafana-dashboard", "grafana-dashboard --for aws-node"] {
@@ -463,15 +486,15 @@ fn a_clusters_name_is_on_every_alert_as_it_is() {
 
     let rules: Value = serde_saphyr::from_str(std::str::from_utf8(&rules).unwrap()).unwrap();
     let alerts: Vec<&Value> = rules["groups"][1]["rules"].as_array().unwrap().iter().collect();
-    assert!(alerts.len() >= 7 && alerts.iter().all(|alert| alert["labels"]["cluster"].is_string()), "{alerts:?}");
+    assert!(alerts.len() >= 8 && alerts.iter().all(|alert| alert["labels"]["cluster"].is_string()), "{alerts:?}");
 
     let cases = serde_json::json!({"rule_files": ["rules.yaml"], "evaluation_interval": "30s", "tests": [{
         "interval": "30s",
         "input_series": [{"series": "up", "values": "1x60"}],
-        "alert_rule_test": [{"eval_time": "6m", "alertname": "VpcCniHelperSilent", "exp_alerts": [{
+        "alert_rule_test": [{"eval_time": "6m", "alertname": "VpcCniHelperMissing", "exp_alerts": [{
             "exp_labels": {"severity": "warning", "cluster": "a {{b}} \"c\": #d"},
             "exp_annotations": {
-                "summary": "The helper has not finished a round",
+                "summary": "The helper, or one of its shards, shows no rounds",
                 "description": "No figures arrive: is its pod running and ready, and does Prometheus scrape port 61681?",
             },
         }]}],

@@ -230,15 +230,25 @@ fn health(limits: &Thresholds) -> Vec<Alert> {
         ),
         alert(
             "VpcCniHelperSilent",
+            // The age is the delay already: with a `for` of its own it would go off after twice the time.
+            format!("time() - {} > {silent_seconds}", once(ROUND)),
+            None,
+            "warning",
+            "The helper has not finished a round",
+            "The newest round is {{ $value | humanizeDuration }} old: the helper's log and its page /readyz on port 61682 \
+             say what it waits for.",
+        ),
+        alert(
+            "VpcCniHelperMissing",
             // A shard that is gone leaves no series behind: only their number tells.
             format!(
-                "time() - {last} > {silent_seconds} or absent({ROUND}) or \
+                "absent({ROUND}) or \
                  count without (shard) ({last}) < max without (pod, instance, shard) (cni_cluster_shards)",
                 last = once(ROUND)
             ),
             Some(format!("{}m", limits.silent_minutes)),
             "warning",
-            "The helper has not finished a round",
+            "The helper, or one of its shards, shows no rounds",
             "No figures arrive: is its pod running and ready, and does Prometheus scrape port 61681?",
         ),
     ]
