@@ -38,26 +38,45 @@ of AWS's isolated regions, which are not in it.
 {{- end }}
 
 {{/*
-The image. The original's releases are all v1.*, which these rights do not fit: they are refused by AWS's account, and by
+The domains of AWS's own registries, in all partitions. Another domain is a registry of one's own, whatever the account.
+*/}}
+{{- define "cni-metrics-helper.awsDomains" -}}
+amazonaws.com amazonaws.com.cn amazonaws.eu on.aws c2s.ic.gov sc2s.sgov.gov csp.hci.ic.gov cloud.adc-e.uk
+{{- end }}
+
+{{/*
+The image. AWS's accounts hold the original and never this program: an image there is refused, because it either does not
+exist or is the original, which these rights do not fit. The original's releases are all v1.*: these are refused, too, by
 the names that mirrors of AWS's repositories have, whatever their registry. A mirror of one's own under another name may
-number its images as it likes.
+number its images as it likes. It is refused here and not in NOTES, which Terraform, Argo CD and Flux do not show.
 */}}
 {{- define "cni-metrics-helper.image" -}}
 {{- $image := .Values.image -}}
 {{- $tag := default .Chart.AppVersion $image.tag | toString -}}
 {{- $originals := splitList " " (include "cni-metrics-helper.originalAccounts" . | replace "\n" " ") -}}
+{{- $remedy := "push this program's image to a registry of yours and set image.override, for example 111122223333.dkr.ecr.eu-west-1.amazonaws.com/cni-metrics-helper:v0.1.0 (all other values may stay)" | replace "v0.1.0" .Chart.AppVersion -}}
 {{- if $image.override -}}
 {{- $account := regexFind "^[0-9]{12}" (regexFind "^[0-9]{12}\\.dkr[.-]ecr(-fips)?\\." $image.override) -}}
-{{- $named := or (has $account $originals) (regexMatch "(^|/)(amazon|eks)/cni-metrics-helper:" $image.override) -}}
-{{- if and $named (regexMatch "/cni-metrics-helper:v?1\\." $image.override) -}}
-{{- fail (printf "image.override %s is the original Go helper, not this one: push this program's image to a registry of yours and name it" $image.override) -}}
+{{- $isRelease := regexMatch "/cni-metrics-helper:v?1\\." $image.override -}}
+{{- if and $isRelease (or (has $account $originals) (regexMatch "(^|/)(amazon|eks)/cni-metrics-helper:" $image.override)) -}}
+{{- fail (printf "image.override %s is the original Go helper, not this one: %s" $image.override $remedy) -}}
+{{- end -}}
+{{- if and (has $account $originals) (regexMatch "/cni-metrics-helper([:@]|$)" $image.override) -}}
+{{- fail (printf "image.override %s is in AWS's registry %s, which holds the original Go helper and never this one: %s" $image.override $account $remedy) -}}
 {{- end -}}
 {{- $image.override -}}
 {{- else -}}
-{{- if and (has (toString $image.account) $originals) (regexMatch "^v?1\\." $tag) -}}
-{{- fail (printf "image.tag %s in AWS's registry %s is the original Go helper, not this one: push this program's image to a registry of yours and set image.override (all other values may stay)" $tag (toString $image.account)) -}}
+{{- $account := toString $image.account -}}
+{{- $reference := printf "%s.dkr.ecr.%s.%s/cni-metrics-helper:%s" $account $image.region $image.domain $tag -}}
+{{- if has $account $originals -}}
+{{- if regexMatch "^v?1\\." $tag -}}
+{{- fail (printf "image.tag %s in AWS's registry %s is the original Go helper, not this one: %s" $tag $account $remedy) -}}
 {{- end -}}
-{{- printf "%s.dkr.ecr.%s.%s/cni-metrics-helper:%s" (toString $image.account) $image.region $image.domain $tag -}}
+{{- if has $image.domain (splitList " " (include "cni-metrics-helper.awsDomains" .)) -}}
+{{- fail (printf "the image %s does not exist: AWS's registry %s holds the original Go helper only: %s, or set image.account and image.region" $reference $account $remedy) -}}
+{{- end -}}
+{{- end -}}
+{{- $reference -}}
 {{- end -}}
 {{- end }}
 
@@ -66,6 +85,59 @@ number its images as it likes.
 {{- $value := index (index . 0).Values.env (index . 1) -}}
 {{- if kindIs "float64" $value -}}{{- int64 $value -}}
 {{- else if not (kindIs "invalid" $value) -}}{{- $value -}}
+{{- end -}}
+{{- end }}
+
+{{/* "true" where extraEnv has this variable: call with (list . "NAME"). It wins over one of env, so that none is there twice. */}}
+{{- define "cni-metrics-helper.isExtra" -}}
+{{- $name := index . 1 -}}
+{{- range (index . 0).Values.extraEnv -}}{{- if eq .name $name -}}true{{- end -}}{{- end -}}
+{{- end }}
+
+{{/* Refuses in extraEnv what the chart has to read, and anywhere what it sets from a value of its own. */}}
+{{- define "cni-metrics-helper.checkEnv" -}}
+{{- $read := list "USE_PROMETHEUS" "PROMETHEUS_ADDRESS" "ADMIN_ADDRESS" "LEADER_ELECTION" "LEASE_NAME" "LEASE_NAMESPACE" -}}
+{{- $read = concat $read (list "SCRAPE_VIA" "AGENT_NAMESPACE" "AGENT_PORT" "SHARD" "SPOOL_DIR" "CLOUDWATCH_BUFFER") -}}
+{{- range .Values.extraEnv -}}
+{{- if has .name $read -}}
+{{- fail (printf "extraEnv has %s, which ports, rights or volumes of this chart depend on: set env.%s instead" .name .name) -}}
+{{- end -}}
+{{- end -}}
+{{- if or (hasKey .Values.env "TERMINATION_GRACE_PERIOD") (include "cni-metrics-helper.isExtra" (list . "TERMINATION_GRACE_PERIOD")) -}}
+{{- fail "TERMINATION_GRACE_PERIOD is terminationGracePeriodSeconds, which sets it for the pod and the program: take it out of env and extraEnv" -}}
+{{- end -}}
+{{- end }}
+
+{{/* A size as a number of bytes: call with text such as 64MiB (of the program), 64Mi, 64M or 67108864. */}}
+{{- define "cni-metrics-helper.bytes" -}}
+{{- /* A leading zero would make it octal. */}}
+{{- $number := regexReplaceAll "^0+([0-9])" (regexFind "[0-9]+" .) "${1}" | int64 -}}
+{{- $factors := dict "" 1 "k" 1000 "M" 1000000 "G" 1000000000 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 -}}
+{{- mul $number (get $factors (regexFind "[kKMG]i?" .)) -}}
+{{- end }}
+
+{{/* What the counters' baselines take in a spool, bytes: some 250 per node, for 100,000 nodes and a third to spare. */}}
+{{- define "cni-metrics-helper.baselineBytes" -}}33554432{{- end }}
+
+{{/*
+The emptyDir of the spool: spool.sizeLimit, or room for three files of the greatest size. Two are there whenever one
+replaces the other, and one more may have been set aside (damaged, or of another cluster). Refuses less than two: the
+kubelet evicts a pod that is over the limit, and deletes the spool with it.
+*/}}
+{{- define "cni-metrics-helper.spoolSizeLimit" -}}
+{{- $buffer := include "cni-metrics-helper.setting" (list . "CLOUDWATCH_BUFFER") | trim | default "64MiB" -}}
+{{- $baselines := include "cni-metrics-helper.baselineBytes" . | int64 -}}
+{{- $file := add (include "cni-metrics-helper.bytes" $buffer | int64) $baselines -}}
+{{- $mebibytes := mul $file 2 | add 1048575 -}}
+{{- $least := printf "%dMi" (div $mebibytes 1048576) -}}
+{{- if .Values.spool.sizeLimit -}}
+{{- $limit := include "cni-metrics-helper.bytes" .Values.spool.sizeLimit | int64 -}}
+{{- if lt $limit (mul $file 2) -}}
+{{- fail (printf "spool.sizeLimit %s is too small: a spool file holds up to CLOUDWATCH_BUFFER (%s) and 32Mi of counters' baselines, and the old file stays until the new one is written, so 2 x (%s + 32Mi) = %s are needed. Over the limit the kubelet evicts the pod and deletes the spool: set spool.sizeLimit to %s or more, leave it empty to have it computed, or lower env.CLOUDWATCH_BUFFER" .Values.spool.sizeLimit $buffer $buffer $least $least) -}}
+{{- end -}}
+{{- .Values.spool.sizeLimit -}}
+{{- else -}}
+{{- printf "%dMi" (div (add (mul $file 3) 1048575) 1048576) -}}
 {{- end -}}
 {{- end }}
 

@@ -28,7 +28,7 @@ use std::path::PathBuf;
 use harness::assets::Assets;
 use harness::cluster::Cluster;
 use harness::page::Page;
-use helm::{CHART, Helm};
+use helm::{CHART, Helm, IMAGE_VALUES};
 
 const UPSTREAM_VALUES: &str = "charts/cni-metrics-helper/ci/upstream-values.yaml";
 const ALL_ON_VALUES: &str = "charts/cni-metrics-helper/ci/all-on-values.yaml";
@@ -49,7 +49,7 @@ impl Stand {
 
     /// `helm upgrade --install` of this chart, taking over objects that were not helm's.
     fn install(&self, arguments: &[&str]) {
-        self.upgrade(CHART, &[&["--take-ownership"], arguments].concat());
+        self.upgrade(CHART, &[&["--take-ownership", "--values", IMAGE_VALUES], arguments].concat());
     }
 
     /// `helm upgrade --install` of a chart under the one release's name.

@@ -13,7 +13,7 @@ mod helm;
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use helm::{CHART, Helm, parsed, repository};
+use helm::{CHART, Helm, IMAGE_VALUES, parsed, repository};
 use serde_json::{Value, json};
 
 const UPSTREAM: &str = "charts/cni-metrics-helper/ci/upstream-values.yaml";
@@ -67,16 +67,21 @@ fn the_image_is_put_together_as_the_original_chart_does() {
         let objects = helm.objects(arguments);
         only(&objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]["image"].clone()
     };
-    let account = "--set-string=image.account=111122223333";
+    let account = "--set-string=image.override=,image.account=111122223333";
     assert_eq!(
         image(&[account, "--set=image.region=cn-north-1,image.domain=amazonaws.com.cn,image.tag=v7"]),
         "111122223333.dkr.ecr.cn-north-1.amazonaws.com.cn/cni-metrics-helper:v7"
     );
     let version = env!("CARGO_PKG_VERSION");
     assert_eq!(
-        image(&[]),
-        format!("602401143452.dkr.ecr.us-west-2.amazonaws.com/cni-metrics-helper:v{version}"),
+        image(&[account]),
+        format!("111122223333.dkr.ecr.us-west-2.amazonaws.com/cni-metrics-helper:v{version}"),
         "the default tag is this program's version"
+    );
+    // A registry of one's own may have the same layout.
+    assert_eq!(
+        image(&["--set-string=image.override=", "--set=image.domain=registry.example.com"]),
+        format!("602401143452.dkr.ecr.us-west-2.registry.example.com/cni-metrics-helper:v{version}")
     );
     // A mirror of one's own may number its images as it likes.
     assert_eq!(
@@ -131,15 +136,18 @@ fn names_and_selector_are_the_originals() {
 fn a_claimed_spool_is_never_shared_by_two_pods() {
     let Some(helm) = Helm::or_skip() else { return };
     let claimed = ["--set", "spool.enabled=true,spool.existingClaim=points"];
-    let objects = helm.objects(&claimed);
-    assert_eq!(only(&objects, "Deployment")["spec"]["strategy"], json!({"type": "Recreate"}));
-    let two = helm.run(["template", "x", CHART, "--set", "replicas=2"].iter().chain(&claimed)).unwrap_err();
+    let with = |more: &'static str| helm.template(&[&claimed[..], &["--set", more]].concat());
+    for elects in ["env.LEADER_ELECTION=false", "env.LEADER_ELECTION=true"] {
+        let objects = parsed(&with(elects).unwrap());
+        assert_eq!(only(&objects, "Deployment")["spec"]["strategy"]["type"], "Recreate", "{elects}");
+    }
+    let two = with("replicas=2").unwrap_err();
     assert!(two.contains("spool.existingClaim is for one pod"), "{two}");
     for update in ["updateStrategy.type=RollingUpdate", "updateStrategy.rollingUpdate.maxSurge=0"] {
-        let rolling = helm.run(["template", "x", CHART, "--set", update].iter().chain(&claimed)).unwrap_err();
+        let rolling = with(update).unwrap_err();
         assert!(rolling.contains("set updateStrategy.type to Recreate"), "{update}: {rolling}");
     }
-    helm.run(["template", "x", CHART, "--set", "updateStrategy.type=Recreate"].iter().chain(&claimed)).unwrap();
+    with("updateStrategy.type=Recreate").unwrap();
 }
 
 #[test]
@@ -163,13 +171,20 @@ fn the_original_is_refused_by_every_account_and_name_that_holds_it() {
         "725322719131",
     ] {
         let image = format!("{account}.dkr.ecr.{}/cni-metrics-helper", region(account));
-        for arguments in [
-            [format!("--set=image.override={image}:v1.20.1"), String::new()],
-            [format!("--set-string=image.account={account}"), "--set=image.tag=v1.23.1".to_owned()],
+        let override_ = |rest: &str| vec![format!("--set=image.override={image}{rest}")];
+        let by_account = |tag: &str| vec![format!("--set-string=image.account={account},image.tag={tag}")];
+        for (arguments, message) in [
+            (override_(":v1.20.1"), "is the original Go helper, not this one"),
+            (by_account("v1.23.1"), "is the original Go helper, not this one"),
+            // Neither the original nor this one: nothing.
+            (override_(":v0.1.0"), "in AWS's registry"),
+            (override_("@sha256:0000"), "in AWS's registry"),
+            (by_account("v0.1.0"), "does not exist: AWS's registry"),
+            (by_account(""), "does not exist: AWS's registry"),
         ] {
-            let arguments: Vec<&str> = arguments.iter().map(String::as_str).filter(|text| !text.is_empty()).collect();
-            let said = helm.template(&arguments).expect_err(&image);
-            assert!(said.contains("is the original Go helper, not this one"), "{arguments:?}: {said}");
+            let given: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            let said = helm.template_without_image(&given).expect_err(&image);
+            assert!(said.contains(message) && said.contains("set image.override"), "{arguments:?}: {said}");
         }
     }
     for original in [
@@ -186,7 +201,7 @@ fn the_original_is_refused_by_every_account_and_name_that_holds_it() {
         "111122223333.dkr.ecr.eu-west-1.amazonaws.com/cni-metrics-helper:v1.0.0",
         "111122223333.dkr.ecr.eu-west-1.amazonaws.com/eks/cni-metrics-helper:v0.1.0",
         "registry.example.com/amazonas/cni-metrics-helper:v1.0.0",
-        "602401143452.dkr.ecr.eu-west-1.amazonaws.com/cni-metrics-helper:v0.1.0",
+        "602401143452.dkr.ecr.eu-west-1.amazonaws.com/mirrors/helper:v0.1.0",
     ] {
         helm.template(&[&format!("--set=image.override={ours}")]).unwrap_or_else(|said| panic!("{ours}: {said}"));
     }
@@ -207,7 +222,8 @@ fn the_notes_say_what_has_no_data_with_the_originals_metrics_only() {
         format!("{{{{- define \"notes\" }}}}{text}{{{{ end }}}}notes: {{{{ include \"notes\" . | quote }}}}\n");
     std::fs::write(chart.join("templates/notes.yaml"), template).unwrap();
     let notes = |values: &[&str]| {
-        let fixed = ["template", "helper", chart.to_str().unwrap(), "--show-only=templates/notes.yaml"];
+        let chart = chart.to_str().unwrap();
+        let fixed = ["template", "helper", chart, "--show-only=templates/notes.yaml", "--values", IMAGE_VALUES];
         let objects = parsed(&helm.run(fixed.iter().chain(values)).unwrap());
         objects[0]["notes"].as_str().unwrap().to_owned()
     };
@@ -233,7 +249,6 @@ fn the_notes_say_what_has_no_data_with_the_originals_metrics_only() {
     {
         assert!(!notes(values).contains("METRIC_SET"), "{values:?}");
     }
-    assert!(notes(&["--set-string=image.account=877085696533"]).contains("AWS's registry does not hold this program"));
 }
 
 #[test]
@@ -297,13 +312,20 @@ fn a_wrong_value_is_refused_with_a_message_that_names_it() {
         ("podMonitor.enabled=1", "at '/podMonitor/enabled': got number, want boolean"),
         ("resources.limit.cpu=1", "additional properties 'limit' not allowed"),
         ("replica=2", "additional properties 'replica' not allowed"),
-        ("image.tag=v1.20.1", "is the original Go helper, not this one"),
+        ("image.override=,image.tag=v1.20.1", "is the original Go helper, not this one"),
         (
             "image.override=602401143452.dkr.ecr.eu-west-1.amazonaws.com/cni-metrics-helper:v1.20.1",
             "is the original Go helper, not this one",
         ),
         ("env.SPOOL_DIR=/spool", "is in the read-only root file system"),
         ("replicas=2,env.LEADER_ELECTION=false", "every replica would publish the same events"),
+        ("env.CLUSTER_ID_FALLBACK=maybe", "at '/env/CLUSTER_ID_FALLBACK': value must be one of 'default', 'refuse'"),
+        ("terminationGracePeriodSeconds=1", "at '/terminationGracePeriodSeconds': minimum: got 1, want 2"),
+        ("terminationGracePeriodSeconds=3601", "at '/terminationGracePeriodSeconds': maximum: got 3,601, want 3,600"),
+        ("env.TERMINATION_GRACE_PERIOD=9s", "TERMINATION_GRACE_PERIOD is terminationGracePeriodSeconds"),
+        ("spool.sizeLimit=64MiB", "at '/spool/sizeLimit'"),
+        ("spool.sizeLimit=9999999999Gi", "at '/spool/sizeLimit'"),
+        ("spool.sizeLimit=200000K", "at '/spool/sizeLimit'"),
         ("env.SHARD=3", "at '/env/SHARD'"),
         ("shards=1001", "at '/shards': maximum: got 1,001, want 1,000"),
         ("shards=3,replicas=2", "shards is 3 and replicas is 2: a shard is one pod"),
@@ -355,7 +377,7 @@ fn rights(objects: &[Value]) -> BTreeSet<String> {
 #[test]
 fn rights_are_those_of_the_features_that_are_on() {
     let Some(helm) = Helm::or_skip() else { return };
-    let pods = "kube-system pods get,list,watch";
+    let pods = "kube-system pods list,watch";
     let proxy = "kube-system pods/proxy get";
     let nodes = "cluster nodes list,watch";
     let lease = ["kube-system leases create", "kube-system leases=cni-metrics-helper get,update"];
@@ -374,7 +396,7 @@ fn rights_are_those_of_the_features_that_are_on() {
     let places = "--set=env.AGENT_NAMESPACE=agents,env.LEADER_ELECTION=true,env.LEASE_NAME=mine";
     let elsewhere = helm.objects(&["--namespace=monitoring", places]);
     let expected = [
-        "agents pods get,list,watch",
+        "agents pods list,watch",
         "agents pods/proxy get",
         nodes,
         "monitoring leases create",
@@ -455,7 +477,7 @@ fn all_that_can_be_on_is_there() {
     assert_eq!(variable(container, "SCRAPE_MAX_BYTES"), Some("16777216"), "a large number stays digits");
     assert_eq!(variable(container, "SPOOL_DIR"), Some("/spool"));
     assert_eq!(container["volumeMounts"], json!([{"name": "spool", "mountPath": "/spool"}]));
-    assert_eq!(pod["volumes"], json!([{"name": "spool", "emptyDir": {"sizeLimit": "64Mi"}}]));
+    assert_eq!(pod["volumes"], json!([{"name": "spool", "emptyDir": {"sizeLimit": "288Mi"}}]));
     assert_eq!(pod["priorityClassName"], "system-cluster-critical");
     assert_eq!(pod["topologySpreadConstraints"][0]["topologyKey"], "topology.kubernetes.io/zone");
 
@@ -478,6 +500,196 @@ fn all_that_can_be_on_is_there() {
         .map(|port| port["port"].as_i64().unwrap())
         .collect();
     assert_eq!(egress, [53, 53, 443, 6443, 61678, 80, 3128]);
+}
+
+#[test]
+fn a_spools_folder_holds_the_old_file_and_the_new_one() {
+    let Some(helm) = Helm::or_skip() else { return };
+    let limit = |more: &str| {
+        let rendered = helm.template(&[&format!("--set-string=spool.sizeLimit={more}"), "--set=spool.enabled=true"])?;
+        let deployment = only(&parsed(&rendered), "Deployment").clone();
+        let volumes = &deployment["spec"]["template"]["spec"]["volumes"];
+        Ok::<String, String>(volumes[0]["emptyDir"]["sizeLimit"].as_str().unwrap().to_owned())
+    };
+    // 2 x (64 MiB + 32 MiB) = 192 MiB = 201,326,592 bytes.
+    for enough in ["192Mi", "196608Ki", "1Gi", "202M", "201327k", "201326592", "000192Mi"] {
+        assert_eq!(limit(enough).as_deref(), Ok(enough));
+    }
+    for less in ["64Mi", "191Mi", "196607Ki", "201M", "201326k", "201326591", "0", "0192M"] {
+        let said = limit(less).expect_err(less);
+        let arithmetic = "2 x (64MiB + 32Mi) = 192Mi are needed";
+        let sentence = format!("spool.sizeLimit {less} is too small");
+        assert!(said.contains(&sentence) && said.contains(arithmetic) && said.contains("192Mi or more"), "{said}");
+    }
+    // Empty: room for a file that was set aside, too, whatever the buffer is.
+    for (buffer, computed) in [
+        ("", "288Mi"),
+        (",env.CLOUDWATCH_BUFFER=64MiB", "288Mi"),
+        (",env.CLOUDWATCH_BUFFER=+0064Mi", "288Mi"),
+        (",env.CLOUDWATCH_BUFFER= 65536KiB ", "288Mi"),
+        (",env.CLOUDWATCH_BUFFER=67108864", "288Mi"),
+        (",env.CLOUDWATCH_BUFFER=1048577", "100Mi"),
+        (",env.CLOUDWATCH_BUFFER=16GiB", "49248Mi"),
+    ] {
+        assert_eq!(limit(buffer).as_deref(), Ok(computed), "{buffer}");
+    }
+    let said = limit("288Mi,env.CLOUDWATCH_BUFFER=1GiB").unwrap_err();
+    assert!(said.contains("2 x (1GiB + 32Mi) = 2112Mi are needed"), "{said}");
+    // A claim's size is not the chart's, and without a spool the limit is nobody's.
+    for no_folder in ["--set=spool.existingClaim=points,spool.enabled=true", "--set=spool.enabled=false"] {
+        helm.template(&["--set=spool.sizeLimit=1Mi", no_folder]).unwrap();
+    }
+}
+
+#[test]
+fn an_update_has_never_two_pods_that_publish_the_same() {
+    let Some(helm) = Helm::or_skip() else { return };
+    let strategy = |values: &str| {
+        let objects = helm.objects(&["--set", values]);
+        only(&objects, "Deployment")["spec"]["strategy"].clone()
+    };
+    let recreate = json!({"type": "Recreate", "rollingUpdate": null});
+    let no_surge = json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}});
+    for (values, expected) in [
+        ("replicas=1", &recreate),
+        ("replicas=0", &recreate),
+        ("env.SHARD=0/2", &recreate),
+        ("env.LEADER_ELECTION=no", &recreate),
+        ("updateStrategy.type=RollingUpdate", &no_surge),
+        // An election keeps them apart.
+        ("replicas=2", &Value::Null),
+        ("env.LEADER_ELECTION=true", &Value::Null),
+        ("replicas=2,updateStrategy.type=RollingUpdate", &json!({"type": "RollingUpdate"})),
+        // What is written out is taken as it is.
+        (
+            "updateStrategy.type=RollingUpdate,updateStrategy.rollingUpdate.maxSurge=1",
+            &json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1}}),
+        ),
+        ("updateStrategy.type=Recreate", &json!({"type": "Recreate"})),
+    ] {
+        assert_eq!(&strategy(values), expected, "{values}");
+    }
+    // A StatefulSet ends each old pod before its new one by itself.
+    let sharded = helm.objects(&["--set=shards=2"]);
+    let set = &only(&sharded, "StatefulSet")["spec"];
+    assert!(set["strategy"].is_null() && set["updateStrategy"].is_null(), "{set}");
+}
+
+#[test]
+fn what_the_pod_knows_of_itself_is_told_once() {
+    let Some(helm) = Helm::or_skip() else { return };
+    let sources = |arguments: &[&str], name: &str| -> Vec<Value> {
+        let objects = helm.objects(arguments);
+        let set = objects.iter().find(|object| object["kind"] == "StatefulSet");
+        let owner = set.unwrap_or_else(|| only(&objects, "Deployment"));
+        let env = owner["spec"]["template"]["spec"]["containers"][0]["env"].as_array().unwrap();
+        let mut names: Vec<&Value> = env.iter().map(|variable| &variable["name"]).collect();
+        names.sort_by_key(|name| name.as_str());
+        names.dedup();
+        assert_eq!(names.len(), env.len(), "no variable twice: {env:?}");
+        let named = env.iter().filter(|variable| variable["name"] == name);
+        named.map(|variable| variable.get("valueFrom").unwrap_or(&variable["value"]).clone()).collect()
+    };
+    let field = |path: &str| json!({"fieldRef": {"fieldPath": path}});
+    for arguments in [&[][..], &["--values", UPSTREAM], &["--values", ALL_ON], &["--values", SHARDED]] {
+        assert_eq!(sources(arguments, "NODE_NAME"), [field("spec.nodeName")], "{arguments:?}");
+        assert_eq!(sources(arguments, "POD_NAME"), [field("metadata.name")], "{arguments:?}");
+    }
+    // As it was written before the chart did it, and by hand.
+    let before = "extraEnv[0].name=NODE_NAME,extraEnv[0].valueFrom.fieldRef.fieldPath=spec.nodeName";
+    assert_eq!(sources(&["--set", before], "NODE_NAME"), [field("spec.nodeName")]);
+    assert_eq!(sources(&["--set=env.POD_NAME=mine"], "POD_NAME"), [json!("mine")]);
+    // What is in both is there once: the values' own env has an empty AWS_CLUSTER_ID.
+    let id = "extraEnv[0].name=AWS_CLUSTER_ID,extraEnv[0].valueFrom.configMapKeyRef.name=cluster";
+    assert_eq!(sources(&["--set", id], "AWS_CLUSTER_ID"), [json!({"configMapKeyRef": {"name": "cluster"}})]);
+}
+
+/// The chart cannot see what is behind valueFrom, and reads nothing there: ports, rights and volumes would not follow.
+#[test]
+fn what_the_chart_depends_on_is_refused_where_it_does_not_look() {
+    let Some(helm) = Helm::or_skip() else { return };
+    let templates = std::fs::read_dir(repository().join(CHART).join("templates")).unwrap();
+    let texts: Vec<String> = templates
+        .map(|file| file.unwrap().path())
+        .filter(|path| !path.ends_with("NOTES.txt"))
+        .map(|path| std::fs::read_to_string(path).unwrap())
+        .collect();
+    let mut read = BTreeSet::new();
+    for text in &texts {
+        for start in ["(list . \"", "(list $ \""] {
+            let names = text.split(start).skip(1).filter_map(|rest| rest.split('"').next());
+            read.extend(names.filter(|name| *name != "NAME").map(str::to_owned));
+        }
+    }
+    assert!(read.len() >= 12, "{read:?}");
+    for name in read {
+        let said = helm.template(&[&format!("--set=extraEnv[0].name={name},extraEnv[0].value=1")]).expect_err(&name);
+        assert!(
+            said.contains(&format!("set env.{name} instead")) || said.contains("take it out of env"),
+            "{name}: {said}"
+        );
+    }
+}
+
+#[test]
+fn the_grace_is_one_setting() {
+    let Some(helm) = Helm::or_skip() else { return };
+    for (values, seconds) in [("replicas=1", 30), ("terminationGracePeriodSeconds=600", 600), ("shards=2", 30)] {
+        let objects = helm.objects(&["--set", values]);
+        let owner = objects.iter().find(|object| object["spec"]["template"].is_object()).unwrap();
+        let pod = &owner["spec"]["template"]["spec"];
+        assert_eq!(pod["terminationGracePeriodSeconds"], seconds, "{values}");
+        let told = variable(&pod["containers"][0], "TERMINATION_GRACE_PERIOD");
+        assert_eq!(told, Some(format!("{seconds}s").as_str()), "{values}");
+    }
+    let twice = "--set=extraEnv[0].name=TERMINATION_GRACE_PERIOD,extraEnv[0].value=9s";
+    assert!(helm.template(&[twice]).unwrap_err().contains("take it out of env and extraEnv"));
+}
+
+/// Values files as they stand in public, shortened.
+#[test]
+fn values_files_as_people_have_them() {
+    let Some(helm) = Helm::or_skip() else { return };
+    let file = |name: &str| format!("--values=crates/cni-metrics-helper/tests/data/chart/{name}-values.yaml");
+    // Without an image: refused, because the notes that would say so are shown by helm only.
+    let blueprints = file("blueprints");
+    let said = helm.template_without_image(&[&blueprints]).unwrap_err();
+    let image =
+        format!("602401143452.dkr.ecr.eu-west-1.amazonaws.com/cni-metrics-helper:v{}", env!("CARGO_PKG_VERSION"));
+    for part in [image.as_str(), "does not exist", "set image.override"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    // With it, as documented, everything else is as it was given.
+    let objects = helm.objects(&[&blueprints]);
+    let pod = &only(&objects, "Deployment")["spec"]["template"]["spec"];
+    assert_eq!(variable(&pod["containers"][0], "AWS_CLUSTER_ID"), Some("clinic"));
+    assert_eq!(pod["containers"][0]["image"], "registry.example.com/cni-metrics-helper:v0.1.0");
+    assert_eq!(pod["serviceAccountName"], "cni-metrics-helper");
+
+    // A release of the original.
+    let tagged = file("original-tag");
+    let said = helm.template_without_image(&[&tagged]).unwrap_err();
+    for part in ["image.tag v1.12.1", "is the original Go helper, not this one", "set image.override"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    helm.template(&[&tagged]).unwrap();
+
+    // A PodMonitor and a service account of one's own, another release and namespace.
+    let own = file("own-podmonitor");
+    for namespace in ["kube-system", "monitoring"] {
+        let in_namespace = format!("--namespace={namespace}");
+        let rendered = helm.run(["template", "cni-metrics-helper-1623114961", CHART, &in_namespace, &own]).unwrap();
+        let objects = parsed(&rendered);
+        assert!(objects.iter().all(|object| object["kind"] != "ServiceAccount" && object["kind"] != "PodMonitor"));
+        let template = &only(&objects, "Deployment")["spec"]["template"];
+        assert_eq!(template["metadata"]["labels"]["k8s-app"], "cni-metrics-helper");
+        let ports = template["spec"]["containers"][0]["ports"].as_array().unwrap();
+        let metrics = ports.iter().find(|port| port["name"] == "metrics").unwrap();
+        assert_eq!(metrics["containerPort"], 61681);
+        let bindings = objects.iter().filter(|object| object["kind"].as_str().unwrap().ends_with("Binding"));
+        let account = json!([{"kind": "ServiceAccount", "name": "cni-metrics-helper", "namespace": namespace}]);
+        assert_eq!(bindings.inspect(|binding| assert_eq!(binding["subjects"], account)).count(), 2);
+    }
 }
 
 #[test]

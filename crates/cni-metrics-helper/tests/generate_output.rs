@@ -102,31 +102,30 @@ fn a_manifest_is_equal_to_the_charts_rendering() {
     let Some(helm) = Helm::or_skip() else { return };
     let role =
         r"--set=serviceAccount.annotations.eks\.amazonaws\.com/role-arn=arn:aws-us-gov:iam::111122223333:role/a/helper";
-    let cases: [(&str, &[&str]); 5] = [
-        ("manifest", &[]),
-        ("manifest --cluster-id a\"b\\c", &[r#"--set-string=env.AWS_CLUSTER_ID=a"b\\c"#]),
+    let image = "--image registry.example.com/cni-metrics-helper:v0.1.0";
+    let cases: [(String, &[&str]); 5] = [
+        (format!("manifest {image}"), &[]),
+        (format!("manifest --cluster-id a\"b\\c {image}"), &[r#"--set-string=env.AWS_CLUSTER_ID=a"b\\c"#]),
         (
-            "manifest --region cn-north-1 --account 111122223333",
+            "manifest --region cn-north-1 --account 111122223333".to_owned(),
             &[
                 "--set=image.region=cn-north-1,image.domain=amazonaws.com.cn,env.AWS_REGION=cn-north-1",
-                "--set-string=image.account=111122223333",
+                "--set-string=image.override=,image.account=111122223333",
             ],
         ),
         (
-            "manifest --region us-gov-west-1 --role-arn arn:aws-us-gov:iam::111122223333:role/a/helper",
-            &[
-                "--set=image.region=us-gov-west-1,env.AWS_REGION=us-gov-west-1",
-                "--set-string=image.account=013241004608",
-                role,
-            ],
+            format!(
+                "manifest --region us-gov-west-1 --role-arn arn:aws-us-gov:iam::111122223333:role/a/helper {image}"
+            ),
+            &["--set=env.AWS_REGION=us-gov-west-1", role],
         ),
         (
-            "manifest --namespace monitoring --image registry.example.com/helper@sha256:0000",
+            "manifest --namespace monitoring --image registry.example.com/helper@sha256:0000".to_owned(),
             &["--namespace=monitoring", "--set=image.override=registry.example.com/helper@sha256:0000"],
         ),
     ];
     for (arguments, values) in cases {
-        assert_eq!(parsed(&generate(arguments)), helm.objects(values), "{arguments}");
+        assert_eq!(parsed(&generate(&arguments)), helm.objects(values), "{arguments}");
     }
 }
 
@@ -244,6 +243,35 @@ fn the_commands_are_a_script_that_bash_can_read() {
         let output = bash.wait_with_output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
+}
+
+#[test]
+fn the_commands_for_china_name_its_partition_and_the_clusters_own_issuer() {
+    let script = generate("iam-policy --commands --trust irsa --cluster-id clinic --region cn-north-1");
+    assert!(!script.contains("arn:aws:"), "{script}");
+    assert_eq!(
+        script.matches("\"arn:aws-cn:iam::$ACCOUNT_ID:").count() + script.matches("=arn:aws-cn:iam::").count(),
+        4
+    );
+    for part in [
+        "ISSUER=$(aws eks describe-cluster --region \"$REGION\" --name \"$CLUSTER\" --query cluster.identity.oidc.issuer",
+        "--client-id-list sts.amazonaws.com\n",
+        "--service-account \"$SERVICE_ACCOUNT\" --account-id \"$ACCOUNT_ID\" --oidc-provider \"$ISSUER\"",
+    ] {
+        assert!(script.contains(part), "{part}: {script}");
+    }
+    // What the script's own call makes of it.
+    let issuer = "oidc.eks.cn-north-1.amazonaws.com.cn/id/EXAMPLE";
+    let trust = json(&format!(
+        "iam-policy --trust irsa --region cn-north-1 --account-id 111122223333 --oidc-provider {issuer}"
+    ));
+    let statement = &trust["Statement"][0];
+    assert_eq!(statement["Principal"]["Federated"], format!("arn:aws-cn:iam::111122223333:oidc-provider/{issuer}"));
+    let conditions = serde_json::json!({"StringEquals": {
+        format!("{issuer}:aud"): "sts.amazonaws.com",
+        format!("{issuer}:sub"): "system:serviceaccount:kube-system:cni-metrics-helper",
+    }});
+    assert_eq!(statement["Condition"], conditions);
 }
 
 /// Every `[namespace, name, "CLUSTER_ID", id, {stat}]` of a dashboard and `Metric`/`Stat` of an alarm.

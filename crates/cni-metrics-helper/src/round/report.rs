@@ -386,6 +386,7 @@ mod tests {
             running: true,
             deleting: false,
             created_at: None,
+            agent: std::sync::Arc::default(),
         };
         let mut report = Report::new(String::new());
         let mut told = |reasons: &[&str], answers| {

@@ -69,6 +69,25 @@ fn the_refusal_in_the_guide_is_what_helm_says() {
 }
 
 #[test]
+fn an_update_goes_from_rolling_to_recreate_and_back_by_every_way() {
+    let Some(stand) = Stand::or_skip(0) else { return };
+    let strategy = || stand.get(&DEPLOYMENT)["spec"]["strategy"]["type"].clone();
+    stand.install(&["--set=replicas=2"]);
+    assert_eq!(strategy(), "RollingUpdate", "with the parameters that the API server fills in");
+    stand.install(&[]);
+    assert_eq!(strategy(), "Recreate");
+    // As Argo CD and Flux may apply: server-side, where nobody owns what the API server filled in.
+    let rendered = |values: &[&str]| stand.helm.template(values).unwrap();
+    let apply = ["apply", "--server-side", "--force-conflicts"];
+    for (values, expected) in [("--set=replicas=2", "RollingUpdate"), ("--set=replicas=1", "Recreate")] {
+        stand.kubectl_file(&["delete"], "deployment.yaml", &rendered(&["--set=replicas=2"])).unwrap();
+        stand.kubectl_file(&apply, "rolling.yaml", &rendered(&["--set=replicas=2"])).unwrap();
+        stand.kubectl_file(&apply, "wanted.yaml", &rendered(&[values])).unwrap();
+        assert_eq!(strategy(), expected, "{values}");
+    }
+}
+
+#[test]
 fn helm_goes_over_to_shards_and_back() {
     let Some(stand) = Stand::or_skip(0) else { return };
     let set = ["statefulsets", "--namespace=kube-system"];
@@ -96,8 +115,21 @@ fn kubectl_applies_the_manifest_over_the_original() {
     stand.kubectl_file(&["apply"], "ours.yaml", MANIFEST).unwrap();
     let after = stand.get(&DEPLOYMENT);
     assert_eq!(after["metadata"]["uid"], before["metadata"]["uid"]);
-    let variables = &after["spec"]["template"]["spec"]["containers"][0]["env"];
-    assert_eq!(variables.as_array().unwrap().len(), 5, "nothing of the original's stays behind: {variables}");
+    let variables = after["spec"]["template"]["spec"]["containers"][0]["env"].as_array().unwrap();
+    let mut names: Vec<&str> = variables.iter().map(|variable| variable["name"].as_str().unwrap()).collect();
+    names.sort_unstable();
+    let ours = [
+        "AWS_CLUSTER_ID",
+        "AWS_VPC_K8S_CNI_LOGLEVEL",
+        "METRIC_UPDATE_INTERVAL",
+        "NODE_NAME",
+        "POD_NAME",
+        "TERMINATION_GRACE_PERIOD",
+        "USE_CLOUDWATCH",
+        "USE_PROMETHEUS",
+    ];
+    assert_eq!(names, ours, "nothing of the original's stays behind");
+    assert_eq!(after["spec"]["strategy"], json!({"type": "Recreate"}), "the original's is rolling by default");
     assert_narrowed(&stand);
 }
 

@@ -30,7 +30,7 @@ fn set(rights: &[&str]) -> BTreeSet<String> {
 #[test]
 fn the_account_may_do_what_is_documented_and_nothing_else() {
     let Some(stand) = Stand::or_skip(0) else { return };
-    let (pods, proxy, nodes) = ("pods [] [] [get list watch]", "pods/proxy [] [] [get]", "nodes [] [] [list watch]");
+    let (pods, proxy, nodes) = ("pods [] [] [list watch]", "pods/proxy [] [] [get]", "nodes [] [] [list watch]");
 
     stand.install(&[]);
     assert_eq!(stand.rights("kube-system"), set(&[pods, proxy, nodes]));

@@ -43,8 +43,13 @@ impl Helm {
         Err(String::from_utf8_lossy(&output.stderr).into_owned())
     }
 
-    /// The chart rendered with more arguments.
+    /// The chart rendered with an image that can exist and more arguments, which win.
     pub(crate) fn template(&self, arguments: &[&str]) -> Result<String, String> {
+        self.template_without_image(&[&["--values", IMAGE_VALUES], arguments].concat())
+    }
+
+    /// The chart rendered with nothing but these arguments.
+    pub(crate) fn template_without_image(&self, arguments: &[&str]) -> Result<String, String> {
         let fixed = ["template", "cni-metrics-helper", CHART, "--namespace=kube-system"];
         self.run(fixed.iter().chain(arguments))
     }
@@ -57,6 +62,9 @@ impl Helm {
 
 /// The chart, from the repository's root.
 pub(crate) const CHART: &str = "charts/cni-metrics-helper";
+
+/// The one value without which the chart refuses to render: an image that is not in AWS's registry.
+pub(crate) const IMAGE_VALUES: &str = "crates/cni-metrics-helper/tests/data/chart/image-values.yaml";
 
 /// The objects of a manifest.
 pub(crate) fn parsed(manifest: &str) -> Vec<Value> {
