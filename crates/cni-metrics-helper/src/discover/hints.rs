@@ -51,9 +51,11 @@ async fn node(client: &Client) -> Option<String> {
 
 /// `aws:///eu-west-1a/i-0123456789abcdef0` ends in the instance's id.
 async fn instance(client: &Client, own_node: Option<&str>) -> Option<String> {
-    let node = Api::<Node>::all(client.clone()).get(own_node?).await;
-    let node = node.inspect_err(|error| debug!(%error, "no instance id from the helper's own node")).ok()?;
-    let provider = node.spec?.provider_id?;
+    // A list of one: the helper may list and watch nodes, and not get them.
+    let one = ListParams::default().fields(&format!("metadata.name={}", own_node?));
+    let nodes = Api::<Node>::all(client.clone()).list(&one).await;
+    let nodes = nodes.inspect_err(|error| debug!(%error, "no instance id from the helper's own node")).ok()?;
+    let provider = nodes.items.into_iter().next()?.spec?.provider_id?;
     provider.rsplit('/').next().filter(|id| id.starts_with("i-")).map(str::to_owned)
 }
 
