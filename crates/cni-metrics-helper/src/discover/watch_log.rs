@@ -84,7 +84,7 @@ impl WatchLog {
             (Cause::Denied, Role::Optional, false) => debug!("{what} may still not be listed: {text}"),
             (Cause::Denied, ..) => {
                 let verbs =
-                    if self.role == Role::Needed { "get, list and watch on pods" } else { "list and watch on nodes" };
+                    if self.role == Role::Needed { "list and watch on pods" } else { "list and watch on nodes" };
                 warn!("{what} may not be watched{lasts}: {text}; the list goes out of date, {verbs} must be allowed");
             }
             (Cause::Unreadable, ..) => warn!("{what}: an object cannot be read and is left out{lasts}: {text}"),
