@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::error::{self, Errors};
+use crate::life::Trend;
 use crate::look::{Idle, Look, Looks, merged, quiet_us};
 use crate::process::{CpuClock, Memory, reset_peak};
 use crate::subject::{Program, Start, Subject};
@@ -15,6 +16,9 @@ use crate::world::{Burst, Stats, World, WorldSpec};
 
 /// Between two looks at a running program.
 pub(crate) const LOOK: Duration = Duration::from_millis(25);
+
+/// In cases of more rounds than this, looks are fewer: each look is shown every round so far.
+const MANY_ROUNDS: u32 = 60;
 
 /// From so many pages on, what the world used for them is more than the clock's grain.
 const ENOUGH_PAGES: u64 = 5_000;
@@ -38,6 +42,9 @@ pub(crate) struct Case {
     pub(crate) concurrency: Option<u32>,
     /// Rounds with 5 % of the nodes hung and 5 % refusing, after those.
     pub(crate) faulty_rounds: u32,
+    /// The world of this file instead of a healthy one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) scenario: Option<PathBuf>,
 }
 
 /// What it cost.
@@ -69,6 +76,8 @@ pub(crate) struct Figures {
     /// Peak of the steady rounds, the first list left out.
     pub(crate) steady_peak_bytes: u64,
     pub(crate) settled_bytes: u64,
+    /// By how much resident memory grows a round, over the last half of the steady rounds.
+    pub(crate) growth_bytes_per_round: f64,
     /// Bytes to and from the world a node and round, TLS included.
     pub(crate) wire_bytes_per_node: f64,
     /// Connections opened a steady round.
@@ -146,8 +155,13 @@ struct FirstPage {
 
 /// Runs one program through one case.
 pub(crate) fn run(place: &Place, program: &Program, case: &Case) -> anyhow::Result<Figures> {
-    let spec =
-        WorldSpec { nodes: case.nodes, latency_ms: case.latency_ms, https: case.https, agent_port: place.agent_port };
+    let spec = WorldSpec {
+        nodes: case.nodes,
+        scenario: case.scenario.clone(),
+        latency_ms: case.latency_ms,
+        https: case.https,
+        agent_port: place.agent_port,
+    };
     let world = World::start(&place.world, &spec)?;
     let world_cpu = CpuClock::new(world.pid());
     let world_ms = world.advance()?;
@@ -161,7 +175,8 @@ pub(crate) fn run(place: &Place, program: &Program, case: &Case) -> anyhow::Resu
     run.measure(&log)
 }
 
-fn log_path(logs: &Path, program: &Program, case: &Case) -> PathBuf {
+/// Where the program's log of a case goes.
+pub(crate) fn log_path(logs: &Path, program: &Program, case: &Case) -> PathBuf {
     logs.join(format!("{}-{}-{}-{}ms.log", program.name, case.via, case.nodes, case.latency_ms))
 }
 
@@ -173,10 +188,15 @@ impl Run<'_> {
         reset_peak(self.subject.pid())?;
         let before = self.world.stats()?;
         let mut rounds = vec![first];
+        let mut resident = Trend::default();
         for number in 1..=self.case.rounds {
             self.advance()?;
             rounds.push(self.round(number as usize)?);
+            if number > self.case.rounds / 2 {
+                resident.add(f64::from(number), self.subject.memory()?.resident_bytes as f64);
+            }
         }
+        figures.growth_bytes_per_round = resident.slope();
         let after = self.world.stats()?;
         let memory = self.subject.memory()?;
         figures.steady_peak_bytes = memory.peak_bytes;
@@ -249,7 +269,7 @@ impl Run<'_> {
                     world_waited: looks.idle.lasted,
                 });
             }
-            std::thread::sleep(LOOK);
+            std::thread::sleep(if self.case.rounds > MANY_ROUNDS { LOOK * 4 } else { LOOK });
         }
     }
 

@@ -28,7 +28,7 @@ pub(crate) struct FlushFigures {
 
 /// Measures flushes of these sizes.
 pub(crate) fn run(place: &Place, program: &Path, sizes: &[u32]) -> anyhow::Result<Vec<FlushFigures>> {
-    let spec = WorldSpec { nodes: 1, latency_ms: 0, https: false, agent_port: 0 };
+    let spec = WorldSpec { nodes: 1, scenario: None, latency_ms: 0, https: false, agent_port: 0 };
     let world = World::start(&place.world, &spec)?;
     let mut command = Command::new(program);
     command.env_clear().envs(world.env()).stdin(Stdio::piped()).stdout(Stdio::piped());

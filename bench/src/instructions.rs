@@ -73,7 +73,8 @@ fn per(counts: [anyhow::Result<u64>; 2], units: u32) -> anyhow::Result<u64> {
 
 /// One list and one round of the helper itself.
 fn once(place: &Place, nodes: u32) -> anyhow::Result<u64> {
-    let world = World::start(&place.world, &WorldSpec { nodes, latency_ms: 0, https: false, agent_port: 0 })?;
+    let world =
+        World::start(&place.world, &WorldSpec { nodes, scenario: None, latency_ms: 0, https: false, agent_port: 0 })?;
     let mut command = Command::new(&place.world);
     command.args(["once", "--output", "json", "--scrape-via", "proxy", "--scrape-timeout", "60s", "--interval", "600"]);
     // One thread after the other anyway: fewer of them wake each other less often.
@@ -84,7 +85,8 @@ fn once(place: &Place, nodes: u32) -> anyhow::Result<u64> {
 /// So many rounds of the long-running helper.
 fn running(place: &Place, rounds: u32) -> anyhow::Result<u64> {
     let nodes = NODES[1] - NODES[0];
-    let world = World::start(&place.world, &WorldSpec { nodes, latency_ms: 0, https: false, agent_port: 0 })?;
+    let world =
+        World::start(&place.world, &WorldSpec { nodes, scenario: None, latency_ms: 0, https: false, agent_port: 0 })?;
     let mut command = Command::new(&place.world);
     command.args(["run", "--scrape-via", "proxy", "--scrape-timeout", "60s", "--use-cloudwatch", "false"]);
     command.args(["--admin-address", "off", "--interval", &INTERVAL_SECONDS.to_string()]);

@@ -5,6 +5,7 @@ mod error;
 mod flush;
 mod http;
 mod instructions;
+mod life;
 mod look;
 mod plan;
 mod process;
@@ -20,11 +21,20 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
+use peak_alloc::PeakAlloc;
 use serde_json::{Value, json};
 
 use case::{Figures, Place};
 use report::{Results, Row};
 use subject::Program;
+
+/// What the bench itself has allocated: in lockstep the helper lives in this process.
+#[global_allocator]
+static ALLOCATOR: PeakAlloc = PeakAlloc;
+
+/// How much the started program's resident memory may grow over the last half of its rounds. Its first minutes also bring
+/// pages of its own code into memory, which no slope of a few hundred rounds can tell from growth.
+const STARTED_GROWTH_BYTES: f64 = 1024.0 * 1024.0;
 
 /// Measures what the helper costs.
 #[derive(Debug, Clone, Parser)]
@@ -60,6 +70,12 @@ struct Args {
     /// The same, and keep the counts as the new reference
     #[arg(long)]
     update_reference: bool,
+    /// Live so many rounds in lockstep with a simulated cluster, compare every point, judge memory: nothing else
+    #[arg(long, value_name = "ROUNDS")]
+    lockstep: Option<u64>,
+    /// Watch the started program for so many rounds of one second, compare every point: nothing else
+    #[arg(long, value_name = "ROUNDS")]
+    started: Option<u32>,
     /// The reference
     #[arg(long, value_name = "FILE", default_value = "bench/reference.json")]
     reference: PathBuf,
@@ -97,6 +113,13 @@ fn run(args: &Args) -> anyhow::Result<()> {
     let place = Place { world: args.helper.clone(), logs, agent_port: args.agent_port.unwrap_or(default_port) };
     if args.check_instructions || args.update_reference {
         return instructions(args, &place);
+    }
+    if let Some(rounds) = args.lockstep {
+        say(&life::lockstep(&args.helper, &args.out, rounds, || ALLOCATOR.current_usage())?);
+        return Ok(());
+    }
+    if let Some(rounds) = args.started {
+        return started(args, &place, rounds);
     }
     let mut programs = vec![Program { name: "helper".to_owned(), path: args.helper.clone() }];
     programs.extend(args.peer.clone().map(|path| Program { name: "peer".to_owned(), path }));
@@ -156,6 +179,41 @@ fn instructions(args: &Args, place: &Place) -> anyhow::Result<()> {
         say(finding.text());
     }
     anyhow::ensure!(!findings.iter().any(instructions::Finding::fails), "the program does more work than it did");
+    Ok(())
+}
+
+/// The started program in real time, a round a second, in the cluster of the long lives.
+fn started(args: &Args, place: &Place, rounds: u32) -> anyhow::Result<()> {
+    let scenario = Some(life::scenario(&args.out)?);
+    let program = Program { name: "started".to_owned(), path: args.helper.clone() };
+    let (via, concurrency) = ("auto".to_owned(), None);
+    let case = case::Case {
+        nodes: 40,
+        latency_ms: 2,
+        via,
+        https: true,
+        interval_seconds: 1,
+        rounds,
+        concurrency,
+        faulty_rounds: 0,
+        scenario,
+    };
+    let figures = case::run(place, &program, &case)?;
+    let log = case::log_path(&place.logs, &program, &case);
+    let log = std::fs::read_to_string(&log).with_context(|| log.display().to_string())?;
+    let lines = |wanted: &str| log.lines().filter(|line| line.contains(wanted)).count();
+    let growth = figures.growth_bytes_per_round * f64::from(rounds) / 2.0;
+    say(&format!(
+        "started: {} rounds, {} panics, {} late rounds; RSS {:.1} MiB, grew by {:.0} KiB over the last half",
+        lines("INFO round "),
+        lines("panicked at"),
+        lines("took longer than the interval"),
+        figures.settled_bytes as f64 / 1_048_576.0,
+        growth / 1_024.0,
+    ));
+    strict("started", &figures)?;
+    anyhow::ensure!(lines("panicked at") == 0, "the program panicked");
+    anyhow::ensure!(growth <= STARTED_GROWTH_BYTES, "resident memory grew by {growth:.0} bytes over the last half");
     Ok(())
 }
 

@@ -68,6 +68,7 @@ fn ordinary(wanted: &Wanted, nodes: u32, latency_ms: u32, via: &str) -> Case {
         rounds: wanted.rounds.unwrap_or(rounds),
         concurrency: None,
         faulty_rounds: 0,
+        scenario: None,
     }
 }
 

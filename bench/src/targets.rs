@@ -185,6 +185,7 @@ mod tests {
             rounds: 2,
             concurrency: None,
             faulty_rounds: 0,
+            scenario: None,
         };
         Row { case, programs: vec![("helper".to_owned(), figures)] }
     }

@@ -39,7 +39,7 @@ pub(crate) struct WatchFigures {
 
 /// Runs one program.
 pub(crate) fn run(place: &Place, program: &Program, nodes: u32) -> anyhow::Result<WatchFigures> {
-    let spec = WorldSpec { nodes, latency_ms: 2, https: true, agent_port: place.agent_port };
+    let spec = WorldSpec { nodes, scenario: None, latency_ms: 2, https: true, agent_port: place.agent_port };
     let world = World::start(&place.world, &spec)?;
     let log = place.logs.join(format!("{}-watch-{nodes}.log", program.name));
     let start = Start { via: "proxy", interval_seconds: INTERVAL_SECONDS, log: &log, extra: &[] };

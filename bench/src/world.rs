@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
@@ -21,6 +21,8 @@ pub(crate) const MANIFEST_PADDING_BYTES: u32 = 6_400;
 #[derive(Debug, Clone)]
 pub(crate) struct WorldSpec {
     pub(crate) nodes: u32,
+    /// This scenario instead of a healthy cluster of so many nodes.
+    pub(crate) scenario: Option<PathBuf>,
     pub(crate) latency_ms: u32,
     pub(crate) https: bool,
     /// 0 takes a free one; programs that ask nowhere else need 61678.
@@ -108,18 +110,37 @@ impl World {
     pub(crate) fn start(program: &Path, spec: &WorldSpec) -> anyhow::Result<Self> {
         let began = Instant::now();
         let mut command = Command::new(program);
-        command.args(["sim", "--lockstep", "--keep-pages", "--nodes", &spec.nodes.to_string()]);
+        command.args(["sim", "--lockstep", "--keep-pages"]);
+        match &spec.scenario {
+            Some(file) => command.arg("--scenario").arg(file),
+            None => command.args(["--nodes", &spec.nodes.to_string()]),
+        };
         command.args(["--node-latency", &format!("{}ms", spec.latency_ms)]);
         command.args(["--manifest-padding", &MANIFEST_PADDING_BYTES.to_string()]);
         command.args(["--agent-port", &spec.agent_port.to_string()]);
         if spec.https {
             command.arg("--https");
         }
+        let mut world = Self::spawn(command)?;
+        world.advance()?;
+        world.start_seconds = began.elapsed().as_secs_f64();
+        Ok(world)
+    }
+
+    /// Starts the cluster of a scenario. Its clock stands where it stood at the start until it is moved.
+    pub(crate) fn of_scenario(program: &Path, scenario: &Path) -> anyhow::Result<Self> {
+        let mut command = Command::new(program);
+        command.args(["sim", "--lockstep", "--scenario"]).arg(scenario);
+        Self::spawn(command)
+    }
+
+    /// Runs `sim` and waits until it serves.
+    fn spawn(mut command: Command) -> anyhow::Result<Self> {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
-            .with_context(|| format!("{} cannot be started", program.display()))?;
+            .with_context(|| format!("{command:?} cannot be started"))?;
         let out = child.stdout.take().context("no output")?;
         let mut env = BTreeMap::new();
         for line in BufReader::new(out).lines() {
@@ -132,13 +153,15 @@ impl World {
         }
         let Some(control) = env.remove("CNI_SIM_CONTROL") else {
             let status = child.wait()?;
-            bail!("the world of {} nodes did not start: {status}", spec.nodes);
+            bail!("the world did not start: {status}; {command:?}");
         };
         let control = control.trim_start_matches("http://").parse()?;
-        let mut world = Self { child, env, control, start_seconds: 0.0 };
-        world.advance()?;
-        world.start_seconds = began.elapsed().as_secs_f64();
-        Ok(world)
+        Ok(Self { child, env, control, start_seconds: 0.0 })
+    }
+
+    /// Asks the control listener.
+    pub(crate) fn control(&self, method: &str, path: &str, body: &str) -> anyhow::Result<Value> {
+        http::json(self.control, method, path, body)
     }
 
     pub(crate) fn pid(&self) -> u32 {

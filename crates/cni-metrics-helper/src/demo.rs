@@ -5,6 +5,7 @@
 
 mod compare;
 mod screen;
+pub mod simulated;
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -13,12 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_credential_types::Credentials;
-use aws_credential_types::provider::SharedCredentialsProvider;
-use clap::Parser;
 use cni_metrics_core::model::{Snapshot, UnixMillis};
-use cni_sim::kube_store::{PodObject, PodPhase};
 use cni_sim::scenario::Scenario;
 use cni_sim::sim::{Sim, SimOptions};
 use cni_sim::truth::{RoundTruth, Window};
@@ -26,12 +22,8 @@ use cni_sim::truth::{RoundTruth, Window};
 use self::compare::Comparison;
 use self::screen::{Lines, Screen};
 use crate::app::{App, AwsSource};
-use crate::aws::AwsHttp;
-use crate::cli::settings::SettingsArgs;
 use crate::clock::{Clock, ClockDriver};
-use crate::config::Config;
 use crate::discover::IndexReader;
-use crate::identity::{CredentialKind, Found, Identity};
 use crate::shutdown::Shutdown;
 
 /// From one round to the next, in the world's time.
@@ -45,8 +37,6 @@ const ROUND_PATIENCE: Duration = Duration::from_mins(2);
 
 /// A watch that is not up to date by then is cut off.
 const WATCH_PATIENCE: Duration = Duration::from_millis(500);
-
-const AGENTS_LABEL: (&str, &str) = ("k8s-app", "aws-node");
 
 /// A page that was read and is not noted by then never will be.
 const NOTE_PATIENCE: Duration = Duration::from_secs(2);
@@ -89,7 +79,10 @@ pub async fn play(settings: DemoSettings, out: &mut dyn Write) -> anyhow::Result
     let sim = Sim::start(options).await.context("the simulated cluster cannot be started")?;
     let (clock, driver) = Clock::driven(UnixMillis(START_MS), settings.speed.unwrap_or(FLAT_OUT_SPEED));
     let (trigger, shutdown) = Shutdown::manual();
-    let app = App::build(config(&sim)?, AwsSource::Given(Box::new(identity(&sim)?)), clock, shutdown).await?;
+    let env = sim.env();
+    let config = simulated::config(&env, &["--interval", &INTERVAL.as_secs().to_string()])?;
+    let identity = simulated::identity(&env, &sim.world().scenario().cluster.name)?;
+    let app = App::build(config, AwsSource::Given(Box::new(identity)), clock, shutdown).await?;
     let (snapshots, index) = (app.snapshots(), app.index());
     let running = tokio::spawn(app.run());
 
@@ -158,7 +151,7 @@ impl Played<'_> {
     /// stays behind, so this gives up soon.
     async fn watch_settled(&self) {
         let give_up = tokio::time::Instant::now() + WATCH_PATIENCE;
-        let agents = running_agents(self.sim);
+        let agents = self.sim.world().running_agents();
         let shown = |index: &IndexReader| -> BTreeSet<String> {
             index.targets().0.iter().map(|(pod, _)| pod.name.to_string()).collect()
         };
@@ -180,53 +173,4 @@ impl Played<'_> {
         self.driver.set(UnixMillis(next_ms));
         Ok(())
     }
-}
-
-/// The pods that a round would ask now, as the world has them.
-fn running_agents(sim: &Sim) -> BTreeSet<String> {
-    let pods = sim.world().kube().pods();
-    let asked = |pod: &PodObject| {
-        let meta = &pod.meta;
-        let is_agent = meta.labels.iter().any(|(name, value)| (&**name, &**value) == AGENTS_LABEL);
-        is_agent && meta.deletion_ms.is_none() && pod.phase == PodPhase::Running
-    };
-    pods.iter().filter(|pod| asked(pod)).map(|pod| pod.meta.name.to_string()).collect()
-}
-
-/// The settings a user would give, read by the same code.
-fn config(sim: &Sim) -> anyhow::Result<Config> {
-    #[derive(Parser)]
-    struct Flags {
-        #[command(flatten)]
-        settings: SettingsArgs,
-    }
-    let port = sim.env().into_iter().find(|(name, _)| name == "AGENT_PORT").map(|(_, port)| port).unwrap_or_default();
-    let kubeconfig = sim.kubeconfig_path().display().to_string();
-    let interval = INTERVAL.as_secs().to_string();
-    let flags = ["demo", "--kubeconfig", &kubeconfig, "--agent-port", &port, "--interval", &interval];
-    let flags =
-        flags.into_iter().chain(["--use-cloudwatch", "true", "--use-prometheus", "false", "--admin-address", "off"]);
-    Ok(Config::read(&Flags::try_parse_from(flags)?.settings)?)
-}
-
-/// The simulated account: the SDK, pointed at the simulated CloudWatch.
-fn identity(sim: &Sim) -> anyhow::Result<Identity> {
-    let env = sim.env();
-    let variable = |wanted: &str| {
-        let found = env.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.clone());
-        found.with_context(|| format!("the simulated world does not say {wanted}"))
-    };
-    let region = variable("AWS_REGION")?;
-    let keys = (variable("AWS_ACCESS_KEY_ID")?, variable("AWS_SECRET_ACCESS_KEY")?);
-    let credentials = Credentials::new(keys.0, keys.1, None, None, "simulated world");
-    let sdk = SdkConfig::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new(region.clone()))
-        .endpoint_url(variable("AWS_ENDPOINT_URL_CLOUDWATCH")?)
-        .credentials_provider(SharedCredentialsProvider::new(credentials))
-        .http_client(AwsHttp::new(None)?.sdk_client())
-        .build();
-    let found = |value: String| Found { value, source: "the simulated world".to_owned() };
-    let cluster_id = found(sim.world().scenario().cluster.name.clone());
-    Ok(Identity { region: found(region), cluster_id, credentials: CredentialKind::Environment, sdk })
 }

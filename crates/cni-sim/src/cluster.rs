@@ -23,7 +23,7 @@ pub use answer::{Answer, PodKey, ServeTicket, Via};
 pub use views::{Status, SubnetStatus};
 
 use crate::fault::{ApiFault, CloudWatchFault, Ec2Fault, ImdsFault};
-use crate::kube_store::KubeStore;
+use crate::kube_store::{KubeStore, PodObject, PodPhase};
 use crate::meter::PageMeter;
 use crate::scenario::{FaultSpec, Scenario};
 use crate::truth::Truth;
@@ -33,7 +33,7 @@ use nodes::GroupPlan;
 use objects::Objects;
 use rng::Rng;
 use slot::Slot;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -42,6 +42,9 @@ use subnet::{Cidr, CidrError, Subnet};
 
 /// The agents' usual port.
 const METRICS_PORT: u16 = 61_678;
+
+/// What tells an agent's pod from others.
+const AGENTS_LABEL: (&str, &str) = ("k8s-app", "aws-node");
 
 /// Nodes of a group come up within this time of each other.
 const LAUNCH_SPREAD_MS: u64 = 20_000;
@@ -181,6 +184,22 @@ impl World {
     /// What was handed over, and what a perfect collector would make of it.
     pub fn truth(&self) -> &Truth {
         &self.truth
+    }
+
+    /// Names of the agents' pods that a collector would scrape now: Running and not being deleted.
+    pub fn running_agents(&self) -> BTreeSet<String> {
+        let is_agent = |pod: &PodObject| pod.meta.label(AGENTS_LABEL.0) == Some(AGENTS_LABEL.1);
+        let runs = |pod: &PodObject| pod.meta.deletion_ms.is_none() && pod.phase == PodPhase::Running;
+        let pods = self.kube.pods();
+        let agents = pods.iter().filter(|pod| is_agent(pod) && runs(pod));
+        agents.map(|pod| pod.meta.name.to_string()).collect()
+    }
+
+    /// Forgets what is kept only to be looked up later: the pages handed over (the newest of each pod stays, as the
+    /// base of the next increase) and pods that are gone. A driver that compares each round and then forgets it can go
+    /// on without an end.
+    pub fn forget_logs(&self) {
+        self.truth.forget();
     }
 
     /// The scenario that is played.

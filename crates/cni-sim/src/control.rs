@@ -6,12 +6,15 @@
 //! | `GET /state` | clock, nodes, subnets, faults that hold |
 //! | `POST /advance` `{"to_ms": N}` or `{"by_ms": N}` | moves a lockstep clock; answers `{"now_ms": N}` |
 //! | `POST /faults` `{"set": [fault…]}`, `{"clear": [number…]}`, `{"clear_all": true}` | answers `{"numbers": […]}` |
+//! | `GET /agents` | names of the agents' pods that a collector would scrape now: Running and not being deleted |
 //! | `GET /cloudwatch/data` | every datum CloudWatch accepted |
+//! | `POST /cloudwatch/take` | the same since the last call; data and CloudWatch's request log are then forgotten |
+//! | `POST /forget` | forgets the pages handed over and pods that are gone: for runs without an end |
 //! | `GET /stats` | requests, connections, bytes, bursts of page requests, CloudWatch's requests |
 //! | `POST /prepare` | makes all pages of this moment, where pages are kept |
 
 use crate::api_server::ApiMeters;
-use crate::cloudwatch::store::{CloudWatchStore, Outcome};
+use crate::cloudwatch::store::{CloudWatchStore, Datum, Outcome};
 use crate::cluster::World;
 use crate::meter::Traffic;
 use crate::scenario::FaultSpec;
@@ -47,7 +50,10 @@ pub fn router(control: Control) -> Router {
         .route("/state", get(state))
         .route("/advance", post(advance))
         .route("/faults", post(faults))
+        .route("/agents", get(agents))
         .route("/cloudwatch/data", get(cloudwatch))
+        .route("/cloudwatch/take", post(take))
+        .route("/forget", post(forget))
         .route("/stats", get(stats))
         .route("/prepare", post(prepare))
         .with_state(control)
@@ -136,10 +142,25 @@ async fn faults(State(control): State<Control>, body: String) -> Response {
     ok(json!({ "numbers": numbers }))
 }
 
+async fn agents(State(control): State<Control>) -> Response {
+    ok(json!(control.world.running_agents()))
+}
+
 async fn cloudwatch(State(control): State<Control>) -> Response {
-    let data: Vec<Value> = control
-        .cloudwatch
-        .data()
+    ok(data_json(&control.cloudwatch.data()))
+}
+
+async fn take(State(control): State<Control>) -> Response {
+    ok(data_json(&control.cloudwatch.take()))
+}
+
+async fn forget(State(control): State<Control>) -> Response {
+    control.world.forget_logs();
+    ok(json!({}))
+}
+
+fn data_json(data: &[Arc<Datum>]) -> Value {
+    let data: Vec<Value> = data
         .iter()
         .map(|datum| {
             json!({
@@ -162,7 +183,7 @@ async fn cloudwatch(State(control): State<Control>) -> Response {
             })
         })
         .collect();
-    ok(Value::Array(data))
+    Value::Array(data)
 }
 
 /// What the sockets saw. Times are microseconds since the world was made.

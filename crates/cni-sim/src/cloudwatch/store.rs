@@ -188,9 +188,15 @@ impl CloudWatchStore {
 
     /// Forgets everything; request numbers go on.
     pub fn clear(&self) {
+        self.take();
+    }
+
+    /// Everything accepted since the last call, in the order of arrival; it and the request log are forgotten in the
+    /// same step, so that nothing that arrives meanwhile is lost. Request numbers go on.
+    pub fn take(&self) -> Vec<Arc<Datum>> {
         let mut inner = self.lock();
         let numbers = inner.numbers;
-        *inner = Inner { numbers, ..Inner::default() };
+        std::mem::replace(&mut *inner, Inner { numbers, ..Inner::default() }).data
     }
 
     /// Waits until `done` holds, looking again after every change; false if that took longer than `limit`.

@@ -67,6 +67,11 @@ impl PodRecord {
         // Two scrapes at once may end in the other order.
         let later = self.deliveries.iter().rev().take_while(|kept| kept.ticket > delivery.ticket).count();
         self.deliveries.insert(self.deliveries.len() - later, delivery);
+        self.fold(limit);
+    }
+
+    /// Drops the oldest pages beyond `limit`; what they add up to stays.
+    fn fold(&mut self, limit: usize) {
         while self.deliveries.len() > limit {
             let Some(oldest) = self.deliveries.pop_front() else { return };
             match &mut self.dropped {
@@ -178,6 +183,23 @@ impl Truth {
                 index.is_multiple_of(2)
             });
         }
+    }
+
+    /// Drops all pages handed over and what is known of pods that are gone. The increases of later rounds still count
+    /// from each pod's newest page; [`RoundTruth::cumulative`] no longer holds the events of the pods that were dropped.
+    pub(crate) fn forget(&self) {
+        let mut log = self.lock();
+        log.pods.iter_mut().for_each(|pod| pod.fold(0));
+        if let Some(newest) = log.marks.pop() {
+            log.marks = vec![newest];
+        }
+        if log.pods.iter().all(|pod| pod.deleting_wall_ms.is_none()) {
+            return;
+        }
+        // A page that is on its way belongs to a pod by its place.
+        log.pending.clear();
+        log.pods.retain(|pod| pod.deleting_wall_ms.is_none());
+        log.by_uid = log.pods.iter().enumerate().map(|(place, pod)| (pod.facts.uid.clone(), place)).collect();
     }
 
     /// Pages handed over so far.

@@ -1,0 +1,442 @@
+//! The helper of this process and a simulated cluster in lockstep: a round is run while the cluster stands still, then
+//! both clocks move on. The cluster is a process of its own, so that whatever grows here is the helper's.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use cni_metrics_core::model::UnixMillis;
+use cni_metrics_helper::app::{App, AwsSource, SnapshotReader};
+use cni_metrics_helper::clock::{Clock, ClockDriver};
+use cni_metrics_helper::demo::simulated;
+use cni_metrics_helper::discover::IndexReader;
+use cni_metrics_helper::publish::SinkStats;
+use cni_metrics_helper::shutdown::{Shutdown, Trigger};
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::ledger::Ledger;
+use super::script::{Action, CYCLE, actions};
+use super::trend::{ALLOWED_HEAP_SHARE, ALLOWED_SLOPE_BYTES, Trend, share};
+use crate::process::memory;
+use crate::world::{World, wall_ms};
+
+/// From round to round, in the cluster's time.
+const INTERVAL_MS: i64 = 30_000;
+
+/// Back-offs and flushes are cut by this; time limits on sockets are not.
+const SPEED: f64 = 600.0;
+
+/// A round, a start, an end or the delivery of all points that takes longer hangs.
+const LIMIT: Duration = Duration::from_mins(2);
+
+/// A watch that does not follow within this time is cut off by a fault.
+const WATCH_LIMIT: Duration = Duration::from_millis(60);
+
+/// The shortest lease, so that a lapse takes little time.
+const LEASE: Duration = Duration::from_secs(5);
+
+/// A helper whose lease has lapsed may or may not measure: a round is waited for this long.
+const LAPSED_ROUND_LIMIT: Duration = Duration::from_millis(250);
+
+/// Rounds between two lines of progress.
+const PROGRESS: u64 = 1_000;
+
+/// Panics of any thread of this process.
+static PANICS: AtomicU64 = AtomicU64::new(0);
+
+/// A helper of this process.
+struct Helper {
+    snapshots: SnapshotReader,
+    index: IndexReader,
+    cloudwatch: watch::Receiver<SinkStats>,
+    trigger: Trigger,
+    running: JoinHandle<()>,
+    /// Rounds of it so far.
+    rounds: u64,
+    /// Points that it has dropped and that are accounted for.
+    dropped: u64,
+}
+
+/// What the run found.
+#[derive(Debug, Default)]
+struct Findings {
+    rounds: u64,
+    partial: u64,
+    restarts: u64,
+    lapses: u64,
+    most_nodes: u64,
+    /// Resident memory over the last half, by rounds.
+    resident: Trend,
+    /// Live heap at the end of each cycle, by rounds.
+    heap: BTreeMap<u64, usize>,
+}
+
+struct Life<'a> {
+    world: World,
+    env: Vec<(String, String)>,
+    spool: &'a Path,
+    runtime: &'a Runtime,
+    clock: Clock,
+    driver: ClockDriver,
+    now_ms: i64,
+    /// Wall time from which pages belong to the next round.
+    cut_ms: i64,
+    /// When counting began: by this machine's clock, and by the cluster's.
+    began: (i64, i64),
+    /// Faults that hold, and the rounds in which they end.
+    faults: Vec<(u64, u64)>,
+    ledger: Ledger,
+    findings: Findings,
+    live_heap: fn() -> usize,
+}
+
+/// Lives `rounds` rounds and judges them. `live_heap` says how many bytes of this process are allocated now.
+pub(crate) fn lockstep(program: &Path, out: &Path, rounds: u64, live_heap: fn() -> usize) -> anyhow::Result<String> {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        PANICS.fetch_add(1, Ordering::Relaxed);
+        before(panic);
+    }));
+    let spool = out.join("spool");
+    // What an earlier run left is of another cluster.
+    let _absent = std::fs::remove_dir_all(&spool);
+    std::fs::create_dir_all(&spool)?;
+    let scenario = super::scenario(out)?;
+    // The helper lives on one thread, as it does when it is started; the driver on another.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let world = World::of_scenario(program, &scenario)?;
+    let report = runtime.block_on(async {
+        let mut life = Life::new(world, &spool, &runtime, live_heap)?;
+        let began = Instant::now();
+        let lived = life.all(rounds).await;
+        let report = life.report(rounds, began.elapsed());
+        lived.with_context(|| report.clone())?;
+        ensure!(life.verdict(rounds), "{report}");
+        Ok(report)
+    });
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    report
+}
+
+impl<'a> Life<'a> {
+    fn new(world: World, spool: &'a Path, runtime: &'a Runtime, live_heap: fn() -> usize) -> anyhow::Result<Self> {
+        let status = world.control("GET", "/state", "")?;
+        let now_ms = status.get("now_ms").and_then(Value::as_i64).context("the cluster does not say its time")?;
+        let start_ms = (now_ms / INTERVAL_MS + 1) * INTERVAL_MS;
+        world.control("POST", "/advance", &json!({ "to_ms": start_ms }).to_string())?;
+        let (clock, driver) = Clock::driven(UnixMillis(start_ms), SPEED);
+        let env = world.env().iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        let began = (wall_ms(), start_ms);
+        Ok(Self {
+            world,
+            env,
+            spool,
+            runtime,
+            clock,
+            driver,
+            now_ms: start_ms,
+            cut_ms: began.0,
+            began,
+            faults: Vec::new(),
+            ledger: Ledger::default(),
+            findings: Findings::default(),
+            live_heap,
+        })
+    }
+
+    async fn all(&mut self, rounds: u64) -> anyhow::Result<()> {
+        let mut helper = self.start().await?;
+        self.measured(&mut helper, false).await?;
+        let mut progress = Instant::now();
+        for round in 1..=rounds {
+            let mut is_new = false;
+            self.end_faults(round)?;
+            for action in actions(round) {
+                match action {
+                    Action::Fault(spec, lasts) => self.inject(&spec, round + lasts)?,
+                    Action::Calm => self.end_faults(u64::MAX)?,
+                    Action::Lapse => self.lapse(&mut helper).await?,
+                    Action::Restart => {
+                        helper = self.restart(helper).await?;
+                        is_new = true;
+                    }
+                    Action::Measure => self.measure(&mut helper, round).await?,
+                }
+            }
+            if !is_new {
+                self.advance(&helper).await?;
+            }
+            self.measured(&mut helper, is_new).await?;
+            self.findings.rounds = round;
+            if round > rounds / 2 {
+                let resident = memory(std::process::id())?.resident_bytes;
+                self.findings.resident.add(round as f64, resident as f64);
+            }
+            if round % PROGRESS == 0 {
+                let took = progress.elapsed().as_secs_f64();
+                crate::say(&format!("round {round}: {:.1} ms a round", took * 1_000.0 / PROGRESS as f64));
+                progress = Instant::now();
+            }
+        }
+        self.end(helper).await
+    }
+
+    async fn start(&mut self) -> anyhow::Result<Helper> {
+        let spool = self.spool.display().to_string();
+        let lease = format!("{}s", LEASE.as_secs());
+        let interval = (INTERVAL_MS / 1_000).to_string();
+        let flags = [
+            ["--interval", &interval],
+            ["--scrape-timeout", "1s"],
+            ["--leader-election", "true"],
+            ["--lease-duration", &lease],
+            ["--lease-namespace", "kube-system"],
+            ["--spool-dir", &spool],
+        ];
+        let config = simulated::config(&self.env, flags.as_flattened())?;
+        let identity = AwsSource::Given(Box::new(simulated::identity(&self.env, "long-life")?));
+        let (trigger, shutdown) = Shutdown::manual();
+        let building = self.runtime.spawn(App::build(config, identity, self.clock.clone(), shutdown));
+        let app = timeout(LIMIT, building).await.context("the helper did not start")???;
+        let named = |stats: &watch::Receiver<SinkStats>| stats.borrow().name == "cloudwatch";
+        let cloudwatch = app.sinks().into_iter().find(named).context("no sink for CloudWatch")?;
+        let (snapshots, index) = (app.snapshots(), app.index());
+        let running = self.runtime.spawn(app.run());
+        Ok(Helper { snapshots, index, cloudwatch, trigger, running, rounds: 0, dropped: 0 })
+    }
+
+    /// Ends the helper as SIGTERM does; what it could not send is in the spool or counted.
+    async fn end(&mut self, helper: Helper) -> anyhow::Result<()> {
+        helper.trigger.end();
+        timeout(LIMIT, helper.running).await.context("the helper did not end")?.context("the helper panicked")?;
+        let dropped = helper.cloudwatch.borrow().dropped().saturating_sub(helper.dropped);
+        self.ledger.dropped_later(dropped);
+        self.take()
+    }
+
+    /// Another helper in its place, an interval later: two rounds of one moment would be two points.
+    async fn restart(&mut self, helper: Helper) -> anyhow::Result<Helper> {
+        self.end(helper).await?;
+        self.move_on().await?;
+        self.findings.restarts += 1;
+        self.start().await
+    }
+
+    /// The API server is away until the lease has run out. The nodes are in direct reach all the time.
+    async fn lapse(&mut self, helper: &mut Helper) -> anyhow::Result<()> {
+        self.inject(&json!({"fault": {"api-server": {"kind": "down"}}}), u64::MAX - 1)?;
+        let until = Instant::now() + LEASE + LEASE / 2;
+        while Instant::now() < until {
+            self.move_on().await?;
+            if timeout(LAPSED_ROUND_LIMIT, helper.snapshots.changed()).await.is_ok() {
+                helper.snapshots.mark_changed();
+                self.measured(helper, false).await?;
+            }
+        }
+        self.end_faults(u64::MAX)?;
+        self.findings.lapses += 1;
+        let until = Instant::now() + LIMIT;
+        loop {
+            self.move_on().await?;
+            let came = timeout(LAPSED_ROUND_LIMIT, helper.snapshots.changed()).await;
+            if came.is_ok() {
+                helper.snapshots.mark_changed();
+                return self.measured(helper, false).await;
+            }
+            ensure!(Instant::now() < until, "no round {} s after the API server was back", LIMIT.as_secs());
+        }
+    }
+
+    fn inject(&mut self, spec: &Value, until: u64) -> anyhow::Result<()> {
+        let answer = self.world.control("POST", "/faults", &json!({ "set": [spec] }).to_string())?;
+        let number = answer.get("numbers").and_then(|numbers| numbers.get(0)).and_then(Value::as_u64);
+        self.faults.push((number.context("a fault without a number")?, until));
+        Ok(())
+    }
+
+    /// Ends the faults that last until this round, or until an earlier one.
+    fn end_faults(&mut self, round: u64) -> anyhow::Result<()> {
+        let (over, on): (Vec<_>, Vec<_>) = self.faults.iter().partition(|(_, until)| *until <= round);
+        self.faults = on;
+        if !over.is_empty() {
+            let numbers: Vec<u64> = over.into_iter().map(|(number, _)| number).collect();
+            self.world.control("POST", "/faults", &json!({ "clear": numbers }).to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Moves the cluster on by one interval, waits until the helper's watch shows it, then moves the helper's clock.
+    async fn advance(&mut self, helper: &Helper) -> anyhow::Result<()> {
+        self.now_ms += INTERVAL_MS;
+        self.world.control("POST", "/advance", &json!({ "to_ms": self.now_ms }).to_string())?;
+        self.watch_settled(helper, WATCH_LIMIT).await?;
+        self.cut().await;
+        Ok(())
+    }
+
+    /// The same where no helper is there to follow.
+    async fn move_on(&mut self) -> anyhow::Result<()> {
+        self.now_ms += INTERVAL_MS;
+        self.world.control("POST", "/advance", &json!({ "to_ms": self.now_ms }).to_string())?;
+        self.cut_clock().await;
+        Ok(())
+    }
+
+    /// Nothing of what happened so far falls into the round that begins now, and the round begins.
+    async fn cut(&mut self) {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        self.cut_ms = wall_ms();
+        self.driver.set(UnixMillis(self.now_ms));
+    }
+
+    /// The round begins; pages that were handed over since the last comparison belong to it.
+    async fn cut_clock(&mut self) {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        self.driver.set(UnixMillis(self.now_ms));
+    }
+
+    /// Whether the helper sees the agents that there are, at the latest after `limit`.
+    async fn watch_settled(&self, helper: &Helper, limit: Duration) -> anyhow::Result<bool> {
+        let agents: BTreeSet<String> = serde_json::from_value(self.world.control("GET", "/agents", "")?)?;
+        let give_up = Instant::now() + limit;
+        loop {
+            let shown: BTreeSet<String> =
+                helper.index.targets().0.iter().map(|(pod, _)| pod.name.to_string()).collect();
+            if shown == agents {
+                return Ok(true);
+            }
+            if Instant::now() >= give_up {
+                return Ok(false);
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Waits for the round of this moment and enters it, and what CloudWatch took meanwhile, into the ledger.
+    async fn measured(&mut self, helper: &mut Helper, is_new: bool) -> anyhow::Result<()> {
+        let came = timeout(LIMIT, helper.snapshots.changed()).await;
+        if !matches!(came, Ok(Ok(()))) {
+            let ended = helper.running.is_finished();
+            bail!("no round in this moment of the cluster; the helper {}", if ended { "ended" } else { "hangs" });
+        }
+        let snapshot = helper.snapshots.borrow_and_update().clone().context("a round without a snapshot")?;
+        helper.rounds += 1;
+        // Rounds are milliseconds apart here: a sink that gets no processor for a few of them must not lose any.
+        let rounds = helper.rounds;
+        let read = helper.cloudwatch.wait_for(|stats| stats.rounds + stats.lost_rounds >= rounds);
+        timeout(LIMIT, read).await.context("the sink does not read")?.context("the sink ended")?;
+        let mut truth = self.truth(snapshot.coverage.scraped).await?;
+        // A helper that cannot see the API server cannot know which agents there are.
+        if !self.watch_settled(helper, Duration::ZERO).await? {
+            truth.insert("nodesExpected".to_owned(), snapshot.coverage.expected as f64);
+        }
+        if is_new {
+            self.ledger.accept_new_baselines(&snapshot, &mut truth);
+        }
+        self.findings.partial += u64::from(!snapshot.coverage.failed.is_empty());
+        self.findings.most_nodes = self.findings.most_nodes.max(snapshot.coverage.scraped);
+        self.ledger.measured(&snapshot, truth);
+        self.take()?;
+        self.world.control("POST", "/forget", "")?;
+        self.cut_ms = wall_ms();
+        Ok(())
+    }
+
+    /// What CloudWatch took since the last time.
+    fn take(&mut self) -> anyhow::Result<()> {
+        let data = self.world.control("POST", "/cloudwatch/take", "")?;
+        self.ledger.arrived(data.as_array().context("/cloudwatch/take is no list")?);
+        Ok(())
+    }
+
+    /// What the round should have shown. A page counts once its socket has taken the last byte, which may be a moment
+    /// after the helper has read it.
+    async fn truth(&self, pages_read: u64) -> anyhow::Result<BTreeMap<String, f64>> {
+        let give_up = Instant::now() + Duration::from_secs(2);
+        loop {
+            let (from, to, (start, api)) = (self.cut_ms, wall_ms(), self.began);
+            let path =
+                format!("/truth?from={from}&to={to}&collector_start={start}&collector_start_api={api}&nodes=false");
+            let truth = self.world.control("GET", &path, "")?;
+            let pages = truth.get("deliveries").and_then(Value::as_u64).unwrap_or_default();
+            if pages >= pages_read || Instant::now() >= give_up {
+                let metrics = truth.get("metrics").cloned().context("a truth without metrics")?;
+                return Ok(serde_json::from_value(metrics)?);
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Once everything is sent, what is held is what is needed.
+    async fn measure(&mut self, helper: &mut Helper, round: u64) -> anyhow::Result<()> {
+        let sent = helper.cloudwatch.wait_for(|stats| stats.buffered_points == 0);
+        let sent = timeout(LIMIT, sent).await.map(|stats| stats.map(|stats| stats.dropped()));
+        let dropped = sent.context("points are not sent although CloudWatch is well")?.context("the sink ended")?;
+        self.take()?;
+        self.ledger.settle(dropped.saturating_sub(helper.dropped));
+        helper.dropped = dropped;
+        ensure!(self.watch_settled(helper, LIMIT).await?, "the watch does not show the agents although all is well");
+        self.findings.heap.insert(round, (self.live_heap)());
+        Ok(())
+    }
+
+    fn heaps(&self, rounds: u64) -> Option<(f64, f64)> {
+        let at = |round: u64| self.findings.heap.range(..=round).next_back().map(|(_, bytes)| *bytes as f64);
+        (rounds >= 2 * CYCLE).then(|| at(rounds / 2).zip(at(rounds))).flatten()
+    }
+
+    /// A short run has no second half in which memory could be judged.
+    fn judges_memory(rounds: u64) -> bool {
+        rounds >= 4 * super::script::PERIOD
+    }
+
+    fn verdict(&self, rounds: u64) -> bool {
+        let slope = self.findings.resident.slope() * 10_000.0;
+        let heap = self.heaps(rounds).map_or(f64::INFINITY, |(middle, end)| share(middle, end));
+        let memory = !Self::judges_memory(rounds) || (slope <= ALLOWED_SLOPE_BYTES && heap <= ALLOWED_HEAP_SHARE);
+        self.findings.rounds == rounds && self.ledger.is_clean() && PANICS.load(Ordering::Relaxed) == 0 && memory
+    }
+
+    fn report(&self, rounds: u64, took: Duration) -> String {
+        let (found, ledger) = (&self.findings, &self.ledger);
+        let heap = self.heaps(rounds).map_or_else(
+            || "not measured".to_owned(),
+            |(middle, end)| format!("{middle:.0} and {end:.0} bytes, {:.2} % apart", share(middle, end) * 100.0),
+        );
+        let mut text = format!(
+            "lockstep: {} of {rounds} rounds in {:.0} s ({:.1} ms each), up to {} nodes; {} rounds with failing nodes, \
+             {} restarts ({} with new baselines), {} lapses of the lease\n\
+             points: {} equal, {} differences, {} lost, {} counted as dropped; {} panics\n\
+             memory: RSS grows by {:.1} KiB in 10,000 rounds over the last half (allowed {:.0}); live heap at the \
+             half and at the end {heap} (allowed {:.0} %){}",
+            found.rounds,
+            took.as_secs_f64(),
+            took.as_secs_f64() * 1_000.0 / found.rounds.max(1) as f64,
+            found.most_nodes,
+            found.partial,
+            found.restarts,
+            ledger.new_baselines,
+            found.lapses,
+            ledger.equal,
+            ledger.differences,
+            ledger.lost,
+            ledger.dropped,
+            PANICS.load(Ordering::Relaxed),
+            found.resident.slope() * 10_000.0 / 1_024.0,
+            ALLOWED_SLOPE_BYTES / 1_024.0,
+            ALLOWED_HEAP_SHARE * 100.0,
+            if Self::judges_memory(rounds) { "" } else { "; too few rounds to judge it" },
+        );
+        for line in &ledger.told {
+            text.push_str("\n  ");
+            text.push_str(line);
+        }
+        text
+    }
+}
