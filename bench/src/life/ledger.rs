@@ -144,7 +144,9 @@ mod tests {
 
     fn snapshot(values: &[(Metric, f64)]) -> Snapshot {
         let mut metrics = Values::default();
-        values.iter().for_each(|(metric, value)| metrics.set(*metric, Some(*value)));
+        for (metric, value) in values {
+            metrics.set(*metric, Some(*value));
+        }
         Snapshot {
             round: 1,
             at: UnixMillis(30_000),

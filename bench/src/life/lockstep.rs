@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::ledger::Ledger;
-use super::script::{Action, CYCLE, actions};
+use super::script::{Action, PERIOD, actions};
 use super::trend::{ALLOWED_HEAP_SHARE, ALLOWED_SLOPE_BYTES, Trend, share};
 use crate::process::memory;
 use crate::world::{World, wall_ms};
@@ -43,6 +43,9 @@ const LEASE: Duration = Duration::from_secs(5);
 
 /// A helper whose lease has lapsed may or may not measure: a round is waited for this long.
 const LAPSED_ROUND_LIMIT: Duration = Duration::from_millis(250);
+
+/// Helpers are restarted in this part of the rounds only; the last of them lives through all others.
+const RESTARTS_SHARE: u64 = 4;
 
 /// Rounds between two lines of progress.
 const PROGRESS: u64 = 1_000;
@@ -157,7 +160,7 @@ impl<'a> Life<'a> {
         for round in 1..=rounds {
             let mut is_new = false;
             self.end_faults(round)?;
-            for action in actions(round) {
+            for action in actions(round, round <= rounds / RESTARTS_SHARE) {
                 match action {
                     Action::Fault(spec, lasts) => self.inject(&spec, round + lasts)?,
                     Action::Calm => self.end_faults(u64::MAX)?,
@@ -388,12 +391,12 @@ impl<'a> Life<'a> {
 
     fn heaps(&self, rounds: u64) -> Option<(f64, f64)> {
         let at = |round: u64| self.findings.heap.range(..=round).next_back().map(|(_, bytes)| *bytes as f64);
-        (rounds >= 2 * CYCLE).then(|| at(rounds / 2).zip(at(rounds))).flatten()
+        (rounds >= 2 * PERIOD).then(|| at(rounds / 2).zip(at(rounds))).flatten()
     }
 
     /// A short run has no second half in which memory could be judged.
     fn judges_memory(rounds: u64) -> bool {
-        rounds >= 4 * super::script::PERIOD
+        rounds >= 4 * PERIOD
     }
 
     fn verdict(&self, rounds: u64) -> bool {

@@ -3,11 +3,23 @@
 
 use serde_json::{Value, json};
 
-/// Rounds after which the same begins again.
-pub(crate) const PERIOD: u64 = 1_000;
+/// Rounds after which the same begins again: five cycles, a long silence, a long time of few nodes, and one more cycle.
+pub(crate) const PERIOD: u64 = 2_500;
 
 /// Rounds of one cycle: growth, shrinkage, silence, faults, then quiet.
-pub(crate) const CYCLE: u64 = 250;
+const CYCLE: u64 = 250;
+
+/// From this round of a period on most nodes say nothing, until the next.
+const SILENCE: u64 = 1_250;
+
+/// From this round of a period on there are [`FEW`] nodes, until the next.
+const SMALL: u64 = 1_750;
+
+/// From this round of a period on there are as many nodes as in the beginning.
+const LAST_CYCLE: u64 = 2_250;
+
+/// Nodes by group, and how many of them leave while there are few: eight are left.
+const FEW: [(&str, u32); 2] = [("jobs", 20), ("web", 12)];
 
 /// From this round of a cycle on nothing is wrong any more.
 const QUIET_FROM: u64 = 205;
@@ -58,20 +70,39 @@ pub(crate) enum Action {
     Measure,
 }
 
-/// What happens before this round. The same round of any period has the same actions.
-pub(crate) fn actions(round: u64) -> Vec<Action> {
-    let (of_period, of_cycle) = (round % PERIOD, round % CYCLE);
+/// What happens before this round. The same round of any period has the same actions, but that helpers are restarted only
+/// where `restarts` says so: what adds up in one of them over a period must be seen as well.
+pub(crate) fn actions(round: u64, restarts: bool) -> Vec<Action> {
+    let of_period = round % PERIOD;
+    let few =
+        |change: fn(&str, u32) -> Value| FEW.iter().map(|(group, n)| Action::Fault(change(group, *n), 1)).collect();
+    if of_period == SILENCE {
+        vec![Action::Fault(json!({"target": {"fraction": 0.8}, "fault": "refused"}), 480)]
+    } else if of_period == SMALL {
+        few(lost)
+    } else if of_period == LAST_CYCLE {
+        few(joined)
+    } else if (SILENCE..LAST_CYCLE).contains(&of_period) {
+        Vec::new()
+    } else {
+        cycle(of_period, restarts)
+    }
+}
+
+/// What happens in a round of a cycle.
+fn cycle(of_period: u64, restarts: bool) -> Vec<Action> {
+    let of_cycle = of_period % CYCLE;
     let mut actions = Vec::new();
-    let group = json!({"group": "web"});
     match of_cycle {
-        20 => actions.push(Action::Fault(json!({"target": group, "fault": {"join": {"count": GROWTH}}}), 1)),
+        20 => actions.push(Action::Fault(joined("web", GROWTH), 1)),
         60 => actions.push(Action::Fault(json!({"fault": "refused"}), 4)),
         90 => actions.push(Action::Fault(json!({"fault": {"restart": {}}}), 2)),
-        130 => {
-            let lost = json!({"group": "web", "count": GROWTH});
-            actions.push(Action::Fault(json!({"target": lost, "fault": {"node-loss": {"replace": false}}}), 1));
+        110 => {
+            let slow = json!({"slow-page": {"bytes_per_second": 10_000_000, "first_byte_after": "60ms"}});
+            actions.push(Action::Fault(json!({"target": {"fraction": 0.7}, "fault": slow}), 5));
         }
-        150 => actions.push(Action::Restart),
+        130 => actions.push(Action::Fault(lost("web", GROWTH), 1)),
+        150 if restarts => actions.push(Action::Restart),
         QUIET_FROM => actions.push(Action::Calm),
         of_cycle if of_cycle == CYCLE - 1 => actions.push(Action::Measure),
         _ => {}
@@ -84,6 +115,14 @@ pub(crate) fn actions(round: u64) -> Vec<Action> {
         actions.push(Action::Fault(passing(draw >> 8), 1 + (draw >> 32) % 12));
     }
     actions
+}
+
+fn joined(group: &str, count: u32) -> Value {
+    json!({"target": {"group": group}, "fault": {"join": {"count": count}}})
+}
+
+fn lost(group: &str, count: u32) -> Value {
+    json!({"target": {"group": group, "count": count}, "fault": {"node-loss": {"replace": false}}})
 }
 
 /// A number that looks drawn (splitmix64).
@@ -100,13 +139,16 @@ mod tests {
 
     #[test]
     fn every_period_is_the_same_and_has_every_kind_of_action() {
-        let of = |from: u64| (from..from + PERIOD).flat_map(actions).collect::<Vec<_>>();
-        let first = of(0);
-        assert_eq!(first, of(7 * PERIOD));
+        let of = |from: u64, restarts: bool| {
+            (from..from + PERIOD).flat_map(|round| actions(round, restarts)).collect::<Vec<_>>()
+        };
+        let first = of(0, true);
+        assert_eq!(first, of(7 * PERIOD, true));
         let count = |wanted: fn(&Action) -> bool| first.iter().filter(|action| wanted(action)).count();
-        assert_eq!(count(|action| *action == Action::Restart), 4);
-        assert_eq!(count(|action| *action == Action::Measure), 4);
+        assert_eq!(count(|action| *action == Action::Restart), 6);
+        assert_eq!(count(|action| *action == Action::Measure), 6);
         assert_eq!(count(|action| *action == Action::Lapse), 1);
+        assert!(!of(0, false).contains(&Action::Restart));
         let text = format!("{first:?}");
         for kind in ["reset", "node-loss", "\"down\"", "access-denied", "join", "refused", "429", "deny"] {
             assert!(text.contains(kind), "{kind} never happens in a period");
@@ -115,8 +157,8 @@ mod tests {
 
     #[test]
     fn a_cycle_ends_in_quiet() {
-        for round in 0..PERIOD {
-            for action in actions(round) {
+        for round in (0..SILENCE).chain(LAST_CYCLE..PERIOD) {
+            for action in actions(round, true) {
                 if let Action::Fault(_, rounds) = action {
                     assert!(round % CYCLE + rounds <= QUIET_FROM, "round {round}");
                 }
