@@ -42,6 +42,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::fault::ApiFault;
 use crate::meter::{Traffic, TrafficFigures};
+use crate::port::HeldPort;
 use crate::tls::{Tls, TlsError};
 use listen::Listening;
 use service::Service;
@@ -235,10 +236,10 @@ fn listen(
     tasks: &mut Vec<JoinHandle<()>>,
 ) -> Result<SocketAddr, ApiServerError> {
     let failed = |source| ApiServerError::Listen { address, source };
-    let listener = listen::bind(address).map_err(failed)?;
     // The port the system chose is kept through restarts.
-    let bound = listener.local_addr().map_err(failed)?;
-    tasks.push(tokio::spawn(listening.clone().run(listener, bound)));
+    let port = HeldPort::take(address).map_err(failed)?;
+    let (bound, listener) = (port.address(), port.listen().map_err(failed)?);
+    tasks.push(tokio::spawn(listening.clone().run(port, listener)));
     Ok(bound)
 }
 

@@ -5,15 +5,15 @@
 
 use crate::aws::identity::{Credentials, Identity};
 use crate::aws::{Clock, serve, time};
+use crate::port::HeldPort;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::net::TcpListener;
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -68,6 +68,8 @@ pub struct ImdsRequest {
 
 const TTL_HEADER: &str = "x-aws-ec2-metadata-token-ttl-seconds";
 const TOKEN_HEADER: &str = "x-aws-ec2-metadata-token";
+/// How often listening is tried again where file descriptors are short.
+const RETRY: Duration = Duration::from_millis(20);
 const MAX_TTL_S: i64 = 21_600;
 
 impl Imds {
@@ -126,29 +128,29 @@ pub fn router(imds: Imds) -> Router {
     Router::new().fallback(handle).with_state(imds)
 }
 
-/// Serves on `listener`'s address until `shutdown`. While the mode is [`Mode::Refused`] the listener is closed.
-pub async fn serve(listener: TcpListener, imds: Imds, shutdown: CancellationToken) -> std::io::Result<()> {
-    let address: SocketAddr = listener.local_addr()?;
+/// Serves on the port until `shutdown`. While the mode is [`Mode::Refused`] nothing listens there, and the port is held.
+pub async fn serve(port: HeldPort, imds: Imds, shutdown: CancellationToken) {
     let mut mode = imds.mode.subscribe();
-    let mut open = Some(listener);
     loop {
         if *mode.borrow_and_update() == Mode::Refused {
-            open = None;
             tokio::select! {
-                () = shutdown.cancelled() => return Ok(()),
+                () = shutdown.cancelled() => return,
                 _ = mode.changed() => continue,
             }
         }
-        let listener = match open.take() {
-            Some(listener) => listener,
-            None => TcpListener::bind(address).await?,
+        // The port is ours: this can fail for want of file descriptors only, and they come back.
+        let Ok(listener) = port.listen() else {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(RETRY) => continue,
+            }
         };
         let refused = shutdown.child_token();
         let serving = serve::serve(listener, router(imds.clone()), refused.clone());
         tokio::pin!(serving);
         let closed = async { while mode.changed().await.is_ok() && *mode.borrow() != Mode::Refused {} };
         tokio::select! {
-            () = &mut serving => return Ok(()),
+            () = &mut serving => return,
             () = closed => {
                 refused.cancel();
                 serving.await;

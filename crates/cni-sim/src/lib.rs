@@ -13,6 +13,8 @@ pub mod truth;
 
 pub mod kube_store;
 
+pub mod port;
+
 pub mod api_server;
 pub mod kubeconfig;
 pub mod node;

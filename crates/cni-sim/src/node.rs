@@ -14,12 +14,13 @@ use hyper::body::Incoming;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::api_server::listen::{self, Ends, Handler, Listening};
+use crate::api_server::listen::{Ends, Handler, Listening};
 use crate::api_server::scrape::{self, Played};
 use crate::api_server::wire::Wire;
 use crate::api_server::{Body, SharedBackend, accepts_gzip, cut, full, http_date, with_type};
 use crate::cluster::Via;
 use crate::meter::Traffic;
+use crate::port::HeldPort;
 
 /// A running node listener. Dropping it stops it; [`NodeServer::stop`] waits until its port is free.
 #[derive(Debug)]
@@ -36,8 +37,8 @@ impl NodeServer {
     /// runtime.
     pub fn start(backend: SharedBackend, address: SocketAddr) -> io::Result<Self> {
         let stop = CancellationToken::new();
-        let listener = listen::bind(address)?;
-        let bound = listener.local_addr()?;
+        let port = HeldPort::take(address)?;
+        let (bound, listener) = (port.address(), port.listen()?);
         // Nodes go on while the API server is down.
         let (never_down, down) = tokio::sync::watch::channel(false);
         let handler = Arc::new(Nodes { backend: Arc::clone(&backend) });
@@ -45,7 +46,7 @@ impl NodeServer {
         let listening =
             Listening { handler, backend, tls: None, down, stop: stop.clone(), traffic: Arc::clone(&traffic) };
         let task = tokio::spawn(async move {
-            listening.run(listener, bound).await;
+            listening.run(port, listener).await;
             drop(never_down);
         });
         Ok(Self { address: bound, traffic, task, stop: stop.clone(), _guard: stop.drop_guard() })

@@ -11,6 +11,7 @@ use cni_sim::ec2::view::{Ec2View, Instance, NetworkInterface, Subnet};
 use cni_sim::ec2::{self, Ec2};
 use cni_sim::imds::{self, Imds};
 use cni_sim::pod_identity::{self, PodIdentity};
+use cni_sim::port::HeldPort;
 use cni_sim::sts::{self, Sts};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
@@ -69,8 +70,9 @@ impl Services {
         let pod_identity = PodIdentity::new(Arc::clone(&clock), 1);
         let ec2 = Ec2::new(Arc::clone(&clock), Arc::new(OneInstance), 1);
         let cloudwatch = CloudWatch::new(Arc::clone(&clock), 1);
-        let (listener, imds_address) = listen().await;
-        tokio::spawn(imds::serve(listener, imds.clone(), stop.clone()));
+        let port = HeldPort::take("127.0.0.1:0".parse().unwrap()).unwrap();
+        let imds_address = port.address();
+        tokio::spawn(imds::serve(port, imds.clone(), stop.clone()));
         Self {
             imds_address,
             sts_address: start(sts::router(sts.clone()), &stop).await,

@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -21,12 +21,10 @@ use super::backend::SharedBackend;
 use super::body::Body;
 use super::wire::{Connection, Transport, Wire};
 use crate::meter::{Metered, Traffic};
+use crate::port::HeldPort;
 
-/// How often something that failed for want of a resource (a port, a file descriptor) is tried again.
+/// How often something that failed for want of a file descriptor is tried again.
 const RETRY: Duration = Duration::from_millis(20);
-
-/// Connections that may wait to be accepted: a scrape of thousands of nodes opens many at once.
-const BACKLOG: u32 = 4096;
 
 /// The two ends of a connection.
 #[derive(Debug, Clone, Copy)]
@@ -72,17 +70,9 @@ impl<H> Clone for Listening<H> {
     }
 }
 
-/// Binds an address, even one whose last connections are still in `TIME_WAIT`.
-pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
-}
-
 impl<H: Handler> Listening<H> {
-    /// Accepts until stopped. While the server is down nothing listens: connecting is refused.
-    pub(crate) async fn run(mut self, listener: TcpListener, address: SocketAddr) {
+    /// Accepts until stopped. While the server is down nothing listens: connecting is refused, and the port stays held.
+    pub(crate) async fn run(mut self, port: HeldPort, listener: TcpListener) {
         let mut listener = Some(listener);
         loop {
             if *self.down.borrow_and_update() {
@@ -93,8 +83,8 @@ impl<H: Handler> Listening<H> {
                 }
             }
             let Some(open) = &listener else {
-                // The port may be somebody's outgoing one for a moment.
-                listener = bind(address).ok();
+                // It can fail for want of file descriptors only.
+                listener = port.listen().ok();
                 if listener.is_none() {
                     tokio::time::sleep(RETRY).await;
                 }

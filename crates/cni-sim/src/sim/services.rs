@@ -9,6 +9,7 @@ use crate::ec2::{self, Ec2};
 use crate::fault::{CloudWatchFault, Ec2Fault, ImdsFault};
 use crate::imds::{self, Imds, Mode};
 use crate::pod_identity::{self, PodIdentity};
+use crate::port::HeldPort;
 use crate::sts::{self, Sts};
 use axum::Router;
 use std::io;
@@ -74,13 +75,9 @@ impl Services {
         let ec2_address = spawn(ec2::router(ec2.clone()), stop, tasks).await?;
         let sts_address = spawn(sts::router(sts.clone()), stop, tasks).await?;
         let pod_identity_address = spawn(pod_identity::router(pod_identity.clone()), stop, tasks).await?;
-        let listener = bind(0).await?;
-        let imds_address = listener.local_addr()?;
-        let (service, until) = (imds.clone(), stop.clone());
-        tasks.push(tokio::spawn(async move {
-            // It ends early only if its port cannot be opened again, and then clients see it refused.
-            let _ = imds::serve(listener, service, until).await;
-        }));
+        let port = HeldPort::take(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+        let imds_address = port.address();
+        tasks.push(tokio::spawn(imds::serve(port, imds.clone(), stop.clone())));
         tasks.push(tokio::spawn(follow(world.clone(), imds.clone(), stop.clone())));
         Ok(Self {
             cloudwatch,

@@ -4,11 +4,11 @@ use crate::harness::{Reply, Server, TestClock, request, signed};
 use cni_sim::aws::identity::Identity;
 use cni_sim::imds::{self, Imds, Mode};
 use cni_sim::pod_identity::{self, PodIdentity};
+use cni_sim::port::HeldPort;
 use cni_sim::sts::{self, Sts};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 struct Metadata {
@@ -25,17 +25,17 @@ impl Drop for Metadata {
 }
 
 impl Metadata {
-    async fn start() -> Self {
+    fn start() -> Self {
         let clock = TestClock::new();
         let imds = Imds::new(clock.clone(), Identity::default());
         imds.update(|identity| {
             identity.tags.insert("eks:cluster-name".to_owned(), "prod".to_owned());
             identity.tags.insert("Name".to_owned(), "node one".to_owned());
         });
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let port = HeldPort::take("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = port.address();
         let stop = CancellationToken::new();
-        tokio::spawn(imds::serve(listener, imds.clone(), stop.clone()));
+        tokio::spawn(imds::serve(port, imds.clone(), stop.clone()));
         Self { imds, address, clock, stop }
     }
 
@@ -52,7 +52,7 @@ impl Metadata {
 
 #[tokio::test]
 async fn metadata_needs_a_token_that_lives() {
-    let metadata = Metadata::start().await;
+    let metadata = Metadata::start();
     let reply = metadata.token("60").await;
     assert_eq!((reply.status.as_u16(), reply.header("x-aws-ec2-metadata-token-ttl-seconds")), (200, "60"));
     let token = reply.text().to_owned();
@@ -68,7 +68,7 @@ async fn metadata_needs_a_token_that_lives() {
 
 #[tokio::test]
 async fn metadata_tells_the_instances_story() {
-    let metadata = Metadata::start().await;
+    let metadata = Metadata::start();
     let token = metadata.token("21600").await.text().to_owned();
     for (path, expected) in [
         ("meta-data/placement/region", "eu-central-1"),
@@ -92,7 +92,7 @@ async fn metadata_tells_the_instances_story() {
 
 #[tokio::test]
 async fn a_roles_credentials_rotate_before_they_expire() {
-    let metadata = Metadata::start().await;
+    let metadata = Metadata::start();
     metadata.imds.set_credentials_lifetime_ms(1_000_000);
     let token = metadata.token("21600").await.text().to_owned();
     let path = "meta-data/iam/security-credentials/eks-node-role";
@@ -110,7 +110,7 @@ async fn a_roles_credentials_rotate_before_they_expire() {
 
 #[tokio::test]
 async fn tags_can_be_off() {
-    let metadata = Metadata::start().await;
+    let metadata = Metadata::start();
     metadata.imds.set_mode(Mode::TagsOff);
     let token = metadata.token("60").await.text().to_owned();
     for path in ["meta-data/tags/instance/", "meta-data/tags/instance/eks:cluster-name"] {
@@ -121,7 +121,7 @@ async fn tags_can_be_off() {
 
 #[tokio::test]
 async fn errors_come_as_they_are() {
-    let metadata = Metadata::start().await;
+    let metadata = Metadata::start();
     metadata.imds.set_mode(Mode::ServerError);
     assert_eq!(metadata.token("60").await.status, 500);
 }
@@ -135,7 +135,7 @@ async fn unanswered(imds: &Imds) {
 
 #[tokio::test]
 async fn behind_a_hop_limit_no_token_ever_comes() {
-    let metadata = Metadata::start().await;
+    let metadata = Metadata::start();
     let earlier = metadata.token("60").await.text().to_owned();
     metadata.imds.set_mode(Mode::HopLimited);
     tokio::select! {
@@ -148,7 +148,7 @@ async fn behind_a_hop_limit_no_token_ever_comes() {
 
 #[tokio::test]
 async fn a_black_hole_takes_connections_and_answers_nothing() {
-    let metadata = Metadata::start().await;
+    let metadata = Metadata::start();
     metadata.imds.set_mode(Mode::Blackhole);
     tokio::select! {
         reply = metadata.get("meta-data/instance-id", "") => panic!("answered {reply:?}"),
@@ -158,7 +158,7 @@ async fn a_black_hole_takes_connections_and_answers_nothing() {
 
 #[tokio::test]
 async fn refused_is_refused_by_the_kernel_and_can_end() {
-    let metadata = Metadata::start().await;
+    let metadata = Metadata::start();
     metadata.imds.set_mode(Mode::Refused);
     let refused = async {
         loop {
