@@ -1,19 +1,15 @@
 //! The chart on a real kube-apiserver: over the original's objects, in every form, within the restricted Pod Security
 //! level, and with rights that are enough and no more.
 //!
-//! Needs what `e2e_cluster.rs` needs, and helm; without them each test says that it is skipped and why, except where
-//! `CI=true`: there it fails.
+//! Needs what `e2e_cluster.rs` needs, and helm: `.ci/run` has both, plain `cargo test` ignores these tests.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::print_stderr,
-    reason = "a test stops where something is missing, and says what it skips"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops where something is missing")]
 
 #[expect(dead_code, reason = "the stand serves several test programs; each uses a part of it")]
 #[path = "e2e/harness.rs"]
 mod harness;
+#[path = "needs/needs.rs"]
+mod needs;
 #[expect(dead_code, reason = "the chart's tests without a cluster use the rest")]
 #[path = "chart_tools/helm.rs"]
 mod helm;
@@ -41,10 +37,10 @@ struct Stand {
 }
 
 impl Stand {
-    fn or_skip(nodes: usize) -> Option<Self> {
-        let (assets, helm) = (Assets::or_skip()?, Helm::or_skip()?);
+    fn start(nodes: usize) -> Self {
+        let (assets, helm) = (Assets::required(), Helm::required());
         let pages = (0..nodes).map(|_| Page::settled(5));
-        Some(Self { cluster: Cluster::start(&assets, pages), helm })
+        Self { cluster: Cluster::start(&assets, pages), helm }
     }
 
     /// `helm upgrade --install` of this chart, taking over objects that were not helm's.

@@ -1,14 +1,12 @@
 //! The chart through the real helm: what it renders, what it refuses, which rights it asks for.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::print_stderr,
-    reason = "a test stops where something is missing, and says what it skips"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops where something is missing")]
 
 #[path = "chart_tools/helm.rs"]
 mod helm;
+#[expect(dead_code, reason = "helm needs no root")]
+#[path = "needs/needs.rs"]
+mod needs;
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -21,16 +19,18 @@ const ALL_ON: &str = "charts/cni-metrics-helper/ci/all-on-values.yaml";
 const SHARDED: &str = "charts/cni-metrics-helper/ci/sharded-values.yaml";
 
 #[test]
+#[ignore = "needs helm: run .ci/run"]
 fn lint_finds_nothing_with_any_values() {
-    let Some(helm) = Helm::or_skip() else { return };
+    let helm = Helm::required();
     for values in [&[][..], &["--values", UPSTREAM], &["--values", ALL_ON], &["--values", SHARDED]] {
         helm.run(["lint", "--strict", CHART].iter().chain(values)).unwrap();
     }
 }
 
 #[test]
+#[ignore = "needs helm: run .ci/run"]
 fn every_value_of_the_original_chart_keeps_its_meaning() {
-    let Some(helm) = Helm::or_skip() else { return };
+    let helm = Helm::required();
     let objects = helm.objects(&["--values", UPSTREAM]);
     let deployment = only(&objects, "Deployment");
     let pod = &deployment["spec"]["template"]["spec"];
@@ -61,8 +61,9 @@ fn every_value_of_the_original_chart_keeps_its_meaning() {
 }
 
 #[test]
+#[ignore = "needs helm: run .ci/run"]
 fn the_image_is_put_together_as_the_original_chart_does() {
-    let Some(helm) = Helm::or_skip() else { return };
+    let helm = Helm::required();
     let image = |arguments: &[&str]| {
         let objects = helm.objects(arguments);
         only(&objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]["image"].clone()
@@ -91,8 +92,9 @@ fn the_image_is_put_together_as_the_original_chart_does() {
 }
 
 #[test]
+#[ignore = "needs helm: run .ci/run"]
 fn a_service_account_of_ones_own_is_used_and_not_made() {
-    let Some(helm) = Helm::or_skip() else { return };
+    let helm = Helm::required();
     let objects = helm.objects(&["--set=serviceAccount.create=false,serviceAccount.name=mine"]);
     assert!(objects.iter().all(|object| object["kind"] != "ServiceAccount"));
     assert_eq!(only(&objects, "Deployment")["spec"]["template"]["spec"]["serviceAccountName"], "mine");
@@ -100,8 +102,9 @@ fn a_service_account_of_ones_own_is_used_and_not_made() {
 }
 
 #[test]
+#[ignore = "needs helm: run .ci/run"]
 fn every_object_has_the_name_that_is_asked_for() {
-    let Some(helm) = Helm::or_skip() else { return };
+    let helm = Helm::required();
     let longest = "x".repeat(63);
     for (given, name) in [("other", "other"), (longest.as_str(), longest.as_str()), ("", "cni-metrics-helper")] {
         let objects = helm.objects(&[&format!("--set-string=fullnameOverride={given}")]);
@@ -111,8 +114,9 @@ fn every_object_has_the_name_that_is_asked_for() {
 }
 
 #[test]
+#[ignore = "needs helm: run .ci/run"]
 fn names_and_selector_are_the_originals() {
-    let Some(helm) = Helm::or_skip() else { return };
+    let helm = Helm::required();
     let original = include_str!("data/upstream/manifest.yaml");
     let objects = helm.objects(&[]);
     for theirs in parsed(original) {
@@ -133,8 +137,9 @@ fn names_and_selector_are_the_originals() {
 }
 
 #[test]
+#[ignore = "needs helm: run .ci/run"]
 fn a_claimed_spool_is_never_shared_by_two_pods() {
-    let Some(helm) = Helm::or_skip() else { return };
+    let helm = Helm::required();
     let claimed = ["--set", "spool.enabled=true,spool.existingClaim=points"];
     let with = |more: &'static str| helm.template(&[&claimed[..], &["--set", more]].concat());
     for elects in ["env.LEADER_ELECTION=false", "env.LEADER_ELECTION=true"] {
@@ -151,8 +156,9 @@ fn a_claimed_spool_is_never_shared_by_two_pods() {
 }
 
 #[test]
+#[ignore = "needs helm: run .ci/run"]
 fn the_original_is_refused_by_every_account_and_name_that_holds_it() {
-    let Some(helm) = Helm::or_skip() else { return };
+    let helm = Helm::required();
     let region = |account: &str| match account {
         "961992271922" => "cn-northwest-1.amazonaws.com.cn",
         "013241004608" => "us-gov-west-1.amazonaws.com",
@@ -208,8 +214,9 @@ fn the_original_is_refused_by_every_account_and_name_that_holds_it() {
 }
 
 #[test]
+#[ignore = "needs helm: run .ci/run"]
 fn the_notes_say_what_has_no_data_with_the_originals_metrics_only() {
-    let Some(helm) = Helm::or_skip() else { return };
+    let helm = Helm::required();
     // `helm template` leaves the notes out: as a value of a template, they are rendered like any other.
     let copy = tempfile::tempdir().unwrap();
     let run = |program: &str, arguments: &[&str]| {
@@ -252,8 +259,9 @@ fn the_notes_say_what_has_no_data_with_the_originals_metrics_only() {
 }
 
 #[test]
+#[ignore = "needs helm: run .ci/run"]
 fn the_schema_takes_the_sizes_that_the_program_takes() {
-    let Some(helm) = Helm::or_skip() else { return };
+    let helm = Helm::required();
     let takes = |variable: &str, size: &str| {
         // A second mistake, so that it never starts.
         let output = Command::new(env!("CARGO_BIN_EXE_cni-metrics-helper"))
@@ -283,8 +291,9 @@ fn the_schema_takes_the_sizes_that_the_program_takes() {
 }
 
 #[test]
+#[ignore = "needs helm: run .ci/run"]
 fn a_wrong_value_is_refused_with_a_message_that_names_it() {
-    let Some(helm) = Helm::or_skip() else { return };
+    let helm = Helm::required();
     let cases = [
         ("env.USE_CLOUDWATCH=maybe", "at '/env/USE_CLOUDWATCH': value must be one of true, false"),
         ("env.METRIC_UPDATE_INTERVAL=0", "at '/env/METRIC_UPDATE_INTERVAL': minimum: got 0, want 1"),
@@ -375,8 +384,9 @@ fn rights(objects: &[Value]) -> BTreeSet<String> {
 }
 
 #[test]
+#[ignore = "needs helm: run .ci/run"]
 fn rights_are_those_of_the_features_that_are_on() {
-    let Some(helm) = Helm::or_skip() else { return };
+    let helm = Helm::required();
     let pods = "kube-system pods list,watch";
     let proxy = "kube-system pods/proxy get";
     let nodes = "cluster nodes list,watch";
@@ -406,8 +416,9 @@ fn rights_are_those_of_the_features_that_are_on() {
 }
 
 #[test]
+#[ignore = "needs helm: run .ci/run"]
 fn more_than_one_replica_elects_and_is_guarded() {
-    let Some(helm) = Helm::or_skip() else { return };
+    let helm = Helm::required();
     let one = helm.objects(&[]);
     assert!(one.iter().all(|object| object["kind"] != "PodDisruptionBudget"));
     let container = &only(&one, "Deployment")["spec"]["template"]["spec"]["containers"][0];
@@ -420,8 +431,9 @@ fn more_than_one_replica_elects_and_is_guarded() {
 }
 
 #[test]
+#[ignore = "needs helm: run .ci/run"]
 fn shards_are_a_stateful_set_whose_pods_tell_their_number() {
-    let Some(helm) = Helm::or_skip() else { return };
+    let helm = Helm::required();
     for none in ["--set=shards=1", "--set=shards=0"] {
         assert_eq!(helm.objects(&[none]), helm.objects(&[]), "{none}");
     }
@@ -456,8 +468,9 @@ fn shards_are_a_stateful_set_whose_pods_tell_their_number() {
 }
 
 #[test]
+#[ignore = "needs helm: run .ci/run"]
 fn each_shards_lease_may_be_held_and_no_other() {
-    let Some(helm) = Helm::or_skip() else { return };
+    let helm = Helm::required();
     let lease = |arguments: &str| {
         let rights = rights(&helm.objects(&[arguments]));
         rights.into_iter().find_map(|right| right.strip_prefix("kube-system leases=").map(str::to_owned)).unwrap()
@@ -469,8 +482,9 @@ fn each_shards_lease_may_be_held_and_no_other() {
 }
 
 #[test]
+#[ignore = "needs helm: run .ci/run"]
 fn all_that_can_be_on_is_there() {
-    let Some(helm) = Helm::or_skip() else { return };
+    let helm = Helm::required();
     let objects = helm.objects(&["--values", ALL_ON]);
     let pod = &only(&objects, "Deployment")["spec"]["template"]["spec"];
     let container = &pod["containers"][0];
@@ -503,8 +517,9 @@ fn all_that_can_be_on_is_there() {
 }
 
 #[test]
+#[ignore = "needs helm: run .ci/run"]
 fn a_spools_folder_holds_the_old_file_and_the_new_one() {
-    let Some(helm) = Helm::or_skip() else { return };
+    let helm = Helm::required();
     let limit = |more: &str| {
         let rendered = helm.template(&[&format!("--set-string=spool.sizeLimit={more}"), "--set=spool.enabled=true"])?;
         let deployment = only(&parsed(&rendered), "Deployment").clone();
@@ -542,8 +557,9 @@ fn a_spools_folder_holds_the_old_file_and_the_new_one() {
 }
 
 #[test]
+#[ignore = "needs helm: run .ci/run"]
 fn an_update_has_never_two_pods_that_publish_the_same() {
-    let Some(helm) = Helm::or_skip() else { return };
+    let helm = Helm::required();
     let strategy = |values: &str| {
         let objects = helm.objects(&["--set", values]);
         only(&objects, "Deployment")["spec"]["strategy"].clone()
@@ -576,8 +592,9 @@ fn an_update_has_never_two_pods_that_publish_the_same() {
 }
 
 #[test]
+#[ignore = "needs helm: run .ci/run"]
 fn what_the_pod_knows_of_itself_is_told_once() {
-    let Some(helm) = Helm::or_skip() else { return };
+    let helm = Helm::required();
     let sources = |arguments: &[&str], name: &str| -> Vec<Value> {
         let objects = helm.objects(arguments);
         let set = objects.iter().find(|object| object["kind"] == "StatefulSet");
@@ -606,8 +623,9 @@ fn what_the_pod_knows_of_itself_is_told_once() {
 
 /// The chart cannot see what is behind valueFrom, and reads nothing there: ports, rights and volumes would not follow.
 #[test]
+#[ignore = "needs helm: run .ci/run"]
 fn what_the_chart_depends_on_is_refused_where_it_does_not_look() {
-    let Some(helm) = Helm::or_skip() else { return };
+    let helm = Helm::required();
     let templates = std::fs::read_dir(repository().join(CHART).join("templates")).unwrap();
     let texts: Vec<String> = templates
         .map(|file| file.unwrap().path())
@@ -632,8 +650,9 @@ fn what_the_chart_depends_on_is_refused_where_it_does_not_look() {
 }
 
 #[test]
+#[ignore = "needs helm: run .ci/run"]
 fn the_grace_is_one_setting() {
-    let Some(helm) = Helm::or_skip() else { return };
+    let helm = Helm::required();
     for (values, seconds) in [("replicas=1", 30), ("terminationGracePeriodSeconds=600", 600), ("shards=2", 30)] {
         let objects = helm.objects(&["--set", values]);
         let owner = objects.iter().find(|object| object["spec"]["template"].is_object()).unwrap();
@@ -648,8 +667,9 @@ fn the_grace_is_one_setting() {
 
 /// Values files as they stand in public, shortened.
 #[test]
+#[ignore = "needs helm: run .ci/run"]
 fn values_files_as_people_have_them() {
-    let Some(helm) = Helm::or_skip() else { return };
+    let helm = Helm::required();
     let file = |name: &str| format!("--values=crates/cni-metrics-helper/tests/data/chart/{name}-values.yaml");
     // Without an image: refused, because the notes that would say so are shown by helm only.
     let blueprints = file("blueprints");
@@ -693,8 +713,9 @@ fn values_files_as_people_have_them() {
 }
 
 #[test]
+#[ignore = "needs helm: run .ci/run"]
 fn ports_follow_the_addresses() {
-    let Some(helm) = Helm::or_skip() else { return };
+    let helm = Helm::required();
     let moved = "--set=env.USE_PROMETHEUS=YES,env.PROMETHEUS_ADDRESS=[::]:9000,env.ADMIN_ADDRESS=0.0.0.0:9001";
     let objects = helm.objects(&[moved]);
     let container = &only(&objects, "Deployment")["spec"]["template"]["spec"]["containers"][0];
@@ -704,8 +725,9 @@ fn ports_follow_the_addresses() {
 }
 
 #[test]
+#[ignore = "needs helm: run .ci/run"]
 fn without_the_admin_listener_nothing_refers_to_it() {
-    let Some(helm) = Helm::or_skip() else { return };
+    let helm = Helm::required();
     for off in ["off", "OFF", ""] {
         let off = format!("--set-string=env.ADMIN_ADDRESS={off}");
         let objects = helm.objects(&[&off, "--set=networkPolicy.enabled=true"]);

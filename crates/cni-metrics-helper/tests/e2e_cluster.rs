@@ -1,7 +1,7 @@
 //! The built program on a real kube-apiserver and etcd, with stand-in nodes that answer well and badly.
 //!
-//! Needs root, iproute2 and the programs that `tools/envtest/build.sh` builds; without them each test says that it is
-//! skipped and why, except where `CI=true`: there it fails.
+//! Needs root, iproute2 and the programs that `tools/envtest/build.sh` builds: `.ci/run` has them, plain `cargo test`
+//! ignores these tests.
 
 #![expect(
     clippy::unwrap_used,
@@ -12,6 +12,8 @@
 
 #[path = "e2e/harness.rs"]
 mod harness;
+#[path = "needs/needs.rs"]
+mod needs;
 
 #[path = "e2e/stand.rs"]
 mod stand;

@@ -1,13 +1,14 @@
 //! Leader election on a real kube-apiserver: two replicas of the built program, with exactly the documented rights.
 //!
-//! Needs what the other tests on a real API server need; without it each test says that it is skipped and why, except
-//! where `CI=true`: there it fails.
+//! Needs what the other tests on a real API server need: `.ci/run` has it, plain `cargo test` ignores these tests.
 
 #![expect(clippy::unwrap_used, reason = "a test stops where something is missing")]
 
 #[expect(dead_code, reason = "written for all tests on a real API server; these use a part of it")]
 #[path = "e2e/harness.rs"]
 mod harness;
+#[path = "needs/needs.rs"]
+mod needs;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -57,8 +58,9 @@ fn lease(cluster: &Cluster) -> Value {
 }
 
 #[test]
+#[ignore = "needs root, iproute2, etcd and kube-apiserver: run .ci/run"]
 fn with_the_documented_rights_the_lease_goes_from_hand_to_hand() {
-    let Some(assets) = Assets::or_skip() else { return };
+    let assets = Assets::required();
     let cluster = Cluster::start(&assets, [Page::settled(5)]);
     cluster.grant_agents_with_proxy();
     grant_leases(&cluster, &["get", "create", "update"]);
@@ -94,8 +96,9 @@ fn with_the_documented_rights_the_lease_goes_from_hand_to_hand() {
 }
 
 #[test]
+#[ignore = "needs root, iproute2, etcd and kube-apiserver: run .ci/run"]
 fn without_a_right_the_log_names_it_and_nothing_is_published() {
-    let Some(assets) = Assets::or_skip() else { return };
+    let assets = Assets::required();
     let cluster = Cluster::start(&assets, [Page::settled(5)]);
     cluster.grant_agents_with_proxy();
     grant_leases(&cluster, &["get"]);

@@ -1,15 +1,13 @@
 //! What `generate` writes: the same bytes for the same flags, equal to the chart, understood by the tools it is for,
 //! and about metrics that exist.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::print_stderr,
-    reason = "a test stops where something is missing, and says what it skips"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops where something is missing")]
 
 #[path = "chart_tools/helm.rs"]
 mod helm;
+#[expect(dead_code, reason = "neither helm nor promtool needs root")]
+#[path = "needs/needs.rs"]
+mod needs;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -81,8 +79,9 @@ fn outputs_are_as_reviewed() {
 }
 
 #[test]
+#[ignore = "needs helm: run .ci/run"]
 fn the_manifests_template_is_the_charts_rendering_of_today() {
-    let Some(helm) = Helm::or_skip() else { return };
+    let helm = Helm::required();
     let rendered = helm.run([
         "template",
         "cni-metrics-helper",
@@ -98,8 +97,9 @@ fn the_manifests_template_is_the_charts_rendering_of_today() {
 }
 
 #[test]
+#[ignore = "needs helm: run .ci/run"]
 fn a_manifest_is_equal_to_the_charts_rendering() {
-    let Some(helm) = Helm::or_skip() else { return };
+    let helm = Helm::required();
     let role =
         r"--set=serviceAccount.annotations.eks\.amazonaws\.com/role-arn=arn:aws-us-gov:iam::111122223333:role/a/helper";
     let image = "--image registry.example.com/cni-metrics-helper:v0.1.0";
@@ -390,39 +390,34 @@ fn no_overlap(rectangles: impl Iterator<Item = [u64; 4]>) {
     }
 }
 
-/// promtool, or `None` with the reason on stderr; where `CI=true` its absence is a failure.
-fn promtool(arguments: &[&str], dir: &Path) -> Option<(bool, String)> {
-    match Command::new("promtool").args(arguments).current_dir(dir).output() {
-        Ok(output) => {
-            let said = [output.stdout, output.stderr].concat();
-            Some((output.status.success(), String::from_utf8_lossy(&said).into_owned()))
-        }
-        Err(reason) => {
-            assert!(std::env::var("CI").as_deref() != Ok("true"), "promtool (package prometheus): {reason}");
-            eprintln!("skipped: promtool (package prometheus): {reason}");
-            None
-        }
-    }
+/// Whether promtool is content, and what it says.
+fn promtool(arguments: &[&str], dir: &Path) -> (bool, String) {
+    let promtool = needs::program("promtool", "Debian has it in the package prometheus");
+    let output = Command::new(promtool).args(arguments).current_dir(dir).output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&said).into_owned())
 }
 
-fn rule_tests(flags: &str) -> Option<(bool, String)> {
+fn rule_tests(flags: &str) -> (bool, String) {
     let dir = tempfile::tempdir().unwrap();
     let rules = generate(&format!("prometheus-rules --format rules-file {flags}"));
     std::fs::write(dir.path().join("prometheus-rules.yaml"), rules).unwrap();
     let cases = include_str!("data/generate/prometheus-rules.test.yaml");
     std::fs::write(dir.path().join("cases.yaml"), cases).unwrap();
-    let (sound, said) = promtool(&["check", "rules", "prometheus-rules.yaml"], dir.path())?;
+    let (sound, said) = promtool(&["check", "rules", "prometheus-rules.yaml"], dir.path());
     assert!(sound, "{said}");
     promtool(&["test", "rules", "cases.yaml"], dir.path())
 }
 
 #[test]
+#[ignore = "needs promtool: run .ci/run"]
 fn alerts_fire_when_they_must_and_stay_quiet_otherwise() {
-    let Some((passed, said)) = rule_tests("") else { return };
+    let (passed, said) = rule_tests("");
     assert!(passed, "{said}");
 }
 
 #[test]
+#[ignore = "needs promtool: run .ci/run"]
 fn each_threshold_moves_its_alert() {
     for flags in [
         "--refused 2",
@@ -432,7 +427,7 @@ fn each_threshold_moves_its_alert() {
         "--coverage-percent 97",
         "--silent-minutes 20",
     ] {
-        let Some((passed, _)) = rule_tests(flags) else { return };
+        let (passed, _) = rule_tests(flags);
         assert!(!passed, "{flags} changes nothing that the cases look at");
     }
 }
@@ -461,6 +456,7 @@ fn no_alert_waits_twice() {
 }
 
 #[test]
+#[ignore = "needs promtool: run .ci/run"]
 fn every_query_on_a_grafana_board_is_promql() {
     for arguments in ["grafana-dashboard", "grafana-dashboard --for aws-node"] {
         let board = json(arguments);
@@ -474,7 +470,7 @@ fn every_query_on_a_grafana_board_is_promql() {
         let dir = tempfile::tempdir().unwrap();
         let groups = serde_json::json!({"groups": [{"name": "queries", "rules": rules}]});
         std::fs::write(dir.path().join("queries.yaml"), groups.to_string()).unwrap();
-        let Some((sound, said)) = promtool(&["check", "rules", "queries.yaml"], dir.path()) else { return };
+        let (sound, said) = promtool(&["check", "rules", "queries.yaml"], dir.path());
         assert!(sound, "{arguments}: {said}");
     }
 }
@@ -503,6 +499,7 @@ fn labels_for_the_operators_selector_are_the_objects() {
 }
 
 #[test]
+#[ignore = "needs promtool: run .ci/run"]
 fn a_clusters_name_is_on_every_alert_as_it_is() {
     let dir = tempfile::tempdir().unwrap();
     let mut words = "prometheus-rules --format rules-file".split(' ').collect::<Vec<_>>();
@@ -528,6 +525,6 @@ fn a_clusters_name_is_on_every_alert_as_it_is() {
         }]}],
     }]});
     std::fs::write(dir.path().join("cases.yaml"), cases.to_string()).unwrap();
-    let Some((passed, said)) = promtool(&["test", "rules", "cases.yaml"], dir.path()) else { return };
+    let (passed, said) = promtool(&["test", "rules", "cases.yaml"], dir.path());
     assert!(passed, "{said}");
 }

@@ -1,6 +1,11 @@
 //! The simulated API server and nodes as their clients meet them: `kubectl` and plain HTTP.
 
 #[cfg(test)]
+#[expect(dead_code, reason = "nothing here needs root or what is built")]
+#[path = "../../cni-metrics-helper/tests/needs/needs.rs"]
+mod needs;
+
+#[cfg(test)]
 #[path = "api_server/client.rs"]
 mod client;
 #[cfg(test)]

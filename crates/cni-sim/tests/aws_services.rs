@@ -1,6 +1,11 @@
 //! The simulated AWS services over real sockets, protocol by protocol, limit by limit, and with AWS' own clients.
 
 #[cfg(test)]
+#[expect(dead_code, reason = "nothing here needs root or what is built")]
+#[path = "../../cni-metrics-helper/tests/needs/needs.rs"]
+mod needs;
+
+#[cfg(test)]
 #[path = "aws/harness.rs"]
 mod harness;
 

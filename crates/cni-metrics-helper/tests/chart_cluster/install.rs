@@ -11,8 +11,9 @@ const MANIFEST: &str = include_str!("../../../../deploy/manifest/cni-metrics-hel
 const DEPLOYMENT: [&str; 3] = ["deployment", "cni-metrics-helper", "--namespace=kube-system"];
 
 #[test]
+#[ignore = "needs root, iproute2, etcd, kube-apiserver and helm: run .ci/run"]
 fn helm_upgrades_the_originals_release_in_place() {
-    let Some(stand) = Stand::or_skip(0) else { return };
+    let stand = Stand::start(0);
     // Helm makes it itself.
     stand.cluster.kubectl().run(&["delete", "serviceaccount", "cni-metrics-helper", "--namespace=kube-system"]);
     // What matters of the original's chart: the same release, and these objects in it.
@@ -34,8 +35,9 @@ fn helm_upgrades_the_originals_release_in_place() {
 }
 
 #[test]
+#[ignore = "needs root, iproute2, etcd, kube-apiserver and helm: run .ci/run"]
 fn helm_takes_over_the_originals_manifest_in_place() {
-    let Some(stand) = Stand::or_skip(0) else { return };
+    let stand = Stand::start(0);
     stand.kubectl_file(&["apply"], "original.yaml", ORIGINAL).unwrap();
     let before = stand.get(&DEPLOYMENT);
 
@@ -54,8 +56,9 @@ fn helm_takes_over_the_originals_manifest_in_place() {
 }
 
 #[test]
+#[ignore = "needs root, iproute2, etcd, kube-apiserver and helm: run .ci/run"]
 fn the_refusal_in_the_guide_is_what_helm_says() {
-    let Some(stand) = Stand::or_skip(0) else { return };
+    let stand = Stand::start(0);
     let guide = std::fs::read_to_string(repository().join("docs/install.md")).unwrap();
     let (_, sample) = guide.split_once("$ helm install ... ").unwrap();
     let (sample, _) = sample.split_once("```").unwrap();
@@ -69,8 +72,9 @@ fn the_refusal_in_the_guide_is_what_helm_says() {
 }
 
 #[test]
+#[ignore = "needs root, iproute2, etcd, kube-apiserver and helm: run .ci/run"]
 fn an_update_goes_from_rolling_to_recreate_and_back_by_every_way() {
-    let Some(stand) = Stand::or_skip(0) else { return };
+    let stand = Stand::start(0);
     let strategy = || stand.get(&DEPLOYMENT)["spec"]["strategy"]["type"].clone();
     stand.install(&["--set=replicas=2"]);
     assert_eq!(strategy(), "RollingUpdate", "with the parameters that the API server fills in");
@@ -88,8 +92,9 @@ fn an_update_goes_from_rolling_to_recreate_and_back_by_every_way() {
 }
 
 #[test]
+#[ignore = "needs root, iproute2, etcd, kube-apiserver and helm: run .ci/run"]
 fn helm_goes_over_to_shards_and_back() {
-    let Some(stand) = Stand::or_skip(0) else { return };
+    let stand = Stand::start(0);
     let set = ["statefulsets", "--namespace=kube-system"];
     let deployments = ["deployments", "--namespace=kube-system"];
     let count = |what: &[&str]| stand.get(what)["items"].as_array().unwrap().len();
@@ -107,8 +112,9 @@ fn helm_goes_over_to_shards_and_back() {
 }
 
 #[test]
+#[ignore = "needs root, iproute2, etcd, kube-apiserver and helm: run .ci/run"]
 fn kubectl_applies_the_manifest_over_the_original() {
-    let Some(stand) = Stand::or_skip(0) else { return };
+    let stand = Stand::start(0);
     stand.kubectl_file(&["apply"], "original.yaml", ORIGINAL).unwrap();
     let before = stand.get(&DEPLOYMENT);
 
@@ -144,8 +150,9 @@ fn image(deployment: &Value) -> &Value {
 }
 
 #[test]
+#[ignore = "needs root, iproute2, etcd, kube-apiserver and helm: run .ci/run"]
 fn the_api_server_takes_every_form_field_by_field() {
-    let Some(stand) = Stand::or_skip(0) else { return };
+    let stand = Stand::start(0);
     stand.cluster.kubectl().apply(&[pod_monitor_definition()]);
     let established = ["wait", "--for=condition=Established", "--timeout=60s", "crd/podmonitors.monitoring.coreos.com"];
     stand.cluster.kubectl().run(&established);
@@ -179,8 +186,9 @@ fn pod_monitor_definition() -> Value {
 }
 
 #[test]
+#[ignore = "needs root, iproute2, etcd, kube-apiserver and helm: run .ci/run"]
 fn the_pod_passes_the_restricted_security_level_and_the_originals_does_not() {
-    let Some(stand) = Stand::or_skip(0) else { return };
+    let stand = Stand::start(0);
     let kubectl = stand.cluster.kubectl();
     kubectl.run(&["create", "namespace", "guarded"]);
     kubectl.run(&["label", "namespace", "guarded", "pod-security.kubernetes.io/enforce=restricted"]);

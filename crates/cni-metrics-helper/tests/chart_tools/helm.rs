@@ -6,6 +6,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::needs;
+
 /// helm, as `tools/envtest/build.sh` builds it.
 #[derive(Debug, Clone)]
 pub(crate) struct Helm {
@@ -13,18 +15,12 @@ pub(crate) struct Helm {
 }
 
 impl Helm {
-    /// helm, or `None` with the reason on stderr; where `CI=true` its absence is a failure.
-    pub(crate) fn or_skip() -> Option<Self> {
-        let bin = std::env::var_os("KUBEBUILDER_ASSETS")
-            .map_or_else(|| repository().join(".cache/envtest/bin"), PathBuf::from);
-        let program = bin.join("helm");
-        if program.is_file() {
-            return Some(Self { program });
-        }
-        let reason = format!("{} is absent; tools/envtest/build.sh builds it", program.display());
-        assert!(std::env::var("CI").as_deref() != Ok("true"), "needed where CI=true: {reason}");
-        eprintln!("skipped: {reason}");
-        None
+    /// helm.
+    ///
+    /// # Panics
+    /// Where it is missing: a test that needs it is ignored unless it is asked for.
+    pub(crate) fn required() -> Self {
+        Self { program: needs::program("helm", needs::BUILT) }
     }
 
     /// Its standard output, or what it says against it.

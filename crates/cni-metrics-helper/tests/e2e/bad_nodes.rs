@@ -12,8 +12,9 @@ use crate::harness::stand_in::Mode;
 const ROOMY: [(&str, &str); 3] = [("SCRAPE_VIA", "proxy"), ("METRIC_UPDATE_INTERVAL", "3"), ("SCRAPE_TIMEOUT", "2s")];
 
 #[test]
+#[ignore = "needs root, iproute2, etcd and kube-apiserver: run .ci/run"]
 fn nodes_that_hang_refuse_or_answer_garbage_are_classified_and_the_others_add_up() {
-    let Some(assets) = Assets::or_skip() else { return };
+    let assets = Assets::required();
     let cluster = Cluster::start(&assets, [1, 2, 4, 8, 16, 32, 64].map(Page::settled));
     cluster.grant_agents_with_proxy();
     let program = Program::start(&cluster.account_kubeconfig(), &ROOMY);
@@ -55,8 +56,9 @@ fn nodes_that_hang_refuse_or_answer_garbage_are_classified_and_the_others_add_up
 }
 
 #[test]
+#[ignore = "needs root, iproute2, etcd and kube-apiserver: run .ci/run"]
 fn a_deleted_pod_and_one_that_is_being_deleted_are_not_expected() {
-    let Some(assets) = Assets::or_skip() else { return };
+    let assets = Assets::required();
     let cluster = Cluster::start(&assets, [1, 2, 4].map(Page::settled));
     cluster.grant_agents_with_proxy();
     let program = Program::start(&cluster.account_kubeconfig(), &[("SCRAPE_VIA", "proxy")]);
@@ -75,8 +77,9 @@ fn a_deleted_pod_and_one_that_is_being_deleted_are_not_expected() {
 }
 
 #[test]
+#[ignore = "needs root, iproute2, etcd and kube-apiserver: run .ci/run"]
 fn a_selector_that_matches_nothing_is_a_warning_with_the_usual_causes() {
-    let Some(assets) = Assets::or_skip() else { return };
+    let assets = Assets::required();
     let cluster = Cluster::start(&assets, []);
     cluster.grant_agents_with_proxy();
     let program = Program::start(&cluster.account_kubeconfig(), &[]);

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::assets::{Assets, python_or_skip, repository};
+use crate::harness::assets::{Assets, python, repository};
 use crate::harness::cluster::Cluster;
 use crate::harness::page::{Page, unix_seconds};
 use crate::harness::process::Process;
@@ -31,9 +31,10 @@ const AWS: [(&str, &str); 5] = [
 ];
 
 #[test]
+#[ignore = "needs root, iproute2, etcd, kube-apiserver and the Python of crates/cni-sim/tests/aws/setup_venv.sh: run .ci/run"]
 fn the_simulators_cloudwatch_gives_back_what_happened() {
-    let Some(assets) = Assets::or_skip() else { return };
-    let Some(python) = python_or_skip() else { return };
+    let assets = Assets::required();
+    let python = python();
     let cluster = a_cluster(&assets);
     // Its threads are born in the cluster's namespace, as this one now is in it.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -45,9 +46,10 @@ fn the_simulators_cloudwatch_gives_back_what_happened() {
 }
 
 #[test]
+#[ignore = "needs root, iproute2, etcd, kube-apiserver and the Python of crates/cni-sim/tests/aws/setup_venv.sh: run .ci/run"]
 fn moto_gives_back_what_happened() {
-    let Some(assets) = Assets::or_skip() else { return };
-    let Some(python) = python_or_skip() else { return };
+    let assets = Assets::required();
+    let python = python();
     let cluster = a_cluster(&assets);
     let mut command = Process::command(&python);
     command.arg(script("moto_front.py")).arg("5000").envs(AWS);

@@ -6,21 +6,23 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::assets::{Assets, program_or_skip};
+use crate::harness::assets::Assets;
 use crate::harness::cluster::Cluster;
 use crate::harness::http;
 use crate::harness::page::Page;
 use crate::harness::process::Process;
 use crate::harness::program::{PROMETHEUS, Program};
+use crate::needs;
 
 const SERVER: &str = "127.0.0.1:9090";
 const PATIENCE: Duration = Duration::from_mins(1);
 
 #[test]
+#[ignore = "needs root, iproute2, etcd, kube-apiserver and Prometheus: run .ci/run"]
 fn prometheus_reads_the_page_and_promtool_agrees_with_it() {
-    let Some(assets) = Assets::or_skip() else { return };
-    let Some(prometheus) = program_or_skip("prometheus", "prometheus") else { return };
-    let Some(promtool) = program_or_skip("promtool", "prometheus") else { return };
+    let assets = Assets::required();
+    let prometheus = needs::program("prometheus", "Debian has it in the package prometheus");
+    let promtool = needs::program("promtool", "Debian has it in the package prometheus");
     let cluster = Cluster::start(&assets, [Page::settled(5), Page::settled(7)]);
     cluster.grant_agents_with_proxy();
     cluster.grant_nodes();

@@ -9,8 +9,9 @@ use crate::harness::page::Page;
 use crate::harness::program::{PROMETHEUS, Program};
 
 #[test]
+#[ignore = "needs root, iproute2, etcd and kube-apiserver: run .ci/run"]
 fn the_watch_goes_on_after_the_api_server_was_killed_and_counters_cover_the_gap() {
-    let Some(assets) = Assets::or_skip() else { return };
+    let assets = Assets::required();
     let mut cluster = Cluster::start(&assets, [1, 2, 4].map(Page::settled));
     cluster.grant_agents_with_proxy();
     let program = Program::start(&cluster.account_kubeconfig(), &[("SCRAPE_VIA", "proxy")]);
@@ -37,8 +38,9 @@ fn the_watch_goes_on_after_the_api_server_was_killed_and_counters_cover_the_gap(
 }
 
 #[test]
+#[ignore = "needs root, iproute2, etcd and kube-apiserver: run .ci/run"]
 fn a_watch_that_missed_too_much_is_begun_anew_and_its_list_replaces_the_old_one() {
-    let Some(assets) = Assets::or_skip() else { return };
+    let assets = Assets::required();
     let mut cluster = Cluster::start(&assets, [1, 2, 4].map(Page::settled));
     cluster.grant_agents_with_proxy();
     let program = Program::start(&cluster.account_kubeconfig(), &[("SCRAPE_VIA", "proxy")]);
@@ -66,8 +68,9 @@ fn a_watch_that_missed_too_much_is_begun_anew_and_its_list_replaces_the_old_one(
 }
 
 #[test]
+#[ignore = "needs root, iproute2, etcd and kube-apiserver: run .ci/run"]
 fn direct_scraping_goes_on_without_the_api_server() {
-    let Some(assets) = Assets::or_skip() else { return };
+    let assets = Assets::required();
     let mut cluster = Cluster::start(&assets, [1, 2].map(Page::settled));
     cluster.grant_agents();
     let program = Program::start(&cluster.account_kubeconfig(), &[("SCRAPE_VIA", "direct")]);

@@ -12,8 +12,9 @@ use crate::harness::page::Page;
 use crate::harness::program::{PROMETHEUS, Program};
 
 #[test]
+#[ignore = "needs root, iproute2, etcd and kube-apiserver: run .ci/run"]
 fn the_role_alone_is_enough_and_node_labels_come_with_their_own_right() {
-    let Some(assets) = Assets::or_skip() else { return };
+    let assets = Assets::required();
     let cluster = Cluster::start(&assets, [Page::settled(5), Page::settled(7), Page::settled(12)]);
     cluster.grant_agents_with_proxy();
     let account = cluster.account_kubeconfig();
@@ -41,8 +42,9 @@ fn the_role_alone_is_enough_and_node_labels_come_with_their_own_right() {
 }
 
 #[test]
+#[ignore = "needs root, iproute2, etcd and kube-apiserver: run .ci/run"]
 fn in_a_pod_its_service_account_is_used() {
-    let Some(assets) = Assets::or_skip() else { return };
+    let assets = Assets::required();
     let cluster = Cluster::start(&assets, [Page::settled(5), Page::settled(7)]);
     cluster.grant_agents_with_proxy();
     let program = Program::start_in_pod(&cluster.account_folder(), &[]);
@@ -51,8 +53,9 @@ fn in_a_pod_its_service_account_is_used() {
 }
 
 #[test]
+#[ignore = "needs root, iproute2, etcd and kube-apiserver: run .ci/run"]
 fn a_rotated_token_is_picked_up_without_a_restart() {
-    let Some(assets) = Assets::or_skip() else { return };
+    let assets = Assets::required();
     let cluster = Cluster::start(&assets, [Page::settled(5), Page::settled(7)]);
     cluster.grant_agents_with_proxy();
     let with_old_token = cluster.kubectl().with_kubeconfig(cluster.account_kubeconfig());
@@ -73,8 +76,9 @@ fn a_rotated_token_is_picked_up_without_a_restart() {
 }
 
 #[test]
+#[ignore = "needs root, iproute2, etcd and kube-apiserver: run .ci/run"]
 fn a_role_taken_away_is_told_once_and_a_role_given_back_loses_no_count() {
-    let Some(assets) = Assets::or_skip() else { return };
+    let assets = Assets::required();
     let cluster = Cluster::start(&assets, [Page::settled(5), Page::settled(7)]);
     cluster.grant_agents_with_proxy();
     let program = Program::start(&cluster.account_kubeconfig(), &[("SCRAPE_VIA", "proxy")]);

@@ -10,8 +10,9 @@ use crate::harness::stand_in::Mode;
 const PROXY: &str = "/api/v1/namespaces/kube-system/pods/aws-node-00000:61678/proxy/metrics";
 
 #[test]
+#[ignore = "needs root, iproute2, etcd and kube-apiserver: run .ci/run"]
 fn the_api_server_proxies_to_a_stand_in_and_denies_an_account_without_rights() {
-    let Some(assets) = Assets::or_skip() else { return };
+    let assets = Assets::required();
     let cluster = Cluster::start(&assets, [Page::settled(5)]);
     let agent = &cluster.nodes[0].agent;
 
@@ -32,8 +33,9 @@ fn the_api_server_proxies_to_a_stand_in_and_denies_an_account_without_rights() {
 }
 
 #[test]
+#[ignore = "needs root, iproute2, etcd and kube-apiserver: run .ci/run"]
 fn nodes_apart_are_out_of_the_api_servers_reach_until_the_way_is_open() {
-    let Some(assets) = Assets::or_skip() else { return };
+    let assets = Assets::required();
     let cluster = Cluster::start_with_nodes_apart(&assets, [Page::settled(5)]);
 
     let unreachable = cluster.kubectl().try_run(&["get", "--raw", PROXY]).unwrap_err();

@@ -14,8 +14,9 @@ use crate::harness::stand_in::Mode;
 const LONG: [(&str, &str); 3] = [("SCRAPE_VIA", "proxy"), ("METRIC_UPDATE_INTERVAL", "60"), ("SCRAPE_TIMEOUT", "40s")];
 
 #[test]
+#[ignore = "needs root, iproute2, etcd and kube-apiserver: run .ci/run"]
 fn one_signal_ends_it_within_five_seconds_and_a_second_one_at_once() {
-    let Some(assets) = Assets::or_skip() else { return };
+    let assets = Assets::required();
     let cluster = Cluster::start(&assets, [Page::settled(5)]);
     cluster.grant_agents_with_proxy();
     let account = cluster.account_kubeconfig();

@@ -6,8 +6,9 @@ use crate::harness::page::Page;
 use crate::harness::program::Program;
 
 #[test]
+#[ignore = "needs root, iproute2, etcd and kube-apiserver: run .ci/run"]
 fn direct_scraping_needs_no_right_to_the_proxy() {
-    let Some(assets) = Assets::or_skip() else { return };
+    let assets = Assets::required();
     let cluster = Cluster::start(&assets, [Page::settled(5), Page::settled(7)]);
     cluster.grant_agents();
     let program = Program::start(&cluster.account_kubeconfig(), &[("SCRAPE_VIA", "direct")]);
@@ -17,8 +18,9 @@ fn direct_scraping_needs_no_right_to_the_proxy() {
 }
 
 #[test]
+#[ignore = "needs root, iproute2, etcd and kube-apiserver: run .ci/run"]
 fn nodes_out_of_the_api_servers_reach_are_asked_directly_until_the_way_is_open() {
-    let Some(assets) = Assets::or_skip() else { return };
+    let assets = Assets::required();
     let cluster = Cluster::start_with_nodes_apart(&assets, [Page::settled(5), Page::settled(7)]);
     cluster.grant_agents_with_proxy();
     let account = cluster.account_kubeconfig();

@@ -1,6 +1,7 @@
 //! AWS' own Python SDK and command line against the services: clients that share no code with this project.
 
 use crate::harness::{Server, TestClock};
+use crate::needs;
 use cni_sim::aws::identity::Identity;
 use cni_sim::aws::{Clock, WallClock};
 use cni_sim::cloudwatch::{self, CloudWatch};
@@ -13,16 +14,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::process::Command;
 
-/// The Python environment, or `None` outside CI where it may be missing.
-fn venv() -> Option<PathBuf> {
+/// The Python environment.
+fn venv() -> PathBuf {
     let venv = std::env::var_os("CNI_SIM_VENV")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.cache/py"), PathBuf::from);
-    if venv.join("bin/aws").exists() {
-        return Some(venv);
-    }
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "no {}: run tests/aws/setup_venv.sh first", venv.display());
-    println!("skipped: no {}; crates/cni-sim/tests/aws/setup_venv.sh creates it", venv.display());
-    None
+    needs::program(venv.join("bin/aws"), "crates/cni-sim/tests/aws/setup_venv.sh makes it");
+    venv
 }
 
 struct World {
@@ -75,8 +72,9 @@ impl World {
 }
 
 #[tokio::test]
+#[ignore = "needs the Python of crates/cni-sim/tests/aws/setup_venv.sh: run .ci/run"]
 async fn boto3_in_every_protocol() {
-    let Some(venv) = venv() else { return };
+    let venv = venv();
     let world = World::start().await;
     world.run(&venv, "boto3_round_trip.py").await;
     let requests = world.cloudwatch.store().requests();
@@ -89,16 +87,18 @@ async fn boto3_in_every_protocol() {
 }
 
 #[tokio::test]
+#[ignore = "needs the Python of crates/cni-sim/tests/aws/setup_venv.sh: run .ci/run"]
 async fn the_aws_command_line() {
-    let Some(venv) = venv() else { return };
+    let venv = venv();
     let world = World::start().await;
     world.run(&venv, "awscli_round_trip.py").await;
     assert_eq!(world.cloudwatch.store().series("Cli", "fromCli", &[("CLUSTER_ID", "c1")]).len(), 2);
 }
 
 #[tokio::test]
+#[ignore = "needs the Python of crates/cni-sim/tests/aws/setup_venv.sh: run .ci/run"]
 async fn boto3_finds_its_credentials() {
-    let Some(venv) = venv() else { return };
+    let venv = venv();
     let world = World::start().await;
     world.run(&venv, "boto3_credentials.py").await;
     assert_eq!(world.sts.calls()[0].token, "jwt-from-file");
