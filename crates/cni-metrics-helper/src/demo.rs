@@ -15,18 +15,19 @@ use std::time::Duration;
 
 use anyhow::Context;
 use cni_metrics_core::model::{Snapshot, UnixMillis};
+use cni_sim::fault::CloudWatchFault;
 use cni_sim::scenario::Scenario;
 use cni_sim::sim::{Sim, SimOptions};
 use cni_sim::truth::{RoundTruth, Window};
 
-use self::compare::Comparison;
+use self::compare::{Comparison, GivenUp};
 use self::screen::{Lines, Screen};
 use crate::app::{App, AwsSource};
 use crate::clock::{Clock, ClockDriver};
 use crate::discover::IndexReader;
 use crate::shutdown::Shutdown;
 
-/// From one round to the next, in the world's time.
+/// From one round to the next, in the world's time: the default of the settings for a simulated cluster.
 const INTERVAL: Duration = Duration::from_secs(30);
 
 /// The world begins at this moment (2026-01-01T00:00:00Z), so that a seed's numbers, times included, repeat.
@@ -68,7 +69,7 @@ pub(crate) struct PlayedRound {
     truth: RoundTruth,
 }
 
-/// Plays all rounds, then compares.
+/// Plays all rounds, then compares. Any difference is a failure.
 pub async fn play(settings: DemoSettings, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     let lines = Lines::capture();
     let options = SimOptions {
@@ -80,10 +81,10 @@ pub async fn play(settings: DemoSettings, out: &mut dyn Write) -> anyhow::Result
     let (clock, driver) = Clock::driven(UnixMillis(START_MS), settings.speed.unwrap_or(FLAT_OUT_SPEED));
     let (trigger, shutdown) = Shutdown::manual();
     let env = sim.env();
-    let config = simulated::config(&env, &["--interval", &INTERVAL.as_secs().to_string()])?;
+    let config = simulated::config(&env, &[])?;
     let identity = simulated::identity(&env, &sim.world().scenario().cluster.name)?;
     let app = App::build(config, AwsSource::Given(Box::new(identity)), clock, shutdown).await?;
-    let (snapshots, index) = (app.snapshots(), app.index());
+    let (snapshots, index, sinks) = (app.snapshots(), app.index(), app.sinks());
     let running = tokio::spawn(app.run());
 
     let screen = Screen::new(&settings, lines);
@@ -102,10 +103,11 @@ pub async fn play(settings: DemoSettings, out: &mut dyn Write) -> anyhow::Result
     }
     trigger.end();
     running.await.context("the helper did not end")?;
-    let comparison = Comparison::new(&rounds, &sim.cloudwatch());
+    let given_up = GivenUp::new(&sinks, sim.world().cloudwatch_fault() != CloudWatchFault::None);
+    let comparison = Comparison::new(&rounds, &sim.cloudwatch(), given_up);
     screen.end(&rounds, &comparison, out)?;
     sim.stop().await;
-    Ok(ExitCode::SUCCESS)
+    Ok(if comparison.max_abs_difference() == 0.0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The world and the helper's rounds in it.

@@ -21,9 +21,9 @@ fn demo(args: &[&str]) -> serde_json::Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// Plays 20 rounds (ten simulated minutes) and holds CloudWatch's copy of every round against the truth.
+/// Plays a scenario for as many rounds as it asks for and holds CloudWatch's copy of every round against the truth.
 fn nothing_differs(scenario: &str) {
-    let json = demo(&["--scenario", scenario, "--rounds", "20"]);
+    let json = demo(&["--scenario", scenario]);
     assert_eq!(json["max_abs_difference"], 0, "{scenario}");
     let (published, truth) = (json["metrics"].as_object().unwrap(), json["truth"].as_object().unwrap());
     assert!(published["nodesScraped"].as_u64().unwrap() > 0, "{scenario}: no node answered");
@@ -33,24 +33,49 @@ fn nothing_differs(scenario: &str) {
     assert_eq!(published.len(), truth.len(), "{scenario}");
 }
 
-#[test]
-fn a_calm_cluster_is_published_as_it_is() {
-    nothing_differs("calm");
+/// One test for each built-in scenario.
+macro_rules! nothing_differs {
+    ($($test:ident: $name:literal),* $(,)?) => {
+        $(#[test]
+        fn $test() {
+            nothing_differs($name);
+        })*
+
+        #[test]
+        fn every_built_in_scenario_is_compared_with_the_truth() {
+            let known: std::collections::BTreeSet<&str> = cni_sim::scenario::BUILT_IN.iter().map(|(name, _)| *name).collect();
+            assert_eq!(std::collections::BTreeSet::from([$($name),*]), known);
+        }
+    };
 }
 
-#[test]
-fn a_cluster_whose_nodes_come_and_go_is_published_as_it_is() {
-    nothing_differs("churn");
-}
+nothing_differs!(
+    calm: "calm",
+    churn: "churn",
+    restart_heavy: "restart-heavy",
+    mixed_version: "mixed-version",
+    subnet_exhaustion: "subnet-exhaustion",
+    fragmentation: "fragmentation",
+    throttling: "throttling",
+    missing_iam: "missing-iam",
+    leaked_ips: "leaked-ips",
+    node_loss: "node-loss",
+    slow_nodes: "slow-nodes",
+    api_server_trouble: "api-server-trouble",
+    cloudwatch_outage: "cloudwatch-outage",
+    imds_trouble: "imds-trouble",
+    ipv6: "ipv6",
+    prefix: "prefix",
+    custom_networking: "custom-networking",
+);
 
 #[test]
-fn a_cluster_whose_agents_restart_is_published_as_it_is() {
-    nothing_differs("restart-heavy");
-}
-
-#[test]
-fn a_cluster_of_old_and_new_agents_is_published_as_it_is() {
-    nothing_differs("mixed-version");
+fn an_outage_that_is_not_over_is_told_and_is_no_difference() {
+    let output = helper(&["demo", "--scenario", "cloudwatch-outage", "--rounds", "40"]).output().unwrap();
+    let shown = text(&output.stdout);
+    assert!(output.status.success(), "{shown}{}", text(&output.stderr));
+    assert!(shown.contains("the outage is not over: ") && shown.contains(" points are waiting"), "{shown}");
+    assert!(shown.trim_end().ends_with("largest difference between published and true: 0"), "{shown}");
 }
 
 #[test]

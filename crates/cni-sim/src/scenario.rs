@@ -58,6 +58,9 @@ pub struct Scenario {
     /// One or two sentences: what there is to see.
     #[serde(default)]
     pub description: String,
+    /// Rounds that the demo runs unless told otherwise; without it, the demo's own default.
+    #[serde(default)]
+    pub rounds: Option<u32>,
     /// How long the cluster has been up when the clock starts.
     #[serde(default = "default_warm_up")]
     pub warm_up: Span,

@@ -9,14 +9,20 @@ use super::sim::WorldArgs;
 use super::{Output, OutputArgs};
 use crate::demo::{self, DemoSettings};
 
+/// Rounds where neither the command line nor the scenario says how many.
+const ROUNDS: u32 = 10;
+
+/// What memory has room for: every round is kept until the end.
+const MOST_ROUNDS: u32 = 100_000;
+
 /// What `demo` takes.
 #[derive(Debug, Args)]
 pub struct DemoArgs {
     #[command(flatten)]
     world: WorldArgs,
-    /// Rounds to run, 30 simulated seconds apart
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    rounds: u32,
+    /// Rounds to run, 30 simulated seconds apart [default: what the scenario asks for, else 10]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_ROUNDS)))]
+    rounds: Option<u32>,
     /// Simulated seconds a second; without it 30 on a terminal, and as fast as it goes elsewhere
     #[arg(long, value_name = "SPEED")]
     speed: Option<f64>,
@@ -24,15 +30,16 @@ pub struct DemoArgs {
     output: OutputArgs,
 }
 
-/// Plays the demo.
+/// Plays the demo. Exits with 1 if something was published that is not the truth.
 pub fn run(args: &DemoArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     let speed = args.speed;
     anyhow::ensure!(speed.is_none_or(|speed| speed.is_finite() && speed > 0.0), "--speed must be above 0");
     let live = std::io::stdout().is_terminal() && args.output.output == Output::Table;
+    let scenario = args.world.scenario()?;
     let settings = DemoSettings {
-        scenario: args.world.scenario()?,
         seed: args.world.seed,
-        rounds: args.rounds,
+        rounds: args.rounds.or(scenario.rounds).unwrap_or(ROUNDS).clamp(1, MOST_ROUNDS),
+        scenario,
         speed: speed.or(live.then_some(30.0)),
         live,
         json: args.output.output == Output::Json,

@@ -153,9 +153,23 @@ impl Screen {
             comparison.accepted,
             comparison.refused
         )?;
-        if comparison.undelivered > 0 {
+        if comparison.undelivered > 0 && !comparison.is_explained() {
             let points = comparison.undelivered;
             writeln!(out, "{points} points were measured and not delivered by the end: they count as a difference")?;
+        } else if comparison.undelivered > 0 {
+            let (waiting, in_doubt) = (comparison.given_up.waiting, comparison.given_up.in_doubt);
+            if waiting > 0 {
+                writeln!(
+                    out,
+                    "the outage is not over: {waiting} points are waiting, which is no difference; more --rounds show its end"
+                )?;
+            }
+            if in_doubt > 0 {
+                writeln!(
+                    out,
+                    "{in_doubt} points were in requests that CloudWatch never answered: counted as given up (in_doubt), which is no difference"
+                )?;
+            }
         }
         writeln!(out, "largest difference between published and true: {}", show(comparison.max_abs_difference()))
     }

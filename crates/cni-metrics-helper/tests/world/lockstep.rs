@@ -8,18 +8,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_credential_types::Credentials;
-use aws_credential_types::provider::SharedCredentialsProvider;
-use clap::Parser;
 use cni_metrics_core::model::{Snapshot, UnixMillis};
 use cni_metrics_helper::app::{App, AwsSource, SnapshotReader};
-use cni_metrics_helper::aws::AwsHttp;
-use cni_metrics_helper::cli::settings::SettingsArgs;
 use cni_metrics_helper::clock::{Clock, ClockDriver};
-use cni_metrics_helper::config::Config;
+use cni_metrics_helper::demo::simulated;
 use cni_metrics_helper::discover::IndexReader;
-use cni_metrics_helper::identity::{CredentialKind, Found, Identity};
 use cni_metrics_helper::publish::SinkStats;
 use cni_metrics_helper::shard::Shard;
 use cni_metrics_helper::shutdown::{Shutdown, Trigger};
@@ -66,12 +59,6 @@ pub(crate) struct Helper {
     running: JoinHandle<()>,
 }
 
-#[derive(Parser)]
-struct Flags {
-    #[command(flatten)]
-    settings: SettingsArgs,
-}
-
 impl World {
     pub(crate) async fn start(scenario: Scenario) -> Self {
         let options = SimOptions { seed: 7, start_ms: Some(START_MS), ..SimOptions::new(scenario).lockstep() };
@@ -83,9 +70,11 @@ impl World {
     /// Starts a helper with these flags on top of the usual ones.
     pub(crate) async fn helper(&mut self, flags: &[&str]) -> Helper {
         let (trigger, shutdown) = Shutdown::manual();
-        let config = self.config(flags);
+        let env = self.sim.env();
+        let config = simulated::config(&env, flags).unwrap();
         let shard = config.shard();
-        let identity = AwsSource::Given(Box::new(identity(&self.sim)));
+        let cluster = &self.sim.world().scenario().cluster.name;
+        let identity = AwsSource::Given(Box::new(simulated::identity(&env, cluster).unwrap()));
         let app = App::build(config, identity, self.clock.clone(), shutdown).await.unwrap();
         Helper {
             admin: app.admin_address(),
@@ -97,20 +86,6 @@ impl World {
             trigger,
             running: tokio::spawn(app.run()),
         }
-    }
-
-    fn config(&self, flags: &[&str]) -> Config {
-        let port = variable(&self.sim, "AGENT_PORT");
-        let kubeconfig = self.sim.kubeconfig_path().display().to_string();
-        let mut all: BTreeMap<&str, &str> = BTreeMap::from([
-            ("--kubeconfig", kubeconfig.as_str()),
-            ("--agent-port", &port),
-            ("--interval", "30"),
-            ("--admin-address", "off"),
-        ]);
-        all.extend(flags.chunks(2).map(|pair| (pair[0], pair[1])));
-        let all = std::iter::once("helper").chain(all.into_iter().flat_map(|(flag, value)| [flag, value]));
-        Config::read(&Flags::parse_from(all).settings).unwrap()
     }
 
     /// Begins a fault now: the YAML of its kind.
@@ -247,26 +222,6 @@ fn running_agents(sim: &Sim, shard: Option<Shard>) -> BTreeSet<String> {
         is_ours && is_agent && pod.meta.deletion_ms.is_none() && pod.phase == PodPhase::Running
     });
     asked.map(|pod| pod.meta.name.to_string()).collect()
-}
-
-fn variable(sim: &Sim, wanted: &str) -> String {
-    sim.env().into_iter().find(|(name, _)| name == wanted).unwrap().1
-}
-
-fn identity(sim: &Sim) -> Identity {
-    let keys = [variable(sim, "AWS_ACCESS_KEY_ID"), variable(sim, "AWS_SECRET_ACCESS_KEY")];
-    let credentials = Credentials::new(keys[0].clone(), keys[1].clone(), None, None, "simulated world");
-    let region = variable(sim, "AWS_REGION");
-    let sdk = SdkConfig::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new(region.clone()))
-        .endpoint_url(variable(sim, "AWS_ENDPOINT_URL_CLOUDWATCH"))
-        .credentials_provider(SharedCredentialsProvider::new(credentials))
-        .http_client(AwsHttp::new(None).unwrap().sdk_client())
-        .build();
-    let found = |value: String| Found { value, source: "the simulated world".to_owned() };
-    let cluster_id = found(sim.world().scenario().cluster.name.clone());
-    Identity { region: found(region), cluster_id, credentials: CredentialKind::Environment, sdk }
 }
 
 /// A folder's path as a flag wants it.

@@ -69,6 +69,7 @@ impl Scenario {
         Self {
             name: "calm".to_owned(),
             description: format!("{nodes} healthy nodes over three zones."),
+            rounds: None,
             warm_up: default_warm_up(),
             cluster: ClusterSpec::default(),
             subnets,
