@@ -9,7 +9,7 @@ pub(crate) const PERIOD: u64 = 2_500;
 /// Rounds of one cycle: growth, shrinkage, silence, faults, then quiet.
 const CYCLE: u64 = 250;
 
-/// From this round of a period on most nodes say nothing, until the next.
+/// From this round of a period on all nodes but two say nothing, for 480 rounds.
 const SILENCE: u64 = 1_250;
 
 /// From this round of a period on there are [`FEW`] nodes, until the next.
@@ -77,7 +77,7 @@ pub(crate) fn actions(round: u64, restarts: bool) -> Vec<Action> {
     let few =
         |change: fn(&str, u32) -> Value| FEW.iter().map(|(group, n)| Action::Fault(change(group, *n), 1)).collect();
     if of_period == SILENCE {
-        vec![Action::Fault(json!({"target": {"fraction": 0.8}, "fault": "refused"}), 480)]
+        vec![Action::Fault(json!({"target": {"fraction": 0.95}, "fault": "refused"}), 480)]
     } else if of_period == SMALL {
         few(lost)
     } else if of_period == LAST_CYCLE {
