@@ -1,6 +1,6 @@
 //! Chart, manifests, guides and program agree: rights, variables, defaults, ports, the time to stop.
 //!
-//! The guide is the common ground: `docs/install.md` is compared with what the chart renders (where helm is there), with
+//! The guide is the common ground: `docs/install.md` is compared with what the chart renders (by `.ci/run`, which has helm), with
 //! the manifests, and with what the program really asks of a simulated API server.
 
 #![expect(
@@ -12,6 +12,9 @@
 
 #[path = "chart_tools/helm.rs"]
 mod helm;
+#[expect(dead_code, reason = "helm needs no root")]
+#[path = "needs/needs.rs"]
+mod needs;
 #[expect(dead_code, reason = "written for the end-to-end tests; this one uses a part of it")]
 #[path = "e2e/process.rs"]
 mod process;
