@@ -28,7 +28,7 @@ pub(crate) struct Ledger {
     pub(crate) lost: u64,
     /// Points that the helper counted as dropped.
     pub(crate) dropped: u64,
-    /// Starts of a helper that counted from new baselines, where an earlier one's were to be had.
+    /// Rounds of a helper that follows another one in which a node's counters began anew.
     pub(crate) new_baselines: u64,
     /// Of `dropped`, what helpers that have ended said and what is not settled yet.
     owned_up: u64,
@@ -47,8 +47,8 @@ impl Ledger {
         self.open.insert(at, Open { truth, missing });
     }
 
-    /// The first round of a helper that follows another one may count from new baselines: then its own counters are
-    /// taken for true, as long as they hold no event that never was.
+    /// A helper that follows another one may count from new baselines until it has read a page of every node: then its
+    /// own counters are taken for true, as long as they hold no event that never was.
     pub(crate) fn accept_new_baselines(&mut self, snapshot: &Snapshot, truth: &mut BTreeMap<String, f64>) {
         let mut differs = false;
         for row in CATALOGUE.iter().filter(|row| matches!(row.kind, Kind::Counter | Kind::Latency)) {

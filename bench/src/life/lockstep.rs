@@ -64,6 +64,8 @@ struct Helper {
     rounds: u64,
     /// Points that it has dropped and that are accounted for.
     dropped: u64,
+    /// It follows another one, and has not read a page of every node yet.
+    is_catching_up: bool,
 }
 
 /// What the run found.
@@ -155,7 +157,7 @@ impl<'a> Life<'a> {
 
     async fn all(&mut self, rounds: u64) -> anyhow::Result<()> {
         let mut helper = self.start().await?;
-        self.measured(&mut helper, false).await?;
+        self.measured(&mut helper).await?;
         let mut progress = Instant::now();
         for round in 1..=rounds {
             let mut is_new = false;
@@ -175,7 +177,7 @@ impl<'a> Life<'a> {
             if !is_new {
                 self.advance(&helper).await?;
             }
-            self.measured(&mut helper, is_new).await?;
+            self.measured(&mut helper).await?;
             self.findings.rounds = round;
             if round > rounds / 2 {
                 let resident = memory(std::process::id())?.resident_bytes;
@@ -211,7 +213,7 @@ impl<'a> Life<'a> {
         let cloudwatch = app.sinks().into_iter().find(named).context("no sink for CloudWatch")?;
         let (snapshots, index) = (app.snapshots(), app.index());
         let running = self.runtime.spawn(app.run());
-        Ok(Helper { snapshots, index, cloudwatch, trigger, running, rounds: 0, dropped: 0 })
+        Ok(Helper { snapshots, index, cloudwatch, trigger, running, rounds: 0, dropped: 0, is_catching_up: false })
     }
 
     /// Ends the helper as SIGTERM does; what it could not send is in the spool or counted.
@@ -228,7 +230,8 @@ impl<'a> Life<'a> {
         self.end(helper).await?;
         self.move_on().await?;
         self.findings.restarts += 1;
-        self.start().await
+        let helper = self.start().await?;
+        Ok(Helper { is_catching_up: true, ..helper })
     }
 
     /// The API server is away until the lease has run out. The nodes are in direct reach all the time.
@@ -239,7 +242,7 @@ impl<'a> Life<'a> {
             self.move_on().await?;
             if timeout(LAPSED_ROUND_LIMIT, helper.snapshots.changed()).await.is_ok() {
                 helper.snapshots.mark_changed();
-                self.measured(helper, false).await?;
+                self.measured(helper).await?;
             }
         }
         self.end_faults(u64::MAX)?;
@@ -250,7 +253,7 @@ impl<'a> Life<'a> {
             let came = timeout(LAPSED_ROUND_LIMIT, helper.snapshots.changed()).await;
             if came.is_ok() {
                 helper.snapshots.mark_changed();
-                return self.measured(helper, false).await;
+                return self.measured(helper).await;
             }
             ensure!(Instant::now() < until, "no round {} s after the API server was back", LIMIT.as_secs());
         }
@@ -322,7 +325,7 @@ impl<'a> Life<'a> {
     }
 
     /// Waits for the round of this moment and enters it, and what CloudWatch took meanwhile, into the ledger.
-    async fn measured(&mut self, helper: &mut Helper, is_new: bool) -> anyhow::Result<()> {
+    async fn measured(&mut self, helper: &mut Helper) -> anyhow::Result<()> {
         let came = timeout(LIMIT, helper.snapshots.changed()).await;
         if !matches!(came, Ok(Ok(()))) {
             let ended = helper.running.is_finished();
@@ -339,8 +342,9 @@ impl<'a> Life<'a> {
         if !self.watch_settled(helper, Duration::ZERO).await? {
             truth.insert("nodesExpected".to_owned(), snapshot.coverage.expected as f64);
         }
-        if is_new {
+        if helper.is_catching_up {
             self.ledger.accept_new_baselines(&snapshot, &mut truth);
+            helper.is_catching_up = !snapshot.coverage.failed.is_empty();
         }
         self.findings.partial += u64::from(!snapshot.coverage.failed.is_empty());
         self.findings.most_nodes = self.findings.most_nodes.max(snapshot.coverage.scraped);
@@ -414,7 +418,7 @@ impl<'a> Life<'a> {
         );
         let mut text = format!(
             "lockstep: {} of {rounds} rounds in {:.0} s ({:.1} ms each), up to {} nodes; {} rounds with failing nodes, \
-             {} restarts ({} with new baselines), {} lapses of the lease\n\
+             {} restarts ({} rounds with new baselines), {} lapses of the lease\n\
              points: {} equal, {} differences, {} lost, {} counted as dropped; {} panics\n\
              memory: RSS grows by {:.1} KiB in 10,000 rounds over the last half (allowed {:.0}); live heap at the \
              half and at the end {heap} (allowed {:.0} %){}",
