@@ -38,7 +38,7 @@ fn every_value_of_the_original_chart_keeps_its_meaning() {
 
     assert_eq!(deployment["metadata"]["name"], "cni-metrics-helper");
     assert_eq!(deployment["spec"]["revisionHistoryLimit"], 3);
-    assert_eq!(deployment["spec"]["strategy"], json!({"type": "Recreate"}));
+    assert_eq!(deployment["spec"]["strategy"], json!({"type": "Recreate", "rollingUpdate": null}));
     assert_eq!(deployment["spec"]["template"]["metadata"]["annotations"], json!({"example.com/team": "network"}));
     assert_eq!(container["image"], "111122223333.dkr.ecr.eu-west-1.amazonaws.com/cni-metrics-helper:v0.1.0");
     for (name, value) in [
@@ -566,6 +566,7 @@ fn an_update_has_never_two_pods_that_publish_the_same() {
     };
     let recreate = json!({"type": "Recreate", "rollingUpdate": null});
     let no_surge = json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}});
+    let usual = json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}});
     for (values, expected) in [
         ("replicas=1", &recreate),
         ("replicas=0", &recreate),
@@ -573,15 +574,16 @@ fn an_update_has_never_two_pods_that_publish_the_same() {
         ("env.LEADER_ELECTION=no", &recreate),
         ("updateStrategy.type=RollingUpdate", &no_surge),
         // An election keeps them apart.
-        ("replicas=2", &Value::Null),
-        ("env.LEADER_ELECTION=true", &Value::Null),
-        ("replicas=2,updateStrategy.type=RollingUpdate", &json!({"type": "RollingUpdate"})),
+        ("replicas=2", &usual),
+        ("env.LEADER_ELECTION=true", &usual),
+        ("replicas=2,updateStrategy.type=RollingUpdate", &usual),
         // What is written out is taken as it is.
         (
             "updateStrategy.type=RollingUpdate,updateStrategy.rollingUpdate.maxSurge=1",
             &json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1}}),
         ),
-        ("updateStrategy.type=Recreate", &json!({"type": "Recreate"})),
+        ("updateStrategy.type=Recreate", &recreate),
+        ("replicas=2,updateStrategy.type=Recreate", &recreate),
     ] {
         assert_eq!(&strategy(values), expected, "{values}");
     }

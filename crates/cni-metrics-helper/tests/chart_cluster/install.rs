@@ -80,15 +80,40 @@ fn an_update_goes_from_rolling_to_recreate_and_back_by_every_way() {
     assert_eq!(strategy(), "RollingUpdate", "with the parameters that the API server fills in");
     stand.install(&[]);
     assert_eq!(strategy(), "Recreate");
-    // As Argo CD and Flux may apply: server-side, where nobody owns what the API server filled in.
-    let rendered = |values: &[&str]| stand.helm.template(values).unwrap();
-    let apply = ["apply", "--server-side", "--force-conflicts"];
-    for (values, expected) in [("--set=replicas=2", "RollingUpdate"), ("--set=replicas=1", "Recreate")] {
-        stand.kubectl_file(&["delete"], "deployment.yaml", &rendered(&["--set=replicas=2"])).unwrap();
-        stand.kubectl_file(&apply, "rolling.yaml", &rendered(&["--set=replicas=2"])).unwrap();
-        stand.kubectl_file(&apply, "wanted.yaml", &rendered(&[values])).unwrap();
-        assert_eq!(strategy(), expected, "{values}");
+    // As kubectl, Argo CD and Flux may apply, on either side: no manager owns what the API server filled in.
+    for apply in [&["apply"][..], &["apply", "--server-side", "--force-conflicts"]] {
+        stand.cluster.kubectl().run(&["delete", "deployment", "cni-metrics-helper", "--namespace=kube-system"]);
+        for (values, expected) in
+            [("replicas=2", "RollingUpdate"), ("replicas=1", "Recreate"), ("replicas=2", "RollingUpdate")]
+        {
+            let rendered = stand.helm.template(&["--set", values]).unwrap();
+            stand.kubectl_file(apply, "wanted.yaml", &rendered).unwrap();
+            assert_eq!(strategy(), expected, "{values} by {apply:?}");
+        }
     }
+}
+
+/// Applied server-side over the original, one field stays that no one owns. The guide has the command for it.
+#[test]
+fn a_server_side_apply_over_the_original_needs_the_guides_command() {
+    let Some(stand) = Stand::or_skip(0) else { return };
+    stand.kubectl_file(&["apply"], "original.yaml", ORIGINAL).unwrap();
+    let apply = ["apply", "--server-side", "--force-conflicts"];
+    let refused = stand.kubectl_file(&apply, "ours.yaml", MANIFEST).unwrap_err();
+    let message = "spec.strategy.rollingUpdate: Forbidden: may not be specified when strategy `type` is 'Recreate'";
+    assert!(refused.contains(message), "{refused}");
+
+    let guide = std::fs::read_to_string(repository().join("docs/migrate.md")).unwrap();
+    assert!(guide.contains(message));
+    let (_, command) = guide.split_once("$ kubectl patch ").unwrap();
+    let (command, _) = command.split_once("\n```").unwrap();
+    let (words, patch) = command.split_once(" --patch '").unwrap();
+    let patch = format!("--patch={}", patch.trim_end_matches('\''));
+    let words = words.split_whitespace().filter(|word| *word != "\\");
+    let arguments: Vec<&str> = ["patch"].into_iter().chain(words).chain([patch.as_str()]).collect();
+    stand.cluster.kubectl().run(&arguments);
+    stand.kubectl_file(&apply, "ours.yaml", MANIFEST).unwrap();
+    assert_eq!(stand.get(&DEPLOYMENT)["spec"]["strategy"], json!({"type": "Recreate"}));
 }
 
 #[test]
