@@ -7,6 +7,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cni_metrics_core::agent::AgentFacts;
 use cni_metrics_core::aggregate::{Aggregator, CounterMode, HelperStart};
 use cni_metrics_core::model::{NodeName, NodeSample, Observation, PodUid, Target, UnixMillis};
 use cni_metrics_core::parse::parse;
@@ -51,6 +52,7 @@ fn observations(nodes: usize, sample: &NodeSample) -> Vec<Observation> {
             node: NodeName::new(format!("ip-10-{}-{}-{}.ec2.internal", node / 65536, node / 256 % 256, node % 256)),
             created_at: Some(UnixMillis(0)),
             labels: Arc::default(),
+            agent: AgentFacts::default(),
         },
         expected: true,
         outcome: Ok(sample.clone()),

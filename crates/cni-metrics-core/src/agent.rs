@@ -21,27 +21,15 @@ impl AgentVersion {
         Self { major, minor, patch }
     }
 
-    /// Reads `v1.19.3`, `1.19.3` or `1.19`, with whatever follows after a `-` or `+` (`v1.19.3-eksbuild.1`).
+    /// Reads `v1.19.3` and `1.19.3`, with whatever follows after a `-`, `+` or `_` (`v1.19.3-eksbuild.1`).
     pub fn parse(text: &str) -> Option<Self> {
-        let numbers = text.strip_prefix('v').unwrap_or(text).split(['-', '+']).next()?;
-        let mut parts = numbers.split('.');
-        let mut number = || {
-            let part = parts.next()?;
+        let numbers = text.strip_prefix('v').unwrap_or(text).split(['-', '+', '_']).next()?;
+        let mut numbers = numbers.split('.').map(|number| {
             // `parse` would also take a sign.
-            if part.bytes().all(|byte| byte.is_ascii_digit()) { part.parse().ok() } else { None }
-        };
-        let (major, minor) = (number()?, number()?);
-        let patch = if numbers.matches('.').count() == 1 { 0 } else { number()? };
-        if parts.next().is_some() { None } else { Some(Self { major, minor, patch }) }
-    }
-
-    /// Reads the tag of a container image: `REGISTRY/amazon-k8s-cni:v1.19.3-eksbuild.1`, with or without a digest. An
-    /// image that is named by its digest alone, or by a tag that is no version, tells nothing.
-    pub fn of_image(image: &str) -> Option<Self> {
-        let named = image.split('@').next()?;
-        // A colon before the last slash belongs to the registry's port.
-        let (_, tag) = named.rsplit('/').next()?.split_once(':')?;
-        Self::parse(tag)
+            if number.bytes().all(|byte| byte.is_ascii_digit()) { number.parse::<u16>().ok() } else { None }
+        });
+        let (major, minor, patch) = (numbers.next()??, numbers.next()??, numbers.next()??);
+        numbers.next().is_none().then_some(Self { major, minor, patch })
     }
 
     /// True if agents of this version have the family.
@@ -72,29 +60,15 @@ mod tests {
     #[test]
     fn versions_are_read_with_and_without_their_build() {
         let expected = Some(AgentVersion::new(1, 19, 3));
-        for text in ["v1.19.3", "1.19.3", "v1.19.3-eksbuild.1", "1.19.3+dirty"] {
+        for text in ["v1.19.3", "1.19.3", "v1.19.3-eksbuild.1", "1.19.3+dirty", "v1.19.3_mirror"] {
             assert_eq!(AgentVersion::parse(text), expected, "{text}");
         }
-        assert_eq!(AgentVersion::parse("v1.7"), Some(AgentVersion::new(1, 7, 0)));
-        for text in ["", "v", "latest", "1", "v1.x", "1.2.3.4", "1..3", "+1.2.3", "v1.19.", "1.99999.0", "master-1.2"] {
+        for text in
+            ["", "v", "latest", "1", "v1.7", "v1.x.0", "1.2.3.4", "1..3", "+1.2.3", "v1.19.", "1.99999.0", "master-1.2"]
+        {
             assert_eq!(AgentVersion::parse(text), None, "{text}");
         }
         assert_eq!(AgentVersion::new(1, 19, 3).to_string(), "v1.19.3");
         assert!(AgentVersion::new(1, 9, 9) < AgentVersion::new(1, 10, 0));
-    }
-
-    #[test]
-    fn an_images_tag_names_the_version() {
-        let expected = Some(AgentVersion::new(1, 12, 6));
-        for image in [
-            "602401143452.dkr.ecr.eu-west-1.amazonaws.com/amazon-k8s-cni:v1.12.6-eksbuild.2",
-            "localhost:5000/amazon-k8s-cni:v1.12.6@sha256:0123",
-            "amazon-k8s-cni:1.12.6",
-        ] {
-            assert_eq!(AgentVersion::of_image(image), expected, "{image}");
-        }
-        for image in ["", "localhost:5000/amazon-k8s-cni", "cni@sha256:0123", "cni:latest", "host:1.2/cni"] {
-            assert_eq!(AgentVersion::of_image(image), None, "{image}");
-        }
     }
 }

@@ -4,23 +4,35 @@
 //! process it came from. A node keeps its memory while rounds miss it, and for [`KEPT_ROUNDS`] rounds and [`KEPT_MS`] after
 //! it leaves the list, so that a flapping watch does not make a known node new. Of a forgotten pod a mark stays, so that
 //! nothing of it counts twice should it come back.
+//!
+//! What is absent is not zero. A node's value of a counter is known where there is a page before to compare with, or where
+//! the whole process was watched; an absent labelled family is 0 only if the agent's version has it ([`AgentVersion`]); a
+//! value that cannot be, or that a lost line makes a lower bound, is left out. Each is shown in the coverage.
 
 mod baselines;
 mod counter;
+mod damage;
 mod forgotten;
 mod gauge;
 mod latency;
 mod round;
+mod total;
 
 use std::collections::HashMap;
 
+use crate::agent::{AgentFacts, AgentVersion};
 use crate::catalogue::{Family, Metric};
-use crate::model::{Anomaly, NodeFigures, NodeSample, Observation, PodUid, Snapshot, Target, UnixMillis, Values};
+use crate::model::{
+    Anomaly, FamilySet, Implausibility, NodeFigures, NodeSample, Observation, PodUid, Snapshot, Target, UnixMillis,
+    Values,
+};
 pub use baselines::BaselinesError;
-use counter::{Baselines, Continuity};
-use forgotten::Forgotten;
-use latency::LatencyBaselines;
+use counter::{Baselines, Continuity, Increase};
+pub use damage::DAMAGED_PAGES;
+use forgotten::{Forgotten, Mark};
+use latency::{Interval, LatencyBaselines};
 pub use round::Round;
+use total::Total;
 
 /// For how many rounds a node that left the list is remembered at least. Long enough for a watch that restarts, short
 /// enough that the memory follows the cluster.
@@ -28,6 +40,9 @@ pub const KEPT_ROUNDS: u64 = 10;
 
 /// For how long a node that left the list is remembered at least, however short the rounds, milliseconds.
 pub const KEPT_MS: u64 = 600_000;
+
+/// In how many rounds a node that left the list is remembered at most, whatever the clock says.
+pub const MOST_KEPT_ROUNDS: u64 = 1_000;
 
 /// When the helper started: what decides whether a node's first page is its whole story or only a baseline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +71,8 @@ pub struct Aggregator {
     /// Boxed: a table that grows moves pointers, and its free places cost little.
     nodes: HashMap<PodUid, Box<NodeState>>,
     forgotten: Forgotten,
-    totals: Values,
+    /// In the order of [`Family::COUNTERS`]; `None` until first measured.
+    totals: [Option<Total>; Family::COUNTER_COUNT],
 }
 
 /// What is remembered of one node that was scraped at least once.
@@ -66,6 +82,8 @@ struct NodeState {
     counters: Baselines,
     latency: LatencyBaselines,
     ipv6: bool,
+    /// What could not be on its last page, so that it is told once.
+    implausible: FamilySet,
     last_listed: u64,
     last_listed_at: UnixMillis,
     /// The round of its last good scrape, which itself was no earlier.
@@ -81,7 +99,7 @@ impl Aggregator {
             round: 0,
             nodes: HashMap::new(),
             forgotten: Forgotten::default(),
-            totals: Values::default(),
+            totals: [None; Family::COUNTER_COUNT],
         }
     }
 
@@ -109,29 +127,31 @@ impl Aggregator {
     /// Forgets who left the list long ago. A clock that was set, either way, leaves the decision to the rounds.
     fn forget(&mut self, at: UnixMillis) {
         let oldest = self.round.saturating_sub(KEPT_ROUNDS);
+        let longest_ago = self.round.saturating_sub(MOST_KEPT_ROUNDS);
         let forgotten = &mut self.forgotten;
         self.nodes.retain(|uid, state| {
-            let kept = state.last_listed >= oldest || at.0.abs_diff(state.last_listed_at.0) < KEPT_MS;
+            let is_recent = at.0.abs_diff(state.last_listed_at.0) < KEPT_MS && state.last_listed >= longest_ago;
+            let kept = state.last_listed >= oldest || is_recent;
             if !kept {
-                forgotten.note(uid, state.last_scraped_at);
+                forgotten.note(uid, state.mark());
             }
             kept
         });
         forgotten.shrink();
     }
 
-    fn add_totals(&mut self, metrics: &Values, scraped: u64) {
-        for metric in Family::COUNTERS.map(Family::metric) {
-            let total = match (self.mode, metrics.get(metric)) {
-                (CounterMode::Totals, value) => value,
-                (CounterMode::Increase, Some(increase)) => {
-                    let before = self.totals.get(metric).unwrap_or(0.0);
-                    Some(if (before + increase).is_finite() { before + increase } else { before })
-                }
-                (CounterMode::Increase, None) => self.totals.get(metric).or((scraped > 0).then_some(0.0)),
-            };
-            self.totals.set(metric, total);
+    /// Adds a round's increases, and returns all totals. One that was never measured stays absent.
+    fn add_totals(&mut self, metrics: &Values) -> Values {
+        let mut shown = Values::default();
+        for (family, total) in Family::COUNTERS.into_iter().zip(&mut self.totals) {
+            match (self.mode, metrics.get(family.metric())) {
+                (CounterMode::Totals, value) => *total = value.map(Total::from),
+                (CounterMode::Increase, Some(increase)) => *total.get_or_insert_default() += increase,
+                (CounterMode::Increase, None) => {}
+            }
+            shown.set(family.metric(), total.map(Total::get));
         }
+        shown
     }
 }
 
@@ -168,10 +188,25 @@ fn first_sight(start: HelperStart, target: &Target, sample: &NodeSample) -> Cont
 }
 
 /// What a pod is that comes back after it was forgotten: only a process that surely began after the last good scrape has
-/// nothing on its page that was published before.
-fn second_sight(last_scraped_at: UnixMillis, sample: &NodeSample) -> Continuity {
-    let lead = sample.process_start_seconds.map(|process| process - last_scraped_at.as_seconds());
-    if lead.is_some_and(|lead| lead > CLOCK_DOUBT_SECONDS) { Continuity::New } else { Continuity::Baseline }
+/// nothing on its page that was published before. That it began after the one of then, by the node's own clock, is asked
+/// for as well: the helper's clock may have been set.
+fn second_sight(mark: Mark, at: UnixMillis, sample: &NodeSample) -> Continuity {
+    let Some(start) = sample.process_start_seconds else { return Continuity::Baseline };
+    let is_another = mark.process_start_seconds.is_none_or(|before| start - before > CLOCK_DOUBT_SECONDS);
+    let is_later = start - mark.last_scraped_at.min(at).as_seconds() > CLOCK_DOUBT_SECONDS;
+    if is_another && is_later { Continuity::New } else { Continuity::Baseline }
+}
+
+/// The version of a page's agent: as the page says; else by the tag of its image; else at least the first that has what is
+/// on the page.
+fn version_of(sample: &NodeSample, agent: AgentFacts) -> Option<AgentVersion> {
+    let marker = || {
+        [Family::NoAvailableIpAddresses, Family::Ec2ApiReqCount]
+            .into_iter()
+            .find(|family| sample.get(*family).is_some())
+            .map(Family::first_version)
+    };
+    sample.version.or(agent.version).or_else(marker)
 }
 
 /// A process' start is one number for its whole life; pages may differ in how they round it, seconds.
@@ -184,23 +219,32 @@ impl NodeState {
             counters: Baselines::default(),
             latency: LatencyBaselines::default(),
             ipv6: false,
+            implausible: FamilySet::default(),
             last_listed: round,
             last_listed_at: at,
             last_scraped_at: at,
         }
     }
 
-    /// What a page is to the last good one of the same pod.
-    fn continuity(&self, sample: &NodeSample) -> Continuity {
+    /// What stays of it when it is forgotten.
+    fn mark(&self) -> Mark {
+        Mark { last_scraped_at: self.last_scraped_at, process_start_seconds: self.process_start_seconds }
+    }
+
+    /// What a page of the round of `at` is to the last good one of the same pod.
+    fn continuity(&self, at: UnixMillis, sample: &NodeSample) -> Continuity {
         let fell = || self.counters.fell(sample) || self.latency.fell(sample);
         let vanished = || self.counters.vanished(sample) || self.latency.vanished(sample);
-        let since_last_scrape = |start: f64| start - self.last_scraped_at.as_seconds();
+        // A scrape that seems to lie ahead was made before the helper's clock was set back.
+        let since_last_scrape = |start: f64| start - self.last_scraped_at.min(at).as_seconds();
         let restarted = match (self.process_start_seconds, sample.process_start_seconds) {
             (Some(before), Some(now)) if (now - before).abs() <= START_ROUNDING_SECONDS => false,
             // The start is reckoned from the node's boot, and moves when the node's clock is set. A process that really
-            // began again did so after the old one, and after the old one's last scrape.
+            // began again did so after the old one, and after the old one's last scrape. A small move proves nothing:
+            // right after a process' start, a clock that is set forward a little makes its start seem to lie after its
+            // first scrape. Then only what fell or vanished tells.
             (Some(before), Some(now)) => {
-                let is_later = now > before && since_last_scrape(now) >= -CLOCK_DOUBT_SECONDS;
+                let is_later = now - before > CLOCK_DOUBT_SECONDS && since_last_scrape(now) >= -CLOCK_DOUBT_SECONDS;
                 is_later || fell() || vanished()
             }
             (None, Some(now)) => since_last_scrape(now) > CLOCK_DOUBT_SECONDS || fell(),
@@ -212,14 +256,9 @@ impl NodeState {
         if restarted { Continuity::Restarted } else { Continuity::Same }
     }
 
-    fn advance(
-        &mut self,
-        sample: &NodeSample,
-        continuity: Continuity,
-        mode: CounterMode,
-        figures: &mut NodeFigures,
-        anomalies: &mut Vec<Anomaly>,
-    ) {
+    /// Takes a page in, and returns the families whose sums the node is part of.
+    fn advance(&mut self, sample: &NodeSample, continuity: Continuity, pass: Pass<'_>) -> FamilySet {
+        let Pass { agent, mode, figures, anomalies } = pass;
         let mut decreased = |family: Family, from: f64, to: f64| {
             anomalies.push(Anomaly::CounterDecreased { node: figures.name.clone(), family, from, to });
         };
@@ -235,20 +274,78 @@ impl NodeState {
             self.ipv6 = sample.is_ipv6();
         }
         figures.ipv6 = self.ipv6;
+        figures.damaged = Family::ALL.into_iter().filter(|family| is_damaged(sample, *family)).collect();
 
-        gauge::read(sample, &mut figures.values);
-        for (family, increase) in Family::COUNTERS.into_iter().zip(increases) {
-            let value = sample.get(family).map(|own| match mode {
-                CounterMode::Increase => increase,
-                CounterMode::Totals => own.sum,
-            });
-            figures.values.set(family.metric(), value);
-        }
-        let latency_ms = match mode {
-            CounterMode::Increase => interval.highest_ms,
-            CounterMode::Totals => latency::since_start(sample).highest_ms,
+        let known = self.implausible;
+        let mut implausible = |family: Family, reason: Implausibility| {
+            if !known.contains(family) {
+                anomalies.push(Anomaly::Implausible { node: figures.name.clone(), family, reason });
+            }
+            figures.implausible.insert(family);
         };
-        figures.values.set(Metric::AwsApiLatency, latency_ms);
+        let version = version_of(sample, agent);
+        let has = |family: Family| counter::is_whole(sample) && version.is_some_and(|version| version.has(family));
+        gauge::read(sample, agent, self.ipv6, &mut figures.values, &mut implausible);
+        let mut reporting = gauge::unused(sample, has);
+        for (family, increase) in Family::COUNTERS.into_iter().zip(increases) {
+            let increase = if sample.get(family).is_some() || has(family) { increase } else { Increase::Unknown };
+            if let Increase::Implausible(by) = increase
+                && mode == CounterMode::Increase
+            {
+                implausible(family, Implausibility::Increase { by });
+            }
+            figures.values.set(family.metric(), counted(mode, sample, family, increase, has));
+        }
+        let Interval { highest_ms, implausible: beyond_belief } = match mode {
+            CounterMode::Increase => interval,
+            CounterMode::Totals => latency::since_start(sample),
+        };
+        if beyond_belief {
+            implausible(Family::AwsApiLatencyMs, Implausibility::Latency);
+        }
+        figures.values.set(Metric::AwsApiLatency, highest_ms);
+        self.implausible = figures.implausible;
+        for family in Family::ALL {
+            let measured = match family {
+                Family::AwsApiLatencyMs => latency::is_measured(sample, has(family)) && !beyond_belief,
+                _ => figures.values.get(family.metric()).is_some() && !figures.damaged.contains(family),
+            };
+            if measured {
+                reporting.insert(family);
+            }
+        }
+        reporting
+    }
+}
+
+/// What a page is taken in for.
+struct Pass<'a> {
+    agent: AgentFacts,
+    mode: CounterMode,
+    figures: &'a mut NodeFigures,
+    anomalies: &'a mut Vec<Anomaly>,
+}
+
+fn is_damaged(sample: &NodeSample, family: Family) -> bool {
+    sample.get(family).is_some_and(|own| own.damaged)
+}
+
+/// A counter's value of one node, if it is known. `has` tells whether the agent has a family that is not on the page, and
+/// would show it once it counts.
+fn counted(
+    mode: CounterMode,
+    sample: &NodeSample,
+    family: Family,
+    increase: Increase,
+    has: impl Fn(Family) -> bool,
+) -> Option<f64> {
+    match (mode, increase) {
+        (CounterMode::Increase, Increase::By(by) | Increase::AtLeast(by)) => Some(by),
+        (CounterMode::Increase, Increase::Unknown | Increase::Implausible(_)) => None,
+        (CounterMode::Totals, _) => match sample.get(family) {
+            Some(own) => (!own.damaged).then_some(own.sum),
+            None => (!family.is_plain_counter() && has(family)).then_some(0.0),
+        },
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::agent::AgentVersion;
+use crate::agent::{AgentFacts, AgentVersion};
 use crate::catalogue::{FAMILIES, Family, METRICS, Metric};
 use crate::ec2::EC2_OPERATIONS;
 
@@ -81,6 +81,8 @@ pub struct Target {
     pub created_at: Option<UnixMillis>,
     /// The node's labels.
     pub labels: Arc<NodeLabels>,
+    /// What is known of its agent beside the page.
+    pub agent: AgentFacts,
 }
 
 /// Why a node gave no sample this round. The label (see [`FailureKind::label`]) is also the metric label, the log
@@ -268,6 +270,13 @@ pub struct Coverage {
     pub scraped: u64,
     /// The rest, by kind; kinds with no node are left out.
     pub failed: BTreeMap<FailureKind, u64>,
+    /// How many of the scraped nodes a metric's value is of, for metrics that not all of them measure. IPv6 nodes, which
+    /// are no part of the IPv4 sums, are not missed in them.
+    pub reporting: BTreeMap<Metric, u64>,
+    /// Scraped nodes with lines of ipamd's metrics that could not be read.
+    pub damaged: u64,
+    /// Scraped nodes with values that cannot be, which are left out.
+    pub implausible: u64,
 }
 
 /// Published values by [`Metric`]; `None` is "not measured, not published". One of each node is kept in every snapshot,
@@ -304,6 +313,42 @@ impl Values {
     }
 }
 
+/// A set of families.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FamilySet(pub(crate) u32);
+
+const _: () = assert!(FAMILIES <= u32::BITS as usize, "a bit for each family");
+
+impl FamilySet {
+    /// Adds a family.
+    pub fn insert(&mut self, family: Family) {
+        self.0 |= 1 << family as u32;
+    }
+
+    /// True if the family is in the set.
+    pub fn contains(self, family: Family) -> bool {
+        self.0 & (1 << family as u32) != 0
+    }
+
+    /// True if none is.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The set's families, in the catalogue's order.
+    pub fn iter(self) -> impl Iterator<Item = Family> {
+        Family::ALL.into_iter().filter(move |family| self.contains(*family))
+    }
+}
+
+impl FromIterator<Family> for FamilySet {
+    fn from_iter<I: IntoIterator<Item = Family>>(families: I) -> Self {
+        let mut set = Self::default();
+        families.into_iter().for_each(|family| set.insert(family));
+        set
+    }
+}
+
 /// One node's part of a round.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NodeFigures {
@@ -320,8 +365,13 @@ pub struct NodeFigures {
     /// Why there are no values, where there are none.
     pub failure: Option<FailureKind>,
     /// Gauges as read; counters as this round's increase (or as totals, see [`crate::aggregate::CounterMode`]);
-    /// latency as this round's highest mean over the node's APIs.
+    /// latency as this round's highest mean over the node's EC2 operations.
     pub values: Values,
+    /// Families of which lines could not be read. Gauges of them have no value; counters have none until the same series
+    /// could be read on [`crate::aggregate::DAMAGED_PAGES`] pages, then the increase of those.
+    pub damaged: FamilySet,
+    /// Families whose value cannot be: they have none.
+    pub implausible: FamilySet,
 }
 
 /// IPv6 nodes, counted apart from the IPv4 totals.
@@ -347,6 +397,15 @@ pub enum Anomaly {
         /// Its value now.
         to: f64,
     },
+    /// A value cannot be; it is left out. Told when it begins, not in each round.
+    Implausible {
+        /// Where.
+        node: NodeName,
+        /// Which.
+        family: Family,
+        /// Why not.
+        reason: Implausibility,
+    },
     /// A sum left the range of a finite number; the metric is left out of this round.
     NotFinite {
         /// Which.
@@ -354,11 +413,61 @@ pub enum Anomaly {
     },
 }
 
+/// Why a value cannot be.
+#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+pub enum Implausibility {
+    /// A gauge below zero.
+    #[error(
+        "is {value}, and cannot be negative (agents before v1.12.0 miscount where prefix delegation was switched on a \
+         running node; restart the agent, or update it)"
+    )]
+    Negative {
+        /// What the page says.
+        value: f64,
+    },
+    /// More than any node has.
+    #[error("is {value}, more than any node can have")]
+    TooLarge {
+        /// What the page says.
+        value: f64,
+    },
+    /// More addresses in use than the node holds, and nothing says which is wrong.
+    #[error(
+        "does not fit: {assigned} addresses assigned and {held} held cannot both be (restart the agent, or update it)"
+    )]
+    AssignedAboveHeld {
+        /// `awscni_assigned_ip_addresses`.
+        assigned: f64,
+        /// `awscni_total_ip_addresses`.
+        held: f64,
+    },
+    /// The same on a node that lost addresses by force: agents then subtract them twice from what they hold.
+    #[error(
+        "is {held} while {assigned} addresses are assigned: the agent subtracted removed ones twice (restart it to count \
+         anew)"
+    )]
+    HeldAfterForcedRemoval {
+        /// `awscni_assigned_ip_addresses`.
+        assigned: f64,
+        /// `awscni_total_ip_addresses`.
+        held: f64,
+    },
+    /// A counter that rose by more than a node can do in any interval.
+    #[error("rose by {by} since the page before, more than any node can do")]
+    Increase {
+        /// The increase.
+        by: f64,
+    },
+    /// A mean latency of more than a day.
+    #[error("has a mean of more than a day")]
+    Latency,
+}
+
 impl Anomaly {
     /// Where it was found, if at one node.
     pub fn node(&self) -> Option<&NodeName> {
         match self {
-            Self::CounterDecreased { node, .. } => Some(node),
+            Self::CounterDecreased { node, .. } | Self::Implausible { node, .. } => Some(node),
             Self::NotFinite { .. } => None,
         }
     }

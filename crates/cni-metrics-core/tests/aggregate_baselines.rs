@@ -7,6 +7,7 @@ mod random;
 
 use std::sync::Arc;
 
+use cni_metrics_core::agent::AgentFacts;
 use cni_metrics_core::aggregate::{Aggregator, BaselinesError, CounterMode, HelperStart};
 use cni_metrics_core::catalogue::{Family, Metric};
 use cni_metrics_core::ec2::Ec2Operation;
@@ -37,6 +38,7 @@ fn observation(node: u32, adds: f64, late_seconds: Option<f64>) -> Observation {
         node: NodeName::new(format!("ip-10-0-0-{node}")),
         created_at: None,
         labels: Arc::default(),
+        agent: AgentFacts::default(),
     };
     Observation { target, expected: true, outcome: Ok(sample) }
 }

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use clap::Parser;
+use cni_metrics_core::agent::AgentFacts;
 use cni_metrics_core::aggregate::{Aggregator, CounterMode, HelperStart};
 use cni_metrics_core::catalogue::{Family, Kind};
 use cni_metrics_core::model::{NodeLabels, NodeName, Observation, PodUid, Target, UnixMillis};
@@ -33,7 +34,9 @@ fn node_page(value: u32) -> String {
     for family in Family::ALL {
         let name = family.name();
         let _ = match family.kind() {
-            Kind::Latency => writeln!(page, "{name}_sum{{api=\"a\"}} {value}\n{name}_count{{api=\"a\"}} {value}"),
+            Kind::Latency => {
+                writeln!(page, "{name}_sum{{api=\"CreateTags\"}} {value}\n{name}_count{{api=\"CreateTags\"}} {value}")
+            }
             Kind::Counter => writeln!(page, "# TYPE {name} counter\n{name} {value}"),
             Kind::SumGauge | Kind::Own => writeln!(page, "# TYPE {name} gauge\n{name} {value}"),
         };
@@ -47,6 +50,7 @@ fn observation(value: u32) -> Observation {
         node: NodeName::new("node-1"),
         created_at: None,
         labels: Arc::new(NodeLabels::default()),
+        agent: AgentFacts::default(),
     };
     Observation { target, expected: true, outcome: Ok(parse(node_page(value).as_bytes()).sample.unwrap()) }
 }

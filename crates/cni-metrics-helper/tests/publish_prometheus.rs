@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use cni_metrics_core::catalogue::Metric;
 use cni_metrics_core::model::{
-    Coverage, FailureKind, Ipv6Figures, NodeFigures, NodeLabels, NodeName, PodUid, Snapshot, UnixMillis, Values,
+    Coverage, FailureKind, FamilySet, Ipv6Figures, NodeFigures, NodeLabels, NodeName, PodUid, Snapshot, UnixMillis,
+    Values,
 };
 use cni_metrics_helper::clock::Clock;
 use cni_metrics_helper::publish::Publisher;
@@ -41,6 +42,8 @@ fn node(name: &str, uid: &str, failure: Option<FailureKind>, entries: &[(Metric,
         ipv6: false,
         failure,
         values: values(entries),
+        damaged: FamilySet::default(),
+        implausible: FamilySet::default(),
     }
 }
 
@@ -49,7 +52,14 @@ fn snapshot(round: u64, nodes: Vec<NodeFigures>) -> Snapshot {
         round,
         at: UnixMillis(START.0 + (i64::try_from(round).unwrap() - 1) * 30_000),
         duration_ms: 412,
-        coverage: Coverage { expected: 3, scraped: 2, failed: [(FailureKind::Timeout, 1)].into() },
+        coverage: Coverage {
+            expected: 3,
+            scraped: 2,
+            failed: [(FailureKind::Timeout, 1)].into(),
+            reporting: [(Metric::NoAvailableIpAddresses, 1)].into(),
+            damaged: 1,
+            implausible: 0,
+        },
         metrics: values(&[
             (Metric::AssignIpAddresses, 17.0),
             (Metric::TotalIpAddresses, 40.0),

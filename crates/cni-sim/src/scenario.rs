@@ -219,7 +219,7 @@ pub enum Agent {
     Current,
     /// v1.23 with its counters declared as gauges.
     CountersAsGauges,
-    /// An agent from before v1.13: quantiles and older names.
+    /// An agent from before v1.23: the families, names and labels of its `agent_version`, v1.7.10 if none is given.
     Legacy,
 }
 
@@ -276,6 +276,19 @@ pub struct Waves {
     /// Length of a wave.
     pub lasts: Span,
 }
+
+impl NodeGroup {
+    /// The tag of the agents' image.
+    pub fn image_tag(&self) -> &str {
+        if self.agent == Agent::Legacy && self.agent_version == default_agent_version() {
+            return LEGACY_VERSION;
+        }
+        &self.agent_version
+    }
+}
+
+/// The version of a legacy agent that names none.
+const LEGACY_VERSION: &str = "v1.7.10";
 
 pub(crate) fn default_warm_up() -> Span {
     Span::minutes(5)

@@ -10,7 +10,7 @@ pub use log::{PodFacts, Truth};
 pub use numbers::NodeNumbers;
 
 use log::{Delivery, PodRecord};
-use numbers::{COUNTERS, GAUGES, Gauge};
+use numbers::{COUNTERS, Counters, GAUGES, Gauge};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -49,7 +49,7 @@ pub struct RoundTruth {
     pub complete: bool,
     /// Published name → value; a name that would not be published is absent.
     pub metrics: BTreeMap<&'static str, f64>,
-    /// Published name of each counter → events since the collector's start.
+    /// Published name of each counter → events since the collector's start; absent until a node's increase was known.
     pub cumulative: BTreeMap<&'static str, f64>,
     /// IPv6 nodes scraped in the round.
     pub ipv6_nodes: u64,
@@ -67,8 +67,9 @@ struct PodPart<'a> {
     pages: u64,
     ever_scraped: bool,
     complete: bool,
-    increase: [f64; COUNTERS.len()],
-    cumulative: [f64; COUNTERS.len()],
+    /// `None` where no increase is known: the agent has no such counter, or the page was the first.
+    increase: Counters,
+    cumulative: Counters,
     /// API → (milliseconds, observations) of the round.
     latency: BTreeMap<&'static str, (f64, f64)>,
 }
@@ -88,8 +89,8 @@ pub(crate) fn round(pods: &[PodRecord], sim_at: impl Fn(i64) -> i64, window: Win
     };
     let (mut expected, mut scraped) = (0_u64, 0_u64);
     let mut latency: Option<f64> = None;
-    let mut increase = [0.0; COUNTERS.len()];
-    let mut cumulative = [0.0; COUNTERS.len()];
+    let mut increase: Counters = [None; COUNTERS.len()];
+    let mut cumulative: Counters = [None; COUNTERS.len()];
     for pod in pods {
         let part = replay(pod, window);
         answer.complete &= part.complete;
@@ -100,26 +101,29 @@ pub(crate) fn round(pods: &[PodRecord], sim_at: impl Fn(i64) -> i64, window: Win
         let Some(last) = part.last else { continue };
         scraped += 1;
         add(&mut increase, &part.increase);
-        let slowest = slowest_ms(last, &part.latency);
+        let slowest = slowest_ms(&part.latency);
         latency = latency.into_iter().chain(slowest).reduce(f64::max);
         fold_gauges(last, &mut answer);
         answer.nodes.insert(pod.facts.node.clone(), node_row(last, &part.increase, slowest));
     }
-    // A counter that no page has is a true 0 once any page was read at all.
-    if scraped > 0 {
-        answer.metrics.extend(COUNTERS.into_iter().zip(increase));
-    }
+    let known =
+        |counters: Counters| COUNTERS.into_iter().zip(counters).filter_map(|(name, value)| Some((name, value?)));
+    answer.metrics.extend(known(increase));
     if let Some(latency) = latency {
         answer.metrics.insert("awsAPILatency", latency);
     }
     answer.metrics.insert("nodesExpected", expected as f64);
     answer.metrics.insert("nodesScraped", scraped as f64);
-    answer.cumulative.extend(COUNTERS.into_iter().zip(cumulative));
+    answer.cumulative.extend(known(cumulative));
     answer
 }
 
-fn add(sum: &mut [f64], part: &[f64]) {
-    sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+fn add(sum: &mut Counters, part: &Counters) {
+    for (sum, part) in sum.iter_mut().zip(part) {
+        if let Some(part) = part {
+            *sum.get_or_insert(0.0) += part;
+        }
+    }
 }
 
 /// Goes through everything one pod ever delivered, as the collector saw it.
@@ -129,8 +133,9 @@ fn replay(pod: &PodRecord, window: Window) -> PodPart<'_> {
     let mut previous: Option<&NodeNumbers> = None;
     if let Some(dropped) = &pod.dropped {
         if collector_start <= dropped.first_wall_ms {
-            let lifetime = if on_watch(&dropped.first, pod, window) { dropped.first.counters } else { [0.0; 12] };
-            add(&mut part.cumulative, &lifetime);
+            if on_watch(&dropped.first, pod, window) {
+                add(&mut part.cumulative, &dropped.first.counters);
+            }
             add(&mut part.cumulative, &dropped.increase_since_first);
             previous = Some(&dropped.last);
             part.ever_scraped = true;
@@ -144,17 +149,35 @@ fn replay(pod: &PodRecord, window: Window) -> PodPart<'_> {
             None => on_watch(&delivery.numbers, pod, window),
             Some(before) => before.process_start_ms != delivery.numbers.process_start_ms,
         };
-        // The page the increase counts from: none is zero.
-        let base = if zero { None } else { Some(previous.unwrap_or(&delivery.numbers)) };
+        let base = match previous {
+            _ if zero => Base::Zero,
+            Some(before) => Base::Page(before),
+            None => Base::Unknown,
+        };
         take(&mut part, delivery, base, delivery.wall_ms >= window.from);
         previous = Some(&delivery.numbers);
     }
     part
 }
 
-fn take<'a>(part: &mut PodPart<'a>, delivery: &'a Delivery, base: Option<&NodeNumbers>, in_round: bool) {
+/// What an increase counts from.
+#[derive(Clone, Copy)]
+enum Base<'a> {
+    /// All that the page shows was watched.
+    Zero,
+    /// The page before.
+    Page(&'a NodeNumbers),
+    /// The first page of a process that is older than the collector: nothing is known of the interval.
+    Unknown,
+}
+
+fn take<'a>(part: &mut PodPart<'a>, delivery: &'a Delivery, base: Base<'_>, in_round: bool) {
     let numbers = &*delivery.numbers;
-    let gained = numbers.counters_since(base);
+    let gained = match base {
+        Base::Zero => numbers.counters_since(None),
+        Base::Page(before) => numbers.counters_since(Some(before)),
+        Base::Unknown => [None; COUNTERS.len()],
+    };
     add(&mut part.cumulative, &gained);
     part.ever_scraped = true;
     if !in_round {
@@ -164,7 +187,11 @@ fn take<'a>(part: &mut PodPart<'a>, delivery: &'a Delivery, base: Option<&NodeNu
     part.last = Some(numbers);
     add(&mut part.increase, &gained);
     for api in numbers.latency.iter() {
-        let before = base.and_then(|base| base.latency.iter().find(|old| old.api == api.api));
+        let before = match base {
+            Base::Zero => None,
+            Base::Page(before) => before.latency.iter().find(|old| old.api == api.api),
+            Base::Unknown => Some(api),
+        };
         let (sum, count) = before.map_or((0, 0), |old| (old.sum_ms, old.count));
         let entry = part.latency.entry(api.api).or_default();
         entry.0 += api.sum_ms.saturating_sub(sum) as f64;
@@ -183,11 +210,8 @@ fn on_watch(first: &NodeNumbers, pod: &PodRecord, window: Window) -> bool {
     first.process_start_ms > start + DOUBTFUL_MS
 }
 
-/// The highest latency of one node: its 0.99 quantiles where its page has such, else the means of the round.
-fn slowest_ms(last: &NodeNumbers, round: &BTreeMap<&'static str, (f64, f64)>) -> Option<f64> {
-    if last.quantiles {
-        return last.latency.iter().filter_map(|api| api.p99_ms).reduce(f64::max);
-    }
+/// The highest latency of one node: of the means of its EC2 operations in the round.
+fn slowest_ms(round: &BTreeMap<&'static str, (f64, f64)>) -> Option<f64> {
     round.values().filter(|(_, count)| *count > 0.0).map(|(sum, count)| sum / count).reduce(f64::max)
 }
 
@@ -207,9 +231,9 @@ fn fold_gauges(last: &NodeNumbers, answer: &mut RoundTruth) {
     }
 }
 
-fn node_row(last: &NodeNumbers, increase: &[f64], slowest: Option<f64>) -> BTreeMap<&'static str, f64> {
+fn node_row(last: &NodeNumbers, increase: &Counters, slowest: Option<f64>) -> BTreeMap<&'static str, f64> {
     let gauges = GAUGES.into_iter().filter_map(|(gauge, name, _)| Some((name, last.gauge(gauge)?)));
-    let counters = COUNTERS.into_iter().zip(increase.iter().copied());
+    let counters = COUNTERS.into_iter().zip(increase).filter_map(|(name, value)| Some((name, (*value)?)));
     gauges.chain(counters).chain(slowest.map(|value| ("awsAPILatency", value))).collect()
 }
 

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 
 use ipamd_model::ec2::{SubnetId, SubnetSpec, Vpc};
 use ipamd_model::limits;
-use ipamd_model::metrics::PageFlavour;
+use ipamd_model::metrics::{PageFlavour, Release};
 use ipamd_model::node::{AddOutcome, DelReason, Node, NodeSpec, PodKey};
 use ipamd_model::settings::Settings;
 
@@ -104,7 +104,7 @@ fn the_agents_part_of_the_page_is_spelled_like_this() {
 
 #[test]
 fn lines_are_well_formed() {
-    for flavour in [PageFlavour::V1_23, PageFlavour::CountersAsGauges, PageFlavour::Legacy] {
+    for flavour in [PageFlavour::V1_23, PageFlavour::CountersAsGauges, PageFlavour::Legacy(Release::OLD)] {
         let page = page(flavour);
         assert!(page.ends_with('\n') && !page.contains("\n\n") && !page.contains(",}"));
         for line in page.lines().filter(|line| !line.starts_with('#')) {
@@ -131,7 +131,7 @@ fn counters_can_be_declared_as_gauges() {
 
 #[test]
 fn an_old_agents_page_has_quantiles_and_other_names() {
-    let page = page(PageFlavour::Legacy);
+    let page = page(PageFlavour::Legacy(Release { minor: 6, patch: 3 }));
     let series = "awscni_aws_api_latency_ms{api=\"AssignPrivateIpAddresses\",error=\"false\",quantile=\"0.99\"}";
     assert_eq!(value(&page, series), Some("NaN"));
     let imds = "awscni_aws_api_latency_ms{api=\"GetMetadata\",error=\"false\",quantile=\"0.99\"}";
@@ -140,6 +140,36 @@ fn an_old_agents_page_has_quantiles_and_other_names() {
     assert!(page.contains("go_memstats_lookups_total 0\n"));
     for absent in ["status=", "ec2api", "per_cidr", "startup_duration", "prefixes", "gogc"] {
         assert!(!page.contains(absent), "{absent}");
+    }
+}
+
+#[test]
+fn each_release_shows_the_families_that_it_has() {
+    let has = |minor: u16, patch: u16, text: &str| page(PageFlavour::Legacy(Release { minor, patch })).contains(text);
+    for (text, first) in [
+        ("awscni_force_removed_enis 0", (6, 0)),
+        ("awscni_total_ipv4_prefixes 0", (9, 0)),
+        ("awscni_ec2api_req_count{", (12, 1)),
+        ("awscni_no_available_ip_addresses ", (16, 0)),
+        ("awscni_build_info{", (21, 0)),
+        ("status=\"200\"", (10, 0)),
+    ] {
+        let (minor, patch) = first;
+        let before = if patch > 0 { (minor, patch - 1) } else { (minor - 1, 9) };
+        assert_eq!((has(before.0, before.1, text), has(minor, patch, text)), (false, true), "{text}");
+    }
+    assert!(has(4, 0, "awscni_aws_api_lantency_ms_sum{") && !has(4, 0, "latency_ms"));
+    assert!(has(9, 3, "quantile=\"0.99\"") && !has(10, 0, "awscni_aws_api_latency_ms{"));
+    assert!(has(18, 6, "# TYPE awscni_add_ip_req_count gauge") && has(19, 0, "# TYPE awscni_add_ip_req_count counter"));
+}
+
+#[test]
+fn a_tag_names_a_release() {
+    for tag in ["v1.12.6", "1.12.6", "v1.12.6-eksbuild.2"] {
+        assert_eq!(Release::of_tag(tag), Some(Release { minor: 12, patch: 6 }), "{tag}");
+    }
+    for tag in ["", "latest", "v2.0.0", "v1.12", "v1.12.6.1", "v1.x.0"] {
+        assert_eq!(Release::of_tag(tag), None, "{tag}");
     }
 }
 

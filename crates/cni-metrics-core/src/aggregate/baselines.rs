@@ -1,20 +1,28 @@
 //! The aggregator's memory as bytes, so that counters go on after a restart where they were.
 //!
-//! Layout: the version; the helper's start by both clocks and its rounds; the published names and their totals; the counter families'
-//! names; then each node by UID, and the marks of forgotten pods. Names rather than positions, so that another version with other rows reads them right.
+//! Layout: the version; the helper's start by both clocks and its rounds; the published names and their totals; the
+//! counter families' names; then each node by UID, and the marks of forgotten pods. Names rather than positions, so that
+//! another version with other rows reads them right. Version 2, which is read as well, had totals of one number, no
+//! damaged counters and no process starts of forgotten pods.
 //! Numbers are LEB128 of their bytes in reverse: small whole numbers, which counters are, take two or three bytes and
 //! every other value is kept exactly. Nothing is a checksum here: the file around it has one.
 
 use std::collections::HashMap;
 
 use super::counter::{Baseline, Baselines};
-use super::forgotten::{Forgotten, MARKS};
+use super::damage::{DAMAGED_PAGES, Damage, Damages};
+use super::forgotten::{Forgotten, MARKS, Mark};
 use super::latency::LatencyBaselines;
+use super::total::Total;
 use super::{Aggregator, CounterMode, HelperStart, NodeState};
-use crate::catalogue::{CATALOGUE, Family};
-use crate::model::{PodUid, UnixMillis, Values};
+use crate::catalogue::Family;
+use crate::model::{FamilySet, LARGEST_COUNT, LATEST_START_SECONDS, PodUid, UnixMillis};
 
-const VERSION: u8 = 2;
+/// The version that is written.
+const VERSION: u8 = 3;
+
+/// The oldest version that is read.
+const OLDEST_VERSION: u8 = 2;
 
 /// How many APIs' latencies were ever saved of a node.
 const SAVED_APIS: usize = 512;
@@ -23,7 +31,7 @@ const SAVED_APIS: usize = 512;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BaselinesError {
     /// Another version of the format.
-    #[error("written in version {0} of the format; this program reads version {VERSION}")]
+    #[error("written in version {0} of the format; this program reads versions {OLDEST_VERSION} to {VERSION}")]
     Version(u8),
     /// They end too early.
     #[error("cut off")]
@@ -41,11 +49,13 @@ impl Aggregator {
         put_millis(&mut out, Some(self.start.clock));
         put_millis(&mut out, self.start.api_server);
         put_varint(&mut out, self.round);
-        let totals = || CATALOGUE.iter().filter_map(|row| Some((row.name, self.totals.get(row.metric)?)));
+        let totals =
+            || Family::COUNTERS.into_iter().zip(self.totals).filter_map(|(family, total)| Some((family, total?)));
         put_count(&mut out, totals().count());
-        for (name, total) in totals() {
-            put_text(&mut out, name);
-            put_value(&mut out, total);
+        for (family, total) in totals() {
+            put_text(&mut out, family.metric().name());
+            put_varint(&mut out, total.whole);
+            put_value(&mut out, total.part);
         }
         put_count(&mut out, Family::COUNTER_COUNT);
         for family in Family::COUNTERS {
@@ -66,21 +76,22 @@ impl Aggregator {
     /// Goes on where [`Aggregator::export`] was called: for the counters, this process is then the same as that one. On
     /// an error nothing is changed.
     pub fn import(&mut self, bytes: &[u8]) -> Result<(), BaselinesError> {
-        let mut input = Reader(bytes);
+        let mut input = Reader { left: bytes, version: VERSION };
         match input.byte()? {
-            VERSION => {}
+            version @ OLDEST_VERSION..=VERSION => input.version = version,
             other => return Err(BaselinesError::Version(other)),
         }
         let clock = input.millis()?.ok_or(BaselinesError::Damaged("no start"))?;
         let start = HelperStart { clock, api_server: input.millis()? };
         let round = input.varint()?;
-        let mut totals = Values::default();
+        let mut totals = [None; Family::COUNTER_COUNT];
         for _ in 0..input.count()? {
             let name = input.text()?;
-            let total = input.finite()?;
-            // A total that this version does not publish is nobody's any more.
-            if let Some(row) = CATALOGUE.iter().find(|row| row.name == name) {
-                totals.set(row.metric, Some(total));
+            let total = input.total()?;
+            // A total that this version does not publish is no one's any more.
+            let own = Family::COUNTERS.into_iter().zip(&mut totals).find(|(family, _)| family.metric().name() == name);
+            if let Some((_, slot)) = own {
+                *slot = total;
             }
         }
         let families = input.count()?;
@@ -95,7 +106,7 @@ impl Aggregator {
             nodes.insert(uid, Box::new(input.node(&slots, round)?));
         }
         let forgotten = input.forgotten()?;
-        if !input.0.is_empty() {
+        if !input.left.is_empty() {
             return Err(BaselinesError::Damaged("more in it than was written"));
         }
         // Totals of a single look are not sums over rounds.
@@ -116,7 +127,8 @@ fn put_node(out: &mut Vec<u8>, state: &NodeState) {
     put_varint(out, state.last_listed);
     put_time(out, state.last_listed_at);
     put_time(out, state.last_scraped_at);
-    for baseline in state.counters.0 {
+    put_varint(out, state.implausible.0.into());
+    for baseline in state.counters.all {
         let (tag, value) = match baseline {
             Baseline::Absent(from) => (0, Some(from)),
             Baseline::Read(last) => (1, Some(last)),
@@ -126,6 +138,14 @@ fn put_node(out: &mut Vec<u8>, state: &NodeState) {
         if let Some(value) = value {
             put_value(out, value);
         }
+    }
+    put_count(out, state.counters.damages.all().len());
+    for damage in state.counters.damages.all() {
+        let slot = Family::COUNTERS.into_iter().position(|family| family == damage.family);
+        put_count(out, slot.unwrap_or_default());
+        out.push(damage.pages);
+        out.extend(damage.readable.to_le_bytes());
+        put_value(out, damage.sum);
     }
     put_count(out, state.latency.to_save().len());
     for (key, sum_ms, count) in state.latency.to_save() {
@@ -140,9 +160,11 @@ fn put_forgotten(out: &mut Vec<u8>, forgotten: &Forgotten) {
     let mut marks: Vec<_> = forgotten.marks.iter().collect();
     marks.sort_unstable_by_key(|(key, _)| **key);
     put_count(out, marks.len());
-    for (key, at) in marks {
+    for (key, mark) in marks {
         out.extend(key.to_le_bytes());
-        put_time(out, *at);
+        put_time(out, mark.last_scraped_at);
+        // No process starts at -1.
+        put_value(out, mark.process_start_seconds.unwrap_or(-1.0));
     }
 }
 
@@ -179,18 +201,21 @@ fn put_varint(out: &mut Vec<u8>, mut value: u64) {
 }
 
 /// Reads from the front; every step is checked against what is left.
-struct Reader<'a>(&'a [u8]);
+struct Reader<'a> {
+    left: &'a [u8],
+    version: u8,
+}
 
 impl<'a> Reader<'a> {
     fn take(&mut self, length: usize) -> Result<&'a [u8], BaselinesError> {
-        let (head, rest) = self.0.split_at_checked(length).ok_or(BaselinesError::CutOff)?;
-        self.0 = rest;
+        let (head, rest) = self.left.split_at_checked(length).ok_or(BaselinesError::CutOff)?;
+        self.left = rest;
         Ok(head)
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], BaselinesError> {
-        let (head, rest) = self.0.split_first_chunk().ok_or(BaselinesError::CutOff)?;
-        self.0 = rest;
+        let (head, rest) = self.left.split_first_chunk().ok_or(BaselinesError::CutOff)?;
+        self.left = rest;
         Ok(*head)
     }
 
@@ -228,6 +253,27 @@ impl<'a> Reader<'a> {
         if value.is_finite() { Ok(value) } else { Err(BaselinesError::Damaged("a value that is not finite")) }
     }
 
+    /// A count of events. Version 2 also kept what no counter can have: one node's must not cost the others theirs.
+    fn counted(&mut self) -> Result<f64, BaselinesError> {
+        self.finite().map(|value| value.clamp(0.0, LARGEST_COUNT))
+    }
+
+    /// A total; `None` for one that version 2 let a single node's impossible value make useless.
+    fn total(&mut self) -> Result<Option<Total>, BaselinesError> {
+        if self.version < 3 {
+            let total = self.finite()?;
+            return Ok((0.0..=LARGEST_COUNT).contains(&total).then(|| Total::from(total)));
+        }
+        let (whole, part) = (self.varint()?, self.finite()?);
+        let is_part = (0.0..1.0).contains(&part);
+        if is_part { Ok(Some(Total { whole, part })) } else { Err(BaselinesError::Damaged("a part of 1 or more")) }
+    }
+
+    fn start(&mut self) -> Result<f64, BaselinesError> {
+        // As one that is read from a page.
+        self.finite().map(|start| start.min(LATEST_START_SECONDS))
+    }
+
     fn millis(&mut self) -> Result<Option<UnixMillis>, BaselinesError> {
         let is_there = self.byte()?;
         let time = UnixMillis(i64::from_le_bytes(self.array()?));
@@ -250,7 +296,10 @@ impl<'a> Reader<'a> {
         }
         for _ in 0..count {
             let key = u64::from_le_bytes(self.array()?);
-            forgotten.marks.insert(key, self.time()?);
+            let last_scraped_at = self.time()?;
+            let start = if self.version < 3 { None } else { Some(self.start()?) };
+            let process_start_seconds = start.filter(|start| *start >= 0.0);
+            forgotten.marks.insert(key, Mark { last_scraped_at, process_start_seconds });
         }
         Ok(forgotten)
     }
@@ -261,23 +310,27 @@ impl<'a> Reader<'a> {
         if flags > 0b111 {
             return Err(BaselinesError::Damaged("unknown flags"));
         }
-        let process_start_seconds = if flags & 0b100 == 0 { None } else { Some(self.finite()?) };
+        let process_start_seconds = if flags & 0b100 == 0 { None } else { Some(self.start()?) };
         let last_listed = self.varint()?;
         let (last_listed_at, last_scraped_at) = (self.time()?, self.time()?);
         if last_listed > round {
             return Err(BaselinesError::Damaged("a node from the future"));
         }
+        let implausible = if self.version < 3 { 0 } else { self.varint()? };
         let mut counters = Baselines::default();
         for slot in slots {
             let baseline = match self.byte()? {
-                0 => Baseline::Absent(self.finite()?),
-                1 => Baseline::Read(self.finite()?),
+                0 => Baseline::Absent(self.counted()?),
+                1 => Baseline::Read(self.counted()?),
                 2 => Baseline::Unknown,
                 _ => return Err(BaselinesError::Damaged("an unknown kind of baseline")),
             };
-            if let Some(own) = slot.and_then(|slot| counters.0.get_mut(slot)) {
+            if let Some(own) = slot.and_then(|slot| counters.all.get_mut(slot)) {
                 *own = baseline;
             }
+        }
+        if self.version >= 3 {
+            counters.damages = self.damages(slots)?;
         }
         let mut apis = Vec::new();
         let count = self.count()?;
@@ -289,6 +342,34 @@ impl<'a> Reader<'a> {
         }
         let latency = LatencyBaselines::saved(&apis, flags & 0b010 != 0);
         let ipv6 = flags & 0b001 != 0;
-        Ok(NodeState { process_start_seconds, counters, latency, ipv6, last_listed, last_listed_at, last_scraped_at })
+        let implausible = FamilySet(u32::try_from(implausible).unwrap_or_default());
+        Ok(NodeState {
+            process_start_seconds,
+            counters,
+            latency,
+            ipv6,
+            implausible,
+            last_listed,
+            last_listed_at,
+            last_scraped_at,
+        })
+    }
+
+    fn damages(&mut self, slots: &[Option<usize>]) -> Result<Damages, BaselinesError> {
+        let count = self.count()?;
+        if count > slots.len() {
+            return Err(BaselinesError::Damaged("more damaged counters than there are"));
+        }
+        let mut damages = Vec::new();
+        for _ in 0..count {
+            let slot = self.count()?;
+            let (pages, readable, sum) =
+                (self.byte()?.min(DAMAGED_PAGES), u64::from_le_bytes(self.array()?), self.counted()?);
+            let slot = slots.get(slot).copied().ok_or(BaselinesError::Damaged("no such counter"))?;
+            if let Some(family) = slot.and_then(|slot| Family::COUNTERS.get(slot).copied()) {
+                damages.push(Damage { family, pages, readable, sum });
+            }
+        }
+        Ok(Damages::new(damages))
     }
 }

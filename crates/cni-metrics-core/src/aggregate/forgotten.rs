@@ -11,19 +11,28 @@ use crate::model::{PodUid, Target, UnixMillis};
 /// How many pods are marked; beyond it the older half shares one mark.
 pub(super) const MARKS: usize = 16_384;
 
+/// What is known of a forgotten pod.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Mark {
+    /// The round of its last good scrape.
+    pub(super) last_scraped_at: UnixMillis,
+    /// The start of its process then, by its node's clock.
+    pub(super) process_start_seconds: Option<f64>,
+}
+
 /// The marks.
 #[derive(Debug, Default)]
 pub(super) struct Forgotten {
-    /// The last good scrape, by a hash of the pod's UID.
-    pub(super) marks: HashMap<u64, UnixMillis>,
+    /// By a hash of the pod's UID.
+    pub(super) marks: HashMap<u64, Mark>,
     /// The latest of the marks that were given up: a pod no younger than this may have been among them.
     pub(super) given_up: Option<UnixMillis>,
 }
 
 impl Forgotten {
     /// Marks a pod.
-    pub(super) fn note(&mut self, uid: &PodUid, last_scraped_at: UnixMillis) {
-        self.marks.insert(fnv(uid.as_str()), last_scraped_at);
+    pub(super) fn note(&mut self, uid: &PodUid, mark: Mark) {
+        self.marks.insert(fnv(uid.as_str()), mark);
     }
 
     /// Gives up the older marks if there are too many.
@@ -31,18 +40,23 @@ impl Forgotten {
         if self.marks.len() <= MARKS {
             return;
         }
-        let mut times: Vec<UnixMillis> = self.marks.values().copied().collect();
+        let mut times: Vec<UnixMillis> = self.marks.values().map(|mark| mark.last_scraped_at).collect();
         times.sort_unstable();
         let Some(middle) = times.get(times.len() / 2).copied() else { return };
-        self.marks.retain(|_, at| *at > middle);
+        self.marks.retain(|_, mark| mark.last_scraped_at > middle);
         self.given_up = self.given_up.max(Some(middle));
     }
 
-    /// When a pod that is not remembered was last scraped at the latest; `None` if it never was. Its mark ends here.
-    pub(super) fn take(&mut self, target: &Target) -> Option<UnixMillis> {
-        // Creation is stamped in whole seconds by another clock, and always comes before the first scrape.
-        let may_be_given_up = |given_up: &UnixMillis| target.created_at.is_none_or(|created| created <= *given_up);
+    /// The mark of a pod that is not remembered; `None` if it was never scraped. Its mark ends here. What was given up was
+    /// scraped before the round of `at`, whatever the helper's clock showed then.
+    pub(super) fn take(&mut self, target: &Target, at: UnixMillis) -> Option<Mark> {
+        let given_up = || {
+            let last_scraped_at = self.given_up?.min(at);
+            // Creation is stamped in whole seconds by another clock, and always comes before the first scrape.
+            let may_be_given_up = target.created_at.is_none_or(|created| created <= last_scraped_at);
+            may_be_given_up.then_some(Mark { last_scraped_at, process_start_seconds: None })
+        };
         let mark = self.marks.remove(&fnv(target.uid.as_str()));
-        mark.or_else(|| self.given_up.filter(may_be_given_up))
+        mark.or_else(given_up)
     }
 }

@@ -1,13 +1,63 @@
-//! Gauges: sums over the scraped nodes that have the family.
+//! Gauges: which values of a page can be, and sums over the scraped nodes that have them.
 
+use crate::agent::AgentFacts;
 use crate::catalogue::{FAMILIES, Family, Kind};
-use crate::model::{NodeFigures, NodeSample, Values};
+use crate::model::{FamilySet, Implausibility, NodeFigures, NodeSample, Values, is_ipv6_total};
 
-/// Copies a page's gauges. A sum of 0 whose lines were damaged was not measured.
-pub(super) fn read(sample: &NodeSample, values: &mut Values) {
+/// More than any node has of anything.
+const LARGEST_GAUGE: f64 = 1e9;
+
+/// Copies a page's gauges, but for those that cannot be, of which `implausible` hears, and those of which a line was lost.
+pub(super) fn read(
+    sample: &NodeSample,
+    agent: AgentFacts,
+    ipv6: bool,
+    values: &mut Values,
+    implausible: &mut impl FnMut(Family, Implausibility),
+) {
     for family in Family::ALL.into_iter().filter(|family| family.kind() == Kind::SumGauge) {
-        let measured = sample.get(family).filter(|own| !own.damaged || own.sum.abs() > 0.0);
-        values.set(family.metric(), measured.map(|own| own.sum));
+        let Some(own) = sample.get(family).filter(|own| !own.damaged) else { continue };
+        match judge(family, own.sum, ipv6) {
+            Some(reason) => implausible(family, reason),
+            None => values.set(family.metric(), Some(own.sum)),
+        }
+    }
+    if !agent.multi_nic {
+        judge_pair(sample, values, implausible);
+    }
+}
+
+/// What speaks against one gauge by itself.
+fn judge(family: Family, value: f64, ipv6: bool) -> Option<Implausibility> {
+    match family {
+        // On IPv6 nodes agents count releases down and assignments not up.
+        Family::AssignedIpPerCidr if ipv6 => None,
+        Family::TotalIpAddresses if is_ipv6_total(value) => None,
+        _ if value < 0.0 => Some(Implausibility::Negative { value }),
+        _ if value > LARGEST_GAUGE => Some(Implausibility::TooLarge { value }),
+        _ => None,
+    }
+}
+
+/// No more addresses can be assigned than the node holds. Which of the two is wrong shows only where addresses were
+/// removed by force.
+fn judge_pair(sample: &NodeSample, values: &mut Values, implausible: &mut impl FnMut(Family, Implausibility)) {
+    let value = |family: Family| values.get(family.metric());
+    let (Some(assigned), Some(held)) = (value(Family::AssignedIpAddresses), value(Family::TotalIpAddresses)) else {
+        return;
+    };
+    if assigned <= held {
+        return;
+    }
+    values.set(Family::TotalIpAddresses.metric(), None);
+    let removed = |family| sample.get(family).is_some_and(|own| own.sum > 0.0);
+    if removed(Family::ForceRemovedEnis) || removed(Family::ForceRemovedIps) {
+        implausible(Family::TotalIpAddresses, Implausibility::HeldAfterForcedRemoval { assigned, held });
+    } else {
+        values.set(Family::AssignedIpAddresses.metric(), None);
+        for family in [Family::AssignedIpAddresses, Family::TotalIpAddresses] {
+            implausible(family, Implausibility::AssignedAboveHeld { assigned, held });
+        }
     }
 }
 
@@ -32,4 +82,11 @@ impl GaugeSums {
     pub(super) fn get(&self, family: Family) -> Option<f64> {
         self.0.get(family as usize).copied().flatten()
     }
+}
+
+/// The gauges that a page's agent has, and which are no part of a sum only because nothing was counted yet: labelled ones
+/// are absent until first used.
+pub(super) fn unused(sample: &NodeSample, has: impl Fn(Family) -> bool) -> FamilySet {
+    let labelled = [Family::AssignedIpPerCidr, Family::IpamdActionInProgress];
+    labelled.into_iter().filter(|family| sample.get(*family).is_none() && has(*family)).collect()
 }

@@ -149,6 +149,14 @@ pub(super) fn since_start(sample: &NodeSample) -> Interval {
     interval
 }
 
+/// True if a page's node measures latencies: it shows sums and counts, or has called nothing yet.
+pub(super) fn is_measured(sample: &NodeSample, agent_has_them: bool) -> bool {
+    match sample.get(Family::AwsApiLatencyMs) {
+        Some(own) => sample.has_latency_counts && !own.damaged,
+        None => agent_has_them && !sample.has_quantiles,
+    }
+}
+
 fn get(sample: &NodeSample, operation: Ec2Operation) -> Option<LatencySample> {
     sample.latency.get(operation as usize).copied().flatten()
 }

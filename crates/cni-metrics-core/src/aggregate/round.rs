@@ -3,9 +3,10 @@
 //! which pages came leaves no trace.
 
 use super::gauge::GaugeSums;
-use super::{Aggregator, NodeState, first_sight, second_sight};
-use crate::catalogue::{Family, Kind, Metric};
-use crate::model::{Anomaly, Coverage, Ipv6Figures, NodeFigures, Observation, Snapshot, UnixMillis, Values};
+use super::total::Total;
+use super::{Aggregator, NodeState, Pass, first_sight, second_sight};
+use crate::catalogue::{FAMILIES, Family, Kind, Metric};
+use crate::model::{Anomaly, Coverage, FamilySet, Ipv6Figures, NodeFigures, Observation, Snapshot, UnixMillis, Values};
 
 /// One round, from [`Aggregator::begin`] to [`Round::finish`]. A round that is not finished has lost the events of the
 /// pages that it was given.
@@ -16,11 +17,13 @@ pub struct Round<'a> {
     at: UnixMillis,
     nodes: Vec<NodeFigures>,
     anomalies: Vec<Anomaly>,
+    /// By [`Family`]: the nodes whose value is known.
+    reporting: [u64; FAMILIES],
 }
 
 impl<'a> Round<'a> {
     pub(super) fn new(aggregator: &'a mut Aggregator, at: UnixMillis, targets: usize) -> Self {
-        Self { aggregator, at, nodes: Vec::with_capacity(targets), anomalies: Vec::new() }
+        Self { aggregator, at, nodes: Vec::with_capacity(targets), anomalies: Vec::new(), reporting: [0; FAMILIES] }
     }
 
     /// Takes in what is known of one target. A UID that is observed twice counts once.
@@ -42,12 +45,14 @@ impl<'a> Round<'a> {
             expected: expected || known.is_some() || outcome.is_ok(),
             failure: outcome.as_ref().err().copied(),
             values: Values::default(),
+            damaged: FamilySet::default(),
+            implausible: FamilySet::default(),
         };
         if let Ok(sample) = &outcome {
             let continuity = match &known {
-                Some(state) => state.continuity(sample),
-                None => match forgotten.take(&target) {
-                    Some(last_scraped_at) => second_sight(last_scraped_at, sample),
+                Some(state) => state.continuity(self.at, sample),
+                None => match forgotten.take(&target, self.at) {
+                    Some(mark) => second_sight(mark, self.at, sample),
                     None => first_sight(*start, &target, sample),
                 },
             };
@@ -56,14 +61,21 @@ impl<'a> Round<'a> {
                 None => nodes.entry(target.uid).or_insert_with(|| Box::new(NodeState::new(*round, self.at))),
             };
             state.last_scraped_at = self.at;
-            state.advance(sample, continuity, *mode, &mut figures, &mut self.anomalies);
+            let (figures, anomalies) = (&mut figures, &mut self.anomalies);
+            let pass = Pass { agent: target.agent, mode: *mode, figures, anomalies };
+            let reporting = state.advance(sample, continuity, pass);
+            for (nodes, family) in self.reporting.iter_mut().zip(Family::ALL) {
+                // An IPv6 node is no part of the IPv4 sums, and not missed in them.
+                let counts = reporting.contains(family) || (state.ipv6 && family.counts_ipv4());
+                *nodes += u64::from(counts);
+            }
         }
         self.nodes.push(figures);
     }
 
     /// Adds everything up.
     pub fn finish(self) -> Snapshot {
-        let Self { aggregator, at, mut nodes, mut anomalies } = self;
+        let Self { aggregator, at, mut nodes, mut anomalies, reporting } = self;
         // What every view shows, and the order in which floats are added. Of a node that is there twice, its page stays.
         nodes.sort_unstable_by(|a, b| (&a.name, &a.uid, a.failure).cmp(&(&b.name, &b.uid, b.failure)));
         nodes.dedup_by(|a, b| a.name == b.name && a.uid == b.uid);
@@ -74,19 +86,28 @@ impl<'a> Round<'a> {
             sums.add(node);
         }
         aggregator.forget(at);
+        sums.coverage.report(&reporting);
         let metrics = sums.metrics();
-        aggregator.add_totals(&metrics, sums.coverage.scraped);
+        let totals = aggregator.add_totals(&metrics);
         Snapshot {
             round: aggregator.round,
             at,
             duration_ms: 0,
             coverage: sums.coverage,
             metrics,
-            totals: aggregator.totals.clone(),
+            totals,
             ipv6: sums.ipv6,
             nodes,
             anomalies: sums.anomalies,
         }
+    }
+}
+
+impl Coverage {
+    /// Notes the metrics that not all scraped nodes measure.
+    fn report(&mut self, reporting: &[u64; FAMILIES]) {
+        let partial = Family::ALL.into_iter().zip(reporting).filter(|(_, nodes)| **nodes < self.scraped);
+        self.reporting = partial.map(|(family, nodes)| (family.metric(), *nodes)).collect();
     }
 }
 
@@ -96,7 +117,8 @@ struct Sums {
     coverage: Coverage,
     ipv6: Ipv6Figures,
     gauges: GaugeSums,
-    counters: [f64; Family::COUNTER_COUNT],
+    /// In the order of [`Family::COUNTERS`]; `None` where no node's value is known.
+    counters: [Option<Total>; Family::COUNTER_COUNT],
     latency_ms: Option<f64>,
     anomalies: Vec<Anomaly>,
 }
@@ -116,13 +138,17 @@ impl Sums {
     }
 
     fn add_page(&mut self, node: &NodeFigures) {
+        self.coverage.damaged += u64::from(!node.damaged.is_empty());
+        self.coverage.implausible += u64::from(!node.implausible.is_empty());
         if node.ipv6 {
             self.ipv6.nodes += 1;
             self.ipv6.assigned_ip_addresses += node.values.get(Metric::AssignIpAddresses).unwrap_or(0.0);
         }
         self.gauges.add(node);
         for (sum, family) in self.counters.iter_mut().zip(Family::COUNTERS) {
-            *sum += node.values.get(family.metric()).unwrap_or(0.0);
+            if let Some(value) = node.values.get(family.metric()) {
+                *sum.get_or_insert_default() += value;
+            }
         }
         self.latency_ms = match (self.latency_ms, node.values.get(Metric::AwsApiLatency)) {
             (Some(a), Some(b)) => Some(a.max(b)),
@@ -143,7 +169,7 @@ impl Sums {
             self.set_finite(&mut values, family.metric(), sum);
         }
         for (family, sum) in Family::COUNTERS.into_iter().zip(self.counters) {
-            self.set_finite(&mut values, family.metric(), Some(sum));
+            values.set(family.metric(), sum.map(Total::get));
         }
         values.set(Metric::AwsApiLatency, self.latency_ms);
         values

@@ -3,8 +3,8 @@
 //! A cluster has a handful of distinct values however many nodes it has, so they are kept once each (see
 //! [`super::intern`]) and a pod holds one pointer.
 
-use std::fmt;
-
+use cni_metrics_core::agent::AgentFacts;
+pub use cni_metrics_core::agent::AgentVersion;
 use serde::Deserialize;
 
 /// The agents' container; in pods without one of this name the first container counts.
@@ -23,36 +23,6 @@ pub struct AgentSpec {
     pub env: Box<[(Box<str>, Box<str>)]>,
 }
 
-/// An agent's release.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AgentVersion {
-    /// 1 in v1.18.6.
-    pub major: u16,
-    /// 18 in v1.18.6.
-    pub minor: u16,
-    /// 6 in v1.18.6.
-    pub patch: u16,
-}
-
-impl fmt::Display for AgentVersion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "v{}.{}.{}", self.major, self.minor, self.patch)
-    }
-}
-
-impl AgentVersion {
-    /// Reads `v1.18.6`, `1.18.6` and both with a suffix such as `-eksbuild.1`; all three numbers are needed.
-    pub fn parse(tag: &str) -> Option<Self> {
-        let numbers = tag.strip_prefix('v').unwrap_or(tag).split(['-', '+', '_']).next()?;
-        let mut numbers = numbers.split('.').map(|number| {
-            let plain = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
-            plain.then(|| number.parse::<u16>().ok()).flatten()
-        });
-        let (major, minor, patch) = (numbers.next()??, numbers.next()??, numbers.next()??);
-        numbers.next().is_none().then_some(Self { major, minor, patch })
-    }
-}
-
 impl AgentSpec {
     /// The release named by the image's tag; `None` for an image without a tag, or with one that is no release.
     pub fn version(&self) -> Option<AgentVersion> {
@@ -60,6 +30,13 @@ impl AgentSpec {
         // A colon before the last slash belongs to the registry's port.
         let last = name.rsplit('/').next().unwrap_or_default();
         AgentVersion::parse(last.split_once(':')?.1)
+    }
+
+    /// What decides how the agent's page is read.
+    pub fn facts(&self) -> AgentFacts {
+        // As the agent reads it.
+        let multi_nic = matches!(self.env("ENABLE_MULTI_NIC"), Some("1" | "t" | "T" | "true" | "TRUE" | "True"));
+        AgentFacts { version: self.version(), multi_nic }
     }
 
     /// The literal value of a variable; as in the container, the last of the same name counts.
@@ -153,6 +130,18 @@ mod tests {
             (Some("2"), Some(""), None)
         );
         assert_eq!(spec_of(Vec::new()), AgentSpec::default());
+    }
+
+    #[test]
+    fn version_and_several_network_cards_decide_how_a_page_is_read() {
+        let facts = |value: &str| {
+            let env = [("ENABLE_MULTI_NIC".into(), value.into())].into();
+            AgentSpec { image: "cni:v1.20.4".into(), env }.facts()
+        };
+        let version = AgentVersion::parse("v1.20.4");
+        assert_eq!(facts("true"), AgentFacts { version, multi_nic: true });
+        assert_eq!(facts("false"), AgentFacts { version, multi_nic: false });
+        assert_eq!(AgentSpec::default().facts(), AgentFacts::default());
     }
 
     #[test]

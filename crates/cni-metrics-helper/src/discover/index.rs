@@ -177,6 +177,7 @@ impl Index {
                     node: NodeName::new(Arc::clone(node)),
                     created_at: pod.created_at,
                     labels: Arc::clone(labels),
+                    agent: pod.agent.facts(),
                 };
                 Some((Arc::clone(pod), target))
             })

@@ -209,7 +209,7 @@ impl Report {
     }
 
     fn anomalies(&mut self, anomalies: &[Anomaly]) {
-        let mut decreases = 0;
+        let (mut decreases, mut implausible) = (0, 0);
         let mut not_finite = Vec::new();
         for anomaly in anomalies {
             match anomaly {
@@ -225,10 +225,19 @@ impl Report {
                         warn!("{}", anomaly_text(anomaly));
                     }
                 }
+                Anomaly::Implausible { .. } => {
+                    implausible += 1;
+                    if implausible <= NAMED_PER_KIND {
+                        warn!("{}", anomaly_text(anomaly));
+                    }
+                }
             }
         }
         if let Some(more) = more(decreases) {
             warn!("{more} more counters behaved like that");
+        }
+        if let Some(more) = more(implausible) {
+            warn!("{more} more values cannot be, and are left out");
         }
         self.not_finite = not_finite;
     }
@@ -283,6 +292,12 @@ fn anomaly_text(anomaly: &Anomaly) -> String {
             "node {node}: counter {} went down from {from} to {to} although the agent did not restart; counted as 0",
             family.name()
         ),
+        Anomaly::Implausible { node, family, reason } => {
+            format!(
+                "node {node}: {} {reason}; left out until it can be again, the node's other values stay",
+                family.name()
+            )
+        }
         Anomaly::NotFinite { metric } => {
             format!("{}: the sum is not a finite number; left out of this round", metric.row().name)
         }

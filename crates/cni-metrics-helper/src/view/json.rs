@@ -1,12 +1,15 @@
 //! One JSON object with a stable key order.
 //!
-//! `{"round":{"at","duration_ms"},"coverage":{"expected","scraped","failed":{kind:n}},"metrics":{name:value},
-//! "ipv6":{"nodes","assigned_ip_addresses"},"nodes":[{"name","zone","instance_type","node_group","failure","ipv6",
-//! "metrics"}]}`: metrics in the catalogue's order, what was not measured left out; `at` is RFC 3339 in UTC; a label that
-//! is not known is null.
+//! `{"round":{"at","duration_ms"},"coverage":{"expected","scraped","failed":{kind:n},"reporting":{name:n},"damaged",
+//! "implausible"},"metrics":{name:value},"ipv6":{"nodes","assigned_ip_addresses"},"nodes":[{"name","zone","instance_type",
+//! "node_group","failure","ipv6","metrics","damaged":[family],"implausible":[family]}]}`: metrics in the catalogue's order,
+//! what was not measured left out; `reporting` only of metrics that not all scraped nodes measure; `at` is RFC 3339 in UTC; a
+//! label that is not known is null.
 
-use cni_metrics_core::catalogue::CATALOGUE;
-use cni_metrics_core::model::{Coverage, FailureKind, Ipv6Figures, NodeFigures, Snapshot, UnixMillis, Values};
+use cni_metrics_core::catalogue::{CATALOGUE, Metric};
+use cni_metrics_core::model::{
+    Coverage, FailureKind, FamilySet, Ipv6Figures, NodeFigures, Snapshot, UnixMillis, Values,
+};
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
@@ -32,6 +35,9 @@ struct CoverageJson<'a> {
     expected: u64,
     scraped: u64,
     failed: &'a std::collections::BTreeMap<FailureKind, u64>,
+    reporting: &'a std::collections::BTreeMap<Metric, u64>,
+    damaged: u64,
+    implausible: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -50,15 +56,26 @@ struct NodeJson<'a> {
     ipv6: bool,
     #[serde(serialize_with = "values")]
     metrics: &'a Values,
+    #[serde(serialize_with = "families")]
+    damaged: FamilySet,
+    #[serde(serialize_with = "families")]
+    implausible: FamilySet,
 }
 
 impl<'a> From<&'a Snapshot> for SnapshotJson<'a> {
     fn from(snapshot: &'a Snapshot) -> Self {
-        let Coverage { expected, scraped, failed } = &snapshot.coverage;
+        let Coverage { expected, scraped, failed, reporting, damaged, implausible } = &snapshot.coverage;
         let Ipv6Figures { nodes, assigned_ip_addresses } = snapshot.ipv6;
         Self {
             round: RoundJson { at: rfc3339(snapshot.at), duration_ms: snapshot.duration_ms },
-            coverage: CoverageJson { expected: *expected, scraped: *scraped, failed },
+            coverage: CoverageJson {
+                expected: *expected,
+                scraped: *scraped,
+                failed,
+                reporting,
+                damaged: *damaged,
+                implausible: *implausible,
+            },
             metrics: &snapshot.metrics,
             ipv6: Ipv6Json { nodes, assigned_ip_addresses: number(assigned_ip_addresses) },
             nodes: snapshot.nodes.iter().map(NodeJson::from).collect(),
@@ -76,6 +93,8 @@ impl<'a> From<&'a NodeFigures> for NodeJson<'a> {
             failure: node.failure,
             ipv6: node.ipv6,
             metrics: &node.values,
+            damaged: node.damaged,
+            implausible: node.implausible,
         }
     }
 }
@@ -84,6 +103,11 @@ impl<'a> From<&'a NodeFigures> for NodeJson<'a> {
 fn values<S: Serializer>(values: &&Values, serializer: S) -> Result<S::Ok, S::Error> {
     let measured = CATALOGUE.iter().filter_map(|row| values.get(row.metric).map(|value| (row.name, number(value))));
     serializer.collect_map(measured)
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape that serialize_with calls")]
+fn families<S: Serializer>(families: &FamilySet, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(families.iter().map(|family| family.name()))
 }
 
 /// Whole numbers without a fraction, as people write them.

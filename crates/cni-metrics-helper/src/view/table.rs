@@ -39,6 +39,13 @@ pub fn headline(snapshot: &Snapshot) -> String {
         // Writing to a string cannot fail.
         let _written = write!(line, ", {nodes} {kind}");
     }
+    for (nodes, what) in
+        [(coverage.damaged, "have lines that cannot be read"), (coverage.implausible, "have values that cannot be")]
+    {
+        if nodes > 0 {
+            let _written = write!(line, "; {nodes} of them {what}");
+        }
+    }
     if snapshot.ipv6.nodes > 0 {
         let _written = write!(
             line,
@@ -54,12 +61,18 @@ pub fn cluster(snapshot: &Snapshot, counters: CounterMeaning) -> Table {
     let mut table = styled(&["metric", "value", ""]);
     for row in CATALOGUE.iter().filter(|row| row.kind != Kind::Own) {
         let value = snapshot.metrics.get(row.metric).map_or_else(|| "not measured".to_owned(), show);
-        let meaning = match (row.kind, row.unit, counters) {
+        let mut meaning = match (row.kind, row.unit, counters) {
             (_, Unit::Milliseconds, _) => "ms",
             (Kind::Counter, _, CounterMeaning::SinceStart) => "since the agents' start",
             (Kind::Counter, _, CounterMeaning::ThisRound) => "this round",
             _ => "",
-        };
+        }
+        .to_owned();
+        // Where no node measures it, the value says so.
+        if let Some(nodes) = snapshot.coverage.reporting.get(&row.metric).filter(|nodes| **nodes > 0) {
+            let separator = if meaning.is_empty() { "" } else { ", " };
+            let _written = write!(meaning, "{separator}of {nodes} of {} nodes", snapshot.coverage.scraped);
+        }
         table.add_row([Cell::new(row.name), right(value), Cell::new(meaning)]);
     }
     table
@@ -73,11 +86,6 @@ pub fn nodes<'a>(nodes: impl Iterator<Item = &'a NodeFigures>) -> Table {
         let labels = &node.labels;
         let value = |metric| right(node.values.get(metric).map_or_else(|| "-".to_owned(), show));
         let label = |label: &Option<std::sync::Arc<str>>| Cell::new(label.as_deref().unwrap_or("-"));
-        let state = match (node.failure, node.ipv6) {
-            (Some(kind), _) => kind.label(),
-            (None, true) => "ok, IPv6",
-            (None, false) => "ok",
-        };
         table.add_row([
             Cell::new(node.name.as_str()),
             label(&labels.zone),
@@ -88,10 +96,25 @@ pub fn nodes<'a>(nodes: impl Iterator<Item = &'a NodeFigures>) -> Table {
             value(Metric::MaxIpAddresses),
             value(Metric::NoAvailableIpAddresses),
             value(Metric::AwsApiErr),
-            Cell::new(state),
+            Cell::new(state(node)),
         ]);
     }
     table
+}
+
+/// What became of the node's scrape, and what is wrong with its page.
+fn state(node: &NodeFigures) -> String {
+    if let Some(kind) = node.failure {
+        return kind.label().to_owned();
+    }
+    let mut state = if node.ipv6 { "ok, IPv6" } else { "ok" }.to_owned();
+    for (what, families) in [("damaged", node.damaged), ("implausible", node.implausible)] {
+        for (position, family) in families.iter().enumerate() {
+            let before = if position == 0 { format!("; {what}: ") } else { ", ".to_owned() };
+            let _written = write!(state, "{before}{}", family.name());
+        }
+    }
+    state
 }
 
 /// `3/3`, or a dash where neither was measured.

@@ -11,7 +11,7 @@ use crate::scenario::{Agent, NodeGroup, PlacementSpec};
 use crate::truth::PodFacts;
 use ipamd_model::ec2::SubnetId;
 use ipamd_model::limits::InstanceLimits;
-use ipamd_model::metrics::PageFlavour;
+use ipamd_model::metrics::{PageFlavour, Release};
 use ipamd_model::node::{Node, NodeSpec};
 use ipamd_model::pool::Placement;
 use ipamd_model::settings::Settings;
@@ -64,7 +64,7 @@ impl GroupPlan {
             flavour: match group.agent {
                 Agent::Current => PageFlavour::V1_23,
                 Agent::CountersAsGauges => PageFlavour::CountersAsGauges,
-                Agent::Legacy => PageFlavour::Legacy,
+                Agent::Legacy => PageFlavour::Legacy(Release::of_tag(group.image_tag()).unwrap_or(Release::OLD)),
             },
         })
     }

@@ -40,7 +40,7 @@ impl Objects {
             let mut env: Vec<(String, String)> = vec![("CLUSTER_NAME".to_owned(), scenario.cluster.name.clone())];
             env.extend(group.env.iter().map(|(name, value)| (name.clone(), value.to_string())));
             let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-            let mut template = PodTemplate::aws_node(&group.agent_version, &env);
+            let mut template = PodTemplate::aws_node(group.image_tag(), &env);
             template.manifest_padding_bytes = scenario.cluster.manifest_padding_bytes;
             let mut node_labels: Vec<(String, String)> =
                 group.labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect();

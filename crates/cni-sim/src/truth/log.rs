@@ -1,6 +1,6 @@
 //! Every page that was handed over, and every agent pod's life, in bounded memory.
 
-use super::numbers::{COUNTERS, NodeNumbers};
+use super::numbers::{COUNTERS, Counters, NodeNumbers};
 use super::{RoundTruth, Window};
 use crate::cluster::ServeTicket;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -41,7 +41,7 @@ pub(crate) struct Dropped {
     pub(crate) last_wall_ms: i64,
     pub(crate) first: Arc<NodeNumbers>,
     pub(crate) last: Arc<NodeNumbers>,
-    pub(crate) increase_since_first: [f64; COUNTERS.len()],
+    pub(crate) increase_since_first: Counters,
 }
 
 /// One pod's life and pages.
@@ -81,7 +81,7 @@ impl PodRecord {
                         last_wall_ms: oldest.wall_ms,
                         first: Arc::clone(&oldest.numbers),
                         last: oldest.numbers,
-                        increase_since_first: [0.0; COUNTERS.len()],
+                        increase_since_first: [None; COUNTERS.len()],
                     });
                 }
                 Some(dropped) => {

@@ -1,5 +1,6 @@
 //! One page as numbers: what the model counted, under the names a collector publishes.
 
+use ipamd_model::ec2::Ec2Op;
 use ipamd_model::metrics::{PageFlavour, Truth as ModelTruth};
 use std::sync::Arc;
 
@@ -45,7 +46,7 @@ pub const GAUGES: [(Gauge, &str, bool); 8] = [
     (Gauge::InProgress, "ipamdActionInProgress", false),
 ];
 
-/// One API's latency on one page, over all results.
+/// One EC2 operation's latency on one page, over all results.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ApiLatency {
     /// EC2 operation.
@@ -54,9 +55,10 @@ pub struct ApiLatency {
     pub sum_ms: u64,
     /// Observations.
     pub count: u64,
-    /// Highest 0.99 quantile, where there is one that is not NaN.
-    pub p99_ms: Option<f64>,
 }
+
+/// A number for each counter; `None` where it is not measured.
+pub type Counters = [Option<f64>; COUNTERS.len()];
 
 /// One page.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,26 +67,23 @@ pub struct NodeNumbers {
     pub process_start_ms: i64,
     /// An IPv6 node.
     pub ipv6: bool,
-    /// The page shows quantiles.
-    pub quantiles: bool,
     /// By [`Gauge`]; `None` where the page has no such family.
     pub gauges: [Option<f64>; GAUGES.len()],
-    /// By [`COUNTERS`]; a family the page lacks is 0.
-    pub counters: [f64; COUNTERS.len()],
-    /// By API.
+    /// By [`COUNTERS`]; `None` where the agent has no such family. One that it has and does not show yet is 0.
+    pub counters: Counters,
+    /// By EC2 operation.
     pub latency: Arc<[ApiLatency]>,
 }
 
 impl NodeNumbers {
     /// From the model's numbers for a page of this flavour.
     pub fn of(model: &ModelTruth, flavour: PageFlavour) -> Self {
-        let count = |value: u64| value as f64;
+        let count = |value: u64, family: &str| flavour.exposes(family).then_some(value as f64);
         let gauge = |value: i64| Some(value as f64);
         let has_prefixes = flavour.exposes("awscni_total_ipv4_prefixes");
         Self {
             process_start_ms: model.process_start_ms,
             ipv6: model.ipv6,
-            quantiles: flavour == PageFlavour::Legacy,
             gauges: [
                 gauge(model.assigned),
                 Some(model.total),
@@ -96,54 +95,62 @@ impl NodeNumbers {
                 gauge(model.in_progress),
             ],
             counters: [
-                model.aws_api_errors,
-                model.aws_utils_errors,
-                model.ipamd_errors,
-                model.reconcile,
-                model.add_requests,
-                model.del_requests,
-                model.pod_eni_errors,
-                model.force_removed_enis,
-                model.force_removed_ips,
-                model.ec2_requests,
-                model.ec2_errors,
-                model.no_available,
-            ]
-            .map(count),
+                count(model.aws_api_errors, "awscni_aws_api_error_count"),
+                count(model.aws_utils_errors, "awscni_aws_utils_error_count"),
+                count(model.ipamd_errors, "awscni_ipamd_error_count"),
+                count(model.reconcile, "awscni_reconcile_count"),
+                count(model.add_requests, "awscni_add_ip_req_count"),
+                count(model.del_requests, "awscni_del_ip_req_count"),
+                count(model.pod_eni_errors, "awscni_pod_eni_error_count"),
+                count(model.force_removed_enis, "awscni_force_removed_enis"),
+                count(model.force_removed_ips, "awscni_force_removed_ips"),
+                count(model.ec2_requests, "awscni_ec2api_req_count"),
+                count(model.ec2_errors, "awscni_ec2api_error_count"),
+                count(model.no_available, "awscni_no_available_ip_addresses"),
+            ],
             latency: latencies(model),
         }
     }
 
-    /// One gauge.
+    /// One gauge, unless the page contradicts it: more addresses in use than held cannot be, and which of the two is wrong
+    /// shows only where addresses were taken away by force, which the agent then subtracts twice from what it holds.
     pub fn gauge(&self, gauge: Gauge) -> Option<f64> {
-        self.gauges.get(gauge as usize).copied().flatten()
+        let read = |gauge: Gauge| self.gauges.get(gauge as usize).copied().flatten();
+        let believed = |value: &f64| *value >= 0.0 || (self.ipv6 && gauge == Gauge::AssignedPerCidr);
+        let contradicted = match (read(Gauge::Assigned), read(Gauge::Total)) {
+            (Some(assigned), Some(held)) if held >= 0.0 && assigned > held => {
+                let [.., enis, ips, _, _, _] = self.counters;
+                let taken = enis.unwrap_or(0.0) + ips.unwrap_or(0.0) > 0.0;
+                gauge == Gauge::Total || (gauge == Gauge::Assigned && !taken)
+            }
+            _ => false,
+        };
+        read(gauge).filter(believed).filter(|_| !contradicted)
     }
 
     /// What the counters gained since `base`; without one, since the process began.
-    pub fn counters_since(&self, base: Option<&Self>) -> [f64; COUNTERS.len()] {
+    pub fn counters_since(&self, base: Option<&Self>) -> Counters {
         let mut gained = self.counters;
         if let Some(base) = base {
-            gained.iter_mut().zip(base.counters).for_each(|(now, before)| *now = (*now - before).max(0.0));
+            for (now, before) in gained.iter_mut().zip(base.counters) {
+                *now = now.map(|now| (now - before.unwrap_or(0.0)).max(0.0));
+            }
         }
         gained
     }
 }
 
+/// Only what EC2 was called for: reads of the metadata service and waits are no EC2 operations.
 fn latencies(model: &ModelTruth) -> Arc<[ApiLatency]> {
+    let is_ec2 = |api: &str| Ec2Op::ALL.iter().any(|op| op.latency_name() == api);
     let mut apis: Vec<ApiLatency> = Vec::new();
-    for series in &model.latency {
+    for series in model.latency.iter().filter(|series| is_ec2(series.api)) {
         match apis.iter_mut().find(|known| known.api == series.api) {
             Some(known) => {
                 known.sum_ms += series.sum_ms;
                 known.count += series.count;
-                known.p99_ms = known.p99_ms.into_iter().chain(series.p99_ms).reduce(f64::max);
             }
-            None => apis.push(ApiLatency {
-                api: series.api,
-                sum_ms: series.sum_ms,
-                count: series.count,
-                p99_ms: series.p99_ms,
-            }),
+            None => apis.push(ApiLatency { api: series.api, sum_ms: series.sum_ms, count: series.count }),
         }
     }
     apis.into()

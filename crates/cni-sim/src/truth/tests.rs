@@ -5,12 +5,12 @@ use super::{PodFacts, RoundTruth, Truth, Window};
 
 /// A page with `add` `AddNetwork` requests, `assigned` pods and one API of so many calls and milliseconds.
 fn page(process_start_ms: i64, add: f64, assigned: f64, (count, sum_ms): (u64, u64)) -> NodeNumbers {
-    let mut counters = [0.0; COUNTERS.len()];
-    counters[4] = add;
+    let mut counters = [Some(0.0); COUNTERS.len()];
+    counters[4] = Some(add);
     let mut gauges = [Some(0.0); GAUGES.len()];
-    gauges[0] = Some(assigned);
-    let latency = [ApiLatency { api: "CreateTags", sum_ms, count, p99_ms: None }];
-    NodeNumbers { process_start_ms, ipv6: false, quantiles: false, gauges, counters, latency: latency.into() }
+    gauges[..2].fill(Some(assigned));
+    let latency = [ApiLatency { api: "CreateTags", sum_ms, count }];
+    NodeNumbers { process_start_ms, ipv6: false, gauges, counters, latency: latency.into() }
 }
 
 fn pod(truth: &Truth, name: &str, created_ms: i64, wall_ms: i64) {
@@ -53,7 +53,10 @@ fn small_cluster() -> Truth {
 #[test]
 fn the_first_round_is_a_baseline() {
     let first = round(&small_cluster(), 100_000, 110_000, 90_000);
-    assert_eq!(first.metrics["addReqCount"], 0.0);
+    assert!(
+        !first.metrics.contains_key("addReqCount") && first.cumulative.is_empty(),
+        "nothing is known of the interval"
+    );
     assert_eq!(first.metrics["assignIPAddresses"], 10.0);
     assert_eq!((first.metrics["nodesExpected"], first.metrics["nodesScraped"]), (2.0, 2.0));
     assert!(!first.metrics.contains_key("awsAPILatency"), "no interval yet, so no mean");
@@ -77,11 +80,11 @@ fn the_second_round_counts_increases_restarts_and_new_nodes() {
 #[test]
 fn a_collector_that_starts_later_knows_less() {
     let late = round(&small_cluster(), 130_000, 140_000, 125_000);
-    assert_eq!(late.metrics["addReqCount"], 0.0, "every process was there before it");
+    assert!(!late.metrics.contains_key("addReqCount"), "every process was there before it");
     // Started at 118 s: b's restart at 120 s is within the doubtful seconds, and b's pod is old; c's process began
     // 2.5 s before, and its pod too.
     let doubtful = round(&small_cluster(), 130_000, 140_000, 118_000);
-    assert_eq!(doubtful.metrics["addReqCount"], 0.0);
+    assert!(!doubtful.metrics.contains_key("addReqCount"));
     // Started at 112 s: b is clearly later, c (created at 115 s) is decided by the API server's clock.
     let early = round(&small_cluster(), 130_000, 140_000, 112_000);
     assert_eq!(early.metrics["addReqCount"], 9.0);
@@ -154,17 +157,35 @@ fn ipv6_addresses_stay_out_of_the_totals() {
 }
 
 #[test]
-fn quantiles_win_over_means() {
+fn a_counter_that_no_agent_has_is_not_measured() {
     let truth = Truth::default();
     pod(&truth, "old", 0, 0);
-    let mut old = page(0, 0.0, 0.0, (1, 10));
-    old.quantiles = true;
+    pod(&truth, "new", 0, 0);
+    let mut old = page(0, 5.0, 0.0, (0, 0));
+    old.counters[11] = None;
     scrape(&truth, "old", 10, old.clone());
-    assert!(!round(&truth, 0, 20, -100_000).metrics.contains_key("awsAPILatency"), "NaN is no observation");
-    let with = ApiLatency { p99_ms: Some(77.0), ..old.latency[0].clone() };
-    old.latency = [with].into();
+    let answer = round(&truth, 0, 20, -100_000);
+    assert_eq!((answer.metrics["addReqCount"], answer.metrics.get("noAvailableIPAddresses")), (5.0, None));
+    assert!(!answer.cumulative.contains_key("noAvailableIPAddresses"));
     scrape(&truth, "old", 30, old);
-    assert_eq!(round(&truth, 25, 40, -100_000).metrics["awsAPILatency"], 77.0);
+    scrape(&truth, "new", 30, page(0, 1.0, 0.0, (0, 0)));
+    let answer = round(&truth, 25, 40, -100_000);
+    assert_eq!(answer.metrics["noAvailableIPAddresses"], 0.0, "one of them has it");
+    assert!(!answer.nodes["node-old"].contains_key("noAvailableIPAddresses"));
+}
+
+#[test]
+fn what_a_page_contradicts_is_no_truth() {
+    let gauges = |assigned: f64, held: f64, taken: f64| {
+        let mut page = page(0, 0.0, assigned, (0, 0));
+        page.gauges[1] = Some(held);
+        page.counters[7] = Some(taken);
+        [page.gauge(super::Gauge::Assigned), page.gauge(super::Gauge::Total)]
+    };
+    assert_eq!(gauges(5.0, 5.0, 0.0), [Some(5.0), Some(5.0)]);
+    assert_eq!(gauges(6.0, 5.0, 0.0), [None, None]);
+    assert_eq!(gauges(6.0, 5.0, 1.0), [Some(6.0), None]);
+    assert_eq!(gauges(6.0, -5.0, 0.0), [Some(6.0), None]);
 }
 
 #[test]

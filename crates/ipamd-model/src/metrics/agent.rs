@@ -86,8 +86,8 @@ impl Metrics {
     }
 
     fn latencies(&self, page: &mut Page<'_>, shown: Shown) {
-        let legacy = page.flavour == PageFlavour::Legacy;
-        let series = self.latency_truth(shown.now_ms, legacy);
+        let series = self.latency_truth(shown.now_ms, page.flavour);
+        let legacy = page.flavour.has_quantiles();
         let name = "awscni_aws_api_latency_ms";
         if series.is_empty() || !page.family(name, Kind::Summary, "How long AWS calls took, milliseconds") {
             return;
@@ -169,7 +169,7 @@ impl Metrics {
     fn pool_actions(&self, page: &mut Page<'_>) {
         let name = "awscni_ipamd_action_inprogress";
         if !self.in_progress.is_empty() && page.family(name, Kind::Gauge, "Steps of the agent under way, by step") {
-            let legacy = page.flavour == PageFlavour::Legacy;
+            let legacy = page.flavour.is_before_counters();
             for (action, count) in &self.in_progress {
                 let shown = match action.name() {
                     "increaseDatastorePool" if legacy => "increaseIPPool",

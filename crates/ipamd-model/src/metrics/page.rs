@@ -12,6 +12,14 @@ pub(super) enum Kind {
     Summary,
 }
 
+/// What agents declared as gauges before 1.19.
+const PLAIN_COUNTERS: [&str; 4] = [
+    "awscni_add_ip_req_count",
+    "awscni_force_removed_enis",
+    "awscni_force_removed_ips",
+    "awscni_no_available_ip_addresses",
+];
+
 /// A page being written; the caller brings families in name order.
 pub(super) struct Page<'a> {
     pub(super) out: &'a mut Vec<u8>,
@@ -29,11 +37,13 @@ impl Page<'_> {
         }
         let shown = match kind {
             Kind::Counter if self.flavour == PageFlavour::CountersAsGauges && name.starts_with("awscni_") => "gauge",
+            Kind::Counter if self.flavour.is_before_counters() && PLAIN_COUNTERS.contains(&name) => "gauge",
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
             Kind::Histogram => "histogram",
             Kind::Summary => "summary",
         };
+        let name = self.flavour.shown_name(name);
         for part in ["# HELP ", name, " ", help, "\n# TYPE ", name, " ", shown, "\n"] {
             self.text(part);
         }
@@ -49,7 +59,7 @@ impl Page<'_> {
 
     /// One series.
     pub(super) fn sample(&mut self, name: &str, labels: Labels<'_>, value: f64) {
-        self.text(name);
+        self.text(self.flavour.shown_name(name));
         self.labels(labels);
         self.out.push(b' ');
         number::push(self.out, value);
@@ -58,7 +68,7 @@ impl Page<'_> {
 
     /// One series whose value is a number of observations: always plain digits.
     pub(super) fn count(&mut self, name: &str, labels: Labels<'_>, value: u64) {
-        self.text(name);
+        self.text(self.flavour.shown_name(name));
         self.labels(labels);
         number::write(self.out, format_args!(" {value}\n"));
     }

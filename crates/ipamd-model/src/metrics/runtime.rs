@@ -3,9 +3,9 @@
 //! Nothing in the model depends on them; they are here because a real page has them, and a reader must cope with their
 //! number, their exponents and their one summary with quantiles. Counters never go down within a process's life.
 
+use super::Metrics;
 use super::agent::Shown;
 use super::page::{Kind, Page};
-use super::{Metrics, PageFlavour};
 use crate::draw::Draw;
 
 const MEBIBYTE: f64 = 1_048_576.0;
@@ -64,7 +64,7 @@ impl Metrics {
         let uptime_s = uptime_ms as f64 / 1000.0;
         let heap = Heap::at(uptime_ms, start_s, shown.seed);
         pauses(page, &heap);
-        if page.flavour != PageFlavour::Legacy {
+        if !page.flavour.is_legacy() {
             let help = "How much the heap may grow before the next collection, percent";
             page.plain("go_gc_gogc_percent", Kind::Gauge, help, 100.0);
             let help = "Memory limit of the runtime, bytes";
@@ -74,11 +74,11 @@ impl Metrics {
         let goroutines = 60 + moment.below(9);
         page.plain("go_goroutines", Kind::Gauge, "Goroutines that exist", goroutines as f64);
         if page.family("go_info", Kind::Gauge, "Which Go this is") {
-            let version = if page.flavour == PageFlavour::Legacy { "go1.13.8" } else { "go1.26.4" };
+            let version = if page.flavour.is_legacy() { "go1.13.8" } else { "go1.26.4" };
             page.sample("go_info", &[("version", version)], 1.0);
         }
         memory(page, &heap);
-        if page.flavour != PageFlavour::Legacy {
+        if !page.flavour.is_legacy() {
             let help = "Threads that may run Go code at once";
             page.plain("go_sched_gomaxprocs_threads", Kind::Gauge, help, 2.0);
         }
@@ -117,7 +117,7 @@ fn pauses(page: &mut Page<'_>, heap: &Heap) {
 }
 
 fn memory(page: &mut Page<'_>, heap: &Heap) {
-    let legacy = page.flavour == PageFlavour::Legacy;
+    let legacy = page.flavour.is_legacy();
     let (gauge, counter) = (Kind::Gauge, Kind::Counter);
     let rows = [
         ("alloc_bytes", gauge, "Bytes in live and not yet swept objects", heap.alloc, true),
@@ -153,7 +153,7 @@ fn memory(page: &mut Page<'_>, heap: &Heap) {
 }
 
 fn process(page: &mut Page<'_>, uptime_s: f64, start_s: f64, sockets: usize) {
-    let legacy = page.flavour == PageFlavour::Legacy;
+    let legacy = page.flavour.is_legacy();
     let (gauge, counter) = (Kind::Gauge, Kind::Counter);
     let cpu_s = (uptime_s * 0.3831 + 84.0).floor() / 100.0;
     let rows = [

@@ -73,15 +73,14 @@ pub struct Truth {
 impl Metrics {
     /// What a page of this flavour says at `now_ms`; families it does not have read 0.
     pub(crate) fn truth(&self, now_ms: i64, flavour: PageFlavour) -> Truth {
-        let legacy = flavour == PageFlavour::Legacy;
         let kept = |family: &str, value: u64| if flavour.exposes(family) { value } else { 0 };
         Truth {
             process_start_ms: self.process_start_ms,
             ipv6: self.ipv6,
             assigned: self.assigned,
             total: self.shown_total(),
-            prefixes: if legacy { 0 } else { self.prefixes },
-            assigned_per_cidr: (!legacy && !self.per_cidr.is_empty())
+            prefixes: if flavour.exposes("awscni_total_ipv4_prefixes") { self.prefixes } else { 0 },
+            assigned_per_cidr: (flavour.exposes("awscni_assigned_ip_per_cidr") && !self.per_cidr.is_empty())
                 .then(|| self.per_cidr.values().copied().map(i64::from).sum()),
             eni_allocated: self.eni_allocated,
             eni_max: self.eni_max,
@@ -90,8 +89,8 @@ impl Metrics {
             add_requests: self.add_requests,
             del_requests: self.del_requests.iter().sum(),
             no_available: kept("awscni_no_available_ip_addresses", self.no_available),
-            force_removed_enis: self.force_removed_enis,
-            force_removed_ips: self.force_removed_ips,
+            force_removed_enis: kept("awscni_force_removed_enis", self.force_removed_enis),
+            force_removed_ips: kept("awscni_force_removed_ips", self.force_removed_ips),
             reconcile: self.reconcile.values().sum(),
             ipamd_errors: self.ipamd_errors.values().sum(),
             pod_eni_errors: kept("awscni_pod_eni_error_count", self.pod_eni_errors.values().sum()),
@@ -99,7 +98,7 @@ impl Metrics {
             aws_utils_errors: self.utils_errors.values().sum(),
             ec2_requests: kept("awscni_ec2api_req_count", self.requests.iter().sum()),
             ec2_errors: kept("awscni_ec2api_error_count", self.failures.iter().sum()),
-            latency: self.latency_truth(now_ms, legacy),
+            latency: self.latency_truth(now_ms, flavour),
         }
     }
 
@@ -109,32 +108,35 @@ impl Metrics {
         self.total as f64 * unit
     }
 
-    /// The summary's series in page order; an old agent merges statuses and adds its IMDS reads.
-    pub(super) fn latency_truth(&self, now_ms: i64, legacy: bool) -> Vec<LatencyTruth> {
+    /// The summary's series in page order; an old agent adds its IMDS reads, a very old one merges statuses.
+    pub(super) fn latency_truth(&self, now_ms: i64, flavour: PageFlavour) -> Vec<LatencyTruth> {
         let all = self.latency.iter().map(|series| series.truth(now_ms));
-        if !legacy {
+        if !flavour.is_legacy() {
             return all.collect();
         }
+        let merges = flavour.has_quantiles();
         let metadata = LatencyTruth {
             api: "GetMetadata",
             error: false,
-            status: "",
+            status: if merges { "" } else { "200" },
             sum_ms: self.imds_reads,
             count: self.imds_reads,
             p99_ms: (self.imds_reads > 0).then_some(1.0),
         };
         let mut merged: Vec<LatencyTruth> = Vec::new();
         for series in all.chain([metadata]) {
-            match merged.iter_mut().find(|known| known.api == series.api && known.error == series.error) {
+            let same = |known: &&mut LatencyTruth| merges && known.api == series.api && known.error == series.error;
+            match merged.iter_mut().find(same) {
                 Some(known) => {
                     known.sum_ms += series.sum_ms;
                     known.count += series.count;
                     known.p99_ms = known.p99_ms.into_iter().chain(series.p99_ms).reduce(f64::max);
                 }
-                None => merged.push(LatencyTruth { status: "", ..series }),
+                None if merges => merged.push(LatencyTruth { status: "", ..series }),
+                None => merged.push(series),
             }
         }
-        merged.sort_by_key(|series| (series.api, series.error));
+        merged.sort_by_key(|series| (series.api, series.error, series.status));
         merged
     }
 }

@@ -46,7 +46,7 @@ pub const GAUGES: [Name; 9] = [
         metric: Metric::AwsApiLatency,
         name: "aws_api_latency_max_seconds",
         per_unit: 1000.0,
-        help: "Highest mean latency of an AWS API within the round's interval",
+        help: "Highest mean latency of an EC2 operation within the round's interval",
     },
 ];
 

@@ -148,6 +148,18 @@ fn own_gauges(text: &mut String, snapshot: &Snapshot, labels: &[(&str, &str)]) {
         let count = coverage.failed.get(&kind).copied().unwrap_or(0);
         sample(text, &failed, &[&[("reason", kind.label())], labels].concat(), count as f64);
     }
+    if !coverage.reporting.is_empty() {
+        let reporting = ["cni_cluster_nodes_reporting"];
+        let help = "Of the scraped nodes, those that measure the metric; only for metrics that not all of them measure";
+        head(text, &reporting, "gauge", &[help]);
+        for (metric, nodes) in &coverage.reporting {
+            sample(text, &reporting, &[&[("metric", metric.name())], labels].concat(), *nodes as f64);
+        }
+    }
+    let help = "Scraped nodes with lines of ipamd's metrics that could not be read";
+    gauge(text, "nodes_damaged", help, labels, coverage.damaged as f64);
+    let help = "Scraped nodes with values that cannot be, which are left out";
+    gauge(text, "nodes_implausible", help, labels, coverage.implausible as f64);
     gauge(text, "ipv6_nodes", "Nodes whose pool holds IPv6 prefixes", labels, snapshot.ipv6.nodes as f64);
     if snapshot.ipv6.nodes > 0 {
         let assigned = snapshot.ipv6.assigned_ip_addresses;

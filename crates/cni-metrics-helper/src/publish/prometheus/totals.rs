@@ -49,7 +49,7 @@ mod tests {
     use std::sync::Arc;
 
     use cni_metrics_core::catalogue::Metric;
-    use cni_metrics_core::model::{NodeLabels, NodeName, PodUid};
+    use cni_metrics_core::model::{FamilySet, NodeLabels, NodeName, PodUid};
 
     use super::*;
 
@@ -64,6 +64,8 @@ mod tests {
             ipv6: false,
             failure: None,
             values,
+            damaged: FamilySet::default(),
+            implausible: FamilySet::default(),
         }
     }
 
