@@ -95,8 +95,9 @@ fn an_update_goes_from_rolling_to_recreate_and_back_by_every_way() {
 
 /// Applied server-side over the original, one field stays that no one owns. The guide has the command for it.
 #[test]
+#[ignore = "needs root, iproute2, etcd, kube-apiserver and helm: run .ci/run"]
 fn a_server_side_apply_over_the_original_needs_the_guides_command() {
-    let Some(stand) = Stand::or_skip(0) else { return };
+    let stand = Stand::start(0);
     stand.kubectl_file(&["apply"], "original.yaml", ORIGINAL).unwrap();
     let apply = ["apply", "--server-side", "--force-conflicts"];
     let refused = stand.kubectl_file(&apply, "ours.yaml", MANIFEST).unwrap_err();
