@@ -211,7 +211,8 @@ impl Run<'_> {
         // What is queued is sent at the end.
         self.subject.end();
         if compares {
-            figures.errors = Some(error::errors(&self.world, &rounds, collector_start_ms)?);
+            let errors = if self.case.scenario.is_some() { error::errors_by_tick } else { error::errors };
+            figures.errors = Some(errors(&self.world, &rounds, collector_start_ms)?);
         }
         Ok(figures)
     }

@@ -60,12 +60,34 @@ struct Point {
 /// Asks the world for all of it.
 pub(crate) fn errors(world: &World, rounds: &[Round], collector_start_ms: i64) -> anyhow::Result<Errors> {
     let points: Vec<Point> = world.published()?.iter().filter_map(point).collect();
-    let mut truths = Vec::new();
-    for round in rounds {
+    let moved = rounds.iter().map(|round| round.world_ms);
+    Ok(compare(&points, &truths(world, rounds, moved, collector_start_ms)?))
+}
+
+/// The same for a program that gives each point the time of its round's tick, however far the world's moves lag behind it:
+/// a point is of the first round that began at that time or later.
+pub(crate) fn errors_by_tick(world: &World, rounds: &[Round], collector_start_ms: i64) -> anyhow::Result<Errors> {
+    let mut points: Vec<Point> = world.published()?.iter().filter_map(point).collect();
+    let last = rounds.last().map_or(i64::MIN, |round| round.from_ms);
+    // What was measured after the last round that was watched is compared with nothing.
+    points.retain(|point| point.at_ms <= last + SLACK_MS);
+    let after = rounds.iter().map(|round| round.from_ms + SLACK_MS + 1);
+    let since = std::iter::once(i64::MIN).chain(after);
+    Ok(compare(&points, &truths(world, rounds, since, collector_start_ms)?))
+}
+
+/// Each round's truth, and the time from which points belong to it.
+fn truths(
+    world: &World,
+    rounds: &[Round],
+    since: impl Iterator<Item = i64>,
+    collector_start_ms: i64,
+) -> anyhow::Result<Vec<(i64, BTreeMap<String, f64>)>> {
+    let truth = |(round, since): (&Round, i64)| {
         let truth = world.truth(round.from_ms - SLACK_MS, round.to_ms + SLACK_MS, collector_start_ms)?;
-        truths.push((round.world_ms, metrics(&truth)));
-    }
-    Ok(compare(&points, &truths))
+        Ok((since, metrics(&truth)))
+    };
+    rounds.iter().zip(since).map(truth).collect()
 }
 
 fn point(datum: &Value) -> Option<Point> {
