@@ -24,6 +24,7 @@ use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::discover::Discovery;
+use crate::identity::IdentityReader;
 use crate::lead::Leadership;
 use crate::publish::SinkStats;
 use crate::self_stats::SelfStats;
@@ -52,6 +53,8 @@ pub struct AdminParts {
     pub sinks: Vec<watch::Receiver<SinkStats>>,
     /// The watches.
     pub discovery: Discovery,
+    /// Whom it publishes for; `None` without CloudWatch.
+    pub identity: Option<IdentityReader>,
     /// Whether this replica publishes.
     pub leadership: Leadership,
     /// Time between rounds.
@@ -150,11 +153,17 @@ impl Health {
         if !self.parts.is_synced() {
             return Err("not ready: the pods have not been listed yet".to_owned());
         }
+        if let Some(awaited) = self.parts.identity.as_ref().and_then(|identity| identity.borrow().awaited()) {
+            return Err(format!("not ready: {awaited}"));
+        }
         let figures = self.parts.stats.figures();
-        match (figures.rounds(), figures.standing_by) {
+        let standing = match (figures.rounds(), figures.standing_by) {
             (0, false) => Err("not ready: the first round is not over yet".to_owned()),
             (_, true) => Ok("ready: standing by for another replica that leads".to_owned()),
             (rounds, false) => Ok(format!("ready: {rounds} rounds done")),
-        }
+        };
+        // A restart would not bring the API server back, so this is told and no failure.
+        let stale = self.parts.discovery.stale().map(|stale| format!("; but {stale}")).unwrap_or_default();
+        standing.map(|text| text + &stale)
     }
 }

@@ -14,8 +14,10 @@ use crate::admin::{Admin, AdminError, AdminParts};
 use crate::clock::Clock;
 use crate::config::{CloudWatchConfig, Config, ElectionConfig};
 use crate::discover::connect::{Clients, ConnectError, connect};
-use crate::discover::{Discovery, IndexReader, cluster_names};
-use crate::identity::{self, ClusterHints, Identity, IdentityError, IdentitySettings};
+use crate::discover::{Discovery, IndexReader};
+use crate::identity::{
+    self, FALLBACK_CLUSTER_ID, Identity, IdentityError, IdentityLimits, IdentityReader, IdentitySettings,
+};
 use crate::lead::{Election, LeadSettings, Leadership};
 use crate::publish::cloudwatch::{AwsCloudWatch, CloudWatchSettings, CloudWatchSettingsError, spool};
 use crate::publish::prometheus::{PrometheusError, PrometheusSettings};
@@ -80,6 +82,8 @@ pub struct App {
     leadership: Leadership,
     election: Option<Election>,
     admin: Option<Admin>,
+    /// Whom it publishes for; `None` without CloudWatch.
+    identity: Option<IdentityReader>,
     /// Counters of an earlier process, until the first rounds go on from them.
     baselines: Option<Arc<[u8]>>,
 }
@@ -92,8 +96,8 @@ impl App {
         let discovery = Discovery::spawn(&clients.watch, &config.discover, &shutdown);
         let identity = match (&config.cloudwatch, aws) {
             (None, _) => None,
-            (Some(_), AwsSource::Given(identity)) => Some(*identity),
-            (Some(_), AwsSource::Environment) => Some(identify(&config, &clients).await?),
+            (Some(_), AwsSource::Given(identity)) => Some(identity::given(*identity)),
+            (Some(_), AwsSource::Environment) => Some(identify(&config, &discovery, &shutdown).await?),
         };
         let (election, leadership) = match &config.election {
             None => (None, Leadership::always()),
@@ -113,6 +117,7 @@ impl App {
             stats: stats.clone(),
             sinks: publisher.stats_receivers(),
             discovery: discovery.clone(),
+            identity: identity.clone(),
             leadership: leadership.clone(),
             interval: config.interval,
             clock: clock.clone(),
@@ -132,6 +137,7 @@ impl App {
             leadership,
             election,
             admin,
+            identity,
         })
     }
 
@@ -153,6 +159,20 @@ impl App {
     /// Where health is served, if it is.
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin.as_ref().map(Admin::address)
+    }
+
+    /// Waits until something has failed that the program cannot do without: a watch, or the search for the region. Tells what.
+    pub fn broken(&self) -> impl Future<Output = String> + Send + use<> {
+        let (discovery, identity) = (self.discovery.clone(), self.identity.clone());
+        async move {
+            let identity = async {
+                match identity {
+                    Some(identity) => identity::failed(identity).await.to_string(),
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! { watch = discovery.failed() => watch, identity = identity => identity }
+        }
     }
 
     /// Runs round after round until the end, sends what is queued, and gives the lease back.
@@ -299,37 +319,34 @@ async fn publisher(config: &Config, clock: &Clock, leadership: &Leadership) -> R
     Ok(publisher)
 }
 
-/// Asks every source in the contract's order; the cluster itself only where nobody said its name.
-async fn identify(config: &Config, clients: &Clients) -> Result<Identity, IdentityError> {
-    let hints = if config.cluster_id.is_some() {
-        ClusterHints::default()
-    } else {
-        let own_node = std::env::var("NODE_NAME").ok();
-        let names = cluster_names(&clients.scrape, &config.discover, own_node.as_deref()).await;
-        ClusterHints {
-            eksctl_cluster_name: names.eksctl_label,
-            aws_node_cluster_name: names.agent_variable,
-            instance_id: names.instance_id,
-        }
-    };
+/// Begins to ask every source in the contract's order.
+async fn identify(
+    config: &Config,
+    discovery: &Discovery,
+    shutdown: &Shutdown,
+) -> Result<IdentityReader, IdentityError> {
     let settings = IdentitySettings {
         aws_cluster_id: config.cluster_id.clone().unwrap_or_default(),
         aws_region: config.region.clone().unwrap_or_default(),
+        fallback: config.cluster_id_fallback,
+        limits: IdentityLimits::default(),
     };
-    identity::resolve(&settings, hints).await
+    identity::resolve(&settings, discovery.evidence(), shutdown).await
 }
 
-/// Adds the sink; returns the counters that an earlier process left.
+/// Adds the sink, which keeps rounds until it knows whom it publishes for; returns the counters that an earlier process
+/// left.
 fn add_cloudwatch(
     publisher: &mut Publisher,
     config: &Config,
     cloudwatch: &CloudWatchConfig,
-    identity: &Identity,
+    identity: &IdentityReader,
     clock: &Clock,
 ) -> Result<Option<Arc<[u8]>>, AppError> {
+    let known = identity.borrow().known();
     let settings = CloudWatchSettings {
         namespace: cloudwatch.namespace.clone(),
-        cluster_id: identity.cluster_id.value.clone(),
+        cluster_id: known.as_ref().map_or(FALLBACK_CLUSTER_ID, |identity| &identity.cluster_id.value).to_owned(),
         shard: config.shard(),
         selection: cloudwatch.selection.clone(),
         resolution_seconds: u32::from(cloudwatch.resolution_seconds),
@@ -339,10 +356,19 @@ fn add_cloudwatch(
     };
     settings.check().map_err(AppError::CloudWatch)?;
     let restored = settings.spool_dir.as_deref().map(|dir| spool::restore(dir, clock));
-    // Counters of another cluster, or of another share of it, are of no use to this one.
-    let ours = restored.as_ref().filter(|restored| restored.is_of(&settings));
+    // Counters of another cluster, or of another share of it, are of no use to this one. While the name is not known, those
+    // of any name count: they are kept by the pods' UIDs, which no other cluster has.
+    let ours = restored.as_ref().filter(|restored| match &known {
+        Some(_) => restored.is_of(&settings),
+        None => restored.is_of(&CloudWatchSettings { cluster_id: restored.cluster_id.clone(), ..settings.clone() }),
+    });
     let baselines = ours.and_then(|restored| restored.counters.as_deref().map(Arc::from));
-    let sink = AwsCloudWatch::new(&identity.sdk, &settings);
-    to_cloudwatch::spawn(publisher, settings, sink, clock.clone(), restored);
+    match known {
+        Some(identity) => {
+            let sink = AwsCloudWatch::new(&identity.sdk, &settings);
+            to_cloudwatch::spawn(publisher, settings, sink, clock.clone(), restored);
+        }
+        None => to_cloudwatch::spawn_when_known(publisher, settings, identity.clone(), clock.clone(), restored),
+    }
     Ok(baselines)
 }

@@ -17,6 +17,7 @@ use read::{Reader, given};
 use crate::cli::settings::SettingsArgs;
 use crate::discover::DiscoverSettings;
 use crate::discover::connect::ConnectSettings;
+use crate::identity::ClusterIdFallback;
 use crate::logging::{LogFormat, LogSettings};
 use crate::publish::cloudwatch::limits;
 use crate::publish::{Selection, SelectionError};
@@ -47,6 +48,8 @@ pub struct Config {
     pub admin: Option<SocketAddr>,
     /// `AWS_CLUSTER_ID`, if given.
     pub cluster_id: Option<String>,
+    /// What happens where no source names the cluster.
+    pub cluster_id_fallback: ClusterIdFallback,
     /// `AWS_REGION`, if given.
     pub region: Option<String>,
     /// Logs.
@@ -146,6 +149,7 @@ fn read_all(reader: &mut Reader, args: &SettingsArgs) -> Option<Config> {
     let admin = admin(reader, args);
     let log = log(reader, args);
     let cluster_id = reader.read("AWS_CLUSTER_ID", args.aws_cluster_id.as_deref().unwrap_or_default(), cluster_id);
+    let cluster_id_fallback = reader.read("CLUSTER_ID_FALLBACK", or(&args.cluster_id_fallback, "default"), fallback);
     let discover = DiscoverSettings { shard: shard?, ..discover? };
     let (interval, mut warnings) = (interval?, Vec::new());
     let scrape = ScrapeSettings { namespace: discover.namespace.clone(), ..scrape? };
@@ -163,6 +167,7 @@ fn read_all(reader: &mut Reader, args: &SettingsArgs) -> Option<Config> {
         election: election?,
         admin: admin?,
         cluster_id: cluster_id?,
+        cluster_id_fallback: cluster_id_fallback?,
         region: given(args.aws_region.as_ref()).map(str::to_owned),
         log: log?,
         warnings,
@@ -276,6 +281,14 @@ fn cluster_id(text: &str) -> Result<Option<String>, String> {
     let given = Some(text.to_owned()).filter(|text| !text.is_empty());
     limits::check_cluster_id(given.as_deref().unwrap_or("-")).map_err(|_| limits::CLUSTER_ID_RULE.to_owned())?;
     Ok(given)
+}
+
+fn fallback(text: &str) -> Result<ClusterIdFallback, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "default" => Ok(ClusterIdFallback::Default),
+        "refuse" => Ok(ClusterIdFallback::Refuse),
+        _ => Err("must be default or refuse".to_owned()),
+    }
 }
 
 fn selection(reader: &mut Reader, args: &SettingsArgs) -> Option<Selection> {

@@ -1,22 +1,25 @@
 //! Who publishes: region, cluster id and credentials, and where each came from.
 //!
-//! Every source that may be out of reach has a bound, so that start-up is never held up by more than a few seconds:
-//! the instance's metadata two in all, `ec2:DescribeTags` three.
+//! What is set is used at once. Everything else is asked for beside the start: each source has its own time limit and its
+//! own verdict ([`crate::aws::Verdict`]), and rounds, watches and Prometheus do not wait for any of them. The id that was
+//! once published never changes in a process.
 
 pub mod credentials;
+mod resolver;
+mod sources;
 
 use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
-use aws_config::meta::region::ProvideRegion as _;
-use aws_config::profile::region::ProfileFileRegionProvider;
-use aws_config::provider_config::ProviderConfig;
-use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_config::SdkConfig;
+use tokio::sync::watch;
 
 pub use self::credentials::CredentialKind;
-use crate::aws::metadata::{self, InstanceFacts};
-use crate::aws::{AwsHttp, CaBundleError, tags};
+pub use self::resolver::resolve;
+use crate::aws::CaBundleError;
 
-/// The cluster id of clusters nobody named.
+/// The cluster id of clusters that no source names.
 pub const FALLBACK_CLUSTER_ID: &str = "k8s-cluster";
 
 /// What the operator set.
@@ -26,17 +29,50 @@ pub struct IdentitySettings {
     pub aws_cluster_id: String,
     /// `AWS_REGION`; empty if not set (then `AWS_DEFAULT_REGION` and the others follow).
     pub aws_region: String,
+    /// What happens where no source names the cluster.
+    pub fallback: ClusterIdFallback,
+    /// How long the sources may take.
+    pub limits: IdentityLimits,
 }
 
-/// What the cluster itself says of its name.
-#[derive(Debug, Clone, Default)]
-pub struct ClusterHints {
-    /// Node label `alpha.eksctl.io/cluster-name`.
-    pub eksctl_cluster_name: Option<String>,
-    /// `CLUSTER_NAME` of the aws-node container.
-    pub aws_node_cluster_name: Option<String>,
-    /// The helper's own node's EC2 instance id (the end of its `spec.providerID`), for where metadata is out of reach.
-    pub instance_id: Option<String>,
+/// What happens where no source names the cluster: `CLUSTER_ID_FALLBACK`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ClusterIdFallback {
+    /// It is published as [`FALLBACK_CLUSTER_ID`], like every other cluster without a name.
+    #[default]
+    Default,
+    /// Nothing is published to CloudWatch until a source names it.
+    Refuse,
+}
+
+/// How long the sources of an identity may take.
+#[derive(Debug, Clone, Copy)]
+pub struct IdentityLimits {
+    /// One try at the instance's metadata.
+    pub metadata_try: Duration,
+    /// Tries at the instance's metadata.
+    pub metadata_tries: u32,
+    /// One call of `ec2:DescribeTags`.
+    pub ec2_try: Duration,
+    /// A source that has not answered for this long is unavailable, and the next one is used.
+    pub unavailable_after: Duration,
+    /// Sources that did not answer are asked again after this time.
+    pub ask_again: Duration,
+    /// While nothing is published for lack of a name, the log says so this often, and every source is asked again.
+    pub remind: Duration,
+}
+
+impl Default for IdentityLimits {
+    fn default() -> Self {
+        Self {
+            metadata_try: Duration::from_secs(2),
+            metadata_tries: 4,
+            ec2_try: Duration::from_secs(5),
+            unavailable_after: Duration::from_mins(2),
+            ask_again: Duration::from_mins(5),
+            remind: Duration::from_hours(1),
+        }
+    }
 }
 
 /// A value and its source.
@@ -61,6 +97,22 @@ pub struct Identity {
     pub sdk: SdkConfig,
 }
 
+/// How far the search for an identity has come.
+#[derive(Debug, Clone)]
+pub enum IdentityState {
+    /// A source has not answered yet; this says which.
+    Awaiting(String),
+    /// It is known, and stays.
+    Known(Arc<Identity>),
+    /// No source names the cluster, and `CLUSTER_ID_FALLBACK=refuse`: nothing is published until one does.
+    Refused(String),
+    /// There never will be one.
+    Failed(Arc<IdentityError>),
+}
+
+/// Readers of the search's state.
+pub type IdentityReader = watch::Receiver<IdentityState>;
+
 /// Why there is no identity.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
@@ -75,80 +127,42 @@ pub enum IdentityError {
     CaBundle(#[from] CaBundleError),
 }
 
-/// Finds out who publishes, and says so in one line.
-pub async fn resolve(settings: &IdentitySettings, hints: ClusterHints) -> Result<Identity, IdentityError> {
-    let http = AwsHttp::from_env()?;
-    let provider = ProviderConfig::without_region().with_http_client(http.sdk_client());
-    let configured = configured_region(settings, &provider).await;
-    let cluster_id = Found::given(&settings.aws_cluster_id, "AWS_CLUSTER_ID");
-    let facts = match (&configured, &cluster_id) {
-        (Some(_), Some(_)) => InstanceFacts::unreachable("not asked".to_owned()),
-        _ => Box::pin(metadata::read(&provider)).await,
-    };
-    let from_metadata = || Found::given(facts.region.as_deref()?, "instance metadata");
-    let region = configured.or_else(from_metadata).ok_or_else(|| {
-        IdentityError::NoRegion(facts.unreachable.clone().unwrap_or_else(|| "it does not know the region".to_owned()))
-    })?;
-
-    let sdk = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(http.sdk_client())
-        .region(Region::new(region.value.clone()))
-        .load()
-        .await;
-    let credentials = credentials::kind().await;
-    let cluster_id = match cluster_id {
-        Some(given) => given,
-        None => find_cluster_id(&http, &sdk, &facts, credentials, hints).await,
-    };
-    let identity = Identity { region, cluster_id, credentials, sdk };
-    identity.announce();
-    Ok(identity)
+/// The reader of an identity that the caller gives.
+pub fn given(identity: Identity) -> IdentityReader {
+    watch::Sender::new(IdentityState::Known(Arc::new(identity))).subscribe()
 }
 
-/// The region as it was set by somebody, without asking the network.
-async fn configured_region(settings: &IdentitySettings, provider: &ProviderConfig) -> Option<Found> {
-    let variable = || std::env::var("AWS_DEFAULT_REGION").ok();
-    if let Some(found) =
-        Found::given(&settings.aws_region, "AWS_REGION").or_else(|| Found::given(&variable()?, "AWS_DEFAULT_REGION"))
-    {
-        return Some(found);
+/// Waits until the search has failed for good; for ever, if it does not.
+pub async fn failed(mut reader: IdentityReader) -> Arc<IdentityError> {
+    let is_failed = |state: &IdentityState| matches!(state, IdentityState::Failed(_));
+    let state = reader.wait_for(is_failed).await.map(|state| state.clone());
+    match state {
+        Ok(IdentityState::Failed(error)) => error,
+        _ => std::future::pending().await,
     }
-    let profile = ProfileFileRegionProvider::builder().configure(provider).build();
-    Found::given(profile.region().await?.as_ref(), "shared config profile")
 }
 
-async fn find_cluster_id(
-    http: &AwsHttp,
-    sdk: &SdkConfig,
-    facts: &InstanceFacts,
-    credentials: CredentialKind,
-    hints: ClusterHints,
-) -> Found {
-    if let Some((tag, value)) = &facts.cluster_tag {
-        return Found { value: value.clone(), source: format!("instance tag {tag} through metadata") };
-    }
-    // Credentials that come from metadata cannot be had where metadata does not answer: no use in waiting for them.
-    let has_credentials = facts.unreachable.is_none() || credentials != CredentialKind::Instance;
-    let instance_id = facts.instance_id.clone().or(hints.instance_id).filter(|_| has_credentials);
-    if let Some(instance_id) = instance_id {
-        match tags::cluster_tag(http, sdk, &instance_id).await {
-            Ok(Some((tag, value))) => {
-                return Found { value, source: format!("instance tag {tag} through ec2:DescribeTags") };
-            }
-            Ok(None) => tracing::debug!(instance_id, "the instance has none of the tags that name a cluster"),
-            Err(error) => tracing::info!(%error, "no cluster name from ec2:DescribeTags, asking elsewhere"),
+impl IdentityState {
+    /// The identity, if it is known.
+    pub fn known(&self) -> Option<Arc<Identity>> {
+        match self {
+            Self::Known(identity) => Some(Arc::clone(identity)),
+            _ => None,
         }
     }
-    let hint = |hint: Option<String>, source: &str| Found::given(&hint?, source);
-    hint(hints.eksctl_cluster_name, "node label alpha.eksctl.io/cluster-name")
-        .or_else(|| hint(hints.aws_node_cluster_name, "aws-node's CLUSTER_NAME"))
-        .unwrap_or_else(|| {
-            tracing::warn!(
-                "no source names this cluster: publishing as {FALLBACK_CLUSTER_ID}, which mixes with every other \
-                 cluster without a name in this account and region; set AWS_CLUSTER_ID"
-            );
-            Found { value: FALLBACK_CLUSTER_ID.to_owned(), source: "the default".to_owned() }
-        })
+
+    /// What publishing waits for, in words; `None` if it waits for nothing.
+    pub fn awaited(&self) -> Option<String> {
+        match self {
+            Self::Awaiting(what) => Some(format!("the cluster's identity is not known yet: waiting for {what}")),
+            Self::Known(_) => None,
+            Self::Refused(why) => Some(format!(
+                "nothing is published to CloudWatch: no source names this cluster and CLUSTER_ID_FALLBACK is refuse \
+                 ({why}); set AWS_CLUSTER_ID"
+            )),
+            Self::Failed(error) => Some(error.to_string()),
+        }
+    }
 }
 
 impl Found {

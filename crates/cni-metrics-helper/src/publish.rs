@@ -164,7 +164,7 @@ mod tests {
 
     use super::*;
 
-    fn round(round: u64) -> Arc<Snapshot> {
+    pub(super) fn round(round: u64) -> Arc<Snapshot> {
         Arc::new(Snapshot {
             round,
             at: UnixMillis(0),

@@ -1,29 +1,24 @@
 //! Text from outside (services' error messages, tags, labels) as it may stand in a log line or an answer.
 
-/// Characters kept.
-const MOST_CHARS: usize = 300;
+use cni_metrics_core::text;
 
-/// The beginning of a text on one line: runs of white space become one blank, every other character that a terminal
-/// or a log reader could take for something else is escaped, and what is too long is cut and ends in an ellipsis.
+/// Bytes kept of a text, before escaping.
+const MOST_BYTES: usize = 300;
+
+/// The beginning of a text on one line: runs of white space become one blank, what acts on a terminal is escaped, and what
+/// is too long is cut and ends in an ellipsis.
 pub fn excerpt(text: &str) -> String {
     let mut line = String::new();
-    let mut chars = 0;
     for word in text.split_whitespace() {
-        let blank = if line.is_empty() { "" } else { " " };
-        for c in blank.chars().chain(word.chars()) {
-            if chars == MOST_CHARS {
-                line.push('…');
-                return line;
-            }
-            chars += 1;
-            if is_plain(c) {
-                line.push(c);
-            } else {
-                line.extend(c.escape_unicode());
-            }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+        if line.len() > MOST_BYTES {
+            break;
         }
     }
-    if line.is_empty() { "(no text)".to_owned() } else { line }
+    if line.is_empty() { "(no text)".to_owned() } else { text::excerpt(line.as_bytes(), MOST_BYTES) }
 }
 
 /// An error and its causes as one excerpt, each text once.
@@ -40,12 +35,6 @@ pub fn causes(error: &(dyn std::error::Error + 'static)) -> String {
     excerpt(&texts.join(": "))
 }
 
-/// Not a control character, and none of the invisible ones that change how the rest of a line is shown.
-fn is_plain(c: char) -> bool {
-    let hidden = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
-    !c.is_control() && !hidden
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,7 +45,7 @@ mod tests {
         assert_eq!(excerpt(" \n "), "(no text)");
         assert_eq!(excerpt("prod-münchen"), "prod-münchen");
         let long = excerpt(&"x".repeat(1 << 20));
-        assert_eq!((long.chars().count(), long.ends_with("x…")), (MOST_CHARS + 1, true));
-        assert!(excerpt(&"\0".repeat(1 << 20)).len() < 10 * MOST_CHARS);
+        assert_eq!((long.chars().count(), long.ends_with("x…")), (MOST_BYTES + 1, true));
+        assert!(excerpt(&"\0".repeat(1 << 20)).len() < 10 * MOST_BYTES);
     }
 }

@@ -56,6 +56,7 @@ names! {
     SYNCED = Gauge "cni_metrics_helper_watch_synced", "Whether the pods have been listed completely";
     POD_LISTS = Counter "cni_metrics_helper_watch_lists_total", "Complete lists of pods taken; every one after the first is a restart of the watch";
     WATCH_FAILURES = Counter "cni_metrics_helper_watch_failures_total", "Failures of the watches";
+    WATCH_AGE = Gauge "cni_metrics_helper_watch_last_event_age_seconds", "Time since the API server last said anything of each watch, bookmarks included; at most about a minute while it works";
     SINK_ROUNDS = Counter "cni_metrics_helper_sink_rounds_total", "Rounds that each sink took from its queue";
     SINK_LOST = Counter "cni_metrics_helper_sink_lost_rounds_total", "Rounds that each sink lost because it did not read its queue in time or has ended";
     SINK_QUEUED = Gauge "cni_metrics_helper_sink_queued_rounds", "Rounds waiting in each sink's queue";

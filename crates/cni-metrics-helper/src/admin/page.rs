@@ -59,6 +59,10 @@ fn watches(page: &mut Page, parts: &AdminParts) {
     let failures = [("pods", &stats.pod_failures), ("nodes", &stats.node_failures)];
     let failures = failures.map(|(watch, failures)| (watch, count(failures.load(Ordering::Relaxed))));
     page.labelled(&names::WATCH_FAILURES, "watch", failures);
+    let ages = parts.discovery.staleness();
+    let ages = [("pods", Some(ages.pods)), ("nodes", ages.nodes)];
+    let ages = ages.into_iter().filter_map(|(watch, age)| Some((watch, age?.as_secs_f64())));
+    page.labelled(&names::WATCH_AGE, "watch", ages);
 }
 
 fn queues(page: &mut Page, sinks: &[SinkStats]) {

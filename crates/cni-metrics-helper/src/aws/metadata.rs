@@ -1,7 +1,7 @@
-//! The instance's own metadata (IMDSv2), all of it within two seconds.
+//! The instance's own metadata (IMDSv2), all of it within one time limit.
 //!
-//! In a pod the service may be out of reach: a hop limit of 1, a network policy, a route that drops. Then there is
-//! simply no answer, and it must cost a bounded time, once.
+//! In a pod the service may be out of reach: a hop limit of 1, a network policy, a route that drops. Then there is no
+//! answer, and each try costs its limit and no more.
 
 use std::time::Duration;
 
@@ -10,77 +10,115 @@ use aws_config::imds::client::error::ImdsError;
 use aws_config::provider_config::ProviderConfig;
 use tokio::time::{Instant, timeout_at};
 
-/// All requests together.
-pub const BUDGET: Duration = Duration::from_secs(2);
-/// One attempt at one request: long enough for a second SYN, which the kernel sends after one second.
-const ATTEMPT: Duration = Duration::from_millis(1800);
+use super::{Verdict, refused};
+use crate::text::{causes, excerpt};
 
 /// Instance tags that may name the cluster, best first.
 pub const CLUSTER_TAGS: [&str; 3] = ["eks:cluster-name", "CLUSTER_ID", "Name"];
 
-/// What the instance says of itself; each is `None` where it did not say.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// What the instance says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstanceFacts {
     /// The region it runs in.
-    pub region: Option<String>,
+    pub region: Verdict<String>,
     /// Its id.
-    pub instance_id: Option<String>,
-    /// The first of [`CLUSTER_TAGS`] with a value, and that value.
-    pub cluster_tag: Option<(&'static str, String)>,
-    /// Why nothing is known, if so.
-    pub unreachable: Option<String>,
+    pub instance_id: Verdict<String>,
+    /// Its tags of [`CLUSTER_TAGS`], in that order.
+    pub tags: [Verdict<String>; CLUSTER_TAGS.len()],
 }
 
 impl InstanceFacts {
-    /// Nothing known, for this reason.
-    pub fn unreachable(why: String) -> Self {
-        Self { unreachable: Some(why), ..Self::default() }
+    /// The same verdict on everything.
+    fn all(verdict: &Verdict<String>) -> Self {
+        Self { region: verdict.clone(), instance_id: verdict.clone(), tags: std::array::from_fn(|_| verdict.clone()) }
+    }
+
+    /// Nothing was asked yet.
+    pub fn unasked() -> Self {
+        Self::all(&Verdict::Unavailable("not asked yet".to_owned()))
+    }
+
+    /// Something has not been answered.
+    pub fn is_open(&self) -> bool {
+        self.region.is_open() || self.instance_id.is_open() || self.tags.iter().any(Verdict::is_open)
+    }
+
+    /// What was known, and for the rest a later answer.
+    #[must_use]
+    pub fn or(self, later: Self) -> Self {
+        let [first, second, third] = self.tags;
+        let [later_first, later_second, later_third] = later.tags;
+        Self {
+            region: self.region.or(later.region),
+            instance_id: self.instance_id.or(later.instance_id),
+            tags: [first.or(later_first), second.or(later_second), third.or(later_third)],
+        }
     }
 }
 
-/// Reads what there is. Never takes longer than [`BUDGET`]; not at all with `AWS_EC2_METADATA_DISABLED=true`.
-pub async fn read(config: &ProviderConfig) -> InstanceFacts {
+/// Reads what there is. Never takes longer than `limit`; asks nothing with `AWS_EC2_METADATA_DISABLED=true`.
+pub async fn read(config: &ProviderConfig, limit: Duration) -> InstanceFacts {
     if std::env::var("AWS_EC2_METADATA_DISABLED").is_ok_and(|value| value.trim().eq_ignore_ascii_case("true")) {
-        return InstanceFacts::unreachable("switched off by AWS_EC2_METADATA_DISABLED".to_owned());
+        return InstanceFacts::all(&Verdict::SaysNo("switched off by AWS_EC2_METADATA_DISABLED".to_owned()));
     }
+    // Long enough for a second SYN, which the kernel sends after one second.
+    let attempt = limit.mul_f64(0.9);
     let client = Client::builder()
         .configure(config)
-        .connect_timeout(ATTEMPT)
-        .read_timeout(ATTEMPT)
-        .operation_attempt_timeout(ATTEMPT)
-        .operation_timeout(BUDGET)
+        .connect_timeout(attempt)
+        .read_timeout(attempt)
+        .operation_attempt_timeout(attempt)
+        .operation_timeout(limit)
         .max_attempts(2)
         .build();
-    let until = Instant::now() + BUDGET;
-    let get = |path: String| {
-        let client = client.clone();
-        async move { timeout_at(until, client.get(path)).await }
+    let until = Instant::now() + limit;
+    let get = |path: &str| {
+        let (client, path) = (client.clone(), format!("/latest/meta-data/{path}"));
+        async move {
+            match timeout_at(until, client.get(path)).await {
+                Ok(Ok(text)) => {
+                    let text = text.as_ref().trim().to_owned();
+                    if text.is_empty() { Verdict::SaysNo("an empty answer".to_owned()) } else { Verdict::Says(text) }
+                }
+                Ok(Err(error)) => verdict(&error),
+                Err(_) => Verdict::Unavailable(format!("no answer within {:.1} s", limit.as_secs_f64())),
+            }
+        }
     };
     // The region is asked for first and alone: it fetches the session token for all, and if even that fails there is
     // nothing more to ask.
-    let region = match get("/latest/meta-data/placement/region".to_owned()).await {
-        Ok(Ok(region)) => Some(region.as_ref().trim().to_owned()).filter(|region| !region.is_empty()),
-        Ok(Err(ImdsError::ErrorResponse(_))) => None,
-        Ok(Err(error)) => {
-            let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
-            let text = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
-            return InstanceFacts::unreachable(text);
-        }
-        Err(_) => return InstanceFacts::unreachable(format!("no answer within {} s", BUDGET.as_secs())),
-    };
-    let value = |path: String| {
-        let answer = get(path);
-        async move {
-            let text = answer.await.ok()?.ok()?;
-            Some(text.as_ref().trim().to_owned()).filter(|text| !text.is_empty())
+    let (region, has_session) = match get("placement/region").await {
+        Verdict::Says(region) => (Verdict::Says(region), true),
+        other => {
+            // A refusal of the path is an answer within a session; everything else speaks for the whole service.
+            let is_of_the_path = matches!(&other, Verdict::SaysNo(why) if why.as_str() == status_text(404));
+            (other, is_of_the_path)
         }
     };
+    if !has_session {
+        return InstanceFacts::all(&region);
+    }
+    let [first, second, third] = CLUSTER_TAGS.map(|name| format!("tags/instance/{name}"));
     // A tag that is not set, and tags that are not offered to instances at all, both answer 404.
-    let tag = |name: &str| value(format!("/latest/meta-data/tags/instance/{name}"));
-    let [eks, cluster_id, name] = CLUSTER_TAGS;
-    let (instance_id, eks_tag, cluster_id_tag, name_tag) =
-        tokio::join!(value("/latest/meta-data/instance-id".to_owned()), tag(eks), tag(cluster_id), tag(name));
-    let tags = [(eks, eks_tag), (cluster_id, cluster_id_tag), (name, name_tag)];
-    let cluster_tag = tags.into_iter().find_map(|(name, value)| Some((name, value?)));
-    InstanceFacts { region, instance_id, cluster_tag, unreachable: None }
+    let (instance_id, first, second, third) = tokio::join!(get("instance-id"), get(&first), get(&second), get(&third));
+    InstanceFacts { region, instance_id, tags: [first, second, third] }
+}
+
+fn status_text(status: u16) -> String {
+    format!("HTTP status {status}")
+}
+
+fn verdict(error: &ImdsError) -> Verdict<String> {
+    match error {
+        ImdsError::ErrorResponse(answer) => {
+            let status = answer.response().status().as_u16();
+            refused(status, status_text(status))
+        }
+        ImdsError::FailedToLoadToken(_) => {
+            let text = causes(error);
+            // The client gives no other sign of the status 403, which the service answers with where it is disabled.
+            if text.contains("request forbidden") { Verdict::SaysNo(text) } else { Verdict::Unavailable(text) }
+        }
+        _ => Verdict::Unavailable(excerpt(&causes(error))),
+    }
 }

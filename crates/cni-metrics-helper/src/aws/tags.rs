@@ -15,65 +15,45 @@ use http_body_util::{BodyExt as _, Limited};
 use super::endpoint::{self, Variant};
 use super::http::AwsHttp;
 use super::metadata::CLUSTER_TAGS;
+use super::{Verdict, refused};
+use crate::text::{causes, excerpt};
 
-/// Credentials and answer together. Start-up waits for this only where the cluster's name is not known otherwise.
-const BUDGET: Duration = Duration::from_secs(3);
 /// Three tags are a few hundred bytes.
 const MOST_BYTES: usize = 64 << 10;
 
-/// Why there are no tags from EC2. None of them is an error of the helper: the next source is asked.
-#[derive(Debug, thiserror::Error)]
-pub enum TagsError {
-    /// IAM says no, which is a usual and safe configuration.
-    #[error("not allowed to call ec2:DescribeTags")]
-    Denied,
-    /// The region has no answering endpoint, the credentials none to give, or it took too long.
-    #[error("no answer: {0}")]
-    Unreachable(String),
-    /// The request was refused.
-    #[error("HTTP {status}: {code}")]
-    Refused {
-        /// Its status.
-        status: u16,
-        /// EC2's error code.
-        code: String,
-    },
-    /// The answer is not EC2's.
-    #[error("not an EC2 answer: {0}")]
-    Answer(String),
+/// The tags of [`CLUSTER_TAGS`] that the instance has, best first, with their values. Credentials and answer together
+/// take at most `limit`.
+pub async fn cluster_tags(http: &AwsHttp, sdk: &SdkConfig, instance_id: &str, limit: Duration) -> Verdict<Tags> {
+    let answer = tokio::time::timeout(limit, call(http, sdk, instance_id)).await;
+    match answer {
+        Ok(Ok(verdict)) => verdict,
+        Ok(Err(why)) => Verdict::Unavailable(why),
+        Err(_) => Verdict::Unavailable(format!("no answer within {:.1} s", limit.as_secs_f64())),
+    }
 }
 
-/// The first of [`CLUSTER_TAGS`] that the instance has, with its value.
-pub async fn cluster_tag(
-    http: &AwsHttp,
-    sdk: &SdkConfig,
-    instance_id: &str,
-) -> Result<Option<(&'static str, String)>, TagsError> {
-    let call = call(http, sdk, instance_id);
-    let answer = tokio::time::timeout(BUDGET, call).await;
-    answer.unwrap_or_else(|_| Err(TagsError::Unreachable(format!("nothing within {} s", BUDGET.as_secs()))))
-}
+/// Names and values.
+pub type Tags = Vec<(&'static str, String)>;
 
-async fn call(http: &AwsHttp, sdk: &SdkConfig, instance_id: &str) -> Result<Option<(&'static str, String)>, TagsError> {
+/// An error is a request that was not answered.
+async fn call(http: &AwsHttp, sdk: &SdkConfig, instance_id: &str) -> Result<Verdict<Tags>, String> {
     let request = signed_request(sdk, instance_id).await?;
-    let request = request.try_into().map_err(unreachable)?;
-    let response = http.connector().call(request).await.map_err(unreachable)?;
+    let request = request.try_into().map_err(unanswered)?;
+    let response = http.connector().call(request).await.map_err(unanswered)?;
     let status = response.status().as_u16();
-    let body = Limited::new(response.into_body(), MOST_BYTES).collect().await.map_err(unreachable)?.to_bytes();
-    read(status, &body)
+    let body = Limited::new(response.into_body(), MOST_BYTES).collect().await.map_err(unanswered)?.to_bytes();
+    Ok(read(status, &body))
 }
 
-fn unreachable(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> TagsError {
-    let error = error.into();
-    let causes = std::iter::successors(Some(&*error as &dyn std::error::Error), |error| error.source());
-    TagsError::Unreachable(causes.map(ToString::to_string).collect::<Vec<_>>().join(": "))
+fn unanswered(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> String {
+    causes(&*error.into())
 }
 
-async fn signed_request(sdk: &SdkConfig, instance_id: &str) -> Result<::http::Request<SdkBody>, TagsError> {
-    let missing = |what: &str| TagsError::Unreachable(what.to_owned());
+async fn signed_request(sdk: &SdkConfig, instance_id: &str) -> Result<::http::Request<SdkBody>, String> {
+    let missing = |what: &str| what.to_owned();
     let region = sdk.region().ok_or_else(|| missing("no region"))?.as_ref();
     let credentials = sdk.credentials_provider().ok_or_else(|| missing("no credentials"))?;
-    let identity: Identity = credentials.provide_credentials().await.map_err(unreachable)?.into();
+    let identity: Identity = credentials.provide_credentials().await.map_err(unanswered)?.into();
 
     let url = endpoint_url(sdk, region);
     let body = body(instance_id);
@@ -85,14 +65,14 @@ async fn signed_request(sdk: &SdkConfig, instance_id: &str) -> Result<::http::Re
         .time(SystemTime::now())
         .settings(SigningSettings::default())
         .build()
-        .map_err(unreachable)?
+        .map_err(unanswered)?
         .into();
     let signable = SignableRequest::new("POST", &url, headers.into_iter(), SignableBody::Bytes(body.as_bytes()))
-        .map_err(unreachable)?;
-    let (instructions, _signature) = sign(signable, &params).map_err(unreachable)?.into_parts();
+        .map_err(unanswered)?;
+    let (instructions, _signature) = sign(signable, &params).map_err(unanswered)?.into_parts();
     let [(name, value)] = headers;
     let request = ::http::Request::post(&url).header(name, value);
-    let mut request = request.body(SdkBody::from(body)).map_err(unreachable)?;
+    let mut request = request.body(SdkBody::from(body)).map_err(unanswered)?;
     instructions.apply_to_request_http1x(&mut request);
     Ok(request)
 }
@@ -121,22 +101,34 @@ fn body(instance_id: &str) -> String {
     )
 }
 
-fn read(status: u16, body: &[u8]) -> Result<Option<(&'static str, String)>, TagsError> {
+fn read(status: u16, body: &[u8]) -> Verdict<Tags> {
     let text = String::from_utf8_lossy(body);
     let document = roxmltree::Document::parse(&text);
     if status != 200 {
         let code = document.ok().and_then(|document| text_of(document.root(), "Code")).unwrap_or_default();
-        let denied = matches!(code.as_str(), "UnauthorizedOperation" | "AccessDenied" | "AccessDeniedException");
-        return Err(if denied { TagsError::Denied } else { TagsError::Refused { status, code } });
+        return match code.as_str() {
+            "UnauthorizedOperation" | "AccessDenied" | "AccessDeniedException" => {
+                Verdict::SaysNo("not allowed to call ec2:DescribeTags".to_owned())
+            }
+            code => refused(status, format!("HTTP status {status}: {}", excerpt(code))),
+        };
     }
-    let document = document.map_err(|error| TagsError::Answer(error.to_string()))?;
-    let tags: Vec<(String, String)> = document
+    let document = match document {
+        Ok(document) => document,
+        Err(error) => return Verdict::Unavailable(format!("not an EC2 answer: {}", excerpt(&error.to_string()))),
+    };
+    let items: Vec<(String, String)> = document
         .descendants()
         .filter(|node| is(*node, "item"))
         .filter_map(|item| Some((text_of(item, "key")?, text_of(item, "value")?)))
         .collect();
-    let value = |wanted: &str| tags.iter().find(|(key, value)| key == wanted && !value.trim().is_empty());
-    Ok(CLUSTER_TAGS.iter().find_map(|name| Some((*name, value(name)?.1.trim().to_owned()))))
+    let value = |wanted: &str| items.iter().find(|(key, value)| key == wanted && !value.trim().is_empty());
+    let tags: Tags = CLUSTER_TAGS.iter().filter_map(|name| Some((*name, value(name)?.1.trim().to_owned()))).collect();
+    if tags.is_empty() {
+        Verdict::SaysNo("the instance has none of these tags".to_owned())
+    } else {
+        Verdict::Says(tags)
+    }
 }
 
 fn text_of(node: roxmltree::Node<'_, '_>, name: &str) -> Option<String> {
@@ -163,21 +155,29 @@ mod tests {
     }
 
     #[test]
-    fn the_best_tag_with_a_value_wins() {
-        let tags = [("Name", "node-7"), ("eks:cluster-name", " "), ("CLUSTER_ID", "prod")];
-        assert_eq!(read(200, answer(&tags).as_bytes()).unwrap(), Some(("CLUSTER_ID", "prod".to_owned())));
-        assert_eq!(read(200, answer(&[]).as_bytes()).unwrap(), None);
+    fn tags_with_a_value_come_best_first() {
+        let tags = [("Name", "node-7"), ("eks:cluster-name", " "), ("CLUSTER_ID", " prod "), ("other", "x")];
+        let expected = vec![("CLUSTER_ID", "prod".to_owned()), ("Name", "node-7".to_owned())];
+        assert_eq!(read(200, answer(&tags).as_bytes()), Verdict::Says(expected));
+        assert!(matches!(read(200, answer(&[]).as_bytes()), Verdict::SaysNo(_)));
     }
 
     #[test]
-    fn refusals_and_garbage_are_told_apart() {
-        let denied = b"<Response><Errors><Error><Code>UnauthorizedOperation</Code></Error></Errors></Response>";
-        assert!(matches!(read(403, denied), Err(TagsError::Denied)));
-        let busy = b"<Response><Errors><Error><Code>RequestLimitExceeded</Code></Error></Errors></Response>";
-        assert!(
-            matches!(read(503, busy), Err(TagsError::Refused { status: 503, code }) if code == "RequestLimitExceeded")
-        );
-        assert!(matches!(read(200, b"<html>"), Err(TagsError::Answer(_))));
-        assert!(matches!(read(502, b"\xff\xfe"), Err(TagsError::Refused { status: 502, .. })));
+    fn a_refusal_is_an_answer_and_a_fault_of_the_service_is_none() {
+        let error = |code: &str| format!("<Response><Errors><Error><Code>{code}</Code></Error></Errors></Response>");
+        for (status, code) in [(403, "UnauthorizedOperation"), (400, "AccessDenied"), (401, "AuthFailure"), (404, "x")]
+        {
+            assert!(matches!(read(status, error(code).as_bytes()), Verdict::SaysNo(_)), "{status} {code}");
+        }
+        for (status, code) in
+            [(503, "RequestLimitExceeded"), (500, "InternalError"), (400, "RequestExpired"), (429, "")]
+        {
+            assert!(read(status, error(code).as_bytes()).is_open(), "{status} {code}");
+        }
+        assert!(read(200, b"<html>").is_open() && read(502, b"\xff\xfe").is_open());
+        let Verdict::Unavailable(text) = read(500, error(&"\u{9b}31m&#10;".repeat(10_000)).as_bytes()) else {
+            panic!()
+        };
+        assert!(text.len() < 4000 && !text.contains(['\u{9b}', '\n']), "{text}");
     }
 }

@@ -25,8 +25,11 @@ pub fn run(settings: &SettingsArgs) -> anyhow::Result<ExitCode> {
             app = App::build(config, AwsSource::Environment, Clock::wall(), shutdown) => app?,
             () = ended.ended() => return Ok(ExitCode::SUCCESS),
         };
-        app.run().await;
-        Ok(ExitCode::SUCCESS)
+        let broken = app.broken();
+        tokio::select! {
+            () = app.run() => Ok(ExitCode::SUCCESS),
+            reason = broken => Err(anyhow::anyhow!(reason)),
+        }
     });
     // A name look-up that hangs on a thread of its own must not hold up the end.
     runtime.shutdown_background();

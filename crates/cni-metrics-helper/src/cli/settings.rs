@@ -80,6 +80,10 @@ pub struct SettingsArgs {
     /// The CLUSTER_ID dimension; without it the instance's tags are asked, then the cluster itself
     #[arg(long, env, value_name = "TEXT", help_heading = "CloudWatch")]
     pub aws_cluster_id: Option<String>,
+    /// Where no source names the cluster: default publishes as k8s-cluster, as other clusters without a name do; refuse
+    /// publishes nothing to CloudWatch until one does
+    #[arg(long, env, value_name = "WHAT", default_value = "default", help_heading = "CloudWatch")]
+    pub cluster_id_fallback: String,
     /// The node the helper runs on, set by the chart; its EC2 instance's tags may name the cluster
     #[arg(long, env, value_name = "NAME", help_heading = "CloudWatch")]
     pub node_name: Option<String>,

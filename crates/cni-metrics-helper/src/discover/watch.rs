@@ -86,9 +86,10 @@ impl Discovery {
     /// from then on no longer follows the cluster.
     pub async fn failed(&self) -> String {
         let mut failure = self.failure.subscribe();
-        match failure.wait_for(Option::is_some).await {
-            Ok(reason) => reason.clone().unwrap_or_default(),
-            Err(_closed) => std::future::pending().await,
+        let reason = failure.wait_for(Option::is_some).await.map(|reason| reason.clone());
+        match reason {
+            Ok(Some(reason)) => reason,
+            _ => std::future::pending().await,
         }
     }
 
@@ -116,7 +117,11 @@ impl Discovery {
     }
 
     fn note(&self, change: impl FnOnce(&mut Evidence)) {
-        self.evidence.send_modify(change);
+        self.evidence.send_if_modified(|evidence| {
+            let before = evidence.clone();
+            change(evidence);
+            *evidence != before
+        });
     }
 }
 
@@ -152,9 +157,10 @@ async fn watch_pods(client: Client, settings: DiscoverSettings, discovery: Disco
     loop {
         let seen = watch.next().await;
         if !matches!(seen, Seen::Failed(_) | Seen::Listing | Seen::Item(_)) {
-            discovery.pods.word(matches!(seen, Seen::Listed));
+            let is_list = matches!(seen, Seen::Listed);
+            discovery.pods.word(is_list);
             discovery.index.set_trouble(None);
-            log.works();
+            log.works(!is_list);
         }
         if let Seen::Failed(failure) = seen {
             discovery.stats.pod_failures.fetch_add(1, Ordering::Relaxed);
@@ -163,7 +169,7 @@ async fn watch_pods(client: Client, settings: DiscoverSettings, discovery: Disco
             discovery.note(|evidence| evidence.pods = discovery.pods.listing());
             log.failed(&failure);
         } else {
-            pods.take(seen, &discovery, &mut log);
+            pods.take(seen, &discovery, &log);
         }
     }
 }
@@ -178,7 +184,7 @@ struct Pods {
 }
 
 impl Pods {
-    fn take(&mut self, seen: Seen<SlimPod>, discovery: &Discovery, log: &mut WatchLog) {
+    fn take(&mut self, seen: Seen<SlimPod>, discovery: &Discovery, log: &WatchLog) {
         match seen {
             Seen::Listing => {
                 self.listed.clear();
@@ -247,8 +253,9 @@ async fn watch_nodes(client: Client, settings: DiscoverSettings, discovery: Disc
     loop {
         let seen = watch.next().await;
         if !matches!(seen, Seen::Failed(_) | Seen::Listing | Seen::Item(_)) {
-            discovery.nodes.word(matches!(seen, Seen::Listed));
-            log.works();
+            let is_list = matches!(seen, Seen::Listed);
+            discovery.nodes.word(is_list);
+            log.works(!is_list);
         }
         if let Seen::Failed(failure) = seen {
             node_failure(&failure, &discovery);
@@ -257,7 +264,7 @@ async fn watch_nodes(client: Client, settings: DiscoverSettings, discovery: Disc
                 tokio::time::sleep(DENIED_PAUSE).await;
             }
         } else {
-            nodes.take(seen, &discovery, &mut log);
+            nodes.take(seen, &discovery, &log);
         }
     }
 }
@@ -277,7 +284,7 @@ struct Nodes {
 }
 
 impl Nodes {
-    fn take(&mut self, seen: Seen<SlimNode>, discovery: &Discovery, log: &mut WatchLog) {
+    fn take(&mut self, seen: Seen<SlimNode>, discovery: &Discovery, log: &WatchLog) {
         match seen {
             Seen::Listing => {
                 self.listed.clear();

@@ -9,6 +9,7 @@
 //! service had taken it. That is the only way in which a point can arrive twice.
 
 pub mod advice;
+mod awaiting;
 pub mod buffer;
 pub mod client;
 pub mod delivery;
@@ -26,6 +27,7 @@ pub use spool::Restored;
 
 use super::{Publisher, Selection};
 use crate::clock::Clock;
+use crate::identity::IdentityReader;
 use crate::shard::Shard;
 
 /// The buffer's default bound, bytes.
@@ -74,4 +76,20 @@ pub fn spawn<S: MetricSink>(
     restored: Option<Restored>,
 ) {
     publisher.spawn("cloudwatch", |intake| task::Task::new(settings, sink, clock, intake, restored).run());
+}
+
+/// Adds the sink before the cluster's name is known: `settings` have everything but that. Until it is, rounds are kept.
+pub fn spawn_when_known(
+    publisher: &mut Publisher,
+    mut settings: CloudWatchSettings,
+    identity: IdentityReader,
+    clock: Clock,
+    restored: Option<Restored>,
+) {
+    publisher.spawn("cloudwatch", |mut intake| async move {
+        let Some((identity, held)) = awaiting::identity(&settings, identity, &mut intake).await else { return };
+        settings.cluster_id.clone_from(&identity.cluster_id.value);
+        let sink = AwsCloudWatch::new(&identity.sdk, &settings);
+        task::Task::new(settings, sink, clock, intake, restored).holding(held).run().await;
+    });
 }

@@ -151,6 +151,8 @@ pub(super) enum TroubleKind {
     Task,
     /// Its task does not read its queue.
     Queue,
+    /// It may not publish, for lack of a name.
+    Identity,
     /// Its destination does not take what it sends.
     Destination,
 }

@@ -2,19 +2,25 @@
 
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use cni_metrics_core::catalogue::MetricSet;
 use cni_metrics_core::model::UnixMillis;
 use cni_metrics_helper::clock::Clock;
-use cni_metrics_helper::identity::{ClusterHints, IdentitySettings, resolve};
+use cni_metrics_helper::discover::{Evidence, Listing};
+use cni_metrics_helper::identity::{
+    ClusterIdFallback, Identity, IdentityLimits, IdentityReader, IdentitySettings, IdentityState, resolve,
+};
 use cni_metrics_helper::publish::Selection;
 use cni_metrics_helper::publish::cloudwatch::buffer::Point;
 use cni_metrics_helper::publish::cloudwatch::{AwsCloudWatch, CloudWatchSettings, MetricSink};
 use cni_metrics_helper::publish::selection::ROWS;
+use cni_metrics_helper::shutdown::Shutdown;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;
+use tokio::sync::watch;
 
 use crate::services::Services;
 
@@ -30,8 +36,6 @@ pub(crate) struct Probe {
 pub(crate) struct Report {
     said: Value,
     log: String,
-    /// From before the process was started to its report.
-    pub(crate) took: Duration,
 }
 
 impl Probe {
@@ -91,8 +95,17 @@ impl Probe {
         self.set("PROBE_PUTS", &requests.to_string())
     }
 
+    /// A source is unavailable after this time, and is asked again after as long.
+    pub(crate) fn impatient(self, milliseconds: u32) -> Self {
+        self.set("PROBE_PATIENCE_MS", &milliseconds.to_string())
+    }
+
+    /// Goes on until this is in its log, or until a minute is over.
+    pub(crate) fn until_logged(self, text: &str) -> Self {
+        self.set("PROBE_UNTIL", text)
+    }
+
     pub(crate) async fn run(self) -> Report {
-        let begun = Instant::now();
         let output = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "probe::probe", "--ignored", "--nocapture", "--test-threads=1"])
             .env_clear()
@@ -102,12 +115,11 @@ impl Probe {
             .output()
             .await
             .unwrap();
-        let took = begun.elapsed();
         let text = [output.stdout, output.stderr].concat();
         let log = String::from_utf8_lossy(&text).into_owned();
         let report = log.lines().find_map(|line| line.split_once(MARK)).map(|(_, report)| report.to_owned());
         let report = report.unwrap_or_else(|| format!("{:?}", format!("no report: {log}")));
-        Report { said: serde_json::from_str(&report).unwrap(), log, took }
+        Report { said: serde_json::from_str(&report).unwrap(), log }
     }
 }
 
@@ -117,6 +129,11 @@ impl Report {
         let value = path.split('.').try_fold(&self.said, |value, key| value.get(key));
         let text = value.and_then(Value::as_str);
         text.map_or_else(|| format!("no {path} in {}\n{}", self.said, self.log), str::to_owned)
+    }
+
+    /// From the start of the search to its end.
+    pub(crate) fn seconds(&self) -> f64 {
+        self.said.get("seconds").and_then(Value::as_f64).unwrap_or(f64::INFINITY)
     }
 
     pub(crate) fn lines_with(&self, part: &str) -> Vec<&str> {
@@ -129,7 +146,7 @@ impl Report {
 #[ignore = "started by the other tests, each with an environment of its own"]
 fn probe() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    tracing_subscriber::fmt().with_ansi(false).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_ansi(false).with_writer(Log::default).init();
     let report = runtime.block_on(report());
     println!("\n{MARK}{report}");
 }
@@ -138,26 +155,117 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
+/// Standard error, and what was written there.
+#[derive(Default)]
+struct Log;
+
+static LOGGED: Mutex<String> = Mutex::new(String::new());
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        LOGGED.lock().unwrap().push_str(&String::from_utf8_lossy(bytes));
+        std::io::stderr().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        std::io::stderr().flush()
+    }
+}
+
+/// What the watches have shown: names that the case gives; the label only later, or never, if it says so.
+fn evidence() -> (watch::Sender<Evidence>, Evidence) {
+    let names = |name: Option<String>| {
+        name.into_iter().flat_map(|names| names.split(',').map(str::to_owned).collect::<Vec<_>>()).collect()
+    };
+    let listing = |silent: &str| if variable(silent).is_some() { Listing::Awaited } else { Listing::Complete };
+    let all = Evidence {
+        pods: listing("HINT_PODS_SILENT"),
+        agent_names: names(variable("HINT_AWS_NODE")),
+        nodes: listing("HINT_NODES_SILENT"),
+        eksctl_names: names(variable("HINT_EKSCTL")),
+        instance_id: variable("HINT_INSTANCE"),
+    };
+    let first = match variable("HINT_LATE") {
+        Some(_) => Evidence { eksctl_names: Vec::new(), agent_names: Vec::new(), ..all.clone() },
+        None => all.clone(),
+    };
+    (watch::Sender::new(first), all)
+}
+
+fn limits() -> IdentityLimits {
+    let Some(patience) = variable("PROBE_PATIENCE_MS") else { return IdentityLimits::default() };
+    let patience = Duration::from_millis(patience.parse().unwrap());
+    IdentityLimits {
+        unavailable_after: patience,
+        ask_again: patience,
+        remind: patience * 4,
+        ..IdentityLimits::default()
+    }
+}
+
+/// Waits for the end of the search.
+async fn settled(reader: &mut IdentityReader) -> Result<std::sync::Arc<Identity>, String> {
+    loop {
+        match reader.borrow_and_update().clone() {
+            IdentityState::Awaiting(_) => {}
+            IdentityState::Known(identity) => return Ok(identity),
+            state => return Err(state.awaited().unwrap()),
+        }
+        reader.changed().await.unwrap();
+    }
+}
+
 async fn report() -> Value {
     let settings = IdentitySettings {
         aws_cluster_id: variable("AWS_CLUSTER_ID").unwrap_or_default(),
         aws_region: variable("AWS_REGION").unwrap_or_default(),
+        fallback: if variable("PROBE_REFUSE").is_some() {
+            ClusterIdFallback::Refuse
+        } else {
+            ClusterIdFallback::Default
+        },
+        limits: limits(),
     };
-    let hints = ClusterHints {
-        eksctl_cluster_name: variable("HINT_EKSCTL"),
-        aws_node_cluster_name: variable("HINT_AWS_NODE"),
-        instance_id: None,
-    };
-    let identity = match resolve(&settings, hints).await {
-        Ok(identity) => identity,
+    let (sender, all) = evidence();
+    let (_trigger, shutdown) = Shutdown::manual();
+    let mut reader = match resolve(&settings, sender.subscribe(), &shutdown).await {
+        Ok(reader) => reader,
         Err(error) => return json!({ "error": error.to_string() }),
+    };
+    let begun = Instant::now();
+    let first = settled(&mut reader).await;
+    let took = begun.elapsed().as_secs_f64();
+    if let Some(file) = variable("PROBE_KNOWN") {
+        std::fs::write(file, "").unwrap();
+    }
+    sender.send_replace(all);
+    if let Some(text) = variable("PROBE_UNTIL") {
+        let lasts = variable("PROBE_LASTS_MS").map_or(60_000, |lasts| lasts.parse().unwrap());
+        let give_up = Instant::now() + Duration::from_millis(lasts);
+        while !LOGGED.lock().unwrap().contains(&text) && Instant::now() < give_up {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+    let identity = match (first, reader.borrow().known()) {
+        (_, Some(identity)) => identity,
+        (Err(error), None) => return json!({ "error": error, "seconds": took }),
+        (Ok(_), None) => return json!({ "error": "what was known is not known any more" }),
     };
     let found = |found: &cni_metrics_helper::identity::Found| json!({ "value": found.value, "source": found.source });
     let mut report = json!({
         "region": found(&identity.region),
         "cluster_id": found(&identity.cluster_id),
         "credentials": identity.credentials.to_string(),
+        "seconds": took,
     });
+    if let Some(put) = puts(&identity).await {
+        report["put"] = put.into();
+    }
+    report
+}
+
+/// Sends as many requests as the case wants; how the last one ended.
+async fn puts(identity: &Identity) -> Option<&'static str> {
     let puts: u32 = variable("PROBE_PUTS").map_or(0, |puts| puts.parse().unwrap());
     let settings = CloudWatchSettings {
         namespace: "Kubernetes".to_owned(),
@@ -170,13 +278,14 @@ async fn report() -> Value {
         spool_dir: None,
     };
     let sink = AwsCloudWatch::new(&identity.sdk, &settings);
+    let mut last = None;
     for number in 0..puts {
         if number > 0 {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
-        report["put"] = put(&sink).await.into();
+        last = Some(put(&sink).await);
     }
-    report
+    last
 }
 
 async fn put(sink: &AwsCloudWatch) -> &'static str {

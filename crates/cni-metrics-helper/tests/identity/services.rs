@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::Request;
+use axum::http::StatusCode;
 use cni_sim::aws::serve::serve;
 use cni_sim::aws::{Clock, WallClock};
 use cni_sim::cloudwatch::{self, CloudWatch};
@@ -98,6 +100,25 @@ async fn listen() -> (TcpListener, SocketAddr) {
 async fn start(router: Router, stop: &CancellationToken) -> SocketAddr {
     let (listener, address) = listen().await;
     tokio::spawn(serve(listener, router, stop.clone()));
+    address
+}
+
+/// Instance metadata in which one path is never answered.
+pub(crate) async fn metadata_with_one_path_that_hangs(hangs: &'static str) -> SocketAddr {
+    let answer = move |request: Request| async move {
+        let path = request.uri().path().to_owned();
+        let (status, text) = match path.as_str() {
+            "/latest/api/token" => (StatusCode::OK, "token"),
+            "/latest/meta-data/placement/region" => (StatusCode::OK, "eu-central-1"),
+            "/latest/meta-data/instance-id" => (StatusCode::OK, "i-0123456789abcdef0"),
+            "/latest/meta-data/tags/instance/Name" => (StatusCode::OK, "node-7"),
+            path if path == hangs => return std::future::pending().await,
+            _ => (StatusCode::NOT_FOUND, ""),
+        };
+        (status, [("x-aws-ec2-metadata-token-ttl-seconds", "21600")], text)
+    };
+    let (listener, address) = listen().await;
+    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
     address
 }
 

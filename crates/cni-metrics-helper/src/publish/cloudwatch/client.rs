@@ -18,6 +18,7 @@ use cni_metrics_core::catalogue::Unit;
 use super::CloudWatchSettings;
 use super::buffer::Point;
 use crate::publish::stats::RequestOutcome;
+use crate::text::excerpt;
 
 /// The dimension's name, as the Go helper has it.
 pub const DIMENSION: &str = "CLUSTER_ID";
@@ -148,13 +149,13 @@ impl MetricSink for AwsCloudWatch {
 
 /// Sorts the SDK's error by what can be done about it.
 fn classify(error: &SdkError<PutMetricDataError, HttpResponse>) -> PutError {
-    let detail = || one_line(&DisplayErrorContext(error).to_string());
+    let detail = || excerpt(&DisplayErrorContext(error).to_string());
     match error {
         SdkError::ServiceError(service) => {
             let said = service.err();
             let status = service.raw().status().as_u16();
             let code = said.code().unwrap_or("no error code");
-            let detail = one_line(&format!("HTTP {status}, {code}: {}", said.message().unwrap_or("no message")));
+            let detail = excerpt(&format!("HTTP {status}, {code}: {}", said.message().unwrap_or("no message")));
             by_answer(status, said.code(), retry_after(service.raw()), detail)
         }
         SdkError::ResponseError(response) => {
@@ -215,11 +216,6 @@ fn retry_after(response: &HttpResponse) -> Option<Duration> {
 
 fn has_credentials_error(error: &(dyn std::error::Error + 'static)) -> bool {
     std::iter::successors(Some(error), |error| error.source()).any(<dyn std::error::Error>::is::<CredentialsError>)
-}
-
-/// At most 300 characters, on one line.
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(300).collect()
 }
 
 #[cfg(test)]

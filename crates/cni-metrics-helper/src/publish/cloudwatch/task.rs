@@ -10,6 +10,7 @@ use cni_metrics_core::catalogue::Metric;
 use cni_metrics_core::model::UnixMillis;
 use tokio::time::Instant;
 
+use super::awaiting::Held;
 use super::buffer::{Kept, Point};
 use super::delivery::{Delivery, Refusal};
 use super::pace::Pace;
@@ -95,6 +96,21 @@ impl<S: MetricSink> Task<S> {
         };
         task.restore(restored.unwrap_or_default());
         task
+    }
+
+    /// With rounds that were taken in before the cluster's name was known: they are due at once.
+    pub(super) fn holding(mut self, held: Held) -> Self {
+        for kept in held.rounds {
+            let dropped = self.delivery.push(kept);
+            self.overflow(dropped);
+            self.begun = true;
+        }
+        self.delivery.flush();
+        if held.counters.is_some() {
+            self.counters = held.counters;
+        }
+        self.report();
+        self
     }
 
     pub(super) async fn run(mut self) {
@@ -393,7 +409,7 @@ impl<S: MetricSink> Task<S> {
 }
 
 /// Some of the time that is left is for the spool.
-fn leave_time(stop_by: Instant) -> Instant {
+pub(super) fn leave_time(stop_by: Instant) -> Instant {
     let left = stop_by.saturating_duration_since(Instant::now());
     stop_by - (left / 10).min(Duration::from_millis(500))
 }

@@ -1,0 +1,182 @@
+//! The built program started while a source of the cluster's name does not answer: it measures at once, and what it
+//! measured before it knew the name arrives with its own times. Real time, a round a second.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::float_cmp,
+    reason = "a test stops where something is missing, and says on the terminal what its processes said; events are whole numbers"
+)]
+
+#[expect(dead_code, reason = "written for the tests on a real API server; this one uses a part of it")]
+#[path = "e2e/process.rs"]
+mod process;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use cni_sim::aws::fault::{Fault, FaultRule};
+use cni_sim::imds::Mode;
+use cni_sim::scenario::Scenario;
+use cni_sim::sim::{Sim, SimOptions};
+use cni_sim::truth::Window;
+use process::Process;
+use rustix::process::Signal;
+use tokio::runtime::Runtime;
+
+const PATIENCE: Duration = Duration::from_mins(2);
+
+struct Stand {
+    runtime: Runtime,
+    sim: Sim,
+}
+
+impl Stand {
+    fn start() -> Self {
+        Self::of(Scenario::calm(4))
+    }
+
+    fn of(scenario: Scenario) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let sim = runtime.block_on(Sim::start(SimOptions::new(scenario))).unwrap();
+        Self { runtime, sim }
+    }
+
+    fn helper(&self, settings: &[(&str, &str)]) -> Process {
+        let mut command = Process::command(Path::new(env!("CARGO_BIN_EXE_cni-metrics-helper")));
+        command.env_clear().envs(self.sim.env()).envs([
+            ("METRIC_UPDATE_INTERVAL", "1"),
+            ("USE_PROMETHEUS", "true"),
+            ("PROMETHEUS_ADDRESS", "127.0.0.1:0"),
+            ("ADMIN_ADDRESS", "127.0.0.1:0"),
+        ]);
+        command.env_remove("AWS_CLUSTER_ID").envs(settings.iter().copied());
+        Process::spawn("cni-metrics-helper", &mut command)
+    }
+
+    fn node(&self) -> String {
+        let pods = self.sim.world().kube().pods();
+        pods.iter().find_map(|pod| pod.node_name.as_ref()).unwrap().to_string()
+    }
+
+    fn wait_points(&self, points: usize) {
+        let came = self.runtime.block_on(self.sim.cloudwatch().wait_until(PATIENCE, |store| store.len() >= points));
+        assert!(came, "{} points after {PATIENCE:?}", self.sim.cloudwatch().len());
+    }
+
+    /// The values of `CLUSTER_ID` under which anything arrived.
+    fn ids(&self) -> BTreeSet<String> {
+        let data = self.sim.cloudwatch().data();
+        data.iter().flat_map(|datum| datum.key.dimensions.iter().map(|(_, value)| value.clone())).collect()
+    }
+}
+
+/// Where health is served, from the program's own line.
+fn admin(helper: &Process) -> String {
+    helper.wait_from(0, PATIENCE, "the admin address", |line| {
+        let (_, url) = line.split_once("serving health on http://")?;
+        Some(url.split('/').next()?.to_owned())
+    })
+}
+
+fn get(address: &str, path: &str) -> String {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn silent_metadata_delays_the_first_point_and_no_round() {
+    let stand = Stand::start();
+    stand.sim.imds().set_mode(Mode::Blackhole);
+    stand.sim.ec2().faults().set(vec![FaultRule::always(Fault::AccessDenied)]);
+    let started = Instant::now();
+    let helper = stand.helper(&[("NODE_NAME", &stand.node()), ("AWS_REGION", "eu-central-1")]);
+    let address = admin(&helper);
+    helper.wait_from(0, PATIENCE, "a round before the name is known", |line| line.contains("round 3:").then_some(()));
+    let ready = get(&address, "/readyz");
+    assert!(ready.contains(" 503 ") && ready.contains("waiting for the instance metadata service"), "{ready}");
+    assert!(get(&address, "/livez").contains(" 200 "));
+    assert_eq!(stand.ids(), BTreeSet::new());
+    stand.wait_points(1);
+    let took = started.elapsed();
+    assert!(took < Duration::from_mins(1), "{took:?}");
+    let name = stand.sim.world().scenario().cluster.name.clone();
+    assert_eq!(stand.ids(), BTreeSet::from([name]));
+    // Four tries of two seconds lie behind the first request, and a round a second was measured all the time.
+    let times: BTreeSet<i64> = stand.sim.cloudwatch().data().iter().map(|datum| datum.timestamp_ms).collect();
+    let (first, last) = (times.first().unwrap(), times.last().unwrap());
+    assert!(times.len() >= 4 && last - first >= 4_000, "{times:?}");
+    helper.wait_from(0, PATIENCE, "what was not asked", |line| {
+        line.contains("did not answer: the instance metadata service").then_some(())
+    });
+    assert!(get(&address, "/readyz").contains(" 200 "));
+    assert!(!stand.sim.ec2().requests().is_empty(), "EC2 was asked for the instance that the node's watch named");
+    end(helper);
+}
+
+#[test]
+fn an_api_server_that_comes_late_is_waited_for_and_the_cluster_is_not_published_under_the_default() {
+    let stand = Stand::start();
+    let fault = "{ target: {}, fault: { api-server: { kind: down } } }";
+    let spec: cni_sim::scenario::FaultSpec = serde_saphyr::from_str(fault).unwrap();
+    assert_eq!(stand.sim.world().mistakes(std::slice::from_ref(&spec)), Vec::<String>::new());
+    let number = stand.sim.world().inject(spec);
+    let settings = [("AWS_EC2_METADATA_DISABLED", "true"), ("AWS_REGION", "eu-central-1")];
+    let helper = stand.helper(&settings);
+    let address = admin(&helper);
+    helper.wait_from(0, PATIENCE, "it waits", |line| line.contains("still waiting for the first list").then_some(()));
+    let ready = get(&address, "/readyz");
+    assert!(ready.contains(" 503 ") && ready.contains("have not been listed yet"), "{ready}");
+    stand.sim.world().clear(number);
+    stand.wait_points(1);
+    let name = stand.sim.world().scenario().cluster.name.clone();
+    assert_eq!(stand.ids(), BTreeSet::from([name]));
+    end(helper);
+}
+
+#[test]
+fn a_restart_with_a_spool_goes_on_counting_before_the_name_is_known() {
+    let stand = Stand::of(Scenario::named("churn").unwrap());
+    let from = stand.sim.world().now_ms();
+    let name = stand.sim.world().scenario().cluster.name.clone();
+    let spool = tempfile::tempdir().unwrap();
+    let spool = spool.path().to_string_lossy();
+    let first = stand.helper(&[("AWS_CLUSTER_ID", &name), ("SPOOL_DIR", &spool)]);
+    stand.wait_points(60);
+    end(first);
+    let before = stand.sim.cloudwatch().len();
+    stand.sim.imds().set_mode(Mode::Refused);
+    stand.sim.ec2().faults().set(vec![FaultRule::always(Fault::AccessDenied)]);
+    let second = stand.helper(&[("SPOOL_DIR", &spool)]);
+    stand.wait_points(before + 100);
+    second.wait_from(0, PATIENCE, "the label", |line| line.contains("from node label alpha.eksctl.io").then_some(()));
+    end(second);
+    assert_eq!(stand.ids(), BTreeSet::from([name]));
+    let window = Window { from: 0, to: i64::MAX, collector_start: Some(from), collector_start_api: None };
+    let truth = stand.sim.truth().round(window).cumulative["addReqCount"];
+    let data = stand.sim.cloudwatch().data();
+    let counted: f64 =
+        data.iter().filter(|datum| datum.key.name == "addReqCount").map(|datum| datum.statistics.sum).sum();
+    assert!(truth > 0.0, "nothing happened that could have been lost");
+    assert_eq!(counted, truth);
+}
+
+#[test]
+fn without_a_region_it_ends_with_an_error_that_says_what_to_set() {
+    let stand = Stand::start();
+    let helper = stand.helper(&[("AWS_EC2_METADATA_DISABLED", "true"), ("AWS_REGION", ""), ("AWS_DEFAULT_REGION", "")]);
+    helper.wait_from(0, PATIENCE, "the reason", |line| line.contains("no AWS region: set AWS_REGION").then_some(()));
+    let mut helper = helper;
+    assert_eq!(helper.wait_exit(PATIENCE).and_then(|status| status.code()), Some(1));
+}
+
+fn end(mut helper: Process) {
+    helper.signal(Signal::TERM);
+    assert_eq!(helper.wait_exit(PATIENCE).and_then(|status| status.code()), Some(0));
+}
