@@ -7,7 +7,7 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::print_stderr,
-    reason = "a test stops where something is missing, and says what it skips"
+    reason = "a test stops where something is missing, and shows the last lines of what it started"
 )]
 
 #[path = "chart_tools/helm.rs"]
