@@ -40,7 +40,7 @@ impl Documented {
     /// The whole table of `docs/install.md`.
     pub(crate) fn table() -> Vec<Self> {
         let rows = table(&guide("install.md"), "Kubernetes rights");
-        assert!(rows.len() >= 5, "{rows:?}");
+        assert!(rows.len() >= 6, "{rows:?}");
         rows.iter().map(|row| Self::read(row)).collect()
     }
 
