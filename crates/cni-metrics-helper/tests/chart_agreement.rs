@@ -29,3 +29,5 @@ mod program;
 mod rights;
 #[path = "chart_agreement/spool.rs"]
 mod spool;
+#[path = "chart_agreement/variables.rs"]
+mod variables;
