@@ -223,6 +223,8 @@ pub struct NodeSample {
     pub has_latency_counts: bool,
     /// The page has quantiles of latencies (old agents).
     pub has_quantiles: bool,
+    /// A line had no name that could be read, and may have been of any family: one that is absent need not be.
+    pub has_lost_lines: bool,
     /// What `awscni_build_info` says of the agent's version, if that is not blank.
     pub version: Option<AgentVersion>,
 }

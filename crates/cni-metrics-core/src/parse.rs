@@ -125,7 +125,8 @@ fn conclude(reading: Reading) -> Parsed {
     let sample = if reading.readable_lines == 0 {
         Err(PageError::Unreadable { first: reading.errors.first().cloned() })
     } else if reading.is_several_pages() {
-        Err(PageError::SeveralPages)
+        // Its hundred repeated lines say nothing more.
+        return refused(PageError::SeveralPages);
     } else if reading.fold.is_empty() {
         Err(PageError::NoIpamdFamilies)
     } else {

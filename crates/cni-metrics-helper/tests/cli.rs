@@ -45,7 +45,10 @@ fn inspect_adds_pages_up_and_keeps_the_documented_shape() {
     assert!(output.status.success(), "{}", text(&output.stderr));
     let json = json(&output);
     assert_eq!(json.as_object().unwrap().keys().collect::<Vec<_>>().len(), 5);
-    assert_eq!(json["coverage"], serde_json::json!({"expected": 2, "scraped": 2, "failed": {}}));
+    let coverage = serde_json::json!({
+        "expected": 2, "scraped": 2, "failed": {}, "reporting": {}, "damaged": 0, "implausible": 0,
+    });
+    assert_eq!(json["coverage"], coverage);
     let nodes = json["nodes"].as_array().unwrap();
     for metric in ["assignIPAddresses", "totalIPAddresses", "eniAllocated", "addReqCount", "ec2ApiReqCount"] {
         let sum: f64 = nodes.iter().filter_map(|node| node["metrics"][metric].as_f64()).sum();
@@ -73,13 +76,15 @@ fn inspect_names_file_and_line_of_what_it_cannot_read_and_goes_on() {
 
 #[test]
 fn inspect_fails_on_an_unreadable_page_and_says_why() {
-    let cases: [(&[u8], &str); 6] = [
+    let cases: [(&[u8], &str); 8] = [
         (b"", "the page is empty"),
         (b"<!DOCTYPE html>\n<html><body>Bad Gateway</body></html>\n", "HTML"),
         (b"awscni_eni_max 3\nawscni_ip_max 2", "ends in the middle of line 2"),
         (b"go_threads 3\n", "none of ipamd's metrics"),
         (b"awscni_eni_max three\n", "no line of the page could be read"),
-        (b"\xff\xfe\x00\x01\n", "no line of the page could be read"),
+        (b"\x80\x81\n", "no line of the page could be read"),
+        (b"\xff\xfea\x00w\x00\r\x00\n\x00", "the page is UTF-16"),
+        (&include_bytes!("../../cni-metrics-core/tests/data/node.prom").repeat(3), "several pages in one file"),
     ];
     for (page, reason) in cases {
         let output = inspect(page);
@@ -88,6 +93,71 @@ fn inspect_fails_on_an_unreadable_page_and_says_why() {
         assert!(errors.contains(reason), "expected {reason:?} in {errors:?}");
         assert_eq!(json(&output)["coverage"]["failed"]["bad_page"], 1, "{reason}");
     }
+}
+
+#[test]
+fn inspect_says_what_no_page_told_and_never_0() {
+    let output =
+        run(&["inspect", "-o", "json", &format!("{PAGES}/agent_v1.12.6.prom"), &format!("{PAGES}/agent_v1.18.6.prom")]);
+    let json = json(&output);
+    assert_eq!(json["metrics"]["noAvailableIPAddresses"], 9, "of the one agent that counts it");
+    assert_eq!(json["coverage"]["reporting"], serde_json::json!({"noAvailableIPAddresses": 1}));
+    assert!(json["nodes"][0]["metrics"].get("noAvailableIPAddresses").is_none());
+    // An excerpt has no counters; the line that is none is named.
+    let output = inspect(b"awscni_assigned_ip_addresses 46\nawscni_eni_allocated 4\nawscni_eni_max 4\n...\n");
+    let excerpt: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let measured: Vec<_> = excerpt["metrics"].as_object().unwrap().keys().collect();
+    assert_eq!(measured, ["assignIPAddresses", "eniAllocated", "eniMaxAvailable", "nodesExpected", "nodesScraped"]);
+    assert!(text(&output.stderr).contains("line 4: "));
+}
+
+#[test]
+fn inspect_reads_counters_with_the_suffix_of_other_exporters() {
+    let page = include_str!("../../cni-metrics-core/tests/data/agent_v1.18.6.prom");
+    let mut suffixed = String::new();
+    for line in page.lines() {
+        let counts =
+            |name: &str| name.ends_with("_count") || name.contains("force_removed") || name.contains("no_available");
+        let name = line.split(['{', ' ']).next().unwrap();
+        let is_counter = !name.contains("latency") && counts(name);
+        suffixed += &if is_counter { line.replacen(name, &format!("{name}_total"), 1) } else { line.to_owned() };
+        suffixed.push('\n');
+    }
+    assert!(suffixed.contains("awscni_add_ip_req_count_total 143\n"));
+    let (plain, total) = (inspect(page.as_bytes()), inspect(suffixed.as_bytes()));
+    assert_eq!(
+        (text(&total.stderr), json(&total)["metrics"].clone()),
+        (String::new(), json(&plain)["metrics"].clone())
+    );
+}
+
+#[test]
+fn inspect_names_values_that_cannot_be_and_leaves_them_out() {
+    let page = |held: i32| {
+        format!(
+            "awscni_assigned_ip_addresses 49\nawscni_total_ip_addresses {held}\nawscni_eni_max 4\nawscni_ip_max 896\n"
+        )
+    };
+    let output = inspect(page(-18).as_bytes());
+    let shown = json(&output);
+    assert_eq!((&shown["metrics"]["assignIPAddresses"], &shown["metrics"]["eniMaxAvailable"]), (&49.into(), &4.into()));
+    assert!(shown["metrics"].get("totalIPAddresses").is_none());
+    assert_eq!(shown["nodes"][0]["implausible"], serde_json::json!(["awscni_total_ip_addresses"]));
+    let errors = text(&output.stderr);
+    assert!(errors.contains("awscni_total_ip_addresses is -18") && errors.contains("before v1.12.0"), "{errors}");
+    let output = inspect(page(46).as_bytes());
+    let shown = json(&output);
+    assert_eq!(shown["coverage"]["implausible"], 1);
+    assert!(shown["metrics"].get("assignIPAddresses").is_none() && shown["metrics"].get("totalIPAddresses").is_none());
+    assert!(text(&output.stderr).contains("49 addresses assigned and 46 held"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn inspect_leaves_out_a_last_line_that_may_be_cut_and_reads_the_rest() {
+    let output = inspect(b"awscni_eni_max 3\nprocess_start_time_seconds 1.7642");
+    assert!(output.status.success());
+    assert_eq!(json(&output)["metrics"]["eniMaxAvailable"], 3);
+    assert!(text(&output.stderr).starts_with("standard input: line 2 has no newline"), "{}", text(&output.stderr));
 }
 
 #[test]

@@ -57,10 +57,11 @@ pub(super) enum Increase {
     Implausible(f64),
 }
 
-/// True where the page has any of the counters that stand on every page of every agent: only then does an absent
-/// labelled one say that it counted nothing.
+/// True where the page has any of the counters that stand on every page of every agent, and lost no line of which the name
+/// is unknown: only then does an absent labelled one say that it counted nothing.
 pub(super) fn is_whole(sample: &NodeSample) -> bool {
-    Family::COUNTERS.into_iter().any(|family| family.is_plain_counter() && sample.get(family).is_some())
+    !sample.has_lost_lines
+        && Family::COUNTERS.into_iter().any(|family| family.is_plain_counter() && sample.get(family).is_some())
 }
 
 impl Baselines {

@@ -796,6 +796,23 @@ fn a_part_of_a_page_measures_no_counter_that_it_lacks() {
 }
 
 #[test]
+fn where_a_line_lost_its_name_an_absent_counter_is_not_0() {
+    let mut helper = helper();
+    helper.agent.version = Some(AgentVersion::new(1, 23, 1));
+    let page = |adds: f64, lost: bool| {
+        let mut page = Page::old().adds(adds);
+        page.0.has_lost_lines = lost;
+        page
+    };
+    helper.see(page(1.0, false));
+    let value = |snapshot: &Snapshot, metric| snapshot.metrics.get(metric);
+    let snapshot = helper.see(page(2.0, true));
+    assert_eq!((value(&snapshot, Metric::AddReqCount), value(&snapshot, Metric::IpamdErr)), (Some(1.0), None));
+    let snapshot = helper.see(page(2.0, false));
+    assert_eq!((value(&snapshot, Metric::AddReqCount), value(&snapshot, Metric::IpamdErr)), (Some(0.0), Some(0.0)));
+}
+
+#[test]
 fn latency_is_missing_where_it_cannot_be_measured_and_not_where_nothing_was_called() {
     let reports = |page: Page, version: Option<AgentVersion>| {
         let mut helper = helper();

@@ -33,7 +33,8 @@ pub enum PageError {
     TooManySeries,
     /// The unlabelled series of a page, again and again.
     #[error(
-        "several pages in one: the series that a page has once are repeated. Give each node's page a file of its own"
+        "several pages in one file or answer: series that a page has once are repeated. Give each node's page a file of \
+         its own"
     )]
     SeveralPages,
     /// No newline at the end. A cut number reads as another number, so nothing on the page can be trusted.

@@ -112,6 +112,11 @@ impl<'p> Fold<'p> {
         }
     }
 
+    /// Notes that a line was lost of which not even the name is known.
+    pub(super) fn note_lost_line(&mut self) {
+        self.sample.has_lost_lines = true;
+    }
+
     /// Notes that the page has quantiles of the latencies.
     pub(super) fn note_quantile(&mut self) {
         self.sample.has_quantiles = true;

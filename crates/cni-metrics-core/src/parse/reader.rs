@@ -280,6 +280,9 @@ impl<'p> Reader<'p> {
         {
             self.reading.repeated |= 1 << series.index();
         }
+        if kind == LineErrorKind::NotAMetric {
+            self.reading.fold.note_lost_line();
+        }
         if self.reading.errors.len() < MAX_LINE_ERRORS {
             let line = u32::try_from(self.line).unwrap_or(u32::MAX);
             self.reading.errors.push(LineError { line, kind, excerpt: excerpt(split(start).0) });

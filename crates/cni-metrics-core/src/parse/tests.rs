@@ -313,10 +313,24 @@ fn several_pages_in_one_are_refused_and_one_repeated_series_is_not() {
     let three = NODE.repeat(3);
     let error = parse(three.as_bytes()).sample.unwrap_err();
     assert_eq!(error, PageError::SeveralPages);
-    assert!(error.to_string().starts_with("several pages in one"), "{error}");
+    assert!(error.to_string().starts_with("several pages in one file"), "{error}");
     let twice = format!("{NODE}awscni_eni_max 3\nawscni_ip_max 3\nawscni_ip_max 3\n");
     let parsed = parse(twice.as_bytes());
     assert_eq!((parsed.error_count, parsed.sample.is_ok()), (3, true));
+}
+
+#[test]
+fn a_line_that_lost_its_name_may_have_been_of_any_family() {
+    let lost = |page: &str| parse(page.as_bytes()).sample.unwrap().has_lost_lines;
+    assert!(lost("awscni_eni_max 3\n{\"awscni_ipamd_error_count\",fn=\"a\"} 1\n"));
+    assert!(lost("awscni_eni_max 3\n...\n"));
+    for whole in [
+        "awscni_eni_max 3\n",
+        "awscni_eni_max 3\n# TYPE awscni_ip_max thing\n\n",
+        "awscni_eni_max 3\nawscni_ip_max x\n",
+    ] {
+        assert!(!lost(whole), "{whole}");
+    }
 }
 
 #[test]

@@ -60,19 +60,20 @@ pub fn headline(snapshot: &Snapshot) -> String {
 pub fn cluster(snapshot: &Snapshot, counters: CounterMeaning) -> Table {
     let mut table = styled(&["metric", "value", ""]);
     for row in CATALOGUE.iter().filter(|row| row.kind != Kind::Own) {
-        let value = snapshot.metrics.get(row.metric).map_or_else(|| "not measured".to_owned(), show);
+        let value = snapshot.metrics.get(row.metric);
         let mut meaning = match (row.kind, row.unit, counters) {
+            _ if value.is_none() => "",
             (_, Unit::Milliseconds, _) => "ms",
             (Kind::Counter, _, CounterMeaning::SinceStart) => "since the agents' start",
             (Kind::Counter, _, CounterMeaning::ThisRound) => "this round",
             _ => "",
         }
         .to_owned();
-        // Where no node measures it, the value says so.
-        if let Some(nodes) = snapshot.coverage.reporting.get(&row.metric).filter(|nodes| **nodes > 0) {
+        if let Some(nodes) = snapshot.coverage.reporting.get(&row.metric).filter(|_| value.is_some()) {
             let separator = if meaning.is_empty() { "" } else { ", " };
             let _written = write!(meaning, "{separator}of {nodes} of {} nodes", snapshot.coverage.scraped);
         }
+        let value = value.map_or_else(|| "not measured".to_owned(), show);
         table.add_row([Cell::new(row.name), right(value), Cell::new(meaning)]);
     }
     table
