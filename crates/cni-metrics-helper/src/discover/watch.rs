@@ -157,10 +157,9 @@ async fn watch_pods(client: Client, settings: DiscoverSettings, discovery: Disco
     loop {
         let seen = watch.next().await;
         if !matches!(seen, Seen::Failed(_) | Seen::Listing | Seen::Item(_)) {
-            let is_list = matches!(seen, Seen::Listed);
-            discovery.pods.word(is_list);
+            discovery.pods.word(matches!(seen, Seen::Listed));
             discovery.index.set_trouble(None);
-            log.works(!is_list);
+            log.works();
         }
         if let Seen::Failed(failure) = seen {
             discovery.stats.pod_failures.fetch_add(1, Ordering::Relaxed);
@@ -169,7 +168,7 @@ async fn watch_pods(client: Client, settings: DiscoverSettings, discovery: Disco
             discovery.note(|evidence| evidence.pods = discovery.pods.listing());
             log.failed(&failure);
         } else {
-            pods.take(seen, &discovery, &log);
+            pods.take(seen, &discovery, &mut log);
         }
     }
 }
@@ -184,7 +183,7 @@ struct Pods {
 }
 
 impl Pods {
-    fn take(&mut self, seen: Seen<SlimPod>, discovery: &Discovery, log: &WatchLog) {
+    fn take(&mut self, seen: Seen<SlimPod>, discovery: &Discovery, log: &mut WatchLog) {
         match seen {
             Seen::Listing => {
                 self.listed.clear();
@@ -253,9 +252,8 @@ async fn watch_nodes(client: Client, settings: DiscoverSettings, discovery: Disc
     loop {
         let seen = watch.next().await;
         if !matches!(seen, Seen::Failed(_) | Seen::Listing | Seen::Item(_)) {
-            let is_list = matches!(seen, Seen::Listed);
-            discovery.nodes.word(is_list);
-            log.works(!is_list);
+            discovery.nodes.word(matches!(seen, Seen::Listed));
+            log.works();
         }
         if let Seen::Failed(failure) = seen {
             node_failure(&failure, &discovery);
@@ -264,7 +262,7 @@ async fn watch_nodes(client: Client, settings: DiscoverSettings, discovery: Disc
                 tokio::time::sleep(DENIED_PAUSE).await;
             }
         } else {
-            nodes.take(seen, &discovery, &log);
+            nodes.take(seen, &discovery, &mut log);
         }
     }
 }
@@ -284,7 +282,7 @@ struct Nodes {
 }
 
 impl Nodes {
-    fn take(&mut self, seen: Seen<SlimNode>, discovery: &Discovery, log: &WatchLog) {
+    fn take(&mut self, seen: Seen<SlimNode>, discovery: &Discovery, log: &mut WatchLog) {
         match seen {
             Seen::Listing => {
                 self.listed.clear();

@@ -28,8 +28,8 @@ pub(super) struct WatchLog {
     down: Option<Down>,
     /// The last failure that was logged, and when.
     logged: Option<(Cause, Instant)>,
-    /// A watch was accepted.
-    has_watched: bool,
+    /// A list was completed.
+    had_list: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -41,17 +41,17 @@ struct Down {
 
 impl WatchLog {
     pub(super) fn new(what: String, role: Role) -> Self {
-        Self { what, role, down: None, logged: None, has_watched: false }
+        Self { what, role, down: None, logged: None, had_list: false }
     }
 
     /// A list is complete.
-    pub(super) fn synced(&self, objects: usize) {
+    pub(super) fn synced(&mut self, objects: usize) {
+        self.had_list = true;
         info!("watching {}: {objects} listed", self.what);
     }
 
-    /// The API server answers, to a watch or to a list.
-    pub(super) fn works(&mut self, is_watch: bool) {
-        self.has_watched |= is_watch;
+    /// The API server answers.
+    pub(super) fn works(&mut self) {
         let Some(down) = self.down.take() else { return };
         if down.is_told {
             info!("watching {} again, after {} s", self.what, down.since.elapsed().as_secs());
@@ -76,7 +76,7 @@ impl WatchLog {
         let seconds = now.saturating_duration_since(down.since).as_secs();
         let lasts = if down.is_told { format!(", for {seconds} s now") } else { String::new() };
         let what = &self.what;
-        match (failure.cause, self.role, self.has_watched) {
+        match (failure.cause, self.role, self.had_list) {
             (Cause::Denied, Role::Optional, false) if !down.is_told => {
                 info!("{what} may not be listed ({text}); zone, instance type and node group are left out");
             }
@@ -149,8 +149,8 @@ mod tests {
                 log.failed(&failure(Cause::Unreachable));
                 tokio::time::sleep(Duration::from_secs(30)).await;
             }
-            log.works(true);
-            log.works(true);
+            log.works();
+            log.works();
         });
         let lines = lines.await;
         assert_eq!(lines.iter().filter(|line| line.contains("WARN")).count(), 4, "{lines:#?}");
@@ -166,7 +166,7 @@ mod tests {
             for _ in 0..100 {
                 log.failed(&failure(Cause::Silent));
                 tokio::time::sleep(Duration::from_secs(1)).await;
-                log.works(true);
+                log.works();
             }
             log.failed(&failure(Cause::Denied));
             log.failed(&failure(Cause::Expired));
@@ -184,7 +184,7 @@ mod tests {
                 log.failed(&failure(Cause::Denied));
                 tokio::time::sleep(Duration::from_mins(1)).await;
             }
-            log.works(true);
+            log.works();
             log.synced(3);
             tokio::time::sleep(COMES_BACK).await;
             log.failed(&failure(Cause::Denied));
