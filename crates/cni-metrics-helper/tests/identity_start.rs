@@ -9,7 +9,6 @@
     reason = "a test stops where something is missing, and says on the terminal what its processes said; events are whole numbers"
 )]
 
-#[expect(dead_code, reason = "written for the tests on a real API server; this one uses a part of it")]
 #[path = "e2e/process.rs"]
 mod process;
 
@@ -137,6 +136,31 @@ fn an_api_server_that_comes_late_is_waited_for_and_the_cluster_is_not_published_
     stand.wait_points(1);
     let name = stand.sim.world().scenario().cluster.name.clone();
     assert_eq!(stand.ids(), BTreeSet::from([name]));
+    end(helper);
+}
+
+#[test]
+fn a_cluster_without_a_usable_name_is_not_published_where_the_default_is_refused() {
+    let mut scenario = Scenario::calm(4);
+    "prod-m\u{fc}nchen".clone_into(&mut scenario.cluster.name);
+    let stand = Stand::of(scenario);
+    let settings = [("AWS_EC2_METADATA_DISABLED", "true"), ("CLUSTER_ID_FALLBACK", "refuse")];
+    let helper = stand.helper(&settings);
+    let address = admin(&helper);
+    let refused = |line: &str| line.contains("nothing is published to CloudWatch: no source names").then_some(());
+    helper.wait_from(0, PATIENCE, "the refusal", refused);
+    let begun = helper.mark();
+    helper.wait_from(begun, PATIENCE, "rounds go on", |line| line.contains(": 4/4 nodes").then_some(()));
+    let ready = get(&address, "/readyz");
+    assert!(ready.contains(" 503 ") && ready.contains("set AWS_CLUSTER_ID"), "{ready}");
+    let page = get(&address, "/metrics");
+    assert!(page.contains("cni_metrics_helper_sink_in_trouble{sink=\"cloudwatch\"} 1"), "{page}");
+    assert!(page.contains("cni_metrics_helper_sink_in_trouble{sink=\"prometheus\"} 0"), "{page}");
+    assert_eq!(stand.ids(), BTreeSet::new());
+    end(helper);
+    let helper = stand.helper(&settings[..1]);
+    stand.wait_points(1);
+    assert_eq!(stand.ids(), BTreeSet::from(["k8s-cluster".to_owned()]));
     end(helper);
 }
 
