@@ -74,7 +74,7 @@ pub(crate) struct Node {
 }
 
 // An agent's image and environment and a node's instance cost 16 bytes per node.
-const _: () = assert!(size_of::<Arc<AgentSpec>>() + size_of::<InstanceId>() <= 16);
+const _: () = assert!(size_of::<Node>() - size_of::<Arc<NodeLabels>>() + size_of::<Arc<AgentSpec>>() <= 16);
 
 #[derive(Debug, Default)]
 struct Tables {

@@ -158,7 +158,7 @@ mod tests {
         let (reader, (sender, outcome)) = (state.subscribe(), oneshot::channel());
         publisher.spawn("cloudwatch", |mut intake| async move {
             let _ = sender.send(identity(&settings(buffer_bytes), reader, &mut intake).await);
-            std::future::pending().await
+            std::future::pending::<()>().await;
         });
         let stats = publisher.stats_receivers().remove(0);
         Stand { publisher, state, outcome, stats }
