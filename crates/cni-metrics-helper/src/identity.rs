@@ -122,6 +122,9 @@ pub enum IdentityError {
          config profile, or let the pod reach the instance metadata service (hop limit 2); metadata said: {0}"
     )]
     NoRegion(String),
+    /// The task that asks the sources has ended.
+    #[error("the search for the cluster's identity has ended: {0}")]
+    Ended(String),
     /// See there.
     #[error(transparent)]
     CaBundle(#[from] CaBundleError),

@@ -38,20 +38,36 @@ pub async fn resolve(
     let provider = ProviderConfig::without_region().with_http_client(http.sdk_client());
     let region = configured_region(settings, &provider).await;
     let cluster_id = Found::given(&settings.aws_cluster_id, "AWS_CLUSTER_ID");
-    let state = watch::Sender::new(IdentityState::Awaiting(Source::MetadataTags.name().to_owned()));
+    let state = Arc::new(watch::Sender::new(IdentityState::Awaiting(Source::MetadataTags.name().to_owned())));
     let reader = state.subscribe();
     let limits = settings.limits;
     let credentials = credentials::kind().await;
     let facts = InstanceFacts::unasked();
     let sources = Sources { http, provider, credentials, limits, evidence, facts, began: Instant::now() };
-    let resolver = Resolver { sources, fallback: settings.fallback, state, told: BTreeSet::new() };
+    let resolver = Resolver { sources, fallback: settings.fallback, state: Arc::clone(&state), told: BTreeSet::new() };
     if let (Some(region), Some(cluster_id)) = (&region, &cluster_id) {
         let sdk = resolver.sdk(region).await;
         resolver.know(region.clone(), cluster_id.clone(), sdk);
     } else {
-        tokio::spawn(shutdown.clone().or_ended(async move { resolver.run(region, cluster_id).await }));
+        supervise(shutdown.clone().or_ended(async move { resolver.run(region, cluster_id).await }), state);
     }
     Ok(reader)
+}
+
+/// Runs the search. A panic in it is its failure, unless the identity was known by then: what is known stays.
+fn supervise(search: impl Future<Output = ()> + Send + 'static, state: Arc<watch::Sender<IdentityState>>) {
+    let task = tokio::spawn(search);
+    tokio::spawn(async move {
+        let Err(error) = task.await else { return };
+        let text = excerpt(&error.to_string());
+        if state.borrow().known().is_some() {
+            warn!(
+                "sources that did not name the cluster at the start are not asked again: the search has ended ({text})"
+            );
+        } else {
+            state.send_replace(IdentityState::Failed(Arc::new(IdentityError::Ended(text))));
+        }
+    });
 }
 
 /// The region as it was set, without asking the network.
@@ -70,7 +86,7 @@ async fn configured_region(settings: &IdentitySettings, provider: &ProviderConfi
 struct Resolver {
     sources: Sources,
     fallback: ClusterIdFallback,
-    state: watch::Sender<IdentityState>,
+    state: Arc<watch::Sender<IdentityState>>,
     /// Unusable values that were logged, with their sources.
     told: BTreeSet<(String, String)>,
 }
@@ -327,5 +343,28 @@ impl Source {
 async fn changed(evidence: &mut watch::Receiver<Evidence>) {
     if evidence.changed().await.is_err() {
         std::future::pending::<()>().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_search_that_dies_is_a_failure_and_one_that_is_over_is_none() {
+        let state = Arc::new(watch::Sender::new(IdentityState::Awaiting("a test".to_owned())));
+        supervise(async { panic!("a fault of the program") }, Arc::clone(&state));
+        let error = super::super::failed(state.subscribe()).await.to_string();
+        assert!(
+            error.starts_with("the search for the cluster's identity has ended: ") && error.contains("a fault"),
+            "{error}"
+        );
+
+        let state = Arc::new(watch::Sender::new(IdentityState::Awaiting("a test".to_owned())));
+        supervise(async {}, Arc::clone(&state));
+        while Arc::strong_count(&state) > 1 {
+            tokio::task::yield_now().await;
+        }
+        assert!(matches!(&*state.borrow(), IdentityState::Awaiting(_)));
     }
 }
