@@ -16,6 +16,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use settings::SettingsArgs;
 
+use crate::logging;
+
 /// Cluster metrics of the Amazon VPC CNI, exact, to CloudWatch, Prometheus and logs.
 ///
 /// Without a subcommand it is the long-running helper (`run`). Every setting is a flag and a variable; a flag wins over
@@ -68,18 +70,21 @@ impl Cli {
     /// Runs the chosen command to its end.
     pub fn execute(self) -> anyhow::Result<ExitCode> {
         let mut out = std::io::stdout().lock();
-        match self.command {
+        let code = match self.command {
             None => run::run(&self.settings),
             Some(Command::Run(settings)) => run::run(&settings),
             Some(Command::Once(args)) => once::run(&args, &mut out),
-            Some(Command::Inspect(args)) => inspect::run(&args, &mut out, &mut std::io::stderr().lock()),
+            Some(Command::Inspect(args)) => inspect::run(&args, &mut out, &mut logging::Stderr),
             Some(Command::Plan(args)) => plan::run(args, &mut out).map(|()| ExitCode::SUCCESS),
             Some(Command::Generate(args)) => {
-                generate::run(args, &mut out, &mut std::io::stderr().lock()).map(|()| ExitCode::SUCCESS)
+                generate::run(args, &mut out, &mut logging::Stderr).map(|()| ExitCode::SUCCESS)
             }
             Some(Command::Sim(args)) => sim::run(&args, &mut out),
             Some(Command::Demo(args)) => demo::run(&args, &mut out),
-        }
+        }?;
+        // What is not written by now would be lost in silence, on a full disk for example.
+        out.flush()?;
+        Ok(code)
     }
 }
 
