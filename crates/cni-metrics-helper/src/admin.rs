@@ -26,6 +26,7 @@ use crate::clock::Clock;
 use crate::discover::Discovery;
 use crate::identity::IdentityReader;
 use crate::lead::Leadership;
+use crate::listen::{self, Limits, Listener};
 use crate::publish::SinkStats;
 use crate::self_stats::SelfStats;
 
@@ -36,12 +37,12 @@ const ALIVE_INTERVALS: u32 = 3;
 
 /// Why health cannot be served.
 #[derive(Debug, Error)]
-#[error("ADMIN_ADDRESS {address}: cannot listen there: {source} (another address, or off)")]
+#[error("ADMIN_ADDRESS {address}: cannot listen there: {reason} (another address, or off)")]
 pub struct AdminError {
     /// Where.
     pub address: SocketAddr,
     /// What the system says.
-    pub source: std::io::Error,
+    pub reason: std::io::Error,
 }
 
 /// What the answers are made of.
@@ -85,20 +86,16 @@ struct Health {
 impl Admin {
     /// Listens from now on.
     pub async fn serve(address: SocketAddr, parts: AdminParts) -> Result<Self, AdminError> {
-        let fail = |source| AdminError { address, source };
-        let listener = crate::listen::bind(address).await.map_err(fail)?;
-        let bound = listener.local_addr().map_err(fail)?;
+        let fail = |reason| AdminError { address, reason };
+        let listener = listen::bind(address).await.map_err(fail)?;
+        let bound = listen::shown(address, &listener).map_err(fail)?;
         let health = Arc::new(Health { parts, started: Instant::now() });
         let router = Router::new()
             .route("/livez", get(livez))
             .route("/readyz", get(readyz))
             .route("/metrics", get(metrics))
             .with_state(health);
-        let task = tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, router).await {
-                tracing::error!(%error, "the admin listener ended");
-            }
-        });
+        let task = tokio::spawn(listen::serve(Listener::Admin, listener, router, Limits::ADMIN));
         Ok(Self { address: bound, task })
     }
 

@@ -69,6 +69,8 @@ names! {
     OLDEST_POINT = Gauge "cni_metrics_helper_oldest_point_age_seconds", "Age of the oldest point not yet accepted; absent without one";
     REQUESTS = Counter "cni_metrics_helper_cloudwatch_requests_total", "Requests to CloudWatch, by how they ended";
     REQUEST_SECONDS = Histogram "cni_metrics_helper_cloudwatch_request_duration_seconds", "How long requests to CloudWatch took";
+    LOG_LOST = Counter "cni_metrics_helper_log_lines_lost_total", "Log lines that standard error did not take";
+    CLOSED = Counter "cni_metrics_helper_connections_closed_total", "Connections to this helper's listeners that it closed: by their number, or because request or answer took too long";
     CPU = Counter "process_cpu_seconds_total", "Processor time used, user and system";
     RESIDENT = Gauge "process_resident_memory_bytes", "Resident memory";
     FDS = Gauge "process_open_fds", "Open file descriptors";

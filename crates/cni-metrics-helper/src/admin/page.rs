@@ -7,6 +7,7 @@ use cni_metrics_core::model::{FailureKind, UnixMillis};
 
 use super::names::{self, Kind, Name};
 use super::process::ProcessFigures;
+use crate::listen::{Closed, Listener};
 use crate::publish::SinkStats;
 use crate::publish::prometheus::text::{head, sample};
 use crate::publish::stats::{DropReason, LATENCY_BOUNDS_SECONDS, RequestOutcome};
@@ -26,8 +27,21 @@ pub(super) fn render(parts: &AdminParts) -> String {
     if let Some(cloudwatch) = sinks.iter().find(|sink| sink.name == "cloudwatch") {
         delivery(&mut page, cloudwatch, parts.clock.now().as_seconds());
     }
+    limits(&mut page);
     process(&mut page, ProcessFigures::read());
     page.0
+}
+
+/// What was given up so that the process goes on. All of it is the process' own.
+fn limits(page: &mut Page) {
+    page.one(&names::LOG_LOST, count(crate::logging::lost_lines()));
+    page.head(&names::CLOSED);
+    for listener in Listener::ALL {
+        for why in Closed::ALL {
+            let labels = [("listener", listener.label()), ("reason", why.label())];
+            sample(&mut page.0, &[names::CLOSED.name], &labels, count(listener.closed(why)));
+        }
+    }
 }
 
 fn rounds(page: &mut Page, figures: &SelfFigures) {

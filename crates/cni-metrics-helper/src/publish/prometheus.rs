@@ -41,12 +41,12 @@ pub struct PrometheusSettings {
 
 /// Why Prometheus cannot be served.
 #[derive(Debug, thiserror::Error)]
-#[error("PROMETHEUS_ADDRESS {address}: cannot listen there: {source}")]
+#[error("PROMETHEUS_ADDRESS {address}: cannot listen there: {reason}")]
 pub struct PrometheusError {
     /// Where.
     pub address: SocketAddr,
     /// What the system says.
-    pub source: std::io::Error,
+    pub reason: std::io::Error,
 }
 
 /// Adds the sink; returns where it listens (which differs from the setting if that left the port open).
@@ -56,9 +56,9 @@ pub async fn spawn(
     clock: Clock,
 ) -> Result<SocketAddr, PrometheusError> {
     let address = settings.address;
-    let fail = |source| PrometheusError { address, source };
+    let fail = |reason| PrometheusError { address, reason };
     let listener = crate::listen::bind(address).await.map_err(fail)?;
-    let bound = listener.local_addr().map_err(fail)?;
+    let bound = crate::listen::shown(address, &listener).map_err(fail)?;
     publisher.spawn("prometheus", |intake| run(intake, listener, settings, clock));
     Ok(bound)
 }
@@ -87,10 +87,7 @@ async fn run(mut intake: Intake, listener: TcpListener, settings: PrometheusSett
                     stats.last_success = Some(at);
                 });
             }
-            ended = &mut server => {
-                tracing::error!(error = ?ended.err(), "the Prometheus listener ended");
-                return;
-            }
+            () = &mut server => return,
         }
     }
 }

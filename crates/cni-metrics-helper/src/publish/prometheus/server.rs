@@ -19,6 +19,7 @@ use tokio::sync::watch;
 
 use super::page::Exposed;
 use crate::clock::Clock;
+use crate::listen::{self, Limits, Listener};
 use crate::shard::Shard;
 
 const TEXT_FORMAT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
@@ -33,9 +34,10 @@ pub(super) struct Serving {
     pub(super) shard: Option<Shard>,
 }
 
-/// Answers requests until the listener fails.
-pub(super) async fn serve(listener: TcpListener, serving: Serving) -> std::io::Result<()> {
-    axum::serve(listener, Router::new().route("/metrics", get(metrics)).with_state(serving)).await
+/// Answers requests for ever. A slow reader holds its round only within the listener's limits.
+pub(super) async fn serve(listener: TcpListener, serving: Serving) {
+    let router = Router::new().route("/metrics", get(metrics)).with_state(serving);
+    listen::serve(Listener::Prometheus, listener, router, Limits::PROMETHEUS).await;
 }
 
 async fn metrics(State(serving): State<Serving>, headers: HeaderMap) -> Response {
