@@ -14,8 +14,6 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use settings::SettingsArgs;
-
 use crate::logging;
 
 /// Cluster metrics of the Amazon VPC CNI, exact, to CloudWatch, Prometheus and logs.
@@ -28,13 +26,13 @@ pub struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    settings: SettingsArgs,
+    run: run::RunArgs,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the long-running helper (the default)
-    Run(Box<SettingsArgs>),
+    Run(Box<run::RunArgs>),
     /// Run one round, print the cluster and each node, and exit. Counters are totals since each agent's start
     Once(Box<once::OnceArgs>),
     /// Read saved pages (a curl of :61678/metrics, or metrics.json of an aws-cni-support bundle), one node each
@@ -71,8 +69,8 @@ impl Cli {
     pub fn execute(self) -> anyhow::Result<ExitCode> {
         let mut out = std::io::stdout().lock();
         let code = match self.command {
-            None => run::run(&self.settings),
-            Some(Command::Run(settings)) => run::run(&settings),
+            None => run::run(&self.run, &mut out),
+            Some(Command::Run(args)) => run::run(&args, &mut out),
             Some(Command::Once(args)) => once::run(&args, &mut out),
             Some(Command::Inspect(args)) => inspect::run(&args, &mut out, &mut logging::Stderr),
             Some(Command::Plan(args)) => plan::run(args, &mut out).map(|()| ExitCode::SUCCESS),

@@ -2,6 +2,7 @@
 
 mod read;
 mod selector;
+mod warnings;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -23,6 +24,7 @@ use crate::publish::cloudwatch::limits;
 use crate::publish::{Selection, SelectionError};
 use crate::scrape::{LARGE_PAGES_BYTES, ScrapeSettings, Via};
 use crate::shard::{Shard, ShardError};
+use crate::shutdown::Grace;
 
 /// A round's share of the interval.
 const ROUND_SHARE: f64 = 0.8;
@@ -54,6 +56,8 @@ pub struct Config {
     pub region: Option<String>,
     /// Logs.
     pub log: LogSettings,
+    /// How long the program may take to end.
+    pub grace: Grace,
     /// Combinations of settings that work, but worse than meant: each with the setting, the effective value and the reason.
     pub warnings: Vec<String>,
 }
@@ -148,10 +152,12 @@ fn read_all(reader: &mut Reader, args: &SettingsArgs) -> Option<Config> {
     let shard = shard(reader, args);
     let admin = admin(reader, args);
     let log = log(reader, args);
+    let grace = reader.read("TERMINATION_GRACE_PERIOD", or(&args.termination_grace_period, "30s"), grace);
+    let mut warnings = warnings::of(args, cloudwatch.as_ref(), prometheus.as_ref(), election.as_ref());
     let cluster_id = reader.read("AWS_CLUSTER_ID", args.aws_cluster_id.as_deref().unwrap_or_default(), cluster_id);
     let cluster_id_fallback = reader.read("CLUSTER_ID_FALLBACK", or(&args.cluster_id_fallback, "default"), fallback);
     let discover = DiscoverSettings { shard: shard?, ..discover? };
-    let (interval, mut warnings) = (interval?, Vec::new());
+    let interval = interval?;
     let scrape = ScrapeSettings { namespace: discover.namespace.clone(), ..scrape? };
     let scrape = effective_scrape(scrape, interval, &mut warnings);
     Some(Config {
@@ -170,6 +176,7 @@ fn read_all(reader: &mut Reader, args: &SettingsArgs) -> Option<Config> {
         cluster_id_fallback: cluster_id_fallback?,
         region: given(args.aws_region.as_ref()).map(str::to_owned),
         log: log?,
+        grace: grace?,
         warnings,
     })
 }
@@ -367,6 +374,13 @@ fn admin(reader: &mut Reader, args: &SettingsArgs) -> Option<Option<SocketAddr>>
             .map(Some)
             .map_err(|_| "must be an address and a port such as 0.0.0.0:61682 or [::]:61682, or off".to_owned()),
     })
+}
+
+fn grace(text: &str) -> Result<Grace, String> {
+    match read::duration(text) {
+        Ok(period) if period >= Duration::from_secs(2) => Ok(Grace::of_termination_period(period)),
+        _ => Err("must be a duration such as 30s, from 2s to 1h".to_owned()),
+    }
 }
 
 fn log(reader: &mut Reader, args: &SettingsArgs) -> Option<LogSettings> {

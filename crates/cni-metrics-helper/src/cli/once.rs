@@ -45,7 +45,7 @@ pub fn run(args: &OnceArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
 }
 
 async fn one_round(config: &Config) -> anyhow::Result<std::sync::Arc<cni_metrics_core::model::Snapshot>> {
-    let shutdown = Shutdown::on_signals()?;
+    let shutdown = Shutdown::on_signals(config.grace)?;
     let clients = connect(&config.connect).await?;
     let discovery = Discovery::spawn(&clients.watch, &config.discover, &shutdown);
     let mut synced = discovery.index.synced();

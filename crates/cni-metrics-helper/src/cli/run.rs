@@ -1,8 +1,10 @@
 //! `run`: the long-running helper.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use clap::Args;
 use tokio::runtime::{Builder, Runtime};
 use tracing::warn;
 
@@ -12,14 +14,28 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::shutdown::Shutdown;
 
-/// Runs until a signal, then ends the round in flight, sends what is queued and exits 0.
-pub fn run(settings: &SettingsArgs) -> anyhow::Result<ExitCode> {
-    let config = Config::read(settings)?;
+/// What `run` takes.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    /// Read all settings, print every mistake and every combination that works worse than it looks, and exit: 0 if the
+    /// helper would start with them, else 1. Nothing is contacted
+    #[arg(long)]
+    check: bool,
+}
+
+/// Runs until a signal, then ends the round in flight, sends what is queued and exits 0; or until a part of it fails.
+pub fn run(args: &RunArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    let config = Config::read(&args.settings)?;
+    if args.check {
+        return check(&config, out);
+    }
     crate::logging::init(config.log)?;
     warn_of(&config);
+    let shutdown = Shutdown::on_signals(config.grace).context("signals cannot be received")?;
     let runtime = runtime()?;
     let ended = runtime.block_on(async {
-        let shutdown = Shutdown::on_signals()?;
         let mut ended = shutdown.clone();
         let app = tokio::select! {
             app = App::build(config, AwsSource::Environment, Clock::wall(), shutdown) => app?,
@@ -41,6 +57,16 @@ pub(super) fn warn_of(config: &Config) {
     for warning in &config.warnings {
         warn!("{warning}");
     }
+}
+
+/// The settings were read without a mistake.
+fn check(config: &Config, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    for warning in &config.warnings {
+        writeln!(out, "warning: {warning}")?;
+    }
+    let warnings = config.warnings.len();
+    writeln!(out, "the settings are valid; {warnings} {}", if warnings == 1 { "warning" } else { "warnings" })?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The runtime of the helper itself: one thread. Connections and the round on different threads wake each other for every

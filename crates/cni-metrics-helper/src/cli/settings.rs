@@ -113,6 +113,11 @@ pub struct SettingsArgs {
     #[arg(long, env, value_name = "ADDRESS:PORT", help_heading = "Health")]
     pub admin_address: Option<String>,
 
+    /// Time from SIGTERM to the end of the process, equal to the pod's terminationGracePeriodSeconds: all of it but 2 s is
+    /// used to end the round in flight, send what is queued and release the lease. From 2s to 1h
+    #[arg(long, env, value_name = "DURATION", default_value = "30s", help_heading = "Health")]
+    pub termination_grace_period: String,
+
     /// Log level: DEBUG, INFO, WARN, ERROR or FATAL, in any case
     #[arg(long, env = "AWS_VPC_K8S_CNI_LOGLEVEL", value_name = "LEVEL", default_value = "INFO", help_heading = "Logs")]
     pub log_level: String,

@@ -10,7 +10,7 @@ use cni_sim::api_server::ApiServerOptions;
 use cni_sim::scenario::{Scenario, Span};
 use cni_sim::sim::{Pace, Sim, SimOptions};
 
-use crate::shutdown::Shutdown;
+use crate::shutdown::{Grace, Shutdown};
 
 /// Which world to play.
 #[derive(Debug, Clone, Args)]
@@ -98,7 +98,7 @@ pub fn run(args: &SimArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
         ..SimOptions::new(scenario)
     };
     super::run::wide_runtime()?.block_on(async {
-        let mut shutdown = Shutdown::on_signals()?;
+        let mut shutdown = Shutdown::on_signals(Grace::default())?;
         let sim = Sim::start(options).await?;
         let scenario = sim.world().scenario();
         writeln!(out, "# {}: {} nodes, seed {}; stop with Ctrl-C", scenario.name, scenario.nodes(), args.world.seed)?;

@@ -20,7 +20,8 @@ use crate::scrape::{ApiServerEvidence, Ask, Path, ScrapeError, Scraper};
 use crate::self_stats::RoundFigures;
 use crate::shutdown::Shutdown;
 
-/// After the signal to stop, a round in flight has this long before the scrapes still open are given up.
+/// After the signal to stop, a round in flight has at most this long, and a quarter of the time to end, before the scrapes
+/// still open are given up.
 const STOPPING_ROUND: Duration = Duration::from_secs(2);
 
 /// Scrapes that the deadline ends say so themselves; this long is waited for it, so that they are not taken for nodes that
@@ -169,7 +170,7 @@ impl FanOut<'_> {
                 () = &mut end => return gathering.finish(),
                 () = stop.ended(), if !gathering.is_stopping => {
                     gathering.is_stopping = true;
-                    end.as_mut().reset(self.deadline.min(after(Instant::now(), STOPPING_ROUND)));
+                    end.as_mut().reset(self.deadline.min(after(Instant::now(), STOPPING_ROUND.min(shutdown.grace() / 4))));
                 }
                 now = parking.tick(), if !queue.is_empty() => gathering.flights.park(now, pace.parked_after()),
             }

@@ -11,7 +11,12 @@ use crate::harness::program::Program;
 use crate::harness::stand_in::Mode;
 
 /// A round that nothing but a signal ends soon.
-const LONG: [(&str, &str); 3] = [("SCRAPE_VIA", "proxy"), ("METRIC_UPDATE_INTERVAL", "60"), ("SCRAPE_TIMEOUT", "40s")];
+const LONG: [(&str, &str); 4] = [
+    ("SCRAPE_VIA", "proxy"),
+    ("METRIC_UPDATE_INTERVAL", "60"),
+    ("SCRAPE_TIMEOUT", "40s"),
+    ("TERMINATION_GRACE_PERIOD", "7s"),
+];
 
 #[test]
 #[ignore = "needs root, iproute2, etcd and kube-apiserver: run .ci/run"]
