@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use cni_metrics_core::model::UnixMillis;
-use cni_metrics_helper::app::{App, AwsSource, SnapshotReader};
+use cni_metrics_helper::app::{App, AwsSource, RunError, SnapshotReader};
 use cni_metrics_helper::clock::{Clock, ClockDriver};
 use cni_metrics_helper::demo::simulated;
 use cni_metrics_helper::discover::IndexReader;
@@ -59,7 +59,7 @@ struct Helper {
     index: IndexReader,
     cloudwatch: watch::Receiver<SinkStats>,
     trigger: Trigger,
-    running: JoinHandle<()>,
+    running: JoinHandle<Result<(), RunError>>,
     /// Rounds of it so far.
     rounds: u64,
     /// Points that it has dropped and that are accounted for.
@@ -219,7 +219,7 @@ impl<'a> Life<'a> {
     /// Ends the helper as SIGTERM does; what it could not send is in the spool or counted.
     async fn end(&mut self, helper: Helper) -> anyhow::Result<()> {
         helper.trigger.end();
-        timeout(LIMIT, helper.running).await.context("the helper did not end")?.context("the helper panicked")?;
+        timeout(LIMIT, helper.running).await.context("the helper did not end")?.context("the helper panicked")??;
         let dropped = helper.cloudwatch.borrow().dropped().saturating_sub(helper.dropped);
         self.ledger.dropped_later(dropped);
         self.take()

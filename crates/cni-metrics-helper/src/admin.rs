@@ -17,6 +17,8 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use cni_metrics_core::model::UnixMillis;
+use jiff::Timestamp;
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -25,10 +27,11 @@ use tokio::time::Instant;
 use crate::clock::Clock;
 use crate::discover::Discovery;
 use crate::identity::IdentityReader;
-use crate::lead::Leadership;
+use crate::lead::{Leadership, Role};
 use crate::listen::{self, Limits, Listener};
 use crate::publish::SinkStats;
 use crate::self_stats::SelfStats;
+use crate::supervise::Supervisor;
 
 pub use names::{Kind, NAMES, Name};
 
@@ -85,7 +88,7 @@ struct Health {
 
 impl Admin {
     /// Listens from now on.
-    pub async fn serve(address: SocketAddr, parts: AdminParts) -> Result<Self, AdminError> {
+    pub async fn serve(address: SocketAddr, parts: AdminParts, supervisor: &Supervisor) -> Result<Self, AdminError> {
         let fail = |reason| AdminError { address, reason };
         let listener = listen::bind(address).await.map_err(fail)?;
         let bound = listen::shown(address, &listener).map_err(fail)?;
@@ -95,7 +98,8 @@ impl Admin {
             .route("/readyz", get(readyz))
             .route("/metrics", get(metrics))
             .with_state(health);
-        let task = tokio::spawn(listen::serve(Listener::Admin, listener, router, Limits::ADMIN));
+        let serving = listen::serve(Listener::Admin, listener, router, Limits::ADMIN);
+        let task = supervisor.spawn("admin listener", serving);
         Ok(Self { address: bound, task })
     }
 
@@ -147,20 +151,79 @@ impl Health {
 
     /// The cluster is known, and was measured or need not be yet.
     fn ready(&self) -> Result<String, String> {
-        if !self.parts.is_synced() {
-            return Err("not ready: the pods have not been listed yet".to_owned());
-        }
-        if let Some(awaited) = self.parts.identity.as_ref().and_then(|identity| identity.borrow().awaited()) {
-            return Err(format!("not ready: {awaited}"));
-        }
-        let figures = self.parts.stats.figures();
-        let standing = match (figures.rounds(), figures.standing_by) {
-            (0, false) => Err("not ready: the first round is not over yet".to_owned()),
-            (_, true) => Ok("ready: standing by for another replica that leads".to_owned()),
-            (rounds, false) => Ok(format!("ready: {rounds} rounds done")),
-        };
-        // A restart would not bring the API server back, so this is told and no failure.
-        let stale = self.parts.discovery.stale().map(|stale| format!("; but {stale}")).unwrap_or_default();
-        standing.map(|text| text + &stale)
+        let awaited = self.parts.identity.as_ref().and_then(|identity| identity.borrow().awaited());
+        readiness(Readiness {
+            is_synced: self.parts.is_synced(),
+            awaited,
+            stale: self.parts.discovery.stale(),
+            rounds: self.parts.stats.figures().rounds(),
+            role: self.parts.leadership.role(),
+        })
+    }
+}
+
+/// What decides about `/readyz`.
+struct Readiness {
+    is_synced: bool,
+    /// What the cluster's id is still awaited from.
+    awaited: Option<String>,
+    /// Which list is old, and why.
+    stale: Option<String>,
+    rounds: u64,
+    role: Role,
+}
+
+fn readiness(of: Readiness) -> Result<String, String> {
+    if !of.is_synced {
+        return Err("not ready: the pods have not been listed yet".to_owned());
+    }
+    if let Some(awaited) = of.awaited {
+        return Err(format!("not ready: {awaited}"));
+    }
+    let rounds = of.rounds;
+    let standing = match of.role {
+        Role::Leading if rounds == 0 => Err("not ready: the first round is not over yet".to_owned()),
+        Role::Leading => Ok(format!("ready: {rounds} rounds done")),
+        Role::StandingBy(leader) => Ok(format!("ready: standing by, {leader} leads")),
+        Role::NoLeader(since, why) => Ok(no_leader(since, why.as_deref())),
+    };
+    // A restart would not bring the API server back, so this is told and no failure.
+    let stale = of.stale.map(|stale| format!("; but {stale}")).unwrap_or_default();
+    standing.map(|text| text + &stale)
+}
+
+/// Restarting this replica would not help; so it is ready, and says what is the matter.
+fn no_leader(since: Option<UnixMillis>, why: Option<&str>) -> String {
+    let why = why.unwrap_or("it is not known yet who holds the lease");
+    match since.and_then(|since| Timestamp::from_millisecond(since.0).ok()) {
+        Some(since) => format!("ready, but no replica leads: the lease could not be renewed since {since:.0}: {why}"),
+        None => format!("ready, but no replica is known to lead: {why}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ready(change: impl FnOnce(&mut Readiness)) -> Result<String, String> {
+        let mut of = Readiness { is_synced: true, awaited: None, stale: None, rounds: 3, role: Role::Leading };
+        change(&mut of);
+        readiness(of)
+    }
+
+    #[test]
+    fn readiness_says_the_truth_of_the_list_and_of_who_leads() {
+        assert_eq!(ready(|_| {}).unwrap(), "ready: 3 rounds done");
+        assert!(ready(|of| of.is_synced = false).unwrap_err().contains("not been listed"));
+        assert!(ready(|of| of.rounds = 0).unwrap_err().contains("first round"));
+        assert_eq!(ready(|of| of.awaited = Some("no name yet".to_owned())).unwrap_err(), "not ready: no name yet");
+        let stale = ready(|of| of.stale = Some("the list of pods is 400 s old: refused".to_owned()));
+        assert_eq!(stale.unwrap(), "ready: 3 rounds done; but the list of pods is 400 s old: refused");
+        assert_eq!(ready(|of| of.role = Role::StandingBy("b".into())).unwrap(), "ready: standing by, b leads");
+        let lapsed = Role::NoLeader(Some(UnixMillis(1_767_225_600_000)), Some("connection refused".into()));
+        let expected = "ready, but no replica leads: the lease could not be renewed since 2026-01-01T00:00:00Z: connection refused";
+        assert_eq!(ready(|of| of.role = lapsed).unwrap(), expected);
+        let unknown = ready(|of| (of.rounds, of.role) = (0, Role::NoLeader(None, None))).unwrap();
+        assert_eq!(unknown, "ready, but no replica is known to lead: it is not known yet who holds the lease");
     }
 }

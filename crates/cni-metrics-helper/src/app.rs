@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cni_metrics_core::aggregate::CounterMode;
-use cni_metrics_core::model::Snapshot;
+use cni_metrics_core::model::{Snapshot, UnixMillis};
 use thiserror::Error;
 use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::admin::{Admin, AdminError, AdminParts};
-use crate::clock::Clock;
+use crate::clock::{Clock, Tick, Ticks};
 use crate::config::{CloudWatchConfig, Config, ElectionConfig};
 use crate::discover::connect::{Clients, ConnectError, connect};
 use crate::discover::{Discovery, IndexReader};
@@ -25,17 +25,17 @@ use crate::publish::{Published, Publisher, Selection, SinkStats, cloudwatch as t
 use crate::round::{RoundParts, Rounds};
 use crate::scrape::Scraper;
 use crate::self_stats::SelfStats;
-use crate::shard::Shard;
-use crate::shutdown::Shutdown;
+use crate::shutdown::{Shutdown, Stage};
+use crate::supervise::{Supervisor, TaskEnded, caught};
 
 /// CloudWatch gets the points of so many rounds in one request, as the Go helper sends them.
 const FLUSH_INTERVALS: u32 = 2;
 
-/// Giving the lease back has so long.
-const RESIGNATION: Duration = Duration::from_secs(1);
+/// Giving the lease back takes no longer: then it runs out by itself.
+const LONGEST_RELEASE: Duration = Duration::from_secs(2);
 
 /// What is left of the time to end when all is done.
-const END_RESERVE: Duration = Duration::from_millis(500);
+const LONGEST_RESERVE: Duration = Duration::from_millis(500);
 
 /// The newest snapshot, for whoever reads it.
 pub type SnapshotReader = watch::Receiver<Option<Arc<Snapshot>>>;
@@ -58,6 +58,21 @@ pub enum AppError {
     /// Health cannot be served.
     #[error(transparent)]
     Admin(#[from] AdminError),
+}
+
+/// Why the program ends although nothing asked it to.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum RunError {
+    /// A task ended.
+    #[error(transparent)]
+    Task(#[from] TaskEnded),
+    /// A watch has ended, or there is no region to publish to.
+    #[error("{0}")]
+    Broken(String),
+}
+
+fn ended(task: &'static str, reason: String) -> RunError {
+    RunError::Task(TaskEnded { task, reason })
 }
 
 /// Where region, cluster id and AWS clients come from.
@@ -84,8 +99,11 @@ pub struct App {
     admin: Option<Admin>,
     /// Whom it publishes for; `None` without CloudWatch.
     identity: Option<IdentityReader>,
+    supervisor: Supervisor,
     /// Counters of an earlier process, until the first rounds go on from them.
     baselines: Option<Arc<[u8]>>,
+    /// Rounds that were run with memories that are given up.
+    rounds_before: u64,
 }
 
 impl App {
@@ -99,11 +117,12 @@ impl App {
             (Some(_), AwsSource::Given(identity)) => Some(identity::given(*identity)),
             (Some(_), AwsSource::Environment) => Some(identify(&config, &discovery, &shutdown).await?),
         };
+        let supervisor = Supervisor::default();
         let (election, leadership) = match &config.election {
             None => (None, Leadership::always()),
             Some(election) => {
-                let candidacy = candidacy(election, config.shard(), &clients);
-                let (election, leadership) = Election::stand(clients.watch.clone(), candidacy);
+                let candidacy = candidacy(election, &config, &clients, &clock);
+                let (election, leadership) = Election::stand(clients.watch.clone(), candidacy, &supervisor);
                 (Some(election), leadership)
             }
         };
@@ -122,7 +141,7 @@ impl App {
             interval: config.interval,
             clock: clock.clone(),
         };
-        let admin = admin(config.admin, parts).await?;
+        let admin = admin(config.admin, parts, &supervisor).await?;
         Ok(Self {
             // Another replica may have counted on since then: what it published must not be published again.
             baselines: baselines.filter(|_| !leadership.is_elected()),
@@ -138,6 +157,8 @@ impl App {
             election,
             admin,
             identity,
+            supervisor,
+            rounds_before: 0,
         })
     }
 
@@ -161,8 +182,39 @@ impl App {
         self.admin.as_ref().map(Admin::address)
     }
 
-    /// Waits until something has failed that the program cannot do without: a watch, or the search for the region. Tells what.
-    pub fn broken(&self) -> impl Future<Output = String> + Send + use<> {
+    /// Runs round after round until the end, sends what is queued, and gives the lease back. An error is a part that ended
+    /// although nothing asked it to; what is queued is sent all the same.
+    pub async fn run(mut self) -> Result<(), RunError> {
+        let broken = self.broken();
+        let outcome = tokio::select! {
+            error = broken => Err(error),
+            measured = caught(self.measure()) => match measured {
+                Ok(()) if self.shutdown.is_asked() => Ok(()),
+                Ok(()) => Err(ended("round loop", "it returned before it was asked to".to_owned())),
+                Err(reason) => Err(ended("round loop", reason)),
+            },
+        };
+        if let Err(error) = &outcome {
+            error!("{error}; sending what is queued, then the program ends with an error");
+            self.shutdown.failed();
+        }
+        let (release, reserve) = (self.shutdown.grace() / 10, self.shutdown.grace() / 20);
+        let release = if self.election.is_some() { release.min(LONGEST_RELEASE) } else { Duration::ZERO };
+        self.shutdown.enter(Stage::Draining);
+        let left = self.shutdown.grace_left();
+        self.publisher.drain(left.saturating_sub(release + reserve.min(LONGEST_RESERVE))).await;
+        if let Some(election) = self.election {
+            self.shutdown.enter(Stage::Releasing);
+            election.resign(release).await;
+        }
+        self.shutdown.enter(Stage::Ending);
+        info!("stopped");
+        outcome
+    }
+
+    /// Waits until something has failed that the program cannot do without.
+    fn broken(&self) -> impl Future<Output = RunError> + Send + use<> {
+        let (supervisor, mut sinks) = (self.supervisor.clone(), self.publisher.watch_sinks());
         let (discovery, identity) = (self.discovery.clone(), self.identity.clone());
         async move {
             let identity = async {
@@ -171,23 +223,20 @@ impl App {
                     None => std::future::pending().await,
                 }
             };
-            tokio::select! { watch = discovery.failed() => watch, identity = identity => identity }
+            tokio::select! {
+                task = supervisor.failed() => RunError::Task(task),
+                sink = sinks.failed() => ended(sink.name, sink.reason),
+                watch = discovery.failed() => RunError::Broken(watch),
+                identity = identity => RunError::Broken(identity),
+            }
         }
     }
 
-    /// Runs round after round until the end, sends what is queued, and gives the lease back.
-    pub async fn run(mut self) {
+    async fn measure(&mut self) {
         if self.synced().await {
-            while self.may_measure().await {
-                self.rounds().await;
-            }
+            self.shutdown.enter(Stage::Measuring);
+            self.turns().await;
         }
-        let reserve = if self.election.is_some() { RESIGNATION + END_RESERVE } else { END_RESERVE };
-        self.publisher.drain(self.shutdown.grace_left().saturating_sub(reserve)).await;
-        if let Some(election) = self.election {
-            election.resign(RESIGNATION).await;
-        }
-        info!("stopped");
     }
 
     /// Waits for the first complete list of pods; false if the end came first.
@@ -204,60 +253,118 @@ impl App {
         }
     }
 
-    /// Waits until it is this replica's turn; false if the end came first.
-    async fn may_measure(&mut self) -> bool {
+    /// Round after round, where and as long as it is this replica's turn. What lasts between rounds also lasts over a lapse
+    /// of the lease in which nobody else was seen to hold it.
+    async fn turns(&mut self) {
+        let mut memory: Option<Memory> = None;
         let mut shutdown = self.shutdown.clone();
-        while !self.is_turn() {
-            self.stats.turned(true);
-            tokio::select! {
-                biased;
-                () = shutdown.ended() => return false,
-                () = self.leadership.gained() => {}
-                () = self.clock.sleep(self.config.interval) => {}
+        loop {
+            let stale =
+                memory.as_ref().is_some_and(|memory| !self.is_warm() && memory.tenure != self.leadership.tenure());
+            if stale {
+                // Another replica counts from now on, or may have.
+                self.rounds_before = memory.take().map_or(0, |memory| memory.rounds.number());
             }
+            if !self.may_measure(memory.is_some()) {
+                if !self.wait_for_turn(&mut shutdown).await {
+                    return;
+                }
+                continue;
+            }
+            let current = match &mut memory {
+                Some(memory) => memory,
+                none => none.insert(self.begin().await),
+            };
+            self.beat(current.tenure);
+            let tick = tokio::select! {
+                biased;
+                () = shutdown.ended() => return,
+                // What replaces this memory begins at once, so that it has a baseline by the next tick.
+                () = self.leadership.tenure_ended(current.tenure), if !self.is_warm() => continue,
+                tick = current.ticks.next() => tick,
+            };
+            self.round(current, tick).await;
+        }
+    }
+
+    /// Waits until it may be this replica's turn; false if the end came first.
+    async fn wait_for_turn(&mut self, shutdown: &mut Shutdown) -> bool {
+        // It is ready to lead: nothing else is missing.
+        self.leadership.turned();
+        self.stats.turned(true);
+        tokio::select! {
+            biased;
+            () = shutdown.ended() => return false,
+            () = self.leadership.gained() => {}
+            () = self.clock.sleep(self.config.interval) => {}
         }
         !shutdown.is_ended()
     }
 
-    /// This replica measures now: it leads, or stays warm.
-    fn is_turn(&self) -> bool {
-        self.leadership.is_leading() || self.config.election.as_ref().is_some_and(|election| election.standby_scrape)
+    /// This replica measures now: it leads, stays warm, or has only lost the lease for lack of an answer.
+    fn may_measure(&self, has_memory: bool) -> bool {
+        self.leadership.is_leading() || self.is_warm() || (has_memory && self.leadership.is_held())
+    }
+
+    /// It measures also while another leads.
+    fn is_warm(&self) -> bool {
+        self.config.election.as_ref().is_none_or(|election| election.standby_scrape)
     }
 
     fn stands_by(&self) -> bool {
         !self.leadership.is_leading()
     }
 
-    /// Rounds with one memory: until the end, or until another leads.
-    async fn rounds(&mut self) {
-        let mut rounds = Rounds::new(self.parts()).await;
+    /// The loop turned.
+    fn beat(&self, tenure: u64) {
+        self.stats.turned(self.stands_by());
+        if self.leadership.is_leading() && tenure == self.leadership.tenure() {
+            self.leadership.lapse_is_over();
+        }
+    }
+
+    /// Begins with fresh baselines.
+    async fn begin(&mut self) -> Memory {
+        let tenure = self.leadership.tenure();
+        let parts = self.parts();
+        let rounds = Rounds::new(parts).await.after(self.rounds_before);
         // Replicas tick together, so that a round of one is a round of all, and shards' sums are of one moment.
-        let mut ticks = if self.leadership.is_elected() || self.config.shard().is_some() {
+        let ticks = if self.leadership.is_elected() || self.config.shard().is_some() {
             self.clock.aligned_ticks(self.config.interval)
         } else {
             self.clock.ticks(self.config.interval)
         };
+        let gap_from = self.leadership.last_of_others().filter(|_| !self.is_warm());
+        Memory { rounds, ticks, tenure, gap_from }
+    }
+
+    /// One round, measured, counted and handed to the sinks.
+    async fn round(&mut self, memory: &mut Memory, tick: Tick) {
+        let led = self.leadership.is_leading();
+        if !self.may_measure(true) || (!self.is_warm() && memory.tenure != self.leadership.tenure()) {
+            return;
+        }
+        if tick.late {
+            self.stats.late();
+            warn!("the round before took longer than the interval of {} s", self.config.interval.as_secs());
+        }
+        self.stats.turned(self.stands_by());
         let limit = self.clock.limit(self.config.round_limit());
-        let mut shutdown = self.shutdown.clone();
-        loop {
-            self.stats.turned(self.stands_by());
-            let tick = tokio::select! { biased; () = shutdown.ended() => return, tick = ticks.next() => tick };
-            if !self.is_turn() {
-                return;
-            }
-            if tick.late {
-                self.stats.late();
-                warn!("the round before took longer than the interval of {} s", self.config.interval.as_secs());
-            }
-            self.stats.turned(self.stands_by());
-            let (snapshot, figures) = rounds.run(tick.at, limit, &self.shutdown).await;
-            self.stats.round(&snapshot, figures);
-            let counters = self.keeps_baselines().then(|| rounds.baselines());
-            self.publisher.publish(Published { snapshot: Arc::clone(&snapshot), counters });
-            // Kept for readers only: at 100,000 nodes a snapshot has 25 MB.
-            if self.snapshots.receiver_count() > 0 {
-                self.snapshots.send_replace(Some(snapshot));
-            }
+        let (snapshot, figures) = memory.rounds.run(tick.at, limit, &self.shutdown).await;
+        self.stats.round(&snapshot, figures);
+        self.leadership.turned();
+        // The tenure is that of the baselines: it may have ended while the round ran.
+        if !(led && self.leadership.is_leading() && memory.tenure == self.leadership.tenure()) {
+            self.leadership.measured_in_lapse(memory.tenure, snapshot.round, snapshot.at);
+        }
+        if let Some(from) = memory.gap_from.take() {
+            tell_gap(from, snapshot.at);
+        }
+        let counters = self.keeps_baselines().then(|| memory.rounds.baselines());
+        self.publisher.publish(Published { snapshot: Arc::clone(&snapshot), counters });
+        // Kept for readers only: at 100,000 nodes a snapshot has 25 MB.
+        if self.snapshots.receiver_count() > 0 {
+            self.snapshots.send_replace(Some(snapshot));
         }
     }
 
@@ -279,25 +386,53 @@ impl App {
     }
 }
 
+/// What lasts from one round to the next.
+struct Memory {
+    rounds: Rounds,
+    ticks: Ticks,
+    /// Whose baselines they are: of this tenure as leader.
+    tenure: u64,
+    /// The last round of the leader before us, until the gap since then was told.
+    gap_from: Option<UnixMillis>,
+}
+
+/// A replica that does not measure while another leads begins with fresh baselines.
+fn tell_gap(from: UnixMillis, to: UnixMillis) {
+    let seconds = to.0.saturating_sub(from.0) / 1000;
+    if seconds > 0 {
+        warn!(
+            "the replica that led before published its last round {seconds} s before this one's first (Unix time {} ms to {} \
+             ms): no replica publishes the events between them; STANDBY_SCRAPE=true avoids this",
+            from.0, to.0
+        );
+    }
+}
+
 /// What this process stands for election with. Its name is that of the pod; what follows tells its restarts apart.
 /// Each shard has a lease of its own.
-fn candidacy(election: &ElectionConfig, shard: Option<Shard>, clients: &Clients) -> LeadSettings {
+fn candidacy(election: &ElectionConfig, config: &Config, clients: &Clients, clock: &Clock) -> LeadSettings {
     let variable = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
     let host = || std::fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|name| name.trim().to_owned());
     let pod =
         variable("POD_NAME").or_else(|| variable("HOSTNAME")).or_else(host).unwrap_or_else(|| "helper".to_owned());
     LeadSettings {
         namespace: election.namespace.clone().unwrap_or_else(|| clients.watch.default_namespace().to_owned()),
-        name: shard.map_or_else(|| election.name.clone(), |shard| shard.suffixed(&election.name)),
+        name: config.shard().map_or_else(|| election.name.clone(), |shard| shard.suffixed(&election.name)),
         identity: format!("{pod}-{:08x}", fastrand::u32(..)),
         duration: election.duration,
         is_warm: election.standby_scrape,
+        interval: config.interval,
+        clock: clock.clone(),
     }
 }
 
-async fn admin(address: Option<SocketAddr>, parts: AdminParts) -> Result<Option<Admin>, AdminError> {
+async fn admin(
+    address: Option<SocketAddr>,
+    parts: AdminParts,
+    supervisor: &Supervisor,
+) -> Result<Option<Admin>, AdminError> {
     let Some(address) = address else { return Ok(None) };
-    let admin = Admin::serve(address, parts).await?;
+    let admin = Admin::serve(address, parts, supervisor).await?;
     info!("serving health on http://{}/livez, /readyz and /metrics", admin.address());
     Ok(Some(admin))
 }
@@ -371,4 +506,66 @@ fn add_cloudwatch(
         None => to_cloudwatch::spawn_when_known(publisher, settings, identity.clone(), clock.clone(), restored),
     }
     Ok(baselines)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use cni_sim::scenario::Scenario;
+    use cni_sim::sim::{Sim, SimOptions};
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::cli::settings::SettingsArgs;
+
+    #[derive(Parser)]
+    struct Flags {
+        #[command(flatten)]
+        settings: SettingsArgs,
+    }
+
+    const LIMIT: Duration = Duration::from_mins(1);
+
+    async fn app(sim: &Sim) -> (App, crate::shutdown::Trigger) {
+        let kubeconfig = sim.kubeconfig_path().display().to_string();
+        let flags = ["test", "--kubeconfig", &kubeconfig, "--interval", "1", "--use-cloudwatch", "false"];
+        let flags = Flags::parse_from(flags.into_iter().chain(["--admin-address", "127.0.0.1:0"]));
+        let config = Config::read(&flags.settings).unwrap();
+        let (trigger, shutdown) = Shutdown::manual();
+        let app = App::build(config, AwsSource::Environment, Clock::wall(), shutdown).await.unwrap();
+        (app, trigger)
+    }
+
+    #[tokio::test]
+    async fn a_task_that_dies_ends_the_program_with_its_name_and_reason() {
+        let sim = Sim::start(SimOptions::new(Scenario::calm(1))).await.unwrap();
+        let (mut hostile, _trigger) = app(&sim).await;
+        let input: Result<u8, _> = "256".parse();
+        hostile.publisher.spawn("fragile", move |_intake| async move { assert_eq!(input.expect("a byte"), 0) });
+        let ended = timeout(LIMIT, hostile.run()).await.unwrap().unwrap_err();
+        let text = ended.to_string();
+        assert!(
+            text.starts_with("task fragile ended unexpectedly: ") && text.contains("a byte: ParseIntError"),
+            "{text}"
+        );
+
+        let (aborted, _trigger) = app(&sim).await;
+        let _dies = aborted.supervisor.spawn("listener of a test", async {});
+        let ended = timeout(LIMIT, aborted.run()).await.unwrap().unwrap_err();
+        assert_eq!(ended.to_string(), "task listener of a test ended unexpectedly: it returned");
+
+        // The thread that ends the process is gone.
+        let (orphan, trigger) = app(&sim).await;
+        drop(trigger);
+        let ended = timeout(LIMIT, orphan.run()).await.unwrap().unwrap_err();
+        assert!(ended.to_string().starts_with("task round loop ended unexpectedly"), "{ended}");
+
+        let (sound, trigger) = app(&sim).await;
+        let mut rounds = sound.snapshots();
+        let running = tokio::spawn(sound.run());
+        timeout(LIMIT, rounds.changed()).await.unwrap().unwrap();
+        trigger.end();
+        assert_eq!(timeout(LIMIT, running).await.unwrap().unwrap(), Ok(()));
+        sim.stop().await;
+    }
 }

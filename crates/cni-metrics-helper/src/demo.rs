@@ -102,7 +102,7 @@ pub async fn play(settings: DemoSettings, out: &mut dyn Write) -> anyhow::Result
         }
     }
     trigger.end();
-    running.await.context("the helper did not end")?;
+    running.await.context("the helper did not end")?.context("the helper failed")?;
     let given_up = GivenUp::new(&sinks, sim.world().cloudwatch_fault() != CloudWatchFault::None);
     let comparison = Comparison::new(&rounds, &sim.cloudwatch(), given_up);
     screen.end(&rounds, &comparison, out)?;

@@ -5,7 +5,12 @@
 //! in the lease itself decide nothing, so clocks may differ; and since [`Leadership::is_leading`] looks at the clock and
 //! not at a flag, a process that was stopped for a minute no longer leads when it goes on.
 //!
-//! The lease also says, in an annotation, up to which round everything is published: see [`Leadership::admits`].
+//! The lease also says, in an annotation, up to which round everything is published: see [`Leadership::admits`]. It is
+//! believed only as far as it can be true by our own clock, and never written later than our own clock and one interval.
+//!
+//! A leader that cannot renew goes on measuring as long as no other replica is seen to hold the lease. What it measures
+//! meanwhile is its own if it finds the lease as it left it, and nobody's else ([`Leadership::rounds_not_ours`]). A replica
+//! whose rounds do not turn leaves the lease to others.
 
 mod candidate;
 mod lease;
@@ -16,7 +21,10 @@ use std::time::Duration;
 use kube::Client;
 use tokio::sync::watch;
 
-pub use standing::{Appointment, Leadership};
+pub use standing::{Appointment, Leadership, Role, Span};
+
+use crate::clock::Clock;
+use crate::supervise::Supervisor;
 
 /// How the election is held.
 #[derive(Debug, Clone)]
@@ -31,6 +39,17 @@ pub struct LeadSettings {
     pub duration: Duration,
     /// This replica measures while it does not lead, so that rounds which another has published must be left out.
     pub is_warm: bool,
+    /// Time between rounds.
+    pub interval: Duration,
+    /// What rounds are dated with.
+    pub clock: Clock,
+}
+
+impl LeadSettings {
+    /// A replica whose loop has not turned for this long leaves the lease to others.
+    fn stuck_after(&self) -> Duration {
+        (self.clock.limit(self.interval) * STUCK_INTERVALS).max(self.duration * 2)
+    }
 }
 
 /// The share of the duration in which a leader may publish after a renewal.
@@ -38,6 +57,15 @@ const PUBLISH_SHARE: f64 = 2.0 / 3.0;
 
 /// How often a lease is looked at: so often within its duration.
 const LOOKS_PER_LEASE: u32 = 8;
+
+/// The longest `LEASE_DURATION` there is: a longer one in a lease is not of this program, and not waited for.
+const LONGEST_LEASE: Duration = Duration::from_mins(5);
+
+/// Clocks of machines in one cluster differ by this at most; beyond it and an interval, a published-until is not believed.
+const MAX_CLOCK_SKEW: Duration = Duration::from_secs(10);
+
+/// Intervals in which the round loop must have turned once for the replica to lead.
+const STUCK_INTERVALS: u32 = 3;
 
 /// The annotation that says up to which round, Unix milliseconds, everything is published or about to be.
 pub const PUBLISHED_UNTIL: &str = "cni-metrics-helper/published-until";
@@ -51,10 +79,12 @@ pub struct Election {
 
 impl Election {
     /// Stands for election. What happens is logged as it changes.
-    pub fn stand(client: Client, settings: LeadSettings) -> (Self, Leadership) {
-        let (office, leadership) = Leadership::elected(settings.is_warm);
+    pub fn stand(client: Client, settings: LeadSettings, supervisor: &Supervisor) -> (Self, Leadership) {
+        let (office, leadership) = Leadership::elected(settings.is_warm, settings.clock.clone(), settings.interval);
         let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(lease::stand(client, settings, office, stopped));
+        let asked = stopped.clone();
+        let task = supervisor
+            .spawn_until("election", lease::stand(client, settings, office, stopped), move || *asked.borrow());
         (Self { task, stop }, leadership)
     }
 

@@ -7,6 +7,7 @@ pub mod config;
 pub mod logging;
 pub mod clock;
 pub mod shutdown;
+pub mod supervise;
 pub mod app;
 pub mod identity;
 pub mod aws;

@@ -144,7 +144,10 @@ impl Publisher {
     }
 
     /// Starts a sink's task.
-    fn spawn<F: Future<Output = ()> + Send + 'static>(&mut self, name: &'static str, task: impl FnOnce(Intake) -> F) {
+    pub(crate) fn spawn<F>(&mut self, name: &'static str, task: impl FnOnce(Intake) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let (stats, reader) = StatsCell::new(name);
         self.stats.push(reader);
         let (feed, rounds) = queue::new(stats.clone());

@@ -97,6 +97,18 @@ impl Rounds {
         Self { parts, api_clock, aggregator, history: History::default(), pace, report, number: 0 }
     }
 
+    /// The same, counting on from an earlier round of this process.
+    #[must_use]
+    pub fn after(mut self, number: u64) -> Self {
+        self.number = number;
+        self
+    }
+
+    /// The newest round's number.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
     /// What [`RoundParts::baselines`] takes, as it is after the newest round.
     pub fn baselines(&self) -> Arc<[u8]> {
         self.aggregator.export().into()

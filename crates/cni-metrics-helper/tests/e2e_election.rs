@@ -103,7 +103,7 @@ fn without_a_right_the_log_names_it_and_nothing_is_published() {
     cluster.grant_agents_with_proxy();
     grant_leases(&cluster, &["get"]);
     let program = replica(&cluster.account_kubeconfig(), "only", "1004");
-    let line = program.wait_line("cannot be held");
+    let line = program.wait_line("cannot acquire lease default/cni-metrics-helper");
     assert!(line.contains("a Role with get, create and update on leases is needed in namespace default"), "{line}");
     assert!(line.contains("cannot create resource"), "{line}");
     assert_eq!(program.count_lines("Produce"), 0);

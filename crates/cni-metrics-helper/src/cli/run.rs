@@ -41,11 +41,8 @@ pub fn run(args: &RunArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
             app = App::build(config, AwsSource::Environment, Clock::wall(), shutdown) => app?,
             () = ended.ended() => return Ok(ExitCode::SUCCESS),
         };
-        let broken = app.broken();
-        tokio::select! {
-            () = app.run() => Ok(ExitCode::SUCCESS),
-            reason = broken => Err(anyhow::anyhow!(reason)),
-        }
+        app.run().await?;
+        Ok(ExitCode::SUCCESS)
     });
     // A name look-up that hangs on a thread of its own must not hold up the end.
     runtime.shutdown_background();

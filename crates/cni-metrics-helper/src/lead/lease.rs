@@ -1,5 +1,6 @@
 //! The election's task: reads and writes the Lease object, with the API server's own optimistic locking.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use cni_metrics_core::model::UnixMillis;
@@ -12,7 +13,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
-use super::candidate::{Candidate, Record, Step};
+use super::candidate::{Candidate, Doubt, Moment, Record, Step, Wish, Write};
 use super::standing::Office;
 use super::{LOOKS_PER_LEASE, LeadSettings, PUBLISHED_UNTIL};
 use crate::discover::connect::causes;
@@ -24,16 +25,37 @@ struct Clerk {
     office: Office,
     /// The failure last logged.
     failure: Option<String>,
+    /// The impossible published-until last logged.
+    doubt: Option<Doubt>,
     led: bool,
+    /// When the lease was last held, by the clock of rounds.
+    held_at: Option<UnixMillis>,
+}
+
+/// Why a look at the lease led to nothing.
+enum Failure {
+    /// The API server says that we may not.
+    Denied(String),
+    /// It did not answer, or not usefully.
+    Other(String),
+}
+
+impl Failure {
+    fn of(error: &kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) if matches!(status.code, 401 | 403) => Self::Denied(causes(error)),
+            _ => Self::Other(causes(error)),
+        }
+    }
 }
 
 /// Looks at the lease again and again until told to stop; then gives it back.
 pub(super) async fn stand(client: Client, settings: LeadSettings, office: Office, mut stopped: watch::Receiver<bool>) {
     let period = settings.duration / LOOKS_PER_LEASE;
     let api = Api::namespaced(client, &settings.namespace);
-    let candidate = Candidate::new(settings.identity.clone(), settings.duration);
-    let mut claims = office.claims.clone();
-    let mut clerk = Clerk { api, settings, candidate, office, failure: None, led: false };
+    let candidate = Candidate::new(settings.identity.clone(), settings.duration, settings.interval);
+    let (mut claims, mut turns) = (office.claims.clone(), office.turns.clone());
+    let mut clerk = Clerk { api, settings, candidate, office, failure: None, doubt: None, led: false, held_at: None };
     loop {
         clerk.look(period).await;
         let next = Instant::now() + period;
@@ -44,9 +66,16 @@ pub(super) async fn stand(client: Client, settings: LeadSettings, office: Office
                 std::future::pending::<()>().await;
             }
         };
+        // The first turn of the loop is not waited for a whole period.
+        let turned = async {
+            if turns.wait_for(Option::is_some).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
         tokio::select! {
             () = ended(&mut stopped) => break,
             () = claimed, if clerk.may_claim() => {}
+            () = turned, if !clerk.has_turned() => {}
             () = sleep_until(next) => {}
         }
     }
@@ -67,114 +96,180 @@ impl Clerk {
         self.failure.is_none() && self.candidate.leads(Instant::now())
     }
 
+    fn has_turned(&self) -> bool {
+        self.office.turns.borrow().is_some()
+    }
+
+    /// The round loop turned not long ago.
+    fn turns(&self) -> bool {
+        let limit = self.settings.stuck_after();
+        self.office.turns.borrow().is_some_and(|turned| turned.elapsed() <= limit)
+    }
+
     /// One look, and one write where it is our turn. Both requests together are given two periods, so that a server
     /// that hangs cannot hold back the next try.
     async fn look(&mut self, period: Duration) {
         let began = Instant::now();
         let outcome = match timeout(period * 2, self.try_hold(began)).await {
             Ok(outcome) => outcome,
-            Err(_elapsed) => Err(format!("no answer within {:.1} s", (period * 2).as_secs_f64())),
+            Err(_elapsed) => Err(Failure::Other(format!("no answer within {:.1} s", (period * 2).as_secs_f64()))),
         };
-        match outcome {
-            Ok(Some(until)) => {
-                let leads_until = Some(self.candidate.held(began));
-                self.office.standing.send_modify(|standing| {
-                    standing.leads_until = leads_until;
-                    standing.confirmed = until;
-                });
-                self.failure = None;
+        let claimed = match outcome {
+            Ok(Some(write)) => {
+                self.candidate.held(began, write);
+                self.held_at = Some(self.settings.clock.now());
+                write.claimed
             }
             Ok(None) => {
                 self.candidate.lost();
-                self.office.standing.send_modify(|standing| standing.leads_until = None);
-                self.failure = None;
+                None
             }
-            Err(text) => self.failed(text),
-        }
+            Err(failure) => return self.failed(failure),
+        };
+        self.failure = None;
+        let deadline = self.candidate.leads_until();
+        let waits = deadline.is_none() && !self.turns();
+        self.publish(|standing| {
+            standing.leads_until = deadline;
+            standing.confirmed = claimed;
+            standing.trouble = waits.then(|| (None, Arc::from("this replica's rounds do not turn")));
+        });
         self.tell();
     }
 
-    /// Where the lease is ours now, until which round it says that everything is published ; else `None`.
-    async fn try_hold(&mut self, now: Instant) -> Result<Option<Option<UnixMillis>>, String> {
-        let current = self.api.get_opt(&self.settings.name).await.map_err(|error| causes(&error))?;
+    /// What was sent where the lease is ours now; `None` where it is not.
+    async fn try_hold(&mut self, now: Instant) -> Result<Option<Write>, Failure> {
+        let current = self.api.get_opt(&self.settings.name).await.map_err(|error| Failure::of(&error))?;
         let record = current.as_ref().map(record);
-        let ours = record.as_ref().is_some_and(|record| record.holder.as_deref() == Some(&self.settings.identity));
-        if !ours {
-            // Never back: a lease that was deleted does not make published rounds unpublished.
-            let by_others = current.as_ref().and_then(published_until).max(self.office.standing.borrow().by_others);
-            self.office
-                .standing
-                .send_if_modified(|standing| std::mem::replace(&mut standing.by_others, by_others) != by_others);
-        }
-        if self.candidate.look(now, record.as_ref()) == Step::Wait {
-            return Ok(None);
-        }
-        // While the write is under way nobody knows what the lease says. Only then are the claims read, so that each
-        // claim is either in this write or waits for its end.
-        self.office.standing.send_modify(|standing| standing.confirmed = None);
         let claimed = self.office.claims.borrow().until();
-        let until = claimed.max(self.office.standing.borrow().by_others);
-        let lease = self.lease(current.as_ref(), until);
+        let at = Moment { now, wall: self.settings.clock.now() };
+        let wish = Wish { claimed, is_ready: self.turns() };
+        let step = self.candidate.look(at, record.as_ref(), wish);
+        self.publish(|_standing| {});
+        let (write, holder) = match step {
+            Step::Hold(write) => {
+                // While the write is under way nobody knows what the lease says. Only then are the claims read, so that
+                // each claim is either in this write or waits for its end.
+                self.office.standing.send_modify(|standing| standing.confirmed = None);
+                let claimed = self.office.claims.borrow().until();
+                (self.candidate.claim(at.wall, write, claimed), Some(self.settings.identity.clone()))
+            }
+            Step::Release(write) => {
+                self.gives_up();
+                (write, None)
+            }
+            Step::Wait => return Ok(None),
+        };
+        let lease = self.lease(current.as_ref(), write, holder.clone());
         let written = match current {
             None => self.api.create(&PostParams::default(), &lease).await,
             Some(_) => self.api.replace(&self.settings.name, &PostParams::default(), &lease).await,
         };
         match written {
-            Ok(_) => Ok(Some(until)),
+            Ok(_) => Ok(holder.map(|_ours| write)),
             // Another was faster.
             Err(kube::Error::Api(status)) if status.code == 409 => Ok(None),
-            Err(error) => Err(causes(&error)),
+            Err(error) => Err(Failure::of(&error)),
         }
     }
 
-    /// The lease with our name on it, keeping what others wrote beside it.
-    fn lease(&self, current: Option<&Lease>, until: Option<UnixMillis>) -> Lease {
+    /// Tells the rest of the program what the candidate knows, and whatever `change` adds to it.
+    fn publish(&mut self, change: impl FnOnce(&mut super::standing::Standing)) {
+        let (holds, tenure, by_others) = (self.candidate.holds(), self.candidate.tenure(), self.candidate.by_others());
+        let other = self.candidate.other().map(Arc::from);
+        self.office.standing.send_modify(|standing| {
+            (standing.holds, standing.tenure, standing.by_others) = (holds, tenure, by_others);
+            standing.other = other;
+            change(standing);
+        });
+        if let Some(doubt) =
+            self.candidate.doubt().filter(|doubt| self.doubt.is_none_or(|told| told.said != doubt.said))
+        {
+            let ahead = doubt.said.0.saturating_sub(doubt.assumed.0) / 1000;
+            warn!(
+                "lease {}/{} says that rounds are published until Unix time {} ms, which is {ahead} s ahead of this \
+                 machine's clock: not believed; rounds up to now count as published, later ones are published by their \
+                 leader. Check the clocks of the replicas' nodes",
+                self.settings.namespace, self.settings.name, doubt.said.0
+            );
+            self.doubt = Some(doubt);
+        }
+    }
+
+    /// The lease as `write` says, keeping what others wrote beside it.
+    fn lease(&self, current: Option<&Lease>, write: Write, holder: Option<String>) -> Lease {
         let now = Some(MicroTime(Timestamp::now()));
         let spec = current.and_then(|lease| lease.spec.clone()).unwrap_or_default();
-        let is_ours = spec.holder_identity.as_deref() == Some(&self.settings.identity);
-        let changes = spec.lease_transitions.unwrap_or(0);
         let mut metadata = current.map_or_else(
             || ObjectMeta { name: Some(self.settings.name.clone()), ..ObjectMeta::default() },
             |lease| lease.metadata.clone(),
         );
         let annotations = metadata.annotations.get_or_insert_default();
-        match until {
+        match write.published_until {
             Some(until) => annotations.insert(PUBLISHED_UNTIL.to_owned(), until.0.to_string()),
             None => annotations.remove(PUBLISHED_UNTIL),
         };
         Lease {
             metadata,
             spec: Some(LeaseSpec {
-                holder_identity: Some(self.settings.identity.clone()),
+                holder_identity: holder,
                 lease_duration_seconds: i32::try_from(self.settings.duration.as_secs()).ok(),
-                acquire_time: if is_ours { spec.acquire_time } else { now.clone() },
+                acquire_time: if write.was_ours { spec.acquire_time } else { now.clone() },
                 renew_time: now,
-                lease_transitions: Some(if is_ours || current.is_none() { changes } else { changes + 1 }),
+                lease_transitions: Some(write.transitions),
                 ..spec
             }),
         }
     }
 
     /// A leader stays one until its time runs out by itself; a failure is told once.
-    fn failed(&mut self, text: String) {
+    fn failed(&mut self, failure: Failure) {
+        let LeadSettings { namespace, name, .. } = &self.settings;
+        let (text, remedy) = match failure {
+            Failure::Denied(text) => {
+                let role = format!("; a Role with get, create and update on leases is needed in namespace {namespace}");
+                (text, role)
+            }
+            Failure::Other(text) => (text, String::new()),
+        };
         if self.failure.as_deref() == Some(&text) {
-            debug!("lease {} failed again: {text}", self.settings.name);
+            debug!("lease {name} failed again: {text}");
+        } else if self.candidate.holds() {
+            warn!("cannot renew lease {namespace}/{name}, trying again: {text}{remedy}");
         } else {
-            let LeadSettings { namespace, name, .. } = &self.settings;
-            warn!(
-                "lease {namespace}/{name} cannot be held: {text}; a Role with get, create and update on leases is \
-                 needed in namespace {namespace}"
-            );
+            warn!("cannot acquire lease {namespace}/{name}, trying again: {text}{remedy}");
         }
+        let trouble = (self.held_at.filter(|_| self.candidate.holds()), Arc::from(text.as_str()));
         self.failure = Some(text);
+        self.publish(|standing| standing.trouble = Some(trouble));
+        self.tell();
+    }
+
+    /// The rounds do not turn: another replica may do better.
+    fn gives_up(&mut self) {
+        let LeadSettings { namespace, name, .. } = &self.settings;
+        self.office.standing.send_modify(|standing| standing.leads_until = None);
+        self.led = false;
+        warn!(
+            "releasing lease {namespace}/{name}: no round ended for {:.0} s; this replica stands for election again once \
+             its rounds turn",
+            self.settings.stuck_after().as_secs_f64()
+        );
     }
 
     fn tell(&mut self) {
         let leads = self.candidate.leads(Instant::now());
         let LeadSettings { namespace, name, identity, .. } = &self.settings;
-        match (self.led, leads) {
-            (false, true) => info!("leading: {identity} holds the lease {namespace}/{name}"),
-            (true, false) => warn!("not leading any more: {identity} lost the lease {namespace}/{name}"),
+        match (self.led, leads, self.candidate.other()) {
+            (false, true, _) => info!("leading: {identity} holds the lease {namespace}/{name}"),
+            (true, false, Some(other)) => {
+                warn!("not leading any more: {identity} lost lease {namespace}/{name} to {other}");
+            }
+            (true, false, None) => warn!(
+                "not leading any more: {identity} could not renew lease {namespace}/{name} ({}); it goes on measuring, and \
+                 publishes what it measured if nobody else held the lease meanwhile",
+                self.failure.as_deref().unwrap_or("another write came first")
+            ),
             _ => {}
         }
         self.led = leads;
@@ -183,25 +278,22 @@ impl Clerk {
     /// Empties the holder, so that another replica takes over at its next look.
     async fn release(&mut self) {
         self.office.standing.send_modify(|standing| standing.leads_until = None);
-        if !self.led {
+        if !self.candidate.holds() {
             return;
         }
-        let current = match self.api.get_opt(&self.settings.name).await {
+        let LeadSettings { namespace, name, .. } = self.settings.clone();
+        let current = match self.api.get_opt(&name).await {
             Ok(Some(current)) => current,
             Ok(None) => return,
-            Err(error) => return warn!("the lease could not be given back: {}", causes(&error)),
+            Err(error) => return warn!("cannot release lease {namespace}/{name}: {}", causes(&error)),
         };
-        if record(&current).holder.as_deref() != Some(&self.settings.identity) {
-            return;
-        }
-        let until = self.office.claims.borrow().until().max(self.office.standing.borrow().by_others);
-        let mut free = self.lease(Some(&current), until);
-        if let Some(spec) = &mut free.spec {
-            spec.holder_identity = None;
-        }
-        match self.api.replace(&self.settings.name, &PostParams::default(), &free).await {
-            Ok(_) => info!("gave the lease {} back", self.settings.name),
-            Err(error) => warn!("the lease could not be given back: {}", causes(&error)),
+        let at = Moment { now: Instant::now(), wall: self.settings.clock.now() };
+        let wish = Wish { claimed: self.office.claims.borrow().until(), is_ready: false };
+        let Step::Release(write) = self.candidate.look(at, Some(&record(&current)), wish) else { return };
+        let free = self.lease(Some(&current), write, None);
+        match self.api.replace(&name, &PostParams::default(), &free).await {
+            Ok(_) => info!("released lease {namespace}/{name}"),
+            Err(error) => warn!("cannot release lease {namespace}/{name}: {}", causes(&error)),
         }
     }
 }
@@ -213,6 +305,8 @@ fn record(lease: &Lease) -> Record {
         holder: spec.and_then(|spec| spec.holder_identity.clone()).filter(|holder| !holder.is_empty()),
         duration: Duration::from_secs(seconds.unwrap_or(0)),
         version: lease.metadata.resource_version.clone().unwrap_or_default(),
+        transitions: spec.and_then(|spec| spec.lease_transitions).unwrap_or(0),
+        published_until: published_until(lease),
     }
 }
 

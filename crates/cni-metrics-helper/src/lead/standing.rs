@@ -4,10 +4,16 @@
 //! happens to the leader within the request, its successor does not publish the same round again.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cni_metrics_core::model::UnixMillis;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
+
+use crate::clock::Clock;
+
+/// Lapses that are remembered: the sinks look at them at every round.
+const LAPSES: usize = 8;
 
 /// Whether this process leads, and until when. Without an election it always does.
 #[derive(Debug, Clone)]
@@ -17,18 +23,30 @@ pub struct Leadership(Option<Elected>);
 struct Elected {
     standing: watch::Receiver<Standing>,
     claims: Arc<watch::Sender<Claims>>,
+    turns: Arc<watch::Sender<Option<Instant>>>,
+    lapses: Arc<watch::Sender<Vec<Lapse>>>,
+    clock: Clock,
+    interval: Duration,
     is_warm: bool,
 }
 
 /// What the election's task knows.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Standing {
     /// Leads until then.
     pub(super) leads_until: Option<Instant>,
+    /// This process last held the lease, and nobody else was seen to hold it since.
+    pub(super) holds: bool,
+    /// Changes when the lease may have been another's.
+    pub(super) tenure: u64,
     /// The lease is known to say that rounds up to this one are published, or are about to be.
     pub(super) confirmed: Option<UnixMillis>,
     /// Rounds up to this one were published by others.
     pub(super) by_others: Option<UnixMillis>,
+    /// The replica that holds the lease, where that is another.
+    pub(super) other: Option<Arc<str>>,
+    /// When the lease was last held by us, and what has kept us from it since.
+    pub(super) trouble: Option<(Option<UnixMillis>, Arc<str>)>,
 }
 
 /// What this process has sent or is sending.
@@ -36,6 +54,35 @@ pub(super) struct Standing {
 pub(super) struct Claims {
     accepted: Option<UnixMillis>,
     under_way: Option<UnixMillis>,
+}
+
+/// Rounds from the first to the last of these times, both included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// The first round's time.
+    pub from: UnixMillis,
+    /// The last round's time.
+    pub to: UnixMillis,
+}
+
+/// Rounds that were measured while the lease had lapsed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Lapse {
+    tenure: u64,
+    /// The numbers of the first and the last of them.
+    rounds: (u64, u64),
+    span: Span,
+}
+
+/// What a replica is at the moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Role {
+    /// It publishes.
+    Leading,
+    /// This replica holds the lease.
+    StandingBy(Arc<str>),
+    /// No replica is known to hold it: since when, where it was ours before, and why it is not ours now.
+    NoLeader(Option<UnixMillis>, Option<Arc<str>>),
 }
 
 impl Claims {
@@ -50,6 +97,8 @@ impl Claims {
 pub(super) struct Office {
     pub(super) standing: watch::Sender<Standing>,
     pub(super) claims: watch::Receiver<Claims>,
+    /// When the round loop last proved that it could lead.
+    pub(super) turns: watch::Receiver<Option<Instant>>,
 }
 
 /// Decides by hand who leads, for tests and tools that have no election.
@@ -64,14 +113,25 @@ impl Leadership {
 
     /// Decided by hand; nobody leads at first. `is_warm` as in [`super::LeadSettings`].
     pub fn appointed(is_warm: bool) -> (Appointment, Self) {
-        let (office, leadership) = Self::elected(is_warm);
+        // Far beyond every round of a test: claims are not bounded here.
+        let (office, leadership) = Self::elected(is_warm, Clock::wall(), Duration::MAX);
         (Appointment(office), leadership)
     }
 
-    pub(super) fn elected(is_warm: bool) -> (Office, Self) {
+    pub(super) fn elected(is_warm: bool, clock: Clock, interval: Duration) -> (Office, Self) {
         let (standing, reader) = watch::channel(Standing::default());
         let (claimer, claims) = watch::channel(Claims::default());
-        (Office { standing, claims }, Self(Some(Elected { standing: reader, claims: Arc::new(claimer), is_warm })))
+        let (turner, turns) = watch::channel(None);
+        let elected = Elected {
+            standing: reader,
+            claims: Arc::new(claimer),
+            turns: Arc::new(turner),
+            lapses: Arc::new(watch::Sender::new(Vec::new())),
+            clock,
+            interval,
+            is_warm,
+        };
+        (Office { standing, claims, turns }, Self(Some(elected)))
     }
 
     /// May publish at this very moment.
@@ -82,6 +142,96 @@ impl Leadership {
     /// There is an election.
     pub fn is_elected(&self) -> bool {
         self.0.is_some()
+    }
+
+    /// What this replica is at this very moment.
+    pub fn role(&self) -> Role {
+        let Some(elected) = self.0.as_ref().filter(|_| !self.is_leading()) else { return Role::Leading };
+        let standing = elected.standing.borrow();
+        match (&standing.other, &standing.trouble) {
+            (Some(other), _) => Role::StandingBy(Arc::clone(other)),
+            (None, Some((since, why))) => Role::NoLeader(*since, Some(Arc::clone(why))),
+            (None, None) => Role::NoLeader(None, None),
+        }
+    }
+
+    /// Changes whenever the lease may have been another's after it was ours: counters' baselines of an earlier tenure are
+    /// of no use then. Always the same without an election.
+    pub fn tenure(&self) -> u64 {
+        self.0.as_ref().map_or(0, |elected| elected.standing.borrow().tenure)
+    }
+
+    /// Waits until it is another.
+    pub async fn tenure_ended(&self, tenure: u64) {
+        if let Some(elected) = &self.0 {
+            let mut standing = elected.standing.clone();
+            if standing.wait_for(|standing| standing.tenure != tenure).await.is_ok() {
+                return;
+            }
+        }
+        std::future::pending::<()>().await;
+    }
+
+    /// This process held the lease last and nobody else was seen to hold it since: it goes on measuring, whether or not it
+    /// may publish now.
+    pub fn is_held(&self) -> bool {
+        self.0.as_ref().is_none_or(|elected| elected.standing.borrow().holds)
+    }
+
+    /// The round loop turns, or waits for nothing but its turn to lead. A replica that does not say so leads no longer.
+    pub fn turned(&self) {
+        if let Some(elected) = &self.0 {
+            elected.turns.send_replace(Some(Instant::now()));
+        }
+    }
+
+    /// A round was measured, wholly or in part, while this replica could not publish: whether it is ours is decided when the
+    /// lease is seen again. `tenure` is that in which its baselines began. To be said before the sinks get it. Warm standbys
+    /// measure for others and need not say so.
+    pub fn measured_in_lapse(&self, tenure: u64, round: u64, at: UnixMillis) {
+        let Some(elected) = self.0.as_ref().filter(|elected| !elected.is_warm) else { return };
+        elected.lapses.send_modify(|lapses| {
+            if let Some(Lapse { rounds, span, .. }) = lapses.last_mut().filter(|lapse| lapse.tenure == tenure) {
+                *rounds = (rounds.0.min(round), rounds.1.max(round));
+                *span = Span { from: span.from.min(at), to: span.to.max(at) };
+                return;
+            }
+            if lapses.len() >= LAPSES {
+                lapses.remove(0);
+            }
+            lapses.push(Lapse { tenure, rounds: (round, round), span: Span { from: at, to: at } });
+        });
+    }
+
+    /// The round with this number was measured in a lapse, and is not ours to publish.
+    pub fn is_not_ours(&self, round: u64) -> bool {
+        let tenure = self.tenure();
+        self.0.as_ref().is_some_and(|elected| {
+            let lapses = elected.lapses.borrow();
+            let lost = lapses.iter().filter(|lapse| lapse.tenure != tenure);
+            lost.into_iter().any(|lapse| (lapse.rounds.0..=lapse.rounds.1).contains(&round))
+        })
+    }
+
+    /// The lease was found as we had left it: what was measured in the lapse is ours.
+    pub fn lapse_is_over(&self) {
+        let Some(elected) = &self.0 else { return };
+        let tenure = self.tenure();
+        elected.lapses.send_if_modified(|lapses| {
+            let before = lapses.len();
+            lapses.retain(|lapse| lapse.tenure != tenure);
+            lapses.len() != before
+        });
+    }
+
+    /// Rounds that were measured after our last held deadline, before the lease was seen to be another's: what is kept of
+    /// them must not be sent. Each span is returned once per `seen`, which begins with 0. To be looked at together with
+    /// [`Leadership::is_leading`], right before each request.
+    pub fn rounds_not_ours(&self, seen: &mut u64) -> Vec<Span> {
+        let Some(elected) = &self.0 else { return Vec::new() };
+        let tenure = self.tenure();
+        let unseen = std::mem::replace(seen, tenure)..tenure;
+        elected.lapses.borrow().iter().filter(|lapse| unseen.contains(&lapse.tenure)).map(|lapse| lapse.span).collect()
     }
 
     /// Waits until this process leads.
@@ -97,8 +247,13 @@ impl Leadership {
 
     /// Rounds up to this one, where this replica measured them too, were published by another.
     pub fn published_by_others(&self) -> Option<UnixMillis> {
-        let elected = self.0.as_ref().filter(|elected| elected.is_warm)?;
-        elected.standing.borrow().by_others
+        self.0.as_ref().filter(|elected| elected.is_warm)?;
+        self.last_of_others()
+    }
+
+    /// The last round that another replica published, as the lease says.
+    pub fn last_of_others(&self) -> Option<UnixMillis> {
+        self.0.as_ref()?.standing.borrow().by_others
     }
 
     /// To be asked right before a request whose newest round is `newest`: true if it may be sent now. Waits until the
@@ -109,7 +264,10 @@ impl Leadership {
         elected.claims.send_modify(|claims| claims.under_way = claims.under_way.max(Some(newest)));
         let mut standing = elected.standing.clone();
         loop {
-            let Standing { leads_until, confirmed, .. } = *standing.borrow_and_update();
+            let (leads_until, confirmed) = {
+                let standing = standing.borrow_and_update();
+                (standing.leads_until, standing.confirmed)
+            };
             let Some(until) = leads_until.filter(|until| Instant::now() < *until) else { break };
             if confirmed >= Some(newest) {
                 return true;
@@ -128,10 +286,14 @@ impl Leadership {
     /// The request was answered.
     pub fn settled(&self, newest: UnixMillis, accepted: bool) {
         let Some(elected) = &self.0 else { return };
+        let interval = i64::try_from(elected.interval.as_millis()).unwrap_or(i64::MAX);
+        let latest = UnixMillis(elected.clock.now().0.saturating_add(interval));
         elected.claims.send_modify(|claims| {
             claims.under_way = None;
+            // A clock that was set back takes along what was claimed before.
+            claims.accepted = claims.accepted.map(|until| until.min(latest));
             if accepted {
-                claims.accepted = claims.accepted.max(Some(newest));
+                claims.accepted = claims.accepted.max(Some(newest.min(latest)));
             }
         });
     }
@@ -152,6 +314,14 @@ impl Appointment {
         });
     }
 
+    /// Another replica was seen to hold the lease: see [`Leadership::rounds_not_ours`].
+    pub fn taken_by_another(&self) {
+        self.0.standing.send_modify(|standing| {
+            standing.leads_until = None;
+            standing.tenure += 1;
+        });
+    }
+
     /// Another has published rounds up to this one.
     pub fn others_published(&self, until: UnixMillis) {
         self.0.standing.send_modify(|standing| standing.by_others = Some(until));
@@ -165,15 +335,13 @@ impl Appointment {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     const ROUND: UnixMillis = UnixMillis(30_000);
 
     #[tokio::test(start_paused = true)]
     async fn a_request_waits_until_the_lease_says_so() {
-        let (office, leadership) = Leadership::elected(true);
+        let (office, leadership) = Leadership::elected(true, Clock::wall(), Duration::from_secs(30));
         let until = Instant::now() + Duration::from_secs(10);
         office.standing.send_modify(|standing| standing.leads_until = Some(until));
         let waiting = tokio::spawn({
@@ -204,10 +372,70 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_claim_that_nobody_confirms_ends_with_the_leadership() {
-        let (office, leadership) = Leadership::elected(true);
+        let (office, leadership) = Leadership::elected(true, Clock::wall(), Duration::from_secs(30));
         let until = Instant::now() + Duration::from_secs(10);
         office.standing.send_modify(|standing| standing.leads_until = Some(until));
         assert!(!leadership.admits(ROUND).await);
         assert_eq!(Instant::now(), until);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_measured_in_a_lapse_is_ours_or_nobodys_as_the_lease_is_found() {
+        let (office, leadership) = Leadership::elected(false, Clock::wall(), Duration::from_secs(30));
+        let at = |seconds: i64| UnixMillis(seconds * 1000);
+        let mut seen = 0;
+        leadership.measured_in_lapse(0, 2, at(60));
+        leadership.measured_in_lapse(0, 3, at(90));
+        assert_eq!(leadership.rounds_not_ours(&mut seen), []);
+        // Found as it was left.
+        leadership.lapse_is_over();
+        office.standing.send_modify(|standing| standing.tenure += 1);
+        assert_eq!(leadership.rounds_not_ours(&mut seen), []);
+        // Found in another's hands.
+        leadership.measured_in_lapse(1, 4, at(120));
+        leadership.measured_in_lapse(1, 5, at(150));
+        assert!(!leadership.is_not_ours(4));
+        office.standing.send_modify(|standing| standing.tenure += 1);
+        leadership.lapse_is_over();
+        assert_eq!(leadership.rounds_not_ours(&mut seen), [Span { from: at(120), to: at(150) }]);
+        assert_eq!(leadership.rounds_not_ours(&mut seen), [], "once, or a clock that is set back drops later rounds");
+        assert_eq!([3, 4, 5, 6].map(|round| leadership.is_not_ours(round)), [false, true, true, false]);
+        // A round in flight when the tenure ended belongs to the tenure of its baselines.
+        leadership.measured_in_lapse(1, 6, at(180));
+        assert!(leadership.is_not_ours(6));
+        for round in 7..1000 {
+            leadership.measured_in_lapse(leadership.tenure(), round, at(180));
+            office.standing.send_modify(|standing| standing.tenure += 1);
+        }
+        assert_eq!(leadership.rounds_not_ours(&mut 0).len(), LAPSES, "bounded");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_claim_is_never_later_than_our_clock_and_an_interval() {
+        let (clock, driver) = Clock::driven(UnixMillis(1_000_000), 1.0);
+        let (office, leadership) = Leadership::elected(true, clock, Duration::from_secs(30));
+        leadership.settled(UnixMillis(1_000_000), true);
+        driver.set(UnixMillis(400_000));
+        leadership.settled(UnixMillis(400_000), true);
+        assert_eq!(office.claims.borrow().until(), Some(UnixMillis(430_000)));
+        driver.set(UnixMillis(460_000));
+        leadership.settled(UnixMillis(460_000), true);
+        assert_eq!(office.claims.borrow().until(), Some(UnixMillis(460_000)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_role_says_who_leads_or_why_nobody_does() {
+        let (office, leadership) = Leadership::elected(false, Clock::wall(), Duration::from_secs(30));
+        assert_eq!(leadership.role(), Role::NoLeader(None, None));
+        office.standing.send_modify(|standing| standing.other = Some(Arc::from("b")));
+        assert_eq!(leadership.role(), Role::StandingBy(Arc::from("b")));
+        office.standing.send_modify(|standing| {
+            standing.other = None;
+            standing.trouble = Some((Some(ROUND), Arc::from("refused")));
+        });
+        assert_eq!(leadership.role(), Role::NoLeader(Some(ROUND), Some(Arc::from("refused"))));
+        let until = Instant::now() + Duration::from_secs(10);
+        office.standing.send_modify(|standing| standing.leads_until = Some(until));
+        assert_eq!(leadership.role(), Role::Leading);
     }
 }

@@ -24,12 +24,21 @@ pub enum DropReason {
     Rejected,
     /// Unsent when the program had to stop, with no spool to keep it.
     Shutdown,
+    /// Measured while the lease had lapsed, before another replica was seen to lead.
+    NotLeading,
 }
 
 impl DropReason {
     /// All reasons, in the order in which they are shown.
-    pub const ALL: [Self; 6] =
-        [Self::BadValue, Self::TooOld, Self::InFuture, Self::BufferFull, Self::Rejected, Self::Shutdown];
+    pub const ALL: [Self; 7] = [
+        Self::BadValue,
+        Self::TooOld,
+        Self::InFuture,
+        Self::BufferFull,
+        Self::Rejected,
+        Self::Shutdown,
+        Self::NotLeading,
+    ];
 
     /// The stable name.
     pub fn label(self) -> &'static str {
@@ -40,6 +49,7 @@ impl DropReason {
             Self::BufferFull => "buffer_full",
             Self::Rejected => "rejected",
             Self::Shutdown => "shutdown",
+            Self::NotLeading => "not_leading",
         }
     }
 }

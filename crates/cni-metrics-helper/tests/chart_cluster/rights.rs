@@ -108,6 +108,6 @@ fn a_lease_is_held_with_the_charts_rights_and_its_lack_is_named() {
 
     stand.install(&[]);
     let program = Program::start(&account, &election);
-    let line = program.wait_line("lease kube-system/cni-metrics-helper cannot be held");
+    let line = program.wait_line("cannot acquire lease kube-system/cni-metrics-helper");
     assert!(line.contains("a Role with get, create and update on leases is needed in namespace kube-system"), "{line}");
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cni_metrics_core::model::{Snapshot, UnixMillis};
-use cni_metrics_helper::app::{App, AwsSource, SnapshotReader};
+use cni_metrics_helper::app::{App, AwsSource, RunError, SnapshotReader};
 use cni_metrics_helper::clock::{Clock, ClockDriver};
 use cni_metrics_helper::demo::simulated;
 use cni_metrics_helper::discover::IndexReader;
@@ -56,7 +56,7 @@ pub(crate) struct Helper {
     shard: Option<Shard>,
     sinks: Vec<watch::Receiver<SinkStats>>,
     trigger: Trigger,
-    running: JoinHandle<()>,
+    running: JoinHandle<Result<(), RunError>>,
 }
 
 impl World {
@@ -205,7 +205,7 @@ impl Helper {
     /// Ends it as SIGTERM does.
     pub(crate) async fn end(self) {
         self.trigger.end();
-        timeout(PATIENCE, self.running).await.expect("the helper did not end").unwrap();
+        timeout(PATIENCE, self.running).await.expect("the helper did not end").unwrap().unwrap();
     }
 
     /// Ends it as SIGKILL does: nothing of it runs any more.

@@ -6,6 +6,7 @@ use std::ops::RangeBounds;
 use cni_metrics_core::catalogue::{METRICS, Row};
 use cni_metrics_core::model::UnixMillis;
 
+use crate::lead::Span;
 use crate::publish::selection::ROWS;
 
 /// What a round costs beyond its values: its entry in the tree, its allocation and its place in the allocator, bytes.
@@ -85,6 +86,13 @@ impl Buffer {
     /// The number the next round will get.
     pub fn next_round(&self) -> u64 {
         self.next_round
+    }
+
+    /// Drops the rounds of this span; returns how many points that were.
+    pub fn forget_between(&mut self, span: Span) -> usize {
+        let is_in = |kept: &Kept| (span.from..=span.to).contains(&kept.at);
+        let rounds: Vec<u64> = self.rounds.iter().filter(|(_, kept)| is_in(kept)).map(|(round, _)| *round).collect();
+        rounds.into_iter().filter_map(|round| self.remove(round)).map(|kept| kept.values.len()).sum()
     }
 
     /// Points held.
@@ -217,6 +225,18 @@ mod tests {
             assert_eq!(buffer.push(full_round(round * 30_000)), 0);
         }
         assert!(buffer.bytes() < 16 << 20, "two weeks take {} bytes", buffer.bytes());
+    }
+
+    #[test]
+    fn a_span_is_dropped_and_nothing_else() {
+        let mut buffer = Buffer::new(1 << 20);
+        for at in 1..=9 {
+            buffer.push(full_round(at));
+        }
+        let span = Span { from: UnixMillis(3), to: UnixMillis(5) };
+        assert_eq!(buffer.forget_between(span), 3 * METRICS);
+        assert_eq!(buffer.rounds().map(|kept| kept.at.0).collect::<Vec<_>>(), [1, 2, 6, 7, 8, 9]);
+        assert_eq!((buffer.forget_between(span), buffer.points()), (0, 6 * METRICS as u64));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use cni_metrics_core::model::UnixMillis;
 
 use super::buffer::{Buffer, Kept, Point};
 use super::limits;
+use crate::lead::Span;
 use crate::publish::stats::DropReason;
 
 /// Data that were refused each alone, with nothing accepted in between, after which the request itself is held to be
@@ -98,6 +99,19 @@ impl Delivery {
             part.retain(|point| point.at > at);
         }
         self.parts.retain(|part| !part.is_empty());
+    }
+
+    /// Drops the rounds of this span, because they are not this replica's to publish; returns how many points that were. A
+    /// request that is under way stays: it was allowed.
+    pub fn forget_between(&mut self, span: Span) -> usize {
+        let before = self.outside_buffer().count();
+        let is_out = |point: &Point| !(span.from..=span.to).contains(&point.at);
+        self.suspects.retain(is_out);
+        for part in &mut self.parts {
+            part.retain(is_out);
+        }
+        self.parts.retain(|part| !part.is_empty());
+        self.buffer.forget_between(span) + before.saturating_sub(self.outside_buffer().count())
     }
 
     /// Makes everything measured so far due.

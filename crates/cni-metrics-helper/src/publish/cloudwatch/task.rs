@@ -17,6 +17,7 @@ use super::pace::Pace;
 use super::spool::{self, Origin, Restored};
 use super::{CloudWatchSettings, MetricSink, PutError, advice, limits};
 use crate::clock::Clock;
+use crate::lead::Span;
 use crate::publish::stats::{DropReason, RequestOutcome, TroubleKind};
 use crate::publish::{Intake, Published};
 
@@ -60,6 +61,8 @@ pub(super) struct Task<S> {
     spooled_at: Option<Instant>,
     spool_works: bool,
     policy_shown: bool,
+    /// Lapses of the lease up to this tenure were dealt with.
+    not_ours_seen: u64,
     /// The first round was taken in.
     begun: bool,
     /// Causes that were logged: once each.
@@ -89,6 +92,7 @@ impl<S: MetricSink> Task<S> {
             spooled_at: None,
             spool_works: true,
             policy_shown: false,
+            not_ours_seen: 0,
             begun: false,
             logged: BTreeSet::new(),
             clock,
@@ -199,6 +203,12 @@ impl<S: MetricSink> Task<S> {
         for (reason, point) in bad {
             self.give_up(reason, &[point], "CloudWatch takes finite numbers up to 2^360");
         }
+        self.forget_not_ours();
+        if self.intake.leadership.is_not_ours(round.snapshot.round) {
+            // It was still in the queue when the lease was seen to be another's.
+            self.not_ours(good.len(), Span { from: round.snapshot.at, to: round.snapshot.at });
+            good.clear();
+        }
         let dropped = self.delivery.push(Kept::new(round.snapshot.at, good));
         self.overflow(dropped);
         self.forget_published();
@@ -224,6 +234,7 @@ impl<S: MetricSink> Task<S> {
         if self.under_way.is_some() || !leading || now < allowed {
             return;
         }
+        self.forget_not_ours();
         self.forget_published();
         let (points, dropped) = self.delivery.next(self.clock.now());
         for (reason, points) in dropped.0 {
@@ -320,6 +331,26 @@ impl<S: MetricSink> Task<S> {
             let policy = advice::minimal_policy(&self.settings.namespace);
             tracing::error!(
                 "{error}\nthe helper's role needs cloudwatch:PutMetricData, for example by this policy:\n{policy}"
+            );
+        }
+    }
+
+    /// Rounds of a lapse of the lease after which another replica led.
+    fn forget_not_ours(&mut self) {
+        for span in self.intake.leadership.rounds_not_ours(&mut self.not_ours_seen) {
+            let points = self.delivery.forget_between(span);
+            self.not_ours(points, span);
+        }
+    }
+
+    fn not_ours(&self, points: usize, span: Span) {
+        if points > 0 {
+            self.count_dropped(DropReason::NotLeading, points);
+            tracing::warn!(
+                points,
+                from_unix_ms = span.from.0,
+                to_unix_ms = span.to.0,
+                "rounds are not published: the lease had lapsed when they were measured, and another replica has led since"
             );
         }
     }
