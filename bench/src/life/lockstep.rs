@@ -44,6 +44,14 @@ const LEASE: Duration = Duration::from_secs(5);
 /// A helper whose lease has lapsed may or may not measure: a round is waited for this long.
 const LAPSED_ROUND_LIMIT: Duration = Duration::from_millis(250);
 
+/// Faults of the API server other than a lapse end after this at the latest, whatever number of rounds they were to last:
+/// on a slow machine they must not become one.
+const API_FAULT_LIMIT: Duration = Duration::from_secs(1);
+
+/// After this long without a round the helper may have lost its lease although nothing was meant to make it: the machine
+/// is busy. Then both clocks move on, as they do in life.
+const STALL: Duration = Duration::from_secs(15);
+
 /// Helpers are restarted in this part of the rounds only; the last of them lives through all others.
 const RESTARTS_SHARE: u64 = 4;
 
@@ -75,11 +83,23 @@ struct Findings {
     partial: u64,
     restarts: u64,
     lapses: u64,
+    /// Moments in which no round came for a long time, with faults that were not meant to prevent it.
+    stalls: u64,
     most_nodes: u64,
     /// Resident memory over the last half, by rounds.
     resident: Trend,
     /// Live heap at the end of each cycle, by rounds.
     heap: BTreeMap<u64, usize>,
+}
+
+/// A fault that holds.
+#[derive(Debug, Clone, Copy)]
+struct Holding {
+    number: u64,
+    /// The round in which it ends.
+    until: u64,
+    /// When it ends at the latest, by this machine's clock.
+    limit: Option<Instant>,
 }
 
 struct Life<'a> {
@@ -94,8 +114,8 @@ struct Life<'a> {
     cut_ms: i64,
     /// When counting began: by this machine's clock, and by the cluster's.
     began: (i64, i64),
-    /// Faults that hold, and the rounds in which they end.
-    faults: Vec<(u64, u64)>,
+    /// Faults that hold.
+    faults: Vec<Holding>,
     ledger: Ledger,
     findings: Findings,
     live_heap: fn() -> usize,
@@ -164,7 +184,10 @@ impl<'a> Life<'a> {
             self.end_faults(round)?;
             for action in actions(round, round <= rounds / RESTARTS_SHARE) {
                 match action {
-                    Action::Fault(spec, lasts) => self.inject(&spec, round + lasts)?,
+                    Action::Fault(spec, lasts) => {
+                        let is_api = spec.get("fault").and_then(|fault| fault.get("api-server")).is_some();
+                        self.inject(&spec, round + lasts, is_api.then(|| Instant::now() + API_FAULT_LIMIT))?;
+                    }
                     Action::Calm => self.end_faults(u64::MAX)?,
                     Action::Lapse => self.lapse(&mut helper).await?,
                     Action::Restart => {
@@ -236,7 +259,7 @@ impl<'a> Life<'a> {
 
     /// The API server is away until the lease has run out. The nodes are in direct reach all the time.
     async fn lapse(&mut self, helper: &mut Helper) -> anyhow::Result<()> {
-        self.inject(&json!({"fault": {"api-server": {"kind": "down"}}}), u64::MAX - 1)?;
+        self.inject(&json!({"fault": {"api-server": {"kind": "down"}}}), u64::MAX - 1, None)?;
         let until = Instant::now() + LEASE + LEASE / 2;
         while Instant::now() < until {
             self.move_on().await?;
@@ -259,19 +282,21 @@ impl<'a> Life<'a> {
         }
     }
 
-    fn inject(&mut self, spec: &Value, until: u64) -> anyhow::Result<()> {
+    fn inject(&mut self, spec: &Value, until: u64, limit: Option<Instant>) -> anyhow::Result<()> {
         let answer = self.world.control("POST", "/faults", &json!({ "set": [spec] }).to_string())?;
         let number = answer.get("numbers").and_then(|numbers| numbers.get(0)).and_then(Value::as_u64);
-        self.faults.push((number.context("a fault without a number")?, until));
+        self.faults.push(Holding { number: number.context("a fault without a number")?, until, limit });
         Ok(())
     }
 
-    /// Ends the faults that last until this round, or until an earlier one.
+    /// Ends the faults that last until this round, or until an earlier one, or whose time is over.
     fn end_faults(&mut self, round: u64) -> anyhow::Result<()> {
-        let (over, on): (Vec<_>, Vec<_>) = self.faults.iter().partition(|(_, until)| *until <= round);
+        let now = Instant::now();
+        let is_over = |fault: &Holding| fault.until <= round || fault.limit.is_some_and(|limit| limit <= now);
+        let (over, on): (Vec<Holding>, Vec<Holding>) = self.faults.iter().copied().partition(is_over);
         self.faults = on;
         if !over.is_empty() {
-            let numbers: Vec<u64> = over.into_iter().map(|(number, _)| number).collect();
+            let numbers: Vec<u64> = over.into_iter().map(|fault| fault.number).collect();
             self.world.control("POST", "/faults", &json!({ "clear": numbers }).to_string())?;
         }
         Ok(())
@@ -326,11 +351,7 @@ impl<'a> Life<'a> {
 
     /// Waits for the round of this moment and enters it, and what CloudWatch took meanwhile, into the ledger.
     async fn measured(&mut self, helper: &mut Helper) -> anyhow::Result<()> {
-        let came = timeout(LIMIT, helper.snapshots.changed()).await;
-        if !matches!(came, Ok(Ok(()))) {
-            let ended = helper.running.is_finished();
-            bail!("no round in this moment of the cluster; the helper {}", if ended { "ended" } else { "hangs" });
-        }
+        self.round_came(helper).await?;
         let snapshot = helper.snapshots.borrow_and_update().clone().context("a round without a snapshot")?;
         helper.rounds += 1;
         // Rounds are milliseconds apart here: a sink that gets no processor for a few of them must not lose any.
@@ -353,6 +374,23 @@ impl<'a> Life<'a> {
         self.world.control("POST", "/forget", "")?;
         self.cut_ms = wall_ms();
         Ok(())
+    }
+
+    /// Waits for a round; where none comes although none was prevented, both clocks move on.
+    async fn round_came(&mut self, helper: &mut Helper) -> anyhow::Result<()> {
+        let give_up = Instant::now() + LIMIT;
+        while Instant::now() < give_up {
+            match timeout(STALL, helper.snapshots.changed()).await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(_)) => bail!("the helper ended"),
+                Err(_) => {
+                    self.findings.stalls += 1;
+                    self.end_faults(0)?;
+                    self.move_on().await?;
+                }
+            }
+        }
+        bail!("no round in {} s; the helper hangs", LIMIT.as_secs())
     }
 
     /// What CloudWatch took since the last time.
@@ -418,7 +456,7 @@ impl<'a> Life<'a> {
         );
         let mut text = format!(
             "lockstep: {} of {rounds} rounds in {:.0} s ({:.1} ms each), up to {} nodes; {} rounds with failing nodes, \
-             {} restarts ({} rounds with new baselines), {} lapses of the lease\n\
+             {} restarts ({} rounds with new baselines), {} lapses of the lease, {} stalls\n\
              points: {} equal, {} differences, {} lost, {} counted as dropped; {} panics\n\
              memory: RSS grows by {:.1} KiB in 10,000 rounds over the last half (allowed {:.0}); live heap at the \
              half and at the end {heap} (allowed {:.0} %){}",
@@ -430,6 +468,7 @@ impl<'a> Life<'a> {
             found.restarts,
             ledger.new_baselines,
             found.lapses,
+            found.stalls,
             ledger.equal,
             ledger.differences,
             ledger.lost,
