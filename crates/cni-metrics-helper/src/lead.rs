@@ -2,14 +2,14 @@
 //!
 //! A leader may publish until two thirds of the lease's duration after it *began* its last successful renewal; another
 //! replica takes over only after it has watched the lease unchanged for the whole duration, by its own clock. The times
-//! in the lease itself decide nothing, so clocks may differ; and since [`Leadership::is_leading`] looks at the clock and
+//! in the lease itself do not decide who leads, so clocks may differ; and since [`Leadership::is_leading`] looks at the clock and
 //! not at a flag, a process that was stopped for a minute no longer leads when it goes on.
 //!
 //! The lease also says, in an annotation, up to which round everything is published: see [`Leadership::admits`]. It is
 //! believed only as far as it can be true by our own clock, and never written later than our own clock and one interval.
 //!
 //! A leader that cannot renew goes on measuring as long as no other replica is seen to hold the lease. What it measures
-//! meanwhile is its own if it finds the lease as it left it, and nobody's else ([`Leadership::rounds_not_ours`]). A replica
+//! meanwhile is its own if it finds the lease as it left it, and is not published otherwise ([`Leadership::rounds_not_ours`]). A replica
 //! whose rounds do not turn leaves the lease to others.
 
 mod candidate;

@@ -1,7 +1,7 @@
 //! The started program when its log has no reader, when its runtime is blocked, and when it is told to end: it ends in time
 //! and with a code of its own, whatever hangs.
 
-#![expect(clippy::unwrap_used, reason = "a test stops where something is missing")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops where something is missing or does not end")]
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -95,7 +95,7 @@ fn rounds_go_on_and_the_end_comes_in_order_when_the_reader_of_the_log_is_gone() 
         let mut child = cluster.command(&["run"]).env("LOG_FORMAT", format).stderr(Stdio::piped()).spawn().unwrap();
         let reader = BufReader::new(child.stderr.take().unwrap());
         // Reads its lines, and goes.
-        assert_eq!(reader.lines().take(lines).filter(Result::is_ok).count(), lines);
+        assert_eq!(reader.lines().take(lines).map(Result::unwrap).count(), lines);
         cluster.wait_rounds(2);
         ends_in_order(&mut child, &format!("{lines} lines of {format}"));
     }
@@ -203,7 +203,7 @@ fn a_blocked_runtime_ends_with_its_grace_and_says_what_was_unfinished() {
     let mut text = String::new();
     log.read_to_string(&mut text).unwrap();
     assert_eq!(exit(&mut child).code(), Some(1), "{text}");
-    assert!(began.elapsed() >= GRACE - Duration::from_secs(2), "the grace is given");
+    assert!(began.elapsed() >= Duration::from_secs(1), "the grace is given");
     let last = text.lines().last().unwrap();
     assert!(last.contains("did not end within 1 s") && last.contains("unfinished: the start"), "{text}");
 }
