@@ -33,7 +33,7 @@ pub const MAX_LINE_BYTES: usize = 64 << 10;
 
 /// A good number of bytes for [`Parser::step`]: with an optimised build a step ends within 5 ms on any page, and pages
 /// of healthy agents take one.
-pub const STEP_BYTES: usize = 128 << 10;
+pub const STEP_BYTES: usize = 64 << 10;
 
 /// How much of a page's beginning is looked at to tell what else it may be.
 const LOOK_BYTES: usize = 4096;

@@ -110,3 +110,88 @@ fn damaged_bytes_never_panic_and_what_they_give_can_be_used() {
     }
     assert!(taken > 0, "no damage went unnoticed, so nothing was shown about what it gives");
 }
+
+/// Version 2 of the format, as earlier releases wrote it.
+struct VersionTwo(Vec<u8>);
+
+impl VersionTwo {
+    fn varint(mut self, mut value: u64) -> Self {
+        while value > 0x7F {
+            self.0.push(0x80 | u8::try_from(value & 0x7F).unwrap());
+            value >>= 7;
+        }
+        self.0.push(u8::try_from(value).unwrap());
+        self
+    }
+
+    fn value(self, value: f64) -> Self {
+        self.varint(value.to_bits().swap_bytes())
+    }
+
+    fn text(self, text: &str) -> Self {
+        let mut out = self.varint(text.len() as u64);
+        out.0.extend(text.as_bytes());
+        out
+    }
+
+    fn bytes(mut self, bytes: &[u8]) -> Self {
+        self.0.extend(bytes);
+        self
+    }
+}
+
+/// FNV-1a of a name, which stands for an API.
+fn fnv(text: &str) -> u64 {
+    text.bytes().fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3))
+}
+
+/// A cluster of one node with these `add_ip_req_count` and latencies, and this total.
+fn version_two(total: f64, adds: f64) -> Vec<u8> {
+    let at = START.clock.0.cast_unsigned();
+    let mut out = VersionTwo(vec![2])
+        .bytes(&[1])
+        .bytes(&START.clock.0.to_le_bytes())
+        .bytes(&[0])
+        .bytes(&0_i64.to_le_bytes())
+        .varint(17)
+        .varint(1)
+        .text("addReqCount")
+        .value(total)
+        .varint(1)
+        .text("awscni_add_ip_req_count")
+        .varint(1);
+    // Its process start, the newest round, both times, and the counter.
+    out = out.text("5f0c9b8e-0b51-4b0e-9d3e-000000000000").bytes(&[0b100]).value(START.clock.as_seconds() - 90_000.0);
+    out = out.varint(17).varint(at).varint(at).bytes(&[1]).value(adds);
+    // An operation, and a call of the metadata service, which is no longer remembered.
+    out = out.varint(2);
+    for (api, count) in [("AssignPrivateIpAddresses", 40.0), ("GetMetadata", 400.0)] {
+        out = out.bytes(&fnv(api).to_le_bytes()).value(count * 12.25).value(count);
+    }
+    // Nothing was given up; one pod was forgotten.
+    out = out.bytes(&[0]).bytes(&0_i64.to_le_bytes()).varint(1);
+    out.bytes(&fnv("5f0c9b8e-0b51-4b0e-9d3e-000000000009").to_le_bytes()).varint(at).0
+}
+
+#[test]
+fn version_two_is_read() {
+    let later = HelperStart { clock: UnixMillis(START.clock.0 + 600_000), api_server: None };
+    let mut aggregator = Aggregator::new(later, CounterMode::Increase);
+    aggregator.import(&version_two(25.0, 40.0)).unwrap();
+    // Node 0 went on; node 9 was forgotten, and its process is the old one.
+    let snapshot = aggregator.round(later.clock, vec![observation(0, 50.0, None), observation(9, 5.0, None)]);
+    assert_eq!((adds(&snapshot), snapshot.totals.get(Metric::AddReqCount)), (Some(10.0), Some(35.0)));
+    assert_eq!((snapshot.round, snapshot.anomalies.len()), (18, 0));
+    assert_eq!(snapshot.metrics.get(Metric::AwsApiLatency), Some(12.25), "the vanished call is no restart");
+}
+
+#[test]
+fn what_one_node_spoilt_in_version_two_costs_only_that() {
+    let mut aggregator = Aggregator::new(START, CounterMode::Increase);
+    aggregator.import(&version_two(1e300, 1e300)).unwrap();
+    let snapshot = aggregator.round(START.clock, vec![observation(0, 50.0, None)]);
+    assert_eq!((adds(&snapshot), snapshot.totals.get(Metric::AddReqCount)), (Some(0.0), Some(0.0)));
+    let snapshot = aggregator.round(START.clock, vec![observation(0, 53.0, None)]);
+    assert_eq!((adds(&snapshot), snapshot.totals.get(Metric::AddReqCount)), (Some(3.0), Some(3.0)));
+    assert_eq!(aggregator.import(&[1]), Err(BaselinesError::Version(1)));
+}
