@@ -49,8 +49,10 @@ async fn a_take_over_publishes_every_round_once_and_every_event_once() {
     let published = world.published();
     for row in &CATALOGUE {
         let Some(series) = published.get(row.name) else { continue };
+        // Of the first round no counter's increase is known.
+        let expected = if row.kind == Kind::Counter { &rounds[1..] } else { &rounds[..] };
         if row.kind != Kind::Latency {
-            assert_eq!(series.keys().copied().collect::<Vec<_>>(), rounds, "{}", row.name);
+            assert_eq!(series.keys().copied().collect::<Vec<_>>(), expected, "{}", row.name);
         }
         assert!(series.values().all(|values| values.len() == 1), "{}: {series:?}", row.name);
         if row.kind == Kind::Counter {
