@@ -109,7 +109,8 @@ fn locks_are_where_the_page_says_and_nowhere_else() {
     assert!(others.is_empty(), "a lock outside {LOCKS:?}: {others:?}");
 }
 
-/// Each invariant ends with `Held by` and the names of tests, or of a step of the checks (`.ci/…`, `bench/run …`).
+/// Each invariant ends with `Held by` and names: of tests, of a file or module of tests, or of a step of the checks
+/// (`bench/run …`).
 #[test]
 fn each_invariant_names_tests_that_exist() {
     let page = read("ARCHITECTURE.md");
@@ -125,8 +126,17 @@ fn each_invariant_names_tests_that_exist() {
         let held = invariant.split_once("Held by").map_or("", |(_, held)| held);
         let names: Vec<&str> = held.split('`').skip(1).step_by(2).collect();
         assert!(!names.is_empty(), "no test is named: {invariant}");
-        for name in names.iter().filter(|name| !name.contains(['/', ' '])) {
-            let is_there = code.contains(&format!("fn {name}(")) || code.contains(&format!("    {name}: \""));
+        let helper = Path::new(env!("CARGO_MANIFEST_DIR"));
+        for name in names.iter().filter(|name| !name.contains(' ')) {
+            let is_there = if let Some(module) = name.strip_suffix("::tests") {
+                let module = helper.join("src").join(module.replace("::", "/"));
+                let inline = std::fs::read_to_string(module.with_extension("rs")).unwrap_or_default();
+                module.join("tests.rs").is_file() || inline.contains("mod tests {")
+            } else if name.contains('/') {
+                helper.join(name).is_file()
+            } else {
+                code.contains(&format!("fn {name}(")) || code.contains(&format!("    {name}: \""))
+            };
             assert!(is_there, "there is no test {name}, named by: {invariant}");
         }
     }
