@@ -17,6 +17,7 @@ use std::time::Duration;
 use cni_metrics_core::aggregate::{Aggregator, CounterMode, HelperStart};
 use cni_metrics_core::model::{FailureKind, Observation, PodUid, Snapshot, Target, UnixMillis};
 use kube::Client;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::{error, info};
@@ -73,6 +74,8 @@ struct Scraped {
     path: Option<Path>,
     detour: Option<Detour>,
     line_errors: Option<Box<str>>,
+    /// A large page came, of which nothing could be used.
+    is_waste: bool,
 }
 
 /// What is asked, in the index's order.
@@ -123,7 +126,8 @@ impl Rounds {
         let queue = Queue::new(&targets, &self.history, self.number);
         let mut round = self.aggregator.begin(at, targets.len());
         let (scraper, api) = (&self.parts.scraper, &self.parts.api);
-        let fan_out = FanOut { scraper, api, targets: &targets, deadline: after(began, limit) };
+        let deadline = after(began, limit);
+        let fan_out = FanOut { scraper, api, targets: &targets, deadline, large_pages: Semaphore::new(1) };
         let Gathered { scraped, mut figures, evidence } =
             fan_out.run(queue, &mut self.pace, &mut round, shutdown).await;
         figures.scraping = began.elapsed();
@@ -197,6 +201,6 @@ impl Scraped {
     }
 
     fn failed(error: ScrapeError) -> Self {
-        Self { outcome: Err(Box::new(error)), path: None, detour: None, line_errors: None }
+        Self { outcome: Err(Box::new(error)), path: None, detour: None, line_errors: None, is_waste: false }
     }
 }

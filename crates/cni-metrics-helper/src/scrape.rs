@@ -72,7 +72,7 @@ pub struct ScrapeSettings {
 }
 
 /// A page and how it came.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Page {
     /// The page's text.
     pub body: Vec<u8>,
@@ -80,6 +80,8 @@ pub struct Page {
     pub path: Path,
     /// In `auto`: why the node was asked directly. `None` where it was not, or where that was known before.
     pub detour: Option<Detour>,
+    /// Its part of the memory for large pages.
+    _share: body::Share,
 }
 
 /// How a round asks one node.
@@ -90,6 +92,8 @@ pub struct Ask {
     /// A direct connection stays open for the next round. An idle one costs some 20 KB, so that a large cluster does
     /// better without.
     pub keep_connection: bool,
+    /// Of a node whose last whole page was large and of no use: no more than this is read.
+    pub page_limit: Option<usize>,
     /// The answer is of no use after this.
     pub round_deadline: Instant,
 }
@@ -132,7 +136,12 @@ impl Scraper {
             Via::Auto if ask.known_detour => self.by_path(Path::Direct, pod, ask).await,
             Via::Auto => self.auto(pod, ask).await,
         }
-        .map_err(|error| error.or_deadline(deadline.duration_since(began) >= self.settings.timeout / 2))
+        .map_err(|error| match (error, ask.page_limit) {
+            (ScrapeError::TooLarge { limit_bytes }, Some(limit)) if limit < self.settings.max_bytes => {
+                ScrapeError::StillTooLarge { limit_bytes }
+            }
+            (error, _) => error.or_deadline(deadline.duration_since(began) >= self.settings.timeout / 2),
+        })
     }
 
     async fn auto(&self, pod: &Pod, ask: Ask) -> Result<Page, ScrapeError> {
@@ -178,13 +187,18 @@ impl Scraper {
 
     async fn attempt(&self, path: Path, pod: &Pod, ask: Ask) -> Result<Page, ScrapeError> {
         let deadline = ask.round_deadline;
+        let max_bytes = ask.page_limit.map_or(self.settings.max_bytes, |limit| limit.min(self.settings.max_bytes));
         let given = deadline.saturating_duration_since(Instant::now());
         let fetched = match path {
-            Path::Proxy => tokio::time::timeout_at(deadline, self.proxy.fetch(pod)).await,
-            Path::Direct => tokio::time::timeout_at(deadline, self.direct.fetch(pod, ask.keep_connection)).await,
+            Path::Proxy => tokio::time::timeout_at(deadline, self.proxy.fetch(pod, max_bytes)).await,
+            Path::Direct => {
+                tokio::time::timeout_at(deadline, self.direct.fetch(pod, max_bytes, ask.keep_connection)).await
+            }
         };
         match fetched {
-            Ok(answer) => answer.map(|body| Page { body, path, detour: None }),
+            Ok(answer) => {
+                answer.map(|body::Text { bytes, share }| Page { body: bytes, path, detour: None, _share: share })
+            }
             Err(_elapsed) => Err(ScrapeError::Timeout { after: given, by_proxy: path == Path::Proxy }),
         }
     }

@@ -22,6 +22,8 @@ pub struct RoundFigures {
     pub directly: u64,
     /// Lines that could not be read.
     pub bad_lines: u64,
+    /// Most scrapes that may run at once before they are parked, as the concurrency limiter decided last; in sums, the newest.
+    pub window: u64,
     /// From the first request to the last answer.
     pub scraping: Duration,
     /// Reading pages, summed (part of scraping).
@@ -116,6 +118,7 @@ impl AddAssign for RoundFigures {
         self.by_proxy = self.by_proxy.saturating_add(other.by_proxy);
         self.directly = self.directly.saturating_add(other.directly);
         self.bad_lines = self.bad_lines.saturating_add(other.bad_lines);
+        self.window = if other.window == 0 { self.window } else { other.window };
         self.scraping = self.scraping.saturating_add(other.scraping);
         self.parsing = self.parsing.saturating_add(other.parsing);
         self.aggregating = self.aggregating.saturating_add(other.aggregating);

@@ -126,7 +126,7 @@ fn scraper(via: Via, api: SocketAddr, node_port: u16, timeout: Duration) -> Scra
 
 /// As a round of a small cluster asks, which ends in so long.
 fn ask(left: Duration) -> Ask {
-    Ask { known_detour: false, keep_connection: true, round_deadline: Instant::now() + left }
+    Ask { known_detour: false, keep_connection: true, page_limit: None, round_deadline: Instant::now() + left }
 }
 
 /// One scrape of the story through the proxy alone.

@@ -190,9 +190,9 @@ fn the_effective_scrape_timeout_is_the_smaller_of_its_own_and_the_rounds() {
 
 #[test]
 fn a_page_limit_that_no_page_fits_or_no_memory_holds_is_a_warning() {
-    for (limit, warned) in [("8MiB", 0), ("100KiB", 0), ("4KiB", 1), ("64MiB", 0), ("1GiB", 1)] {
+    for (limit, warned) in [("8MiB", 0), ("100KiB", 0), ("4KiB", 1), ("16MiB", 0), ("1GiB", 1)] {
         let config = read(&["--scrape-max-bytes", limit]).unwrap();
         assert_eq!(config.warnings.len(), warned, "{limit}: {:?}", config.warnings);
-        assert!(config.scrape.max_bytes <= 64 << 20);
+        assert!(config.scrape.max_bytes <= 16 << 20);
     }
 }

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use cni_metrics_core::aggregate;
-use cni_metrics_core::model::{NodeSample, Observation, Target};
-use cni_metrics_core::parse::parse;
+use cni_metrics_core::model::{FailureKind, NodeSample, Observation, Target};
+use cni_metrics_core::parse::{Parsed, Parser, Progress, parse};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use kube::Client;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::history::History;
@@ -31,6 +32,15 @@ const LAST_ANSWERS: Duration = Duration::from_millis(250);
 /// How often it is looked who has waited for long.
 const PARKING_STEP: Duration = Duration::from_millis(50);
 
+/// This much of a page is read at a time: a real page has some 15 KB, a very large node's some 100 KB.
+const STEP_BYTES: usize = 64 << 10;
+
+/// A page of no use that is larger than this is not read as far again for a while.
+const WASTE_BYTES: usize = 256 << 10;
+
+/// The round gives its thread to others after this long, however many pages wait to be read.
+const LONGEST_TURN: Duration = Duration::from_millis(2);
+
 /// Direct connections are kept for the next round in clusters of up to so many nodes: some 10 MB.
 const KEPT_CONNECTIONS: usize = 500;
 
@@ -46,11 +56,12 @@ pub(super) struct Queue {
     sizes: (usize, usize),
 }
 
-/// Whom to ask, and whether directly at once.
+/// Whom to ask, whether directly at once, and how much of the page is worth reading.
 #[derive(Debug, Clone, Copy)]
 struct Asked {
     position: usize,
     directly: bool,
+    page_limit: Option<usize>,
 }
 
 impl Queue {
@@ -60,7 +71,8 @@ impl Queue {
             .enumerate()
             .map(|(position, (pod, _))| {
                 let directly = history.takes_detour(&pod.uid, round);
-                (history.order(&pod.uid, round), Asked { position, directly })
+                let page_limit = history.page_limit(&pod.uid, round);
+                (history.order(&pod.uid, round), Asked { position, directly, page_limit })
             })
             .collect();
         order.sort_by_key(|(order, _)| std::cmp::Reverse(*order));
@@ -100,6 +112,8 @@ pub(super) struct FanOut<'a> {
     pub(super) api: &'a Client,
     pub(super) targets: &'a Targets,
     pub(super) deadline: Instant,
+    /// One permit: for the large page that is read.
+    pub(super) large_pages: Semaphore,
 }
 
 /// A scrape that ended: what is kept of it, what the page said, and its share of the round's figures.
@@ -139,15 +153,19 @@ impl FanOut<'_> {
         let mut parking = tokio::time::interval(PARKING_STEP);
         parking.set_missed_tick_behavior(MissedTickBehavior::Delay);
         pace.begin(self.targets.len());
+        let mut turn = Instant::now();
         loop {
+            if turn.elapsed() >= LONGEST_TURN {
+                tokio::task::yield_now().await;
+                turn = Instant::now();
+            }
             if !queue.is_empty() && Instant::now() >= self.deadline {
                 queue = Queue::default();
             }
             while let Some((asked, suspect)) = queue.next(&gathering.flights, pace) {
                 let Some((pod, target)) = self.targets.get(asked.position) else { continue };
                 let number = gathering.flights.begin(Instant::now(), suspect);
-                let (position, directly) = (asked.position, asked.directly);
-                scrapes.push(async move { (number, position, target, self.scrape(pod, directly).await) });
+                scrapes.push(async move { (number, asked.position, target, self.scrape(pod, asked).await) });
             }
             tokio::select! {
                 biased;
@@ -158,16 +176,16 @@ impl FanOut<'_> {
                             probes.push(suspicion::ask(self.api));
                         }
                     }
-                    None if queue.is_empty() && probes.is_empty() => return gathering.finish(),
+                    None if queue.is_empty() && probes.is_empty() => return gathering.finish(pace),
                     // Nothing is under way, so there is room for the next.
                     None if !queue.is_empty() => {}
                     None => tokio::select! {
                         Some(state) = probes.next() => gathering.asked(state, pace),
-                        () = &mut end => return gathering.finish(),
+                        () = &mut end => return gathering.finish(pace),
                     },
                 },
                 Some(state) = probes.next() => gathering.asked(state, pace),
-                () = &mut end => return gathering.finish(),
+                () = &mut end => return gathering.finish(pace),
                 () = stop.ended(), if !gathering.is_stopping => {
                     gathering.is_stopping = true;
                     end.as_mut().reset(self.deadline.min(after(Instant::now(), STOPPING_ROUND.min(shutdown.grace() / 4))));
@@ -177,34 +195,63 @@ impl FanOut<'_> {
         }
     }
 
-    async fn scrape(&self, pod: &Pod, known_detour: bool) -> Ended {
+    async fn scrape(&self, pod: &Pod, asked: Asked) -> Ended {
         let keep_connection = self.targets.len() <= KEPT_CONNECTIONS;
-        let ask = Ask { known_detour, keep_connection, round_deadline: self.deadline };
+        let ask = Ask {
+            known_detour: asked.directly,
+            keep_connection,
+            page_limit: asked.page_limit,
+            round_deadline: self.deadline,
+        };
         let page = match self.scraper.scrape(pod, ask).await {
             Ok(page) => page,
             Err(error) => return (Scraped::failed(error), None, RoundFigures::default()),
         };
-        let parsing = Instant::now();
-        let parsed = parse(&page.body);
+        let (parsed, parsing) = if page.body.len() <= STEP_BYTES {
+            let began = Instant::now();
+            (parse(&page.body), began.elapsed())
+        } else {
+            Box::pin(parse_in_steps(&self.large_pages, &page.body)).await
+        };
         let figures = RoundFigures {
             page_bytes: page.body.len() as u64,
             by_proxy: u64::from(page.path == Path::Proxy),
             directly: u64::from(page.path == Path::Direct),
             bad_lines: parsed.error_count,
-            parsing: parsing.elapsed(),
+            parsing,
             ..RoundFigures::default()
         };
         let (outcome, sample) = match parsed.sample {
             Ok(sample) => (Ok(()), Some(sample)),
+            Err(error) if error.kind() == FailureKind::TooLarge => {
+                (Err(Box::new(ScrapeError::TooManySeries(error.to_string()))), None)
+            }
             Err(error) => (Err(Box::new(ScrapeError::BadPage(error.to_string()))), None),
         };
+        let is_waste = sample.is_none() && page.body.len() > WASTE_BYTES;
         // A page that is refused as a whole is told as such.
         let first_error = parsed.errors.first().filter(|_| sample.is_some());
         let line_errors = first_error.map(|first| match parsed.error_count {
             1 => format!("a bad line on the node's page: {first}").into(),
             count => format!("{count} bad lines on the node's page, the first is {first}").into(),
         });
-        (Scraped { outcome, path: Some(page.path), detour: page.detour, line_errors }, sample, figures)
+        (Scraped { outcome, path: Some(page.path), detour: page.detour, line_errors, is_waste }, sample, figures)
+    }
+}
+
+/// Reads a large page step by step, and only one at a time, so that the round's thread does its other work in between.
+async fn parse_in_steps(large_pages: &Semaphore, page: &[u8]) -> (Parsed, Duration) {
+    let _turn = large_pages.acquire().await;
+    let (mut parser, mut parsing) = (Parser::new(page), Duration::ZERO);
+    loop {
+        let began = Instant::now();
+        let progress = parser.step(STEP_BYTES);
+        parsing = parsing.saturating_add(began.elapsed());
+        match progress {
+            Progress::More(next) => parser = next,
+            Progress::Done(parsed) => return (parsed, parsing),
+        }
+        tokio::task::yield_now().await;
     }
 }
 
@@ -246,7 +293,8 @@ impl Gathering {
     }
 
     /// A target that is left over was not asked, or not for long enough to say anything about it.
-    fn finish(self) -> Gathered {
+    fn finish(mut self, pace: &Pace) -> Gathered {
+        self.figures.window = pace.width() as u64;
         let left_over = || if self.is_stopping { ScrapeError::Stopped } else { ScrapeError::Deadline };
         let scraped = self.results.into_iter().map(|scraped| scraped.unwrap_or_else(|| Scraped::failed(left_over())));
         let served_a_page = self.figures.by_proxy > 0;
@@ -276,7 +324,7 @@ mod tests {
     use crate::round::pace::Limits;
 
     fn asked(positions: std::ops::Range<usize>) -> Vec<Asked> {
-        positions.rev().map(|position| Asked { position, directly: false }).collect()
+        positions.rev().map(|position| Asked { position, directly: false, page_limit: None }).collect()
     }
 
     fn queue(steady: usize, suspects: usize) -> Queue {
@@ -312,5 +360,70 @@ mod tests {
             }
         }
         assert_eq!((good, queue.suspects.len()), (4, 2), "two hang, and two wait for their places");
+    }
+
+    /// Hostile pages of 8 MiB: what makes a reader work, remember or search most.
+    fn worst_pages() -> Vec<(&'static str, Vec<u8>)> {
+        const BYTES: usize = 8 << 20;
+        let filled = |mut line: Box<dyn FnMut(usize) -> String>| {
+            let mut page = Vec::with_capacity(BYTES);
+            for number in 0.. {
+                let next = line(number);
+                if page.len() + next.len() > BYTES {
+                    break;
+                }
+                page.extend_from_slice(next.as_bytes());
+            }
+            page
+        };
+        let series = |number: usize| format!("awscni_aws_api_error_count{{api=\"{:07}\"}} 1\n", 9_999_999 - number);
+        let api = |number: usize| format!("awscni_aws_api_latency_ms_sum{{api=\"{number}\"}} 1\n");
+        let labels = (0..60).fold(String::new(), |all, number| all + &format!("l{number}=\"\\\"\\n\","));
+        let long = "x".repeat(60_000);
+        vec![
+            ("descending series", filled(Box::new(series))),
+            ("one series again and again", filled(Box::new(|_| "awscni_eni_max 3\n".to_owned()))),
+            ("as many APIs as fit", filled(Box::new(api))),
+            ("many labels", filled(Box::new(move |n| format!("awscni_ipamd_error_count{{{labels}fn=\"{n}\"}} 1\n")))),
+            ("long lines", filled(Box::new(move |n| format!("awscni_ipamd_error_count{{fn=\"{long}{n}\"}} 1\n")))),
+            ("bad lines", filled(Box::new(|_| "awscni_eni_max{\n".to_owned()))),
+            ("others' lines", filled(Box::new(|_| "a 1\n".to_owned()))),
+            ("empty lines", vec![b'\n'; BYTES]),
+            ("one line", [vec![b'a'; BYTES - 1], vec![b'\n']].concat()),
+            (
+                "noise",
+                (1..=BYTES)
+                    .map(|at| if at == BYTES { b'\n' } else { (at.wrapping_mul(at | 1) >> 7).to_le_bytes()[0] })
+                    .collect(),
+            ),
+        ]
+    }
+
+    /// Processor time of this thread.
+    fn thread_time() -> Duration {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap())
+    }
+
+    #[test]
+    fn reading_the_worst_page_gives_the_thread_back_every_five_milliseconds() {
+        // An unoptimised build is allowed three times as much.
+        let most = Duration::from_millis(if cfg!(debug_assertions) { 15 } else { 5 });
+        for (name, page) in worst_pages() {
+            let large_pages = Semaphore::new(1);
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            let mut reading = std::pin::pin!(parse_in_steps(&large_pages, &page));
+            let (mut longest, mut turns) = (Duration::ZERO, 0);
+            loop {
+                let began = thread_time();
+                let poll = reading.as_mut().poll(&mut context);
+                longest = longest.max(thread_time().saturating_sub(began));
+                turns += 1;
+                if poll.is_ready() {
+                    break;
+                }
+            }
+            assert!(longest <= most, "{name}: {longest:?} in one of {turns} turns");
+        }
     }
 }

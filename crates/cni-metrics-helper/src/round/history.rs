@@ -13,6 +13,10 @@ use crate::scrape::{Detour, Path, ScrapeError};
 /// tried again, in a different one for each node, so that never all of them wait for it together.
 const PROBE_EVERY: u64 = 20;
 
+/// What is read of a page whose predecessor was large and of no use: a very large node's page, which has some 100 KB, still
+/// fits. In one of [`PROBE_EVERY`] rounds it is read as far as any other.
+const REDUCED_PAGE_BYTES: usize = 128 << 10;
+
 /// By pod UID.
 #[derive(Debug, Default)]
 pub(super) struct History {
@@ -30,6 +34,8 @@ struct Past {
     standing: Standing,
     ever_answered: bool,
     bad_lines: bool,
+    /// Its last page was large and of no use.
+    wastes: bool,
     /// Since when the node is asked directly, and why.
     detour: Option<(u64, Detour)>,
     /// The API server could not reach the node, and has not done so since.
@@ -62,14 +68,15 @@ impl History {
     pub(super) fn takes_detour(&self, uid: &PodUid, round: u64) -> bool {
         let Some(past) = self.nodes.get(uid) else { return false };
         let reopened = |since: u64| since < self.reopened_in;
-        past.detour.is_some_and(|(since, _)| !reopened(since)) && !(round + past.slot).is_multiple_of(PROBE_EVERY)
+        past.detour.is_some_and(|(since, _)| !reopened(since))
+            && !round.saturating_add(past.slot).is_multiple_of(PROBE_EVERY)
     }
 
     /// Smaller goes first: nodes that answered, then new ones, then those that failed, which take turns. Slow nodes so
     /// never keep others from being asked, and none of them is always the last.
     pub(super) fn order(&self, uid: &PodUid, round: u64) -> (u8, u64) {
         let Some(past) = self.nodes.get(uid) else { return (1, PROBE_EVERY) };
-        let turn = (round + past.slot) % PROBE_EVERY;
+        let turn = round.saturating_add(past.slot) % PROBE_EVERY;
         match past.standing {
             Standing::Good if past.detour.is_none() || turn != 0 => (0, 0),
             Standing::Good | Standing::New => (1, turn),
@@ -80,6 +87,12 @@ impl History {
     /// Has answered before.
     pub(super) fn ever_answered(&self, uid: &PodUid) -> bool {
         self.nodes.get(uid).is_some_and(|past| past.ever_answered)
+    }
+
+    /// How much of the node's page is worth reading this round, where that is less than of others'.
+    pub(super) fn page_limit(&self, uid: &PodUid, round: u64) -> Option<usize> {
+        let past = self.nodes.get(uid).filter(|past| past.wastes)?;
+        (!round.saturating_add(past.slot).is_multiple_of(PROBE_EVERY)).then_some(REDUCED_PAGE_BYTES)
     }
 
     /// In the last round the API server, or the node in its name, said that the pod is gone.
@@ -104,10 +117,16 @@ impl History {
                     report.not_asked(pod, reason);
                     past.last = Last::NotAsked;
                 }
+                // It said why when it was read further.
+                ScrapeError::StillTooLarge { .. } => {}
                 error if expected || past.ever_answered => past.failed(pod, error, report),
                 _ => {}
             },
         }
+        past.wastes = match &scraped.outcome {
+            Ok(()) => false,
+            Err(error) => scraped.is_waste || error.kind() == FailureKind::TooLarge,
+        };
         past.lines(pod, scraped.line_errors.as_deref(), report);
         if past.way(round, scraped) {
             self.reopened_in = round;
@@ -224,7 +243,7 @@ mod tests {
 
     fn scraped(outcome: Result<Path, ScrapeError>, detour: Option<Detour>) -> Scraped {
         let path = outcome.as_ref().ok().copied();
-        Scraped { outcome: outcome.map(|_| ()).map_err(Box::new), path, detour, line_errors: None }
+        Scraped { outcome: outcome.map(|_| ()).map_err(Box::new), path, detour, line_errors: None, is_waste: false }
     }
 
     fn timeout() -> ScrapeError {
@@ -260,6 +279,26 @@ mod tests {
         history.note(60, &pod("node-7"), true, &scraped(Ok(Path::Proxy), None), &mut report);
         assert!(names.iter().all(|name| !history.takes_detour(&PodUid::new(name.as_str()), 61)));
         assert_eq!(history.blocked(), (39, 0));
+    }
+
+    #[test]
+    fn a_node_whose_page_is_large_and_useless_is_read_in_full_in_one_of_twenty_rounds() {
+        let (mut history, mut report) = (History::default(), Report::new(String::new()));
+        let uid = PodUid::new("a");
+        let error = || ScrapeError::TooLarge { limit_bytes: 8 << 20 };
+        history.note(1, &pod("a"), true, &scraped(Err(error()), None), &mut report);
+        for round in 2..=41 {
+            let error = match history.page_limit(&uid, round) {
+                Some(limit_bytes) => ScrapeError::StillTooLarge { limit_bytes },
+                None => error(),
+            };
+            history.note(round, &pod("a"), true, &scraped(Err(error), None), &mut report);
+        }
+        let full = (42..82).filter(|round| history.page_limit(&uid, *round).is_none()).count();
+        assert_eq!(full, 2);
+        assert_eq!(history.order(&uid, 82).0, 2);
+        history.note(82, &pod("a"), true, &scraped(Ok(Path::Proxy), None), &mut report);
+        assert!((83..123).all(|round| history.page_limit(&uid, round).is_none()));
     }
 
     #[test]

@@ -98,6 +98,11 @@ impl Pace {
         Self { limits, width, targets: 0, usual: None, answers: (0, Duration::ZERO), eased: false }
     }
 
+    /// The width now.
+    pub(super) fn width(&self) -> usize {
+        self.width
+    }
+
     /// A new round. What was usual may have changed for good: it is believed a little less each time, up to the scrape
     /// timeout. The width follows the number of targets down at once.
     pub(super) fn begin(&mut self, targets: usize) {

@@ -401,11 +401,13 @@ mod tests {
             running: true,
             deleting: false,
             created_at: None,
-            agent: std::sync::Arc::default(),
+            agent: Arc::default(),
         };
         let mut report = Report::new(String::new());
         let mut told = |reasons: &[&str], answers| {
-            reasons.iter().for_each(|reason| report.not_asked(&pod, reason));
+            for reason in reasons {
+                report.not_asked(&pod, reason);
+            }
             round(&mut report, 3, (0, 0), answers)
         };
         let lines = told(&["reset"], Some(true));

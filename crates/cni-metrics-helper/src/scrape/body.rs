@@ -15,11 +15,22 @@ use http_body_util::BodyExt;
 
 use super::failure::ScrapeError;
 
-/// Pages up to this size are read whatever others need: a real page has some 15 KB, a very large node's some 100 KB.
-const FREE_BYTES: usize = 256 << 10;
+/// Pages up to this size are read whatever others need: a real page has some 15 KB. With 1,280 scrapes at once that is
+/// 40 MiB at most.
+const FREE_BYTES: usize = 32 << 10;
 
-/// What larger pages under way may need together. Hostile nodes share it among themselves.
-pub const LARGE_PAGES_BYTES: usize = 64 << 20;
+/// What larger pages under way may need together, of which a very large node's has some 100 KB. Hostile nodes share it
+/// among themselves.
+pub const LARGE_PAGES_BYTES: usize = 16 << 20;
+
+/// More than the page of any agent.
+const GROWN_BYTES: usize = 256 << 10;
+
+/// This much is unpacked at a time; the round's other work is done in between.
+const STEP_BYTES: usize = 128 << 10;
+
+/// A page's text is at least this many times smaller when it is packed; what is not is no such text.
+const LEAST_RATIO: usize = 4;
 
 thread_local! {
     /// A decoder has tables and a window of some 50 KB: they are made once, not for every page.
@@ -38,9 +49,16 @@ struct Shared {
     usual_bytes: AtomicUsize,
 }
 
+/// A page's text. As long as it is kept, so is its part of the budget.
+#[derive(Debug)]
+pub(super) struct Text {
+    pub(super) bytes: Vec<u8>,
+    pub(super) share: Share,
+}
+
 /// One page's part of the budget, given back when it is dropped.
 #[derive(Debug)]
-struct Share {
+pub(super) struct Share {
     budget: Budget,
     taken_bytes: usize,
 }
@@ -48,7 +66,7 @@ struct Share {
 impl Budget {
     /// Reads the whole body, at most `limit_bytes` after decompression. A gzip bomb is cut off at the limit: no more than
     /// that is ever decompressed or kept.
-    pub(super) async fn read<B>(&self, headers: &HeaderMap, body: B, limit_bytes: usize) -> Result<Vec<u8>, ScrapeError>
+    pub(super) async fn read<B>(&self, headers: &HeaderMap, body: B, limit_bytes: usize) -> Result<Text, ScrapeError>
     where
         B: Body<Data = Bytes> + Unpin,
         B::Error: std::error::Error + Send + Sync + 'static,
@@ -71,7 +89,7 @@ impl Budget {
         // A little more: counters grow, and the end is found by reading on.
         let usual_bytes = page.bytes.len() + page.bytes.len() / 16 + 64;
         self.0.usual_bytes.store(usual_bytes.min(FREE_BYTES), Ordering::Relaxed);
-        Ok(page.bytes)
+        Ok(Text { bytes: page.bytes, share: page.share })
     }
 }
 
@@ -109,8 +127,19 @@ impl Page {
             return Err(ScrapeError::TooLarge { limit_bytes: self.limit_bytes });
         }
         self.make_room(size_bytes)?;
+        self.reserve(size_bytes);
         self.bytes.extend_from_slice(chunk);
         Ok(())
+    }
+
+    /// Address space for a page of `size_bytes` or more. A page that grows beyond what any agent serves gets all that it
+    /// may have at once: what is not written takes no memory, where growing would keep the old copy beside the new one.
+    fn reserve(&mut self, size_bytes: usize) {
+        if size_bytes > self.bytes.capacity() {
+            let most = if size_bytes > GROWN_BYTES { self.limit_bytes + STEP_BYTES } else { GROWN_BYTES };
+            let wanted = if size_bytes > FREE_BYTES { most.max(size_bytes) } else { FREE_BYTES };
+            self.bytes.reserve_exact(wanted - self.bytes.len());
+        }
     }
 
     /// Takes of the budget what a page of `size_bytes` needs.
@@ -119,10 +148,11 @@ impl Page {
         if fits { Ok(()) } else { Err(ScrapeError::Crowded { limit_bytes: LARGE_PAGES_BYTES }) }
     }
 
-    /// Another one under the same limits, still empty.
-    fn sibling(&self) -> Self {
+    /// Another one under the same budget for its packed form, still empty.
+    fn packed(&self) -> Self {
         let share = Share { budget: self.share.budget.clone(), taken_bytes: 0 };
-        Self { bytes: Vec::new(), limit_bytes: self.limit_bytes, share }
+        let limit_bytes = (self.limit_bytes / LEAST_RATIO).max(FREE_BYTES).min(self.limit_bytes);
+        Self { bytes: Vec::new(), limit_bytes, share }
     }
 }
 
@@ -146,7 +176,7 @@ where
     let fresh = || GzDecoder::new(Cursor::default());
     let mut decoder = DECODER.take().unwrap_or_else(fresh);
     decoder.reset(Cursor::new(packed));
-    let unpacked = unpack(&mut decoder, page);
+    let unpacked = unpack(&mut decoder, page).await;
     decoder.reset(Cursor::default());
     DECODER.set(Some(decoder));
     unpacked
@@ -160,26 +190,37 @@ where
 {
     let first = next_chunk(&mut body).await?.unwrap_or_default();
     let Some(second) = next_chunk(&mut body).await? else { return Ok(first) };
-    let mut whole = page.sibling();
-    whole.push(&first)?;
-    whole.push(&second)?;
-    plain(body, &mut whole).await?;
-    Ok(whole.bytes.into())
+    let mut whole = page.packed();
+    let read = match whole.push(&first).and_then(|()| whole.push(&second)) {
+        Ok(()) => plain(body, &mut whole).await,
+        Err(error) => Err(error),
+    };
+    match read {
+        Ok(()) => Ok(whole.bytes.into()),
+        // The limit that the operator knows.
+        Err(ScrapeError::TooLarge { .. }) => Err(ScrapeError::TooLarge { limit_bytes: page.limit_bytes }),
+        Err(error) => Err(error),
+    }
 }
 
-/// Unpacks piece by piece: no more than the limit is ever decompressed or kept.
-fn unpack(decoder: &mut GzDecoder<Cursor<Bytes>>, page: &mut Page) -> Result<(), ScrapeError> {
+/// Unpacks piece by piece: no more than the limit is ever decompressed or kept, and a large page lets others run between
+/// its pieces.
+async fn unpack(decoder: &mut GzDecoder<Cursor<Bytes>>, page: &mut Page) -> Result<(), ScrapeError> {
     loop {
-        let room = FREE_BYTES.min(page.limit_bytes - page.bytes.len() + 1);
-        page.make_room(page.bytes.len() + room)?;
+        let room = STEP_BYTES.min(page.limit_bytes - page.bytes.len() + 1);
+        if page.bytes.len() >= FREE_BYTES {
+            page.reserve(page.bytes.len() + room);
+        }
         let read = decoder.by_ref().take(room as u64).read_to_end(&mut page.bytes);
         let read = read.map_err(|error| ScrapeError::BadPage(format!("damaged gzip stream: {error}")))?;
         if page.bytes.len() > page.limit_bytes {
             return Err(ScrapeError::TooLarge { limit_bytes: page.limit_bytes });
         }
+        page.make_room(page.bytes.len())?;
         if read < room {
             return Ok(());
         }
+        tokio::task::yield_now().await;
     }
 }
 
@@ -233,12 +274,12 @@ mod tests {
     }
 
     async fn read_plain(page: Bytes, limit_bytes: usize) -> Result<Vec<u8>, ScrapeError> {
-        Budget::default().read(&HeaderMap::new(), Full::new(page), limit_bytes).await
+        Budget::default().read(&HeaderMap::new(), Full::new(page), limit_bytes).await.map(|text| text.bytes)
     }
 
     async fn read_gzip(packed: Bytes, limit_bytes: usize) -> Result<Vec<u8>, ScrapeError> {
         let headers = HeaderMap::from_iter([(CONTENT_ENCODING, http::HeaderValue::from_static("gzip"))]);
-        Budget::default().read(&headers, Full::new(packed), limit_bytes).await
+        Budget::default().read(&headers, Full::new(packed), limit_bytes).await.map(|text| text.bytes)
     }
 
     #[tokio::test]
@@ -279,7 +320,7 @@ mod tests {
             let frames = pieces.into_iter().map(|piece| Ok::<_, std::io::Error>(http_body::Frame::data(piece)));
             let body = http_body_util::StreamBody::new(futures::stream::iter(frames));
             let page = Budget::default().read(&gzip_header, body, 1 << 20).await.unwrap();
-            assert!(page == text.as_bytes(), "pieces of {piece_bytes} bytes");
+            assert!(page.bytes == text.as_bytes(), "pieces of {piece_bytes} bytes");
         }
     }
 
@@ -292,7 +333,7 @@ mod tests {
             let budget = budget.clone();
             async move { budget.read(&HeaderMap::new(), Full::new(Bytes::from(vec![b'a'; bytes])), 8 << 20).await }
         };
-        assert_eq!(read(FREE_BYTES).await.unwrap().len(), FREE_BYTES);
+        assert_eq!(read(FREE_BYTES).await.unwrap().bytes.len(), FREE_BYTES);
         assert_eq!(read(FREE_BYTES + 1).await.unwrap_err().kind(), FailureKind::TooLarge);
         // What was taken for the page that was refused is given back.
         assert_eq!(budget.0.taken_bytes.load(Ordering::Relaxed), LARGE_PAGES_BYTES);

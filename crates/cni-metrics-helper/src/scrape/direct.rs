@@ -18,7 +18,6 @@ use crate::discover::Pod;
 pub(super) struct Direct {
     client: Client<HttpConnector, Empty<Bytes>>,
     port: u16,
-    max_bytes: usize,
     budget: body::Budget,
 }
 
@@ -28,10 +27,15 @@ impl Direct {
         connector.set_connect_timeout(Some(settings.timeout));
         connector.set_nodelay(true);
         let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(1).build(connector);
-        Self { client, port: settings.port, max_bytes: settings.max_bytes, budget }
+        Self { client, port: settings.port, budget }
     }
 
-    pub(super) async fn fetch(&self, pod: &Pod, keep_connection: bool) -> Result<Vec<u8>, ScrapeError> {
+    pub(super) async fn fetch(
+        &self,
+        pod: &Pod,
+        max_bytes: usize,
+        keep_connection: bool,
+    ) -> Result<body::Text, ScrapeError> {
         let address = SocketAddr::new(pod.ip.ok_or(ScrapeError::NoAddress)?, self.port);
         let mut request = proxy::page_request(Request::get(format!("http://{address}/metrics")), Empty::new())?;
         if !keep_connection {
@@ -41,7 +45,7 @@ impl Direct {
         let response = self.client.request(request).await.map_err(|error| ScrapeError::from_client(&error))?;
         let (head, page) = response.into_parts();
         if head.status == StatusCode::OK {
-            return self.budget.read(&head.headers, page, self.max_bytes).await;
+            return self.budget.read(&head.headers, page, max_bytes).await;
         }
         let text = body::beginning(page, proxy::ERROR_BYTES).await;
         Err(proxy::classify_direct(head.status, &head.headers, &text))

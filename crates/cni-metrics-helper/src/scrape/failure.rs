@@ -74,12 +74,21 @@ pub enum ScrapeError {
         /// The limit.
         limit_bytes: usize,
     },
+    /// Over the smaller limit of a node whose last whole page was of no use.
+    #[error("the page is larger than {limit_bytes} bytes again; it is read further only now and then")]
+    StillTooLarge {
+        /// The smaller limit.
+        limit_bytes: usize,
+    },
     /// A large page, while other large pages use up the memory for them.
     #[error("the page is large, and the large pages under way need more than {limit_bytes} bytes together")]
     Crowded {
         /// The limit for all of them.
         limit_bytes: usize,
     },
+    /// More series than any agent has.
+    #[error("the page cannot be read: {0}")]
+    TooManySeries(String),
     /// The helper itself has no file descriptor left.
     #[error("the helper cannot open a connection: {0}")]
     OutOfFiles(String),
@@ -145,7 +154,9 @@ impl ScrapeError {
             Self::Forbidden(_) => FailureKind::Forbidden,
             Self::NotFound(_) => FailureKind::NotFound,
             Self::BadStatus { .. } => FailureKind::BadStatus,
-            Self::TooLarge { .. } | Self::Crowded { .. } => FailureKind::TooLarge,
+            Self::TooLarge { .. } | Self::StillTooLarge { .. } | Self::Crowded { .. } | Self::TooManySeries(_) => {
+                FailureKind::TooLarge
+            }
             Self::BadPage(_) => FailureKind::BadPage,
             Self::Stopped => FailureKind::Stopped,
             Self::Deadline => FailureKind::Deadline,
@@ -171,6 +182,7 @@ impl ScrapeError {
     /// The same failure in the light of the round: what an answer says of the API server is believed only where it agrees
     /// with what the API server itself did. `is_stale_claim`: the node says for the second time that its pod is gone,
     /// which is listed all the same.
+    #[must_use]
     pub fn judged(self, evidence: ApiServerEvidence, is_stale_claim: bool) -> Self {
         match self {
             Self::RateLimited { by: Limiter::Unproven, code, message, retry_after } => {

@@ -26,7 +26,6 @@ pub(super) struct Proxy {
     client: Client,
     prefix: String,
     suffix: String,
-    max_bytes: usize,
     budget: body::Budget,
 }
 
@@ -36,18 +35,17 @@ impl Proxy {
             client,
             prefix: format!("/api/v1/namespaces/{}/pods/", settings.namespace),
             suffix: format!(":{}/proxy/metrics", settings.port),
-            max_bytes: settings.max_bytes,
             budget,
         }
     }
 
-    pub(super) async fn fetch(&self, pod: &Pod) -> Result<Vec<u8>, ScrapeError> {
+    pub(super) async fn fetch(&self, pod: &Pod, max_bytes: usize) -> Result<body::Text, ScrapeError> {
         let uri = [self.prefix.as_str(), &pod.name, &self.suffix].concat();
         let request = page_request(Request::get(uri), Body::empty())?;
         let response = self.client.send(request).await.map_err(|error| ScrapeError::from_api_server(&error))?;
         let (head, page) = response.into_parts();
         if head.status == StatusCode::OK {
-            return self.budget.read(&head.headers, page, self.max_bytes).await;
+            return self.budget.read(&head.headers, page, max_bytes).await;
         }
         let body = body::beginning(page, ERROR_BYTES).await;
         Err(classify(head.status, &head.headers, &body))
@@ -75,7 +73,8 @@ const UNREACHABLE: [&str; 5] =
 struct Status {
     kind: String,
     api_version: String,
-    status: String,
+    #[serde(rename = "status")]
+    outcome: String,
     code: u16,
     #[serde(default)]
     message: String,
@@ -93,7 +92,7 @@ const OVERLOADED: [&[u8]; 2] =
 fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> ScrapeError {
     let code = status.as_u16();
     let own = serde_json::from_slice::<Status>(body).ok().filter(|own| {
-        (own.kind.as_str(), own.api_version.as_str(), own.status.as_str()) == ("Status", "v1", "Failure")
+        (own.kind.as_str(), own.api_version.as_str(), own.outcome.as_str()) == ("Status", "v1", "Failure")
             && own.code == code
     });
     // A Status that is cut cannot be decoded, and may be the API server's all the same.

@@ -39,6 +39,8 @@ pub(crate) struct World {
     pub(crate) clock: Clock,
     driver: ClockDriver,
     pub(crate) now_ms: i64,
+    /// How far the helpers' clock is from the world's.
+    pub(crate) clock_off_by_ms: i64,
     /// Wall time up to which pages belong to earlier rounds.
     cut_ms: i64,
     /// When the first helper started, which is what the truth counts from.
@@ -64,7 +66,7 @@ impl World {
         let options = SimOptions { seed: 7, start_ms: Some(START_MS), ..SimOptions::new(scenario).lockstep() };
         let sim = Sim::start(options).await.unwrap();
         let (clock, driver) = Clock::driven(UnixMillis(START_MS), SPEED);
-        Self { sim, clock, driver, now_ms: START_MS, cut_ms: 0, collector_start_ms: START_MS }
+        Self { sim, clock, driver, now_ms: START_MS, clock_off_by_ms: 0, cut_ms: 0, collector_start_ms: START_MS }
     }
 
     /// Starts a helper with these flags on top of the usual ones.
@@ -125,7 +127,7 @@ impl World {
         // What the world did on its way here happened before the round.
         tokio::time::sleep(Duration::from_millis(2)).await;
         self.cut_ms = Clock::wall().now().0;
-        self.driver.set(UnixMillis(self.now_ms));
+        self.driver.set(UnixMillis(self.now_ms + self.clock_off_by_ms));
     }
 
     /// What a perfect collector would have published of all pages handed over since the last call.
