@@ -234,7 +234,7 @@ impl World {
         self.now_s += ROUND_SECONDS;
         self.round += 1;
         // The cluster grows to twice its size and shrinks again, and sometimes loses a third of its nodes at once.
-        let most = if self.round / 400 % 2 == 0 { LEAST_PODS + 10 } else { 2 * LEAST_PODS };
+        let most = if (self.round / 400).is_multiple_of(2) { LEAST_PODS + 10 } else { 2 * LEAST_PODS };
         let at_once = if chance(&mut self.random, 1) && chance(&mut self.random, 30) { self.pods.len() / 3 } else { 1 };
         for _ in 0..at_once {
             if self.pods.len() > LEAST_PODS && (at_once > 1 || self.pods.len() > most || chance(&mut self.random, 4)) {
@@ -351,10 +351,11 @@ impl Pod {
         }
         if let Some(scraped_s) = self.last_scraped_s.filter(|_| !self.restarted && !self.stepped) {
             // The node's clock is set, and the start that is reckoned from it moves: back by any time, or forward a little.
-            if chance(random, 2) {
+            let step = random.below(100);
+            if step < 2 {
                 self.process_started_s = scraped_s as f64 - DOUBT_S - 1.0 - random.below(100_000) as f64;
                 self.stepped = true;
-            } else if chance(random, 2) {
+            } else if step < 4 {
                 self.process_started_s += random.below(50) as f64 / 10.0;
                 self.stepped = true;
             }
@@ -514,7 +515,7 @@ fn ten_thousand_rounds_differ_in_nothing() {
 #[test]
 fn nor_do_they_where_the_helper_starts_again_and_again() {
     run(2, ROUNDS / 2, |round| round % 7 == 3);
-    run(78, ROUNDS / 2, |round| round % 2 == 0);
+    run(78, ROUNDS / 2, |round| round.is_multiple_of(2));
 }
 
 #[test]

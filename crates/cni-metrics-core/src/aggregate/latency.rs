@@ -99,12 +99,11 @@ impl LatencyBaselines {
                 continue;
             };
             let fresh = OperationBaseline { operation, sum_ms, count };
-            let last = match known {
-                Some(slot) => std::mem::replace(slot, fresh),
-                None => {
-                    self.operations.insert(at, fresh);
-                    OperationBaseline { operation, sum_ms: 0.0, count: 0.0 }
-                }
+            let last = if let Some(slot) = known {
+                std::mem::replace(slot, fresh)
+            } else {
+                self.operations.insert(at, fresh);
+                OperationBaseline { operation, sum_ms: 0.0, count: 0.0 }
             };
             at += 1;
             if baseline_only {

@@ -203,7 +203,7 @@ impl<'p> Reader<'p> {
         }
         let (tail, rest) = split(after);
         match sample(tail) {
-            Ok(sample) => self.patient(series, start, sample)?,
+            Ok(sample) => self.patient(series, start, &sample)?,
             Err(kind) => self.fail(Some(series), start, kind),
         }
         Ok(rest)
@@ -245,7 +245,7 @@ impl<'p> Reader<'p> {
     }
 
     /// Adds a line that was read patiently.
-    fn patient(&mut self, series: Series, start: &'p [u8], sample: Sample<'p>) -> Result<(), Stop> {
+    fn patient(&mut self, series: Series, start: &'p [u8], sample: &Sample<'p>) -> Result<(), Stop> {
         match &mut self.seen {
             Seen::Last(_) if sample.labels.is_empty() => {
                 return self.canonical(series, start, Canonical::default(), sample.value);
@@ -312,7 +312,7 @@ impl<'p> Seen<'p> {
     }
 }
 
-/// Stands for a series: twice SipHash, 128 bits. Of 10,000 series two share one with a chance below 2^-100; whoever wants
+/// Stands for a series: two hashes of 64 bits, `SipHash` as the standard library has it. Of 10,000 series two share one with a chance below 2^-100; whoever wants
 /// such a page must try 2^64 label sets, and gains that one of the page's own lines counts as a duplicate.
 fn fingerprint(series: Series, labels: &[Label<'_>]) -> [u64; 2] {
     [0_u8, 1].map(|half| {

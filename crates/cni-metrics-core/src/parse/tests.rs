@@ -337,7 +337,7 @@ fn a_line_that_lost_its_name_may_have_been_of_any_family() {
 fn the_series_of_a_page_are_bounded() {
     let page = |series: u32| {
         let lines = (0..series).rev().map(|at| format!("awscni_ipamd_error_count{{fn=\"{at}\"}} 1\n"));
-        lines.collect::<String>()
+        lines.collect::<Vec<_>>().concat()
     };
     assert_eq!(sample(&page(MAX_SERIES)).get(Family::IpamdErrorCount).unwrap().sum, f64::from(MAX_SERIES));
     let error = parse(page(MAX_SERIES + 1).as_bytes()).sample.unwrap_err();
@@ -350,7 +350,7 @@ fn lines_and_labels_are_bounded() {
     assert_eq!(error_of(format!("awscni_ipamd_error_count{{fn=\"{long}\"}} 1").as_bytes()), LineErrorKind::TooLong);
     assert_eq!(error_of(format!("awscni_ip_max 1{}", " ".repeat(MAX_LINE_BYTES)).as_bytes()), LineErrorKind::TooLong);
     assert_eq!(error_of(format!("awscni_ipamd_error_count{{fn=\"a\"}} 1{long}").as_bytes()), LineErrorKind::TooLong);
-    let labels: String = (0..65).map(|at| format!("l{at}=\"\",")).collect();
+    let labels = (0..65).map(|at| format!("l{at}=\"\",")).collect::<Vec<_>>().concat();
     assert_eq!(error_of(format!("awscni_ip_max{{{labels}}} 1").as_bytes()), LineErrorKind::TooManyLabels);
     let spaces = parse(format!("{}x\n{ENI_MAX}", " ".repeat(2 * MAX_LINE_BYTES)).as_bytes());
     assert_eq!((spaces.error_count, spaces.errors[0].kind), (1, LineErrorKind::NotAMetric));
@@ -401,7 +401,7 @@ fn the_agents_version_is_read_where_the_page_tells_it() {
 #[test]
 fn a_damaged_counter_tells_which_series_could_be_read() {
     let readable = |lines: &[&str]| {
-        let page: String = lines.iter().map(|line| format!("awscni_ipamd_error_count{line}\n")).collect();
+        let page = lines.iter().map(|line| format!("awscni_ipamd_error_count{line}\n")).collect::<Vec<_>>().concat();
         parse(page.as_bytes()).sample.unwrap().get(Family::IpamdErrorCount).unwrap().readable
     };
     let one = readable(&["{fn=\"a\"} 1", "{fn=\"b\"} x"]);
