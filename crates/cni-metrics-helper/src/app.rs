@@ -129,7 +129,7 @@ impl App {
         let mut publisher = publisher(&config, &clock, &leadership).await?;
         let mut baselines = None;
         if let (Some(cloudwatch), Some(identity)) = (&config.cloudwatch, &identity) {
-            baselines = add_cloudwatch(&mut publisher, &config, cloudwatch, identity, &clock)?;
+            baselines = add_cloudwatch(&mut publisher, &config, cloudwatch, identity, &clock).await?;
         }
         let stats = SelfStats::default();
         let parts = AdminParts {
@@ -470,8 +470,8 @@ async fn identify(
 }
 
 /// Adds the sink, which keeps rounds until it knows whom it publishes for; returns the counters that an earlier process
-/// left.
-fn add_cloudwatch(
+/// left, where they may be used.
+async fn add_cloudwatch(
     publisher: &mut Publisher,
     config: &Config,
     cloudwatch: &CloudWatchConfig,
@@ -490,20 +490,18 @@ fn add_cloudwatch(
         spool_dir: cloudwatch.spool_dir.clone(),
     };
     settings.check().map_err(AppError::CloudWatch)?;
-    let restored = settings.spool_dir.as_deref().map(|dir| spool::restore(dir, clock));
-    // Counters of another cluster, or of another share of it, are of no use to this one. While the name is not known, those
-    // of any name count: they are kept by the pods' UIDs, which no other cluster has.
-    let ours = restored.as_ref().filter(|restored| match &known {
-        Some(_) => restored.is_of(&settings),
-        None => restored.is_of(&CloudWatchSettings { cluster_id: restored.cluster_id.clone(), ..settings.clone() }),
-    });
-    let baselines = ours.and_then(|restored| restored.counters.as_deref().map(Arc::from));
+    // While the name is not known, counters of any name count: they are kept by the pods' UIDs, which no other cluster has.
+    let opened = match &known {
+        Some(_) => spool::open(&settings, clock).await,
+        None => spool::open_unnamed(&settings, clock).await,
+    };
+    let baselines = opened.baselines();
     match known {
         Some(identity) => {
             let sink = AwsCloudWatch::new(&identity.sdk, &settings);
-            to_cloudwatch::spawn(publisher, settings, sink, clock.clone(), restored);
+            to_cloudwatch::spawn(publisher, settings, sink, clock.clone(), opened);
         }
-        None => to_cloudwatch::spawn_when_known(publisher, settings, identity.clone(), clock.clone(), restored),
+        None => to_cloudwatch::spawn_when_known(publisher, settings, identity.clone(), clock.clone(), opened),
     }
     Ok(baselines)
 }

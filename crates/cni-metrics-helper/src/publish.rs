@@ -226,7 +226,7 @@ mod tests {
         let mut publisher = Publisher::new();
         publisher.spawn("hung", |intake| async move {
             let _never_read = intake;
-            std::future::pending().await
+            std::future::pending::<()>().await;
         });
         let [stats] = publisher.stats_receivers().try_into().unwrap();
         for number in 1..=8 {
@@ -248,7 +248,7 @@ mod tests {
             let mut publisher = Publisher::new();
             publisher.spawn("sound", |intake| async move {
                 let _open = intake;
-                std::future::pending().await
+                std::future::pending::<()>().await;
             });
             assert!(timeout(Duration::from_hours(1), publisher.failed()).await.is_err(), "all sinks run");
             publisher.spawn("broken", move |mut intake| async move {

@@ -10,5 +10,7 @@
 mod delivery;
 #[path = "publish_cloudwatch/kit.rs"]
 mod kit;
+#[path = "publish_cloudwatch/long.rs"]
+mod long;
 #[path = "publish_cloudwatch/spool.rs"]
 mod spool;

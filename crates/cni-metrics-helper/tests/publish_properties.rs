@@ -1,14 +1,20 @@
 //! The delivery rules under any order of rounds, flushes, answers and evictions: nothing is lost unless counted,
-//! nothing is sent twice, order is kept.
+//! nothing is sent twice, order is kept; what is on disk in any moment is what a restart must know; and ten thousand
+//! rounds of anything stay within their bounds.
 
-#![expect(clippy::float_cmp, reason = "values are passed on, not computed")]
+#![expect(
+    clippy::float_cmp,
+    clippy::unwrap_used,
+    reason = "values are passed on, not computed; a test stops where something is missing"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cni_metrics_core::catalogue::METRICS;
+use cni_metrics_core::catalogue::{Kind, METRICS};
 use cni_metrics_core::model::UnixMillis;
-use cni_metrics_helper::publish::cloudwatch::buffer::{Kept, Point};
+use cni_metrics_helper::publish::cloudwatch::buffer::{Kept, Point, marks};
 use cni_metrics_helper::publish::cloudwatch::delivery::{Delivery, Refusal};
+use cni_metrics_helper::publish::cloudwatch::spool::{self, Image, Origin};
 use cni_metrics_helper::publish::selection::ROWS;
 use proptest::prelude::*;
 
@@ -91,7 +97,7 @@ impl World {
         prop_assert_eq!(in_rounds.len(), points.len(), "a point twice in one request");
         let has_bad = points.iter().any(|point| (self.is_bad)(key(point)));
         if answer == Answer::Failed {
-            self.books.evicted += self.delivery.failed();
+            self.books.evicted += self.delivery.failed(true);
         } else if has_bad || answer == Answer::RefusedWhatever {
             let (refusal, evicted) = self.delivery.refused();
             self.books.evicted += evicted;
@@ -113,7 +119,7 @@ impl World {
             .delivery
             .unsent()
             .rounds()
-            .flat_map(|kept| kept.values().map(|(row, _)| (kept.at.0, row.metric as usize)).collect::<Vec<_>>())
+            .flat_map(|(_, kept)| kept.values().map(|(row, _)| (kept.at.0, row.metric as usize)).collect::<Vec<_>>())
             .collect();
         prop_assert_eq!(unsent.len() as u64, self.delivery.points());
         let books = &self.books;
@@ -192,4 +198,221 @@ proptest! {
         prop_assert!(order.is_sorted());
         prop_assert!(world.delivery.is_empty());
     }
+}
+
+/// A long life: rounds, answers of every kind, clocks that jump, other replicas, and a disk that is written as the
+/// program writes it.
+struct Life {
+    delivery: Delivery,
+    rng: fastrand::Rng,
+    now: i64,
+    rounds: u64,
+    limit_bytes: u64,
+    /// Points by what became of them.
+    pushed: u64,
+    accepted: u64,
+    in_doubt: u64,
+    dropped: u64,
+    /// Counters that were accepted or may have been: by round and metric. Forgotten once their round is long over.
+    sent: BTreeSet<(u64, usize)>,
+    newest_sent: Option<u64>,
+    image: Vec<u8>,
+    journal: Vec<u8>,
+    dir: tempfile::TempDir,
+}
+
+impl Life {
+    fn new(seed: u64, limit_bytes: u64) -> Self {
+        let mut life = Self {
+            delivery: Delivery::new(limit_bytes, 200),
+            rng: fastrand::Rng::with_seed(seed),
+            now: 1_767_225_600_000,
+            rounds: 0,
+            limit_bytes,
+            pushed: 0,
+            accepted: 0,
+            in_doubt: 0,
+            dropped: 0,
+            sent: BTreeSet::new(),
+            newest_sent: None,
+            image: Vec::new(),
+            journal: Vec::new(),
+            dir: tempfile::tempdir().unwrap(),
+        };
+        life.save();
+        life
+    }
+
+    fn save(&mut self) {
+        let origin = Origin { namespace: "ns".to_owned(), cluster_id: "prod".to_owned(), shard: None };
+        let unsent = self.delivery.unsent();
+        self.image = spool::encode(&Image {
+            origin: &origin,
+            saved_at: UnixMillis(self.now),
+            newest_sent: self.newest_sent,
+            rounds: unsent.rounds(),
+            claim: &marks(self.delivery.sending()),
+            counters: None,
+        });
+        self.journal.clear();
+    }
+
+    fn round(&mut self) {
+        self.now = match self.rng.u16(..) {
+            // Set back or forward by up to ten days.
+            0..200 => self.now.saturating_add(self.rng.i64(-864_000_000..864_000_000)),
+            200..210 => self.rng.i64(..) / 2,
+            210..220 => 1_767_225_600_000,
+            _ => self.now.saturating_add(30_000),
+        };
+        let metrics = self.rng.usize(0..=METRICS);
+        let values = ROWS.iter().take(metrics).map(|row| (row, 1.0));
+        self.pushed += metrics as u64;
+        self.dropped += self.delivery.push(Kept::new(UnixMillis(self.now), values)) as u64;
+        if self.rng.u8(..) < 8 {
+            let until = self.now.saturating_add(self.rng.i64(-600_000..600_000));
+            self.dropped += self.delivery.forget_until(UnixMillis(until)) as u64;
+        }
+        self.save();
+        self.rounds += 1;
+        // Long over: those rounds are no longer in the buffer.
+        self.sent.retain(|(round, _)| round + 20_000 > self.rounds);
+    }
+
+    fn request(&mut self) {
+        let (points, dropped) = self.delivery.next(UnixMillis(self.now));
+        for (_, points) in &dropped.0 {
+            self.dropped += points.len() as u64;
+            self.journal.extend(spool::settled(&marks(points), false));
+        }
+        let Some(points) = points else { return };
+        self.journal.extend(spool::claim(&marks(&points)));
+        self.newest_sent = self.newest_sent.max(points.iter().map(|point| point.round).max());
+        if self.rng.u8(..) < 16 {
+            self.check_disk();
+        }
+        let counters = points.iter().filter(|point| point.is_counter());
+        let keys: Vec<_> = counters.map(|point| (point.round, point.row.metric as usize)).collect();
+        match self.rng.u8(0..12) {
+            0..5 => {
+                for key in &keys {
+                    assert!(self.sent.insert(*key), "{key:?} sent twice");
+                }
+                let gone = marks(self.delivery.sending());
+                self.accepted += self.delivery.accepted() as u64;
+                self.journal.extend(spool::settled(&gone, true));
+            }
+            5..7 => {
+                for key in &keys {
+                    assert!(self.sent.insert(*key), "{key:?} sent again after a doubt");
+                }
+                let (given_up, evicted) = self.delivery.in_doubt();
+                assert!(given_up.iter().all(Point::is_counter) && given_up.len() == keys.len());
+                self.in_doubt += given_up.len() as u64;
+                self.dropped += evicted as u64;
+                self.journal.extend(spool::settled(&marks(&given_up), true));
+            }
+            7..9 => {
+                let (refusal, evicted) = self.delivery.refused();
+                self.dropped += evicted as u64;
+                let bad: Vec<Point> = if let Refusal::Bad(point) = refusal { vec![point] } else { Vec::new() };
+                self.dropped += bad.len() as u64;
+                self.journal.extend(spool::settled(&marks(&bad), false));
+            }
+            other => {
+                self.dropped += self.delivery.failed(other < 10) as u64;
+                self.journal.extend(spool::settled(&[], false));
+            }
+        }
+    }
+
+    fn check(&self) {
+        let sum = self.accepted + self.in_doubt + self.dropped + self.delivery.points();
+        assert_eq!(self.pushed, sum, "points in = accepted + in doubt + dropped + buffered");
+        // One round and one request on top of the limit, in whatever pieces.
+        let slack = 4096 + 1000 * size_of::<Point>() as u64;
+        assert!(self.delivery.bytes() <= self.limit_bytes + slack, "{} bytes", self.delivery.bytes());
+        let file = (self.image.len() + self.journal.len()) as u64;
+        assert!(file <= 2 * self.limit_bytes + slack + (64 << 10), "{file} bytes on disk");
+    }
+
+    /// A process that starts now knows what is unsent, and which counters are in doubt.
+    fn check_disk(&self) {
+        let path = self.dir.path().join("points.spool");
+        std::fs::write(path, [self.image.as_slice(), &self.journal].concat()).unwrap();
+        let left = spool::look(self.dir.path()).unwrap().unwrap();
+        let keys = |rounds: &[Kept]| {
+            let mut keys: Vec<_> = rounds
+                .iter()
+                .flat_map(|kept| kept.values().map(|(row, _)| (kept.at.0, row.metric as usize)).collect::<Vec<_>>())
+                .collect();
+            keys.sort_unstable();
+            keys
+        };
+        let sending = self.delivery.sending();
+        let claimed: BTreeSet<_> = sending
+            .iter()
+            .filter(|point| point.is_counter())
+            .map(|point| (point.round, point.row.metric as usize))
+            .collect();
+        let (mut unsent, mut doubtful) = (Vec::new(), Vec::new());
+        for (number, kept) in self.delivery.unsent().rounds() {
+            for (row, _) in kept.values() {
+                let key = (kept.at.0, row.metric as usize);
+                let is_claimed = claimed.contains(&(number, row.metric as usize));
+                if is_claimed { doubtful.push(key) } else { unsent.push(key) }
+            }
+        }
+        unsent.sort_unstable();
+        doubtful.sort_unstable();
+        assert_eq!(keys(&left.rounds), unsent);
+        assert_eq!(keys(&left.in_doubt), doubtful);
+    }
+}
+
+#[test]
+fn ten_thousand_rounds_of_anything_lose_nothing_uncounted_and_stay_within_their_bounds() {
+    for (seed, limit_bytes) in [(1, 64 << 10), (2, 8 << 10)] {
+        let mut life = Life::new(seed, limit_bytes);
+        for _ in 0..10_000 {
+            life.round();
+            if life.rng.bool() {
+                life.delivery.flush();
+            }
+            // Outages: for a while nothing is sent at all.
+            let requests = if (life.rounds / 500).is_multiple_of(3) { 0 } else { life.rng.u8(0..4) };
+            for _ in 0..requests {
+                life.request();
+            }
+            life.check();
+            if life.rounds.is_multiple_of(100) {
+                life.check_disk();
+            }
+        }
+        assert!(life.accepted > 1_000 && life.in_doubt > 100 && life.dropped > 1_000, "too little happened");
+    }
+}
+
+#[test]
+fn while_no_answer_comes_only_the_first_request_is_in_doubt() {
+    let mut delivery = Delivery::new(1 << 20, 1000);
+    let mut in_doubt = 0;
+    for round in 0..1_000 {
+        let at = UnixMillis(1_767_225_600_000 + round * 30_000);
+        delivery.push(Kept::new(at, ROWS.iter().map(|row| (row, 1.0))));
+        delivery.flush();
+        let (points, _) = delivery.next(at);
+        let rounds: BTreeSet<u64> = points.unwrap().iter().map(|point| point.round).collect();
+        assert_eq!(rounds.len(), 1, "one round per request");
+        let (given_up, _) = delivery.in_doubt();
+        in_doubt += given_up.len();
+    }
+    let counters = ROWS.iter().filter(|row| row.kind == Kind::Counter).count();
+    assert_eq!(in_doubt, counters, "of a thousand rounds");
+    // An answer, be it a refusal, ends that.
+    delivery.next(UnixMillis(1_767_225_600_000));
+    delivery.failed(true);
+    let (points, _) = delivery.next(UnixMillis(1_767_225_600_000));
+    let rounds: BTreeSet<u64> = points.unwrap().iter().map(|point| point.round).collect();
+    assert!(rounds.len() > 10);
 }

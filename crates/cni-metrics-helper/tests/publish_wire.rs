@@ -5,25 +5,31 @@
 
 use std::cell::RefCell;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
-use cni_metrics_core::catalogue::{METRICS, Metric, MetricSet};
+use cni_metrics_core::catalogue::{Kind, METRICS, Metric, MetricSet};
 use cni_metrics_core::model::{Coverage, Ipv6Figures, Snapshot, UnixMillis, Values};
 use cni_metrics_helper::aws::AwsHttp;
 use cni_metrics_helper::clock::Clock;
-use cni_metrics_helper::publish::cloudwatch::{self as to_cloudwatch, AwsCloudWatch, CloudWatchSettings};
+use cni_metrics_helper::publish::cloudwatch::buffer::Point;
+use cni_metrics_helper::publish::cloudwatch::{
+    self as to_cloudwatch, AwsCloudWatch, CloudWatchSettings, MetricSink, Opened, PutError,
+};
 use cni_metrics_helper::publish::selection::ROWS;
-use cni_metrics_helper::publish::{Publisher, Selection, log};
+use cni_metrics_helper::publish::stats::{DropReason, RequestOutcome};
+use cni_metrics_helper::publish::{Publisher, Selection, SinkStats, log};
 use cni_metrics_helper::shard::Shard;
 use cni_sim::aws::WallClock;
 use cni_sim::aws::fault::{Fault, FaultRule};
 use cni_sim::aws::serve::serve;
 use cni_sim::cloudwatch::{CloudWatch, router};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -41,15 +47,7 @@ impl Service {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(serve(listener, router(cloudwatch.clone()), stop.clone()));
-        let credentials = Credentials::new("AKIATEST", "secret", None, None, "test");
-        let sdk = SdkConfig::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new("eu-west-1"))
-            .endpoint_url(url)
-            .http_client(AwsHttp::new(None).unwrap().sdk_client())
-            .credentials_provider(SharedCredentialsProvider::new(credentials))
-            .build();
-        Self { cloudwatch, sdk, _stop: stop.drop_guard() }
+        Self { cloudwatch, sdk: sdk(&url), _stop: stop.drop_guard() }
     }
 
     fn publisher(&self, cluster_id: &str) -> Publisher {
@@ -57,21 +55,36 @@ impl Service {
     }
 
     fn publisher_of(&self, cluster_id: &str, shard: Option<Shard>) -> Publisher {
-        let settings = CloudWatchSettings {
-            namespace: "Kubernetes".to_owned(),
-            cluster_id: cluster_id.to_owned(),
-            shard,
-            selection: Selection::new(MetricSet::Standard, &[], &[]).unwrap(),
-            resolution_seconds: 1,
-            flush_every: Duration::from_millis(200),
-            buffer_bytes: to_cloudwatch::DEFAULT_BUFFER_BYTES,
-            spool_dir: None,
-        };
+        let settings = settings_of(cluster_id, shard);
         settings.check().unwrap();
         let mut publisher = Publisher::new();
         let sink = AwsCloudWatch::new(&self.sdk, &settings);
-        to_cloudwatch::spawn(&mut publisher, settings, sink, Clock::wall(), None);
+        to_cloudwatch::spawn(&mut publisher, settings, sink, Clock::wall(), Opened::none());
         publisher
+    }
+}
+
+fn sdk(url: &str) -> SdkConfig {
+    let credentials = Credentials::new("AKIATEST", "secret", None, None, "test");
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("eu-west-1"))
+        .endpoint_url(url)
+        .http_client(AwsHttp::new(None).unwrap().sdk_client())
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .build()
+}
+
+fn settings_of(cluster_id: &str, shard: Option<Shard>) -> CloudWatchSettings {
+    CloudWatchSettings {
+        namespace: "Kubernetes".to_owned(),
+        cluster_id: cluster_id.to_owned(),
+        shard,
+        selection: Selection::new(MetricSet::Standard, &[], &[]).unwrap(),
+        resolution_seconds: 1,
+        flush_every: Duration::from_millis(200),
+        buffer_bytes: to_cloudwatch::DEFAULT_BUFFER_BYTES,
+        spool_dir: None,
     }
 }
 
@@ -151,7 +164,7 @@ async fn the_longest_cluster_name_still_makes_requests_the_service_takes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn throttling_errors_and_broken_connections_lose_nothing_and_double_nothing() {
+async fn throttling_and_errors_lose_nothing_and_broken_connections_cost_counted_counters_only() {
     let service = Service::start().await;
     service.cloudwatch.faults().set(vec![
         FaultRule::always(Fault::Throttle).with_probability(0.3),
@@ -160,29 +173,127 @@ async fn throttling_errors_and_broken_connections_lose_nothing_and_double_nothin
     ]);
     let publisher = service.publisher("prod");
     let times = publish(&publisher, 200).await;
+    let mut stats = publisher.stats_receivers().remove(0);
     let store = service.cloudwatch.store();
-    let all = times.len() * METRICS;
-    assert!(store.wait_until(LIMIT, |store| store.len() >= all).await, "{} of {all}", store.len());
+    let all = (times.len() * METRICS) as u64;
+    let settled =
+        tokio::time::timeout(LIMIT, stats.wait_for(|stats| stats.sent_points + stats.dropped() == all)).await.is_ok();
+    assert!(settled, "{:?}", publisher.stats());
+    let stats = publisher.stats().remove(0);
     publisher.drain(Duration::from_secs(5)).await;
+    assert!(stats.requests.contains_key(&RequestOutcome::NoAnswer), "{:?}", stats.requests);
+    let mut missing = 0;
     for row in &ROWS {
         let series = store.series("Kubernetes", row.name, &[("CLUSTER_ID", "prod")]);
-        assert_eq!(series.len(), times.len(), "{}", row.name);
+        let mut seen: Vec<_> = series.iter().map(|datum| datum.timestamp_ms).collect();
+        seen.dedup();
+        assert_eq!(seen.len(), series.len(), "{} twice", row.name);
+        if row.kind == Kind::Counter {
+            missing += times.len() - seen.len();
+        } else {
+            assert_eq!(seen.len(), times.len(), "{}", row.name);
+        }
     }
+    assert_eq!(stats.dropped_points.get(&DropReason::InDoubt).copied().unwrap_or(0), missing as u64);
+    assert_eq!(stats.dropped(), missing as u64);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_an_answer_that_is_lost_on_its_way_makes_points_arrive_twice() {
-    // The service offers nothing to tell a repetition by. This is the documented exception, and it is one request's worth.
+async fn an_answer_that_is_lost_on_its_way_makes_no_counter_arrive_twice() {
+    // The service offers nothing to tell a repetition by.
     let service = Service::start().await;
     service.cloudwatch.faults().set(vec![FaultRule::always(Fault::ResetAfter)]);
     let publisher = service.publisher("prod");
     publish(&publisher, 1).await;
-    let store = service.cloudwatch.store();
-    assert!(store.wait_until(LIMIT, |store| store.len() >= METRICS).await);
+    let mut stats = publisher.stats_receivers().remove(0);
+    let unanswered = |stats: &SinkStats| stats.requests.get(&RequestOutcome::NoAnswer).is_some_and(|count| *count >= 3);
+    assert!(tokio::time::timeout(LIMIT, stats.wait_for(unanswered)).await.is_ok(), "{:?}", publisher.stats());
     service.cloudwatch.faults().clear();
-    assert!(store.wait_until(LIMIT, |store| store.len() >= 2 * METRICS).await);
+    let all_sent = |stats: &SinkStats| stats.buffered_points == 0;
+    assert!(tokio::time::timeout(LIMIT, stats.wait_for(all_sent)).await.is_ok(), "{:?}", publisher.stats());
+    let counters = ROWS.iter().filter(|row| row.kind == Kind::Counter).count() as u64;
+    assert_eq!(publisher.stats()[0].dropped_points[&DropReason::InDoubt], counters, "counted once");
     publisher.drain(Duration::from_secs(5)).await;
-    assert_eq!(store.len() % METRICS, 0, "whole requests only");
+    let store = service.cloudwatch.store();
+    for row in &ROWS {
+        let times = store.series("Kubernetes", row.name, &[("CLUSTER_ID", "prod")]).len();
+        let expected = if row.kind == Kind::Counter { 1..=1 } else { 2..=1000 };
+        assert!(expected.contains(&times), "{} arrived {times} times", row.name);
+    }
+}
+
+/// One request to what listens there.
+async fn put_to(address: SocketAddr) -> Result<(), PutError> {
+    let settings = settings_of("prod", None);
+    let sink = AwsCloudWatch::new(&sdk(&format!("http://{address}")), &settings);
+    let point = Point { round: 0, at: Clock::wall().now(), row: &ROWS[0], value: 1.0 };
+    sink.put(vec![point]).await
+}
+
+#[tokio::test]
+async fn what_was_not_written_is_told_from_what_got_no_answer() {
+    // Bound and not listening: connections are refused, and no one else gets the port meanwhile.
+    let closed = TcpSocket::new_v4().unwrap();
+    closed.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let refused = put_to(closed.local_addr().unwrap()).await.unwrap_err();
+    assert!(matches!(refused, PutError::Network(_)), "{refused}");
+
+    // Takes the connection and closes it: with the request read, before it, in the middle of an answer.
+    for (reads, answer) in [
+        (true, &b""[..]),
+        (false, b""),
+        (true, b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\nsmithy-protocol: rpc-v2-cbor\r\n\r\nhalf"),
+        (true, b"HTTP/1.1 20"),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            if reads {
+                read_request(&mut stream).await;
+            }
+            stream.write_all(answer).await.unwrap();
+        });
+        let lost = put_to(address).await.unwrap_err();
+        assert!(matches!(lost, PutError::NoAnswer(_)), "{lost}, after {answer:?}");
+        server.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn any_retry_after_is_bounded() {
+    for said in ["18446744073709551615", "86400", "99999999999999999999999", "-1", "soon"] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            read_request(&mut stream).await;
+            let answer = format!("HTTP/1.1 503 Busy\r\nretry-after: {said}\r\ncontent-length: 0\r\n\r\n");
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        });
+        let refused = put_to(address).await.unwrap_err();
+        assert!(refused.is_answer(), "{refused}");
+        let wait = refused.retry_after();
+        assert!(wait.is_none_or(|wait| wait <= Duration::from_mins(5)), "{said}: {wait:?}");
+        server.await.unwrap();
+    }
+}
+
+/// Reads a request with its body, as far as its header says how long it is.
+async fn read_request(stream: &mut TcpStream) {
+    let mut bytes = Vec::new();
+    loop {
+        let text = String::from_utf8_lossy(&bytes).to_lowercase();
+        if let Some((head, _)) = text.split_once("\r\n\r\n") {
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
+            let length: usize = length.and_then(|length| length.trim().parse().ok()).unwrap_or(0);
+            let head_bytes = bytes.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+            if bytes.len() >= head_bytes + length {
+                return;
+            }
+        }
+        assert!(stream.read_buf(&mut bytes).await.unwrap() > 0, "the request broke off");
+    }
 }
 
 thread_local! {

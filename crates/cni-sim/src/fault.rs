@@ -57,8 +57,12 @@ pub enum CloudWatchFault {
     },
     /// HTTP 403 `AccessDenied`.
     AccessDenied,
-    /// Connections are reset: an outage.
+    /// HTTP 503 `ServiceUnavailable` for each request: an outage that says so.
     Down,
+    /// Requests are read and not carried out, and their connections are reset: no answer.
+    NoAnswer,
+    /// Requests are carried out, and their connections are reset: the answers are lost.
+    LostAnswer,
     /// Serves later.
     Latency {
         /// Added to every request.

@@ -4,12 +4,13 @@
 //! points measured since the last one become due. One request is under way at a time; while it is, and while the task
 //! backs off, rounds are still read. See [`delivery`] for the order in which points are sent.
 //!
-//! PutMetricData cannot be told that a request is a repetition. A request whose answer was lost on the way (a broken
-//! connection, a crash between the answer and the next write of the spool) is sent again, and counts twice if the
-//! service had taken it. That is the only way in which a point can arrive twice.
+//! PutMetricData cannot be told that a request is a repetition. So a request whose answer was lost on the way is never
+//! repeated as a whole: its counters are given up and counted as in doubt, its gauges are sent again. A request that the
+//! end of the process cut off is treated the same by the next start, which finds it claimed in the spool.
 
 pub mod advice;
 mod awaiting;
+mod books;
 pub mod buffer;
 pub mod client;
 pub mod delivery;
@@ -23,7 +24,7 @@ use std::time::Duration;
 
 pub use client::{AwsCloudWatch, MetricSink, PutError};
 pub use limits::CloudWatchSettingsError;
-pub use spool::Restored;
+pub use spool::{Opened, Restored};
 
 use super::{Publisher, Selection};
 use crate::clock::Clock;
@@ -67,15 +68,15 @@ impl CloudWatchSettings {
     }
 }
 
-/// Adds the sink. `restored` is what [`spool::restore`] found in the spool's folder.
+/// Adds the sink. `opened` is what [`spool::open`] found in the spool's folder.
 pub fn spawn<S: MetricSink>(
     publisher: &mut Publisher,
     settings: CloudWatchSettings,
     sink: S,
     clock: Clock,
-    restored: Option<Restored>,
+    opened: Opened,
 ) {
-    publisher.spawn("cloudwatch", |intake| task::Task::new(settings, sink, clock, intake, restored).run());
+    publisher.spawn("cloudwatch", |intake| task::Task::new(settings, sink, clock, intake, opened).run());
 }
 
 /// Adds the sink before the cluster's name is known: `settings` have everything but that. Until it is, rounds are kept.
@@ -84,12 +85,13 @@ pub fn spawn_when_known(
     mut settings: CloudWatchSettings,
     identity: IdentityReader,
     clock: Clock,
-    restored: Option<Restored>,
+    opened: Opened,
 ) {
     publisher.spawn("cloudwatch", |mut intake| async move {
         let Some((identity, held)) = awaiting::identity(&settings, identity, &mut intake).await else { return };
         settings.cluster_id.clone_from(&identity.cluster_id.value);
         let sink = AwsCloudWatch::new(&identity.sdk, &settings);
-        task::Task::new(settings, sink, clock, intake, restored).holding(held).run().await;
+        let opened = opened.named(&settings, &clock).await;
+        task::Task::new(settings, sink, clock, intake, opened).holding(held).run().await;
     });
 }

@@ -26,11 +26,17 @@ pub enum DropReason {
     Shutdown,
     /// Measured while the lease had lapsed, before another replica was seen to lead.
     NotLeading,
+    /// Counts events, and was in a request that was sent and got no answer: CloudWatch may have taken it.
+    InDoubt,
+    /// Measured here too, and published by another replica.
+    PublishedByAnother,
+    /// In an earlier run's spool that must not or cannot be used.
+    SpoolUnusable,
 }
 
 impl DropReason {
     /// All reasons, in the order in which they are shown.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::BadValue,
         Self::TooOld,
         Self::InFuture,
@@ -38,6 +44,9 @@ impl DropReason {
         Self::Rejected,
         Self::Shutdown,
         Self::NotLeading,
+        Self::InDoubt,
+        Self::PublishedByAnother,
+        Self::SpoolUnusable,
     ];
 
     /// The stable name.
@@ -50,6 +59,9 @@ impl DropReason {
             Self::Rejected => "rejected",
             Self::Shutdown => "shutdown",
             Self::NotLeading => "not_leading",
+            Self::InDoubt => "in_doubt",
+            Self::PublishedByAnother => "published_by_another",
+            Self::SpoolUnusable => "spool_unusable",
         }
     }
 }
@@ -63,8 +75,10 @@ pub enum RequestOutcome {
     Throttled,
     /// The service failed (5xx).
     Unavailable,
-    /// No answer: connection, name, TLS, time.
+    /// Not sent: connection, name, TLS.
     Network,
+    /// Sent, and no answer came: time, a broken connection.
+    NoAnswer,
     /// No usable credentials.
     Credentials,
     /// Not allowed by IAM.
@@ -75,11 +89,12 @@ pub enum RequestOutcome {
 
 impl RequestOutcome {
     /// All outcomes, in the order in which they are shown.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Ok,
         Self::Throttled,
         Self::Unavailable,
         Self::Network,
+        Self::NoAnswer,
         Self::Credentials,
         Self::AccessDenied,
         Self::Rejected,
@@ -92,6 +107,7 @@ impl RequestOutcome {
             Self::Throttled => "throttled",
             Self::Unavailable => "unavailable",
             Self::Network => "network",
+            Self::NoAnswer => "no_answer",
             Self::Credentials => "credentials",
             Self::AccessDenied => "access_denied",
             Self::Rejected => "rejected",
@@ -156,7 +172,7 @@ pub struct SinkStats {
 
 /// The part of a sink that is in trouble; the gravest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum TroubleKind {
+pub(in crate::publish) enum TroubleKind {
     /// Its task has ended.
     Task,
     /// Its task does not read its queue.
@@ -165,12 +181,15 @@ pub(super) enum TroubleKind {
     Identity,
     /// Its destination does not take what it sends.
     Destination,
+    /// What it keeps on disk cannot be written or used.
+    Spool,
 }
 
 impl SinkStats {
-    /// Points given up for any reason.
+    /// Points given up for any reason, less those that another replica has published.
     pub fn dropped(&self) -> u64 {
-        self.dropped_points.values().sum()
+        let lost = self.dropped_points.iter().filter(|(reason, _)| **reason != DropReason::PublishedByAnother);
+        lost.fold(0, |sum, (_, points)| sum.saturating_add(*points))
     }
 
     /// Sets or clears what stands in the way of one part; true if that part was well before and is not now, or the other
@@ -186,9 +205,10 @@ impl SinkStats {
     }
 
     /// Counts points given up.
-    pub(super) fn drop_points(&mut self, reason: DropReason, points: usize) {
+    pub(super) fn drop_points(&mut self, reason: DropReason, points: u64) {
         if points > 0 {
-            *self.dropped_points.entry(reason).or_default() += points as u64;
+            let dropped = self.dropped_points.entry(reason).or_default();
+            *dropped = dropped.saturating_add(points);
         }
     }
 

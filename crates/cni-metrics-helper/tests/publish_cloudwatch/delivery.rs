@@ -10,7 +10,7 @@ use crate::kit::{self, Bench, FLUSH, INTERVAL, Log, Scripted, after, down, milli
 use cni_metrics_core::catalogue::{METRICS, Metric};
 use cni_metrics_core::model::{UnixMillis, Values};
 use cni_metrics_helper::clock::Clock;
-use cni_metrics_helper::publish::cloudwatch::PutError;
+use cni_metrics_helper::publish::cloudwatch::{Opened, PutError};
 use cni_metrics_helper::publish::stats::{DropReason, RequestOutcome};
 use tokio::time::Instant;
 
@@ -124,6 +124,81 @@ async fn retry_after_is_kept() {
     assert!(!attempts[0].accepted);
     let pause = attempts[1].at.0 - attempts[0].at.0;
     assert!(pause >= millis(wait), "asked again after {pause} ms");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_retry_after_keeps_the_sink_away_for_more_than_five_minutes_or_ends_it() {
+    for said in [Duration::from_hours(24), Duration::from_secs(u64::MAX), Duration::MAX] {
+        let mut bench = Bench::new(settings(), move |at, _| {
+            if within(at, Duration::ZERO, MINUTE) { Err(throttled(Some(said))) } else { Ok(()) }
+        });
+        bench.run(15 * MINUTE, INTERVAL).await;
+        let attempts = bench.log.attempts();
+        let pause = attempts[1].at.0 - attempts[0].at.0;
+        assert!(pause <= millis(5 * MINUTE + FLUSH), "asked again after {pause} ms");
+        bench.clock.sleep(2 * FLUSH).await;
+        assert_eq!(bench.missing(), []);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn trouble_that_changes_its_cause_is_logged_again_and_not_with_each_attempt() {
+    capture_log();
+    let mut bench = Bench::new(settings(), |at, _| {
+        if within(at, Duration::ZERO, 20 * MINUTE) {
+            Err(down())
+        } else if within(at, 20 * MINUTE, 40 * MINUTE) {
+            Err(PutError::Credentials("ExpiredToken".to_owned()))
+        } else if within(at, 40 * MINUTE, HOUR) {
+            // From one attempt to the next.
+            if fastrand::bool() { Err(throttled(None)) } else { Err(down()) }
+        } else {
+            Ok(())
+        }
+    });
+    bench.run(90 * MINUTE, INTERVAL).await;
+    let log = captured();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("points are kept and sent later")).collect();
+    assert!(lines[0].contains("cannot be reached") && lines[1].contains("no usable AWS credentials"), "{lines:#?}");
+    assert!(lines.iter().any(|line| line.contains("asks to slow down")), "{lines:#?}");
+    let attempts = bench.log.attempts().iter().filter(|attempt| !attempt.accepted).count();
+    assert!(lines.len() <= 8 && attempts > 60, "{} lines for {attempts} attempts", lines.len());
+    assert_eq!(log.matches("accepts points again").count(), 1);
+    assert_eq!(bench.stats().trouble, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_request_without_an_answer_only_the_gauges_are_sent_again() {
+    let mut bench = Bench::new(settings(), |at, _| {
+        let hit = within(at, 10 * MINUTE, 20 * MINUTE);
+        if hit { Err(PutError::NoAnswer("timeout".to_owned())) } else { Ok(()) }
+    });
+    bench.run(30 * MINUTE, INTERVAL).await;
+    bench.clock.sleep(2 * FLUSH).await;
+    let missing = bench.missing();
+    let stats = bench.stats();
+    assert_eq!(stats.dropped_points[&DropReason::InDoubt], missing.len() as u64);
+    let rounds: BTreeSet<i64> = missing.iter().map(|(at, _)| *at).collect();
+    // Of ten minutes without an answer the first request is in doubt, and the others carry no counters.
+    assert_eq!(missing.len(), rounds.len() * kit::counters());
+    assert!((1..=3).contains(&rounds.len()), "{rounds:?}");
+    assert!(stats.requests[&RequestOutcome::NoAnswer] > 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_of_another_replica_that_is_ahead_silences_nothing() {
+    let (election, mut bench) = Bench::elected(settings(), |_, _| Ok(()));
+    bench.run(5 * MINUTE, INTERVAL).await;
+    let held = bench.measured().len() as u64;
+    election.others_published(after(HOUR));
+    election.appoint(Some(Instant::now() + 10 * HOUR));
+    bench.run(10 * MINUTE, INTERVAL).await;
+    bench.clock.sleep(2 * FLUSH).await;
+    let left_out = bench.stats().dropped_points[&DropReason::PublishedByAnother];
+    // What was measured before it was seen, and at most the round in which it was.
+    assert!((held..=held + METRICS as u64).contains(&left_out), "{left_out} of {held}");
+    assert_eq!(bench.missing().len() as u64, left_out);
+    assert_eq!(bench.stats().sent_points + left_out, bench.measured().len() as u64);
 }
 
 #[tokio::test(start_paused = true)]
@@ -271,7 +346,7 @@ async fn a_hanging_service_never_holds_up_publish_and_nothing_is_lost_meanwhile(
     let clock = Clock::scaled(kit::START, 1.0);
     let log = Log::default();
     let sink = Scripted::hanging(&clock, &log);
-    let mut bench = Bench::with(settings(), sink, clock, log, None);
+    let mut bench = Bench::with(settings(), sink, clock, log, Opened::none());
     bench.run(HOUR, INTERVAL).await;
     let stats = bench.stats();
     assert_eq!((stats.rounds, stats.lost_rounds), (120, 0));
@@ -280,7 +355,9 @@ async fn a_hanging_service_never_holds_up_publish_and_nothing_is_lost_meanwhile(
     bench.publisher.drain(Duration::from_secs(3)).await;
     assert!(begun.elapsed() <= Duration::from_secs(3), "drain is bounded");
     let stats = bench.stats.borrow().clone();
-    assert_eq!(stats.dropped_points[&DropReason::Shutdown], 120 * METRICS as u64, "and what is lost is counted");
+    let lost = [DropReason::Shutdown, DropReason::InDoubt].map(|reason| stats.dropped_points[&reason]);
+    let counters = kit::counters() as u64;
+    assert_eq!(lost, [120 * METRICS as u64 - counters, counters], "and what is lost is counted");
 }
 
 #[tokio::test(start_paused = true)]
@@ -317,7 +394,9 @@ async fn a_standby_that_takes_over_sends_only_what_the_leader_had_not() {
     let expected: BTreeSet<i64> = bench.published[101..].iter().map(|at| at.0).collect();
     assert_eq!(delivered, expected);
     assert_eq!(election.claimed(), bench.published.last().copied());
-    assert_eq!(bench.stats().dropped(), 0, "what another has published is not lost");
+    let left_out = bench.stats().dropped_points[&DropReason::PublishedByAnother];
+    assert_eq!(left_out, 101 * METRICS as u64, "what another has published is counted as that");
+    assert_eq!(bench.stats().dropped(), 0, "and is not lost");
 }
 
 #[tokio::test(start_paused = true)]

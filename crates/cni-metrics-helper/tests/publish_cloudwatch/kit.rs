@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cni_metrics_core::catalogue::{METRICS, MetricSet};
+use cni_metrics_core::catalogue::{Kind, METRICS, MetricSet};
 use cni_metrics_core::model::{Coverage, Ipv6Figures, Snapshot, UnixMillis, Values};
 use cni_metrics_helper::clock::Clock;
 use cni_metrics_helper::lead::{Appointment, Leadership};
 use cni_metrics_helper::publish::cloudwatch::buffer::Point;
-use cni_metrics_helper::publish::cloudwatch::{CloudWatchSettings, MetricSink, PutError, Restored, spawn};
+use cni_metrics_helper::publish::cloudwatch::{CloudWatchSettings, MetricSink, Opened, PutError, spawn};
 use cni_metrics_helper::publish::selection::ROWS;
 use cni_metrics_helper::publish::{Publisher, Selection, SinkStats};
 use tokio::sync::watch;
@@ -145,7 +145,7 @@ impl Bench {
         let clock = Clock::scaled(START, 1.0);
         let log = Log::default();
         let sink = Scripted::new(&clock, &log, decide);
-        Self::with(settings, sink, clock, log, None)
+        Self::with(settings, sink, clock, log, Opened::none())
     }
 
     /// One of several replicas: warm, and not leading at first.
@@ -157,17 +157,23 @@ impl Bench {
         let log = Log::default();
         let sink = Scripted::new(&clock, &log, decide);
         let (appointment, leadership) = Leadership::appointed(true);
-        (appointment, Self::of(Publisher::led_by(leadership), settings, sink, clock, log, None))
+        (appointment, Self::of(Publisher::led_by(leadership), settings, sink, clock, log, Opened::none()))
     }
 
-    pub(crate) fn with(
+    pub(crate) fn with(settings: CloudWatchSettings, sink: Scripted, clock: Clock, log: Log, opened: Opened) -> Self {
+        Self::of(Publisher::new(), settings, sink, clock, log, opened)
+    }
+
+    /// One of several replicas, with a spool.
+    pub(crate) fn elected_with(
         settings: CloudWatchSettings,
         sink: Scripted,
         clock: Clock,
         log: Log,
-        restored: Option<Restored>,
-    ) -> Self {
-        Self::of(Publisher::new(), settings, sink, clock, log, restored)
+        opened: Opened,
+    ) -> (Appointment, Self) {
+        let (appointment, leadership) = Leadership::appointed(true);
+        (appointment, Self::of(Publisher::led_by(leadership), settings, sink, clock, log, opened))
     }
 
     fn of(
@@ -176,9 +182,9 @@ impl Bench {
         sink: Scripted,
         clock: Clock,
         log: Log,
-        restored: Option<Restored>,
+        opened: Opened,
     ) -> Self {
-        spawn(&mut publisher, settings, sink, clock.clone(), restored);
+        spawn(&mut publisher, settings, sink, clock.clone(), opened);
         let stats = publisher.stats_receivers().remove(0);
         Self { clock, log, publisher, stats, published: Vec::new() }
     }
@@ -228,4 +234,9 @@ pub(crate) fn down() -> PutError {
 
 pub(crate) fn throttled(retry_after: Option<Duration>) -> PutError {
     PutError::Throttled { retry_after, detail: "Rate exceeded".to_owned() }
+}
+
+/// How many metrics count events.
+pub(crate) fn counters() -> usize {
+    ROWS.iter().filter(|row| row.kind == Kind::Counter).count()
 }

@@ -153,7 +153,9 @@ fn cloudwatch_fault(fault: &CloudWatchFault, draw: &Draw) -> Fault {
         CloudWatchFault::Throttle { share } if draw.hits(*share) => Fault::Throttle,
         CloudWatchFault::ServerError { share } if draw.hits(*share) => Fault::Internal,
         CloudWatchFault::AccessDenied => Fault::AccessDenied,
-        CloudWatchFault::Down => Fault::Reset,
+        CloudWatchFault::Down => Fault::Unavailable,
+        CloudWatchFault::NoAnswer => Fault::Reset,
+        CloudWatchFault::LostAnswer => Fault::ResetAfter,
         CloudWatchFault::Latency { delay_ms } => Fault::Delay(u64::from(*delay_ms)),
         CloudWatchFault::None | CloudWatchFault::Throttle { .. } | CloudWatchFault::ServerError { .. } => Fault::None,
     }
@@ -178,7 +180,9 @@ mod tests {
         let fault = CloudWatchFault::Throttle { share: 0.3 };
         let hits = (0..10_000).filter(|_| cloudwatch_fault(&fault, &draw) == Fault::Throttle).count();
         assert!((2_800..3_200).contains(&hits), "{hits}");
-        assert_eq!(cloudwatch_fault(&CloudWatchFault::Down, &draw), Fault::Reset);
+        assert_eq!(cloudwatch_fault(&CloudWatchFault::Down, &draw), Fault::Unavailable);
+        assert_eq!(cloudwatch_fault(&CloudWatchFault::NoAnswer, &draw), Fault::Reset);
+        assert_eq!(cloudwatch_fault(&CloudWatchFault::LostAnswer, &draw), Fault::ResetAfter);
         assert_eq!(ec2_fault(&Ec2Fault::Throttle { share: 0.0 }, &draw), Fault::None);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use cni_metrics_core::model::UnixMillis;
 use tokio::time::{Instant, sleep_until};
 
 use super::CloudWatchSettings;
@@ -17,8 +18,8 @@ use crate::publish::{Intake, Published};
 pub(super) struct Held {
     /// The rounds, oldest first.
     pub(super) rounds: Vec<Kept>,
-    /// The baselines that belong to the newest of them.
-    pub(super) counters: Option<Arc<[u8]>>,
+    /// The baselines that belong to the newest of them, and its time.
+    pub(super) counters: Option<(Arc<[u8]>, UnixMillis)>,
 }
 
 /// Reads rounds until the identity is known. `None` if the program ends before: what was kept is lost then, and counted.
@@ -35,7 +36,10 @@ pub(super) async fn identity(
             intake.stats.change(|stats| {
                 stats.set_trouble(TroubleKind::Identity, None);
             });
-            return Some((identity, Held { rounds: buffer.rounds().cloned().collect(), counters }));
+            return Some((
+                identity,
+                Held { rounds: buffer.rounds().map(|(_, kept)| kept.clone()).collect(), counters },
+            ));
         }
         let is_trouble = !matches!(state, IdentityState::Awaiting(_));
         intake.stats.change(|stats| {
@@ -50,9 +54,7 @@ pub(super) async fn identity(
             round = intake.rounds.next() => {
                 let Some(round) = round else { break };
                 hold(settings, &mut buffer, &round, intake);
-                if round.counters.is_some() {
-                    counters.clone_from(&round.counters);
-                }
+                counters = round.counters.map(|bytes| (bytes, round.snapshot.at)).or(counters);
             }
             () = sleep_until(stop_by.map_or_else(Instant::now, leave_time)), if stop_by.is_some() => break,
             changed = intake.orders.changed() => if changed.is_err() { break },
@@ -81,8 +83,8 @@ fn hold(settings: &CloudWatchSettings, buffer: &mut Buffer, round: &Published, i
         );
     }
     intake.stats.change(|stats| {
-        stats.drop_points(DropReason::BadValue, bad.len());
-        stats.drop_points(DropReason::BufferFull, full);
+        stats.drop_points(DropReason::BadValue, bad.len() as u64);
+        stats.drop_points(DropReason::BufferFull, full as u64);
         stats.buffered_points = buffer.points();
         stats.buffered_bytes = buffer.bytes();
         stats.oldest_point = buffer.oldest();
@@ -97,7 +99,7 @@ fn give_up(buffer: &Buffer, intake: &Intake) {
     if points == 0 || stood_by {
         return;
     }
-    intake.stats.change(|stats| stats.drop_points(DropReason::Shutdown, usize::try_from(points).unwrap_or(usize::MAX)));
+    intake.stats.change(|stats| stats.drop_points(DropReason::Shutdown, points));
     tracing::warn!(points, "unsent points are lost with this process: the cluster's name was not known");
 }
 
@@ -107,7 +109,6 @@ mod tests {
 
     use aws_config::SdkConfig;
     use cni_metrics_core::catalogue::Metric;
-    use cni_metrics_core::model::UnixMillis;
     use tokio::sync::{oneshot, watch};
 
     use super::*;
@@ -181,7 +182,7 @@ mod tests {
         assert_eq!(identity.cluster_id.value, "prod");
         let times: Vec<i64> = held.rounds.iter().map(|kept| kept.at.0).collect();
         assert_eq!(times, (9_991..=10_000).map(|number| number * 30_000).collect::<Vec<i64>>());
-        assert_eq!(held.counters.as_deref(), Some(10_000_u64.to_le_bytes().as_slice()));
+        assert_eq!(held.counters, Some((Arc::from(10_000_u64.to_le_bytes()), UnixMillis(300_000_000))));
         let stats = stand.stats.borrow();
         assert_eq!(stats.dropped_points.get(&DropReason::BufferFull), Some(&9_990));
         assert_eq!((stats.buffered_points, stats.trouble.clone()), (10, None));

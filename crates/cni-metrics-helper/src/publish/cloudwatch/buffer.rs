@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::RangeBounds;
 
-use cni_metrics_core::catalogue::{METRICS, Row};
+use cni_metrics_core::catalogue::{CATALOGUE, Kind, METRICS, Row};
 use cni_metrics_core::model::UnixMillis;
 
 use crate::lead::Span;
@@ -13,6 +13,19 @@ use crate::publish::selection::ROWS;
 const ROUND_BYTES: u64 = 96;
 /// One value, bytes.
 const VALUE_BYTES: u64 = 8;
+
+/// The bits of the metrics that count events: those that must not be sent twice.
+pub const COUNTERS: u32 = {
+    let mut bits = 0;
+    let mut index = 0;
+    while index < METRICS {
+        if matches!(CATALOGUE[index].kind, Kind::Counter) {
+            bits |= 1 << index;
+        }
+        index += 1;
+    }
+    bits
+};
 
 // A round remembers which metrics it has in the bits of a u32.
 const _: () = assert!(METRICS <= 32);
@@ -28,6 +41,26 @@ pub struct Point {
     pub row: &'static Row,
     /// Its value.
     pub value: f64,
+}
+
+impl Point {
+    /// It counts events.
+    pub fn is_counter(&self) -> bool {
+        self.row.kind == Kind::Counter
+    }
+}
+
+/// Points as their rounds' numbers and the bits of their metrics.
+pub fn marks<'a>(points: impl IntoIterator<Item = &'a Point>) -> Vec<(u64, u32)> {
+    let mut marks: Vec<(u64, u32)> = Vec::new();
+    for point in points {
+        let bit = 1 << point.row.metric as usize;
+        match marks.last_mut() {
+            Some((round, bits)) if *round == point.round => *bits |= bit,
+            _ => marks.push((point.round, bit)),
+        }
+    }
+    marks
 }
 
 /// A round's values as they are kept: 8 bytes each.
@@ -60,6 +93,17 @@ impl Kept {
         let set = (0..METRICS).filter(|index| self.metrics & (1 << index) != 0);
         let rows = set.filter_map(|index| ROWS.get(index));
         rows.zip(self.values.iter().copied())
+    }
+
+    /// The same less the metrics of these bits.
+    #[must_use]
+    pub fn without(&self, gone: u32) -> Self {
+        Self::new(self.at, self.values().filter(|(row, _)| gone & (1 << row.metric as usize) == 0))
+    }
+
+    /// It has a value that counts events.
+    pub fn has_counters(&self) -> bool {
+        self.metrics & COUNTERS != 0
     }
 
     fn bytes(&self) -> u64 {
@@ -112,18 +156,28 @@ impl Buffer {
 
     /// There is a point in these rounds.
     pub fn has_any(&self, range: impl RangeBounds<u64>) -> bool {
-        self.rounds.range(range).next().is_some()
+        self.first(range).is_some()
     }
 
-    /// The rounds held, oldest first.
-    pub fn rounds(&self) -> impl Iterator<Item = &Kept> + Clone {
-        self.rounds.values()
+    /// The rounds held, oldest first, with their numbers.
+    pub fn rounds(&self) -> impl Iterator<Item = (u64, &Kept)> + Clone {
+        self.rounds.iter().map(|(round, kept)| (*round, kept))
+    }
+
+    /// The number of the oldest of these rounds that counts no events.
+    pub fn without_counters(&self, range: impl RangeBounds<u64>) -> Option<u64> {
+        self.rounds.range(range).find(|(_, kept)| !kept.has_counters()).map(|(round, _)| *round)
+    }
+
+    /// The number of the oldest of these rounds.
+    pub fn first(&self, range: impl RangeBounds<u64>) -> Option<u64> {
+        self.rounds.range(range).next().map(|(round, _)| *round)
     }
 
     /// Adds a round; returns how many of the oldest points had to go for it.
     pub fn push(&mut self, kept: Kept) -> usize {
         let round = self.next_round;
-        self.next_round += 1;
+        self.next_round = self.next_round.saturating_add(1);
         if !kept.values.is_empty() {
             self.insert(round, kept);
         }
@@ -167,12 +221,10 @@ impl Buffer {
         self.make_room()
     }
 
-    /// Drops the rounds up to this time.
-    pub fn forget_until(&mut self, at: UnixMillis) {
+    /// Drops the rounds up to this time; returns how many points that were.
+    pub fn forget_until(&mut self, at: UnixMillis) -> usize {
         let old: Vec<u64> = self.rounds.iter().filter(|(_, kept)| kept.at <= at).map(|(round, _)| *round).collect();
-        for round in old {
-            self.remove(round);
-        }
+        old.into_iter().filter_map(|round| self.remove(round)).map(|kept| kept.values.len()).sum()
     }
 
     fn make_room(&mut self) -> usize {
@@ -187,15 +239,15 @@ impl Buffer {
     }
 
     fn insert(&mut self, round: u64, kept: Kept) {
-        self.points += kept.values.len() as u64;
-        self.bytes += kept.bytes();
+        self.points = self.points.saturating_add(kept.values.len() as u64);
+        self.bytes = self.bytes.saturating_add(kept.bytes());
         self.rounds.insert(round, kept);
     }
 
     fn remove(&mut self, round: u64) -> Option<Kept> {
         let kept = self.rounds.remove(&round)?;
-        self.points -= kept.values.len() as u64;
-        self.bytes -= kept.bytes();
+        self.points = self.points.saturating_sub(kept.values.len() as u64);
+        self.bytes = self.bytes.saturating_sub(kept.bytes());
         Some(kept)
     }
 }
@@ -235,7 +287,7 @@ mod tests {
         }
         let span = Span { from: UnixMillis(3), to: UnixMillis(5) };
         assert_eq!(buffer.forget_between(span), 3 * METRICS);
-        assert_eq!(buffer.rounds().map(|kept| kept.at.0).collect::<Vec<_>>(), [1, 2, 6, 7, 8, 9]);
+        assert_eq!(buffer.rounds().map(|(_, kept)| kept.at.0).collect::<Vec<_>>(), [1, 2, 6, 7, 8, 9]);
         assert_eq!((buffer.forget_between(span), buffer.points()), (0, 6 * METRICS as u64));
     }
 
@@ -244,11 +296,12 @@ mod tests {
         let mut buffer = Buffer::new(1 << 20);
         buffer.push(full_round(1));
         buffer.push(full_round(2));
-        let before: Vec<Kept> = buffer.rounds().cloned().collect();
+        let kept = |buffer: &Buffer| buffer.rounds().map(|(_, kept)| kept.clone()).collect::<Vec<_>>();
+        let before = kept(&buffer);
         let taken = buffer.take(.., METRICS + 5);
         assert_eq!(taken.len(), METRICS + 5);
         assert_eq!(buffer.points(), METRICS as u64 - 5);
         assert_eq!(buffer.put_back(&taken), 0);
-        assert_eq!(buffer.rounds().cloned().collect::<Vec<_>>(), before);
+        assert_eq!(kept(&buffer), before);
     }
 }

@@ -1,6 +1,8 @@
 //! The one seam to CloudWatch: what a request is, how it can end, and the AWS SDK behind it.
 
 use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aws_config::SdkConfig;
@@ -9,14 +11,20 @@ use aws_config::timeout::TimeoutConfig;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_cloudwatch::Client;
 use aws_sdk_cloudwatch::config::http::HttpResponse;
+use aws_sdk_cloudwatch::config::interceptors::BeforeTransmitInterceptorContextMut;
+use aws_sdk_cloudwatch::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_cloudwatch::error::BoxError;
 use aws_sdk_cloudwatch::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_cloudwatch::operation::put_metric_data::PutMetricDataError;
 use aws_sdk_cloudwatch::primitives::DateTime;
 use aws_sdk_cloudwatch::types::{Dimension, MetricDatum, StandardUnit};
+use aws_smithy_runtime_api::client::dns::ResolveDnsError;
+use aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint;
 use cni_metrics_core::catalogue::Unit;
 
 use super::CloudWatchSettings;
 use super::buffer::Point;
+use super::pace::LONGEST_RETRY_AFTER;
 use crate::publish::stats::RequestOutcome;
 use crate::text::excerpt;
 
@@ -54,9 +62,12 @@ pub enum PutError {
         /// In the service's words.
         detail: String,
     },
-    /// No answer.
+    /// It was not sent.
     #[error("CloudWatch cannot be reached ({0})")]
     Network(String),
+    /// It was sent, or nothing proves that it was not, and no answer came: CloudWatch may have taken it.
+    #[error("CloudWatch did not answer a request that was sent to it ({0})")]
+    NoAnswer(String),
     /// No credentials, or expired, or unknown ones.
     #[error("no usable AWS credentials ({0})")]
     Credentials(String),
@@ -75,9 +86,19 @@ impl PutError {
             Self::Throttled { .. } => RequestOutcome::Throttled,
             Self::Unavailable { .. } => RequestOutcome::Unavailable,
             Self::Network(_) => RequestOutcome::Network,
+            Self::NoAnswer(_) => RequestOutcome::NoAnswer,
             Self::Credentials(_) => RequestOutcome::Credentials,
             Self::AccessDenied(_) => RequestOutcome::AccessDenied,
             Self::Rejected(_) => RequestOutcome::Rejected,
+        }
+    }
+
+    /// CloudWatch answered, be it with a refusal.
+    pub fn is_answer(&self) -> bool {
+        match self {
+            Self::Throttled { .. } | Self::Unavailable { .. } | Self::AccessDenied(_) | Self::Rejected(_) => true,
+            // The credentials may have been missing before, or refused by the answer: either way it was not taken.
+            Self::Credentials(_) | Self::Network(_) | Self::NoAnswer(_) => false,
         }
     }
 
@@ -140,15 +161,47 @@ impl MetricSink for AwsCloudWatch {
     async fn put(&self, points: Vec<Point>) -> Result<(), PutError> {
         let data = points.iter().map(|point| self.datum(point)).collect();
         let request = self.client.put_metric_data().namespace(&self.namespace).set_metric_data(Some(data));
-        match request.send().await {
+        let handed_over = HandedOver::default();
+        match request.customize().interceptor(handed_over.clone()).send().await {
             Ok(_) => Ok(()),
-            Err(error) => Err(classify(&error)),
+            Err(error) => Err(classify(&error, handed_over.is_set())),
         }
     }
 }
 
-/// Sorts the SDK's error by what can be done about it.
-fn classify(error: &SdkError<PutMetricDataError, HttpResponse>) -> PutError {
+/// Whether a request came as far as the HTTP client; before that the SDK looks for credentials and signs.
+///
+/// Its connection is closed after the answer: on one that was kept, a request can cross the server's own end of it, and
+/// then no one knows whether it was taken. A handshake a minute is the cheaper price.
+#[derive(Debug, Clone, Default)]
+struct HandedOver(Arc<AtomicBool>);
+
+impl HandedOver {
+    fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+#[dyn_dispatch_hint]
+impl Intercept for HandedOver {
+    fn name(&self) -> &'static str {
+        "HandedOver"
+    }
+
+    fn modify_before_transmit(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _components: &RuntimeComponents,
+        _config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        context.request_mut().headers_mut().try_insert("connection", "close")?;
+        self.0.store(true, Ordering::Release);
+        Ok(())
+    }
+}
+
+/// Sorts the SDK's error by what can be done about it. Only what provably was not sent, or was answered, is sent again.
+fn classify(error: &SdkError<PutMetricDataError, HttpResponse>, handed_over: bool) -> PutError {
     let detail = || excerpt(&DisplayErrorContext(error).to_string());
     match error {
         SdkError::ServiceError(service) => {
@@ -161,11 +214,28 @@ fn classify(error: &SdkError<PutMetricDataError, HttpResponse>) -> PutError {
         SdkError::ResponseError(response) => {
             let raw = response.raw();
             let status = raw.status().as_u16();
+            if raw.status().is_success() {
+                return PutError::NoAnswer(format!(
+                    "HTTP {status}, and the rest of the answer is missing or unreadable"
+                ));
+            }
             by_answer(status, None, retry_after(raw), format!("HTTP {status}, an answer that is not CloudWatch's"))
         }
         _ if has_credentials_error(error) => PutError::Credentials(detail()),
-        _ => PutError::Network(detail()),
+        _ if !handed_over || is_without_connection(error) => PutError::Network(detail()),
+        _ => PutError::NoAnswer(detail()),
     }
+}
+
+/// There was never a connection (name, route, refusal, handshake, proxy), so nothing was written.
+fn is_without_connection(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    causes.any(|error| {
+        error
+            .downcast_ref::<hyper_util::client::legacy::Error>()
+            .is_some_and(hyper_util::client::legacy::Error::is_connect)
+            || error.is::<ResolveDnsError>()
+    })
 }
 
 fn by_answer(status: u16, code: Option<&str>, retry_after: Option<Duration>, detail: String) -> PutError {
@@ -209,9 +279,10 @@ fn by_answer(status: u16, code: Option<&str>, retry_after: Option<Duration>, det
     }
 }
 
-/// `Retry-After` in its seconds form; the date form is not used by AWS.
+/// `Retry-After` in its seconds form, bounded; the date form is not used by AWS.
 fn retry_after(response: &HttpResponse) -> Option<Duration> {
-    response.headers().get("retry-after")?.trim().parse().ok().map(Duration::from_secs)
+    let seconds = response.headers().get("retry-after")?.trim().parse().ok().map(Duration::from_secs);
+    seconds.map(|wait| wait.min(LONGEST_RETRY_AFTER))
 }
 
 fn has_credentials_error(error: &(dyn std::error::Error + 'static)) -> bool {

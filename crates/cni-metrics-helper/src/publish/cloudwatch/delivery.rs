@@ -3,6 +3,10 @@
 //! Points become *due* at a flush. The rounds that became due at the latest flush are *live* and go first, topped up
 //! with the oldest of the backlog to a full request; then the backlog, oldest first. A refused request is halved until
 //! the bad datum stands alone.
+//!
+//! A request that was sent and got no answer is *in doubt*: CloudWatch may have taken it. Its counters are given up, since
+//! an event counted twice is worse than one that is missing and counted as such; its gauges are sent again. Until
+//! CloudWatch answers, each request is one round only, if possible one without counters, so that little is in doubt.
 
 use std::collections::VecDeque;
 
@@ -38,6 +42,8 @@ pub struct Delivery {
     suspects: Vec<Point>,
     /// Something was accepted since the first refusal: the service does take data, so a refused datum is bad.
     accepted_since_refusal: bool,
+    /// The last request that may have been taken got no answer.
+    unanswered: bool,
 }
 
 #[derive(Debug)]
@@ -49,14 +55,14 @@ struct Sending {
 /// A view of what was not accepted yet: the buffer may be large, so it is not copied.
 #[derive(Debug)]
 pub struct Unsent<'a> {
-    parts: Vec<Kept>,
+    parts: Vec<(u64, Kept)>,
     buffer: &'a Buffer,
 }
 
 impl Unsent<'_> {
-    /// Rounds, and parts of rounds.
-    pub fn rounds(&self) -> impl Iterator<Item = &Kept> + Clone {
-        self.parts.iter().chain(self.buffer.rounds())
+    /// Rounds, and parts of rounds, with their numbers.
+    pub fn rounds(&self) -> impl Iterator<Item = (u64, &Kept)> + Clone {
+        self.parts.iter().map(|(round, kept)| (*round, kept)).chain(self.buffer.rounds())
     }
 }
 
@@ -83,6 +89,7 @@ impl Delivery {
             parts: VecDeque::new(),
             suspects: Vec::new(),
             accepted_since_refusal: false,
+            unanswered: false,
         }
     }
 
@@ -91,14 +98,22 @@ impl Delivery {
         self.buffer.push(kept)
     }
 
-    /// Drops everything up to this time, because another has published it. A request that is under way stays.
-    pub fn forget_until(&mut self, at: UnixMillis) {
-        self.buffer.forget_until(at);
+    /// The number of the round that was added last.
+    pub fn newest_round(&self) -> Option<u64> {
+        self.buffer.next_round().checked_sub(1)
+    }
+
+    /// Drops everything up to this time, because another has published it; returns how many points that were. A request
+    /// that is under way stays.
+    pub fn forget_until(&mut self, at: UnixMillis) -> usize {
+        let before = self.outside_buffer().count();
+        let forgotten = self.buffer.forget_until(at);
         self.suspects.retain(|point| point.at > at);
         for part in &mut self.parts {
             part.retain(|point| point.at > at);
         }
         self.parts.retain(|part| !part.is_empty());
+        forgotten + before.saturating_sub(self.outside_buffer().count())
     }
 
     /// Drops the rounds of this span, because they are not this replica's to publish; returns how many points that were. A
@@ -162,13 +177,18 @@ impl Delivery {
         outside.sort_by_key(|point| point.round);
         let parts = outside.chunk_by(|a, b| a.round == b.round).filter_map(|group| {
             let first = group.first()?;
-            Some(Kept::new(first.at, group.iter().map(|point| (point.row, point.value))))
+            Some((first.round, Kept::new(first.at, group.iter().map(|point| (point.row, point.value)))))
         });
         Unsent { parts: parts.collect(), buffer: &self.buffer }
     }
 
+    /// The points of the request that is under way.
+    pub fn sending(&self) -> &[Point] {
+        self.sending.as_ref().map_or(&[], |sending| &sending.points)
+    }
+
     /// The next request's points, and what was too old or too new to send. The request is under way until one of
-    /// [`Delivery::accepted`], [`Delivery::refused`] and [`Delivery::failed`] settles it.
+    /// [`Delivery::accepted`], [`Delivery::refused`], [`Delivery::failed`] and [`Delivery::in_doubt`] settles it.
     pub fn next(&mut self, now: UnixMillis) -> (Option<Vec<Point>>, Dropped) {
         let mut dropped = Dropped::default();
         let too_old = |at| limits::check_time(at, now) == Err(DropReason::TooOld);
@@ -198,6 +218,9 @@ impl Delivery {
     }
 
     fn choose(&mut self) -> Option<Sending> {
+        if self.unanswered {
+            return self.choose_one_round();
+        }
         let mut points = self.buffer.take(self.live..self.due, self.most_data);
         if !points.is_empty() {
             // While a bad datum is being isolated, live points are not mixed with what may hold another.
@@ -213,30 +236,66 @@ impl Delivery {
         (!points.is_empty()).then_some(Sending { points, is_part: false })
     }
 
+    /// While requests get no answer, each puts as little in doubt as it can.
+    fn choose_one_round(&mut self) -> Option<Sending> {
+        if let Some(round) = self.buffer.without_counters(..self.due) {
+            return Some(Sending { points: self.buffer.take(round..=round, self.most_data), is_part: false });
+        }
+        if let Some(mut points) = self.parts.pop_front() {
+            let first = points.first().map(|point| point.round);
+            let end = points.iter().position(|point| Some(point.round) != first).unwrap_or(points.len());
+            let rest = points.split_off(end);
+            if !rest.is_empty() {
+                self.parts.push_front(rest);
+            }
+            return Some(Sending { points, is_part: true });
+        }
+        let round = self.buffer.first(self.live..self.due).or_else(|| self.buffer.first(..self.due))?;
+        Some(Sending { points: self.buffer.take(round..=round, self.most_data), is_part: false })
+    }
+
     /// The request was accepted; returns how many points that were.
     pub fn accepted(&mut self) -> usize {
         let sent = self.sending.take().map_or(0, |sending| sending.points.len());
         // The service may have changed its mind since it refused these; each gets one more chance.
         self.parts.extend(self.suspects.drain(..).map(|point| vec![point]));
         self.accepted_since_refusal = !self.parts.is_empty();
+        self.unanswered = false;
         sent
     }
 
-    /// The request failed for a reason that has nothing to do with its data; returns how many old points had to go to
-    /// keep it.
-    pub fn failed(&mut self) -> usize {
-        match self.sending.take() {
-            Some(Sending { points, is_part: true }) => {
+    /// The request failed for a reason that has nothing to do with its data: it was not sent, or CloudWatch answered that
+    /// it did not take it. Returns how many old points had to go to keep it.
+    pub fn failed(&mut self, answered: bool) -> usize {
+        if answered {
+            self.unanswered = false;
+        }
+        self.sending.take().map_or(0, |sending| self.keep(sending))
+    }
+
+    /// The request was sent and got no answer. Returns the points that are given up, and how many old ones had to go to
+    /// keep the others.
+    pub fn in_doubt(&mut self) -> (Vec<Point>, usize) {
+        let Some(Sending { points, is_part }) = self.sending.take() else { return (Vec::new(), 0) };
+        self.unanswered = true;
+        let (given_up, points): (Vec<Point>, Vec<Point>) = points.into_iter().partition(Point::is_counter);
+        (given_up, self.keep(Sending { points, is_part }))
+    }
+
+    fn keep(&mut self, sending: Sending) -> usize {
+        match sending {
+            Sending { points, .. } if points.is_empty() => 0,
+            Sending { points, is_part: true } => {
                 self.parts.push_front(points);
                 0
             }
-            Some(Sending { points, is_part: false }) => self.buffer.put_back(&points),
-            None => 0,
+            Sending { points, is_part: false } => self.buffer.put_back(&points),
         }
     }
 
     /// The service refused the request; also returns how many old points had to go.
     pub fn refused(&mut self) -> (Refusal, usize) {
+        self.unanswered = false;
         let Some(Sending { mut points, .. }) = self.sending.take() else { return (Refusal::Isolating, 0) };
         if points.len() > 1 {
             let second = points.split_off(points.len() / 2);

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 /// The first failure's longest delay.
 const BASE: Duration = Duration::from_millis(500);
+/// The longest delay that a server can ask for: a broken one may say any number, and the service may be well again long
+/// before that.
+pub const LONGEST_RETRY_AFTER: Duration = Duration::from_mins(5);
 
 /// How hard the service has been pushing back lately.
 #[derive(Debug)]
@@ -25,12 +28,13 @@ impl Pace {
         self.level = 0;
     }
 
-    /// A request failed: how long to wait before the next. Never less than the service asked for.
+    /// A request failed: how long to wait before the next. Never less than the service asked for, up to
+    /// [`LONGEST_RETRY_AFTER`].
     pub fn failed(&mut self, retry_after: Option<Duration>) -> Duration {
         if self.ceiling() < self.longest {
-            self.level += 1;
+            self.level = self.level.saturating_add(1);
         }
-        self.jitter().max(retry_after.unwrap_or_default())
+        self.jitter().max(retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER))
     }
 
     /// A request succeeded: how long to wait before sending more of what is late anyway. Pressure halves with each
@@ -81,4 +85,32 @@ mod tests {
         assert!(delays.iter().any(|delay| *delay < 3.0) && delays.iter().any(|delay| *delay > 57.0));
         assert_eq!(pace.failed(Some(Duration::from_secs(90))), Duration::from_secs(90));
     }
+
+    #[test]
+    fn a_million_steps_of_any_kind_stay_within_the_bounds() {
+        let mut steps = fastrand::Rng::with_seed(11);
+        let longest = Duration::from_mins(1);
+        let mut pace = Pace::new(longest, fastrand::Rng::with_seed(12));
+        for step in 0..1_000_000_u32 {
+            let delay = match steps.u8(..) {
+                0 => {
+                    pace.hurry(LAST);
+                    pace = Pace::new(longest, fastrand::Rng::with_seed(u64::from(step)));
+                    continue;
+                }
+                1..150 => pace.failed(None),
+                150..200 => pace.failed(Some(Duration::from_secs(steps.u64(..)))),
+                200 => pace.failed(Some(Duration::MAX)),
+                _ => pace.succeeded(),
+            };
+            assert!(delay <= LONGEST_RETRY_AFTER, "{delay:?} at step {step}");
+        }
+        // Failing for ever grows nothing.
+        for _ in 0..1_000_000 {
+            assert!(pace.failed(None) <= longest);
+        }
+        assert!(std::iter::from_fn(|| Some(pace.succeeded())).take(5).any(|delay| delay.is_zero()));
+    }
+
+    const LAST: Duration = Duration::from_secs(2);
 }

@@ -1,38 +1,41 @@
-//! Unsent points and the counters' baselines on disk, so that a restart or a crash loses no increment.
+//! Unsent points and the counters' baselines on disk, so that a restart or a crash loses no increment and repeats none.
 //!
-//! One file, replaced as a whole: written beside, synced, renamed, and the folder synced. Its layout, little-endian:
-//!
-//! | bytes | what |
-//! |---|---|
-//! | 8 | `CNISPOOL` |
-//! | 4 | version: 1, or 2 with a shard |
-//! | 4 | CRC-32 of the payload |
-//! | 8 | length of the payload |
-//! | … | payload: when it was written (ms), namespace, cluster id, shard (version 2), the metric names, the rounds, the baselines |
-//!
-//! Metrics are stored by name, so that another version of the program with other rows reads them right.
+//! One file, replaced as a whole after each round, and a journal behind it: each request is claimed there before it is
+//! sent, and settled after its answer. So a start knows what was sent, what was not, and which one request is in doubt.
+//! What is found at a start is used only where it proves itself: the folder is locked and can be written, the file is
+//! whole and of this destination, and the baselines are young and of a round after which nothing was sent.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+mod folder;
+mod format;
+mod keeper;
+
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use cni_metrics_core::catalogue::Row;
 use cni_metrics_core::model::UnixMillis;
 
+pub use format::{Counters, Image, claim, encode, settled};
+use keeper::Taken;
+pub(super) use keeper::{Health, Spool};
+
+use self::folder::{Done, FILE, Folder, Found, Job, Waited};
+use self::format::{Content, Unreadable};
 use super::CloudWatchSettings;
 use super::buffer::Kept;
 use crate::clock::Clock;
-use crate::publish::selection::ROWS;
 use crate::shard::Shard;
 
-const FILE: &str = "points.spool";
-const MAGIC: &[u8; 8] = b"CNISPOOL";
-/// One who measures the whole cluster writes what the first version could read.
-const VERSION: u32 = 1;
-const VERSION_WITH_SHARD: u32 = 2;
-const HEADER_BYTES: usize = 24;
+/// A start waits for the folder at most so long, its lock included.
+const OPEN_LIMIT: Duration = Duration::from_secs(4);
+/// Baselines older than this many flushes (of two intervals each) are not used: what happened since would come as one
+/// interval's events.
+const BASELINE_FLUSHES: i64 = 5;
+/// Room in the file beside the buffer's points: names, baselines, journal.
+const BESIDE_POINTS_BYTES: u64 = 512 << 20;
 
-/// Why a spool could not be used.
+/// Why a spool's file could not be looked at.
 #[derive(Debug, thiserror::Error)]
 pub enum SpoolError {
     /// The folder or the file.
@@ -51,17 +54,29 @@ pub enum SpoolError {
         /// In which way.
         what: &'static str,
     },
+    /// The file is of a later version.
+    #[error("{path}: written by a later version of this program (format {version})")]
+    Newer {
+        /// Which.
+        path: PathBuf,
+        /// Its version.
+        version: u32,
+    },
 }
 
-/// What an earlier process left.
-#[derive(Debug, Clone, PartialEq, Default)]
+/// What a spool's file says.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Restored {
-    /// Rounds not accepted by CloudWatch, oldest first.
+    /// Rounds not accepted by CloudWatch, oldest first, less what is in doubt.
     pub rounds: Vec<Kept>,
-    /// The counters' baselines as they were after the newest round, for their owner.
+    /// What counts events in the request that was under way when the process ended: given up.
+    pub in_doubt: Vec<Kept>,
+    /// The counters' baselines, for their owner.
     pub counters: Option<Vec<u8>>,
+    /// The time of the round after which they were taken.
+    pub counters_at: Option<UnixMillis>,
     /// When it was written.
-    pub saved_at: Option<UnixMillis>,
+    pub saved_at: UnixMillis,
     /// CloudWatch namespace the points were meant for.
     pub namespace: String,
     /// `CLUSTER_ID` the points were meant for.
@@ -83,11 +98,9 @@ impl Restored {
     }
 }
 
-/// Whose points they are, and when they were written.
+/// Whose points a file holds.
 #[derive(Debug, Clone)]
 pub struct Origin {
-    /// Now.
-    pub saved_at: UnixMillis,
     /// CloudWatch namespace.
     pub namespace: String,
     /// `CLUSTER_ID`.
@@ -96,269 +109,248 @@ pub struct Origin {
     pub shard: Option<Shard>,
 }
 
-/// Reads what an earlier process left in `dir`. Nothing there is the usual case; a damaged file is set aside under
-/// `points.spool.damaged-<unix ms>` with an error in the log, and the program goes on without it.
-pub fn restore(dir: &Path, clock: &Clock) -> Restored {
+/// The spool as a start found it. Only what proved itself is in here.
+#[derive(Debug, Default)]
+pub struct Opened {
+    pub(super) spool: Option<Spool>,
+    /// Rounds to send.
+    pub(super) rounds: Vec<Kept>,
+    /// Points given up because their request was under way when the process before ended.
+    pub(super) in_doubt: u64,
+    /// Points in files that were set aside.
+    pub(super) unusable: u64,
+    /// Baselines to go on from, and the time of their round.
+    pub(super) counters: Option<(Arc<[u8]>, UnixMillis)>,
+    /// A folder that was taken over before the cluster's name was known: whose its points are is still to be decided.
+    unnamed: Option<Box<Unnamed>>,
+}
+
+#[derive(Debug)]
+struct Unnamed {
+    folder: Folder,
+    taken: Taken,
+    trouble: Option<String>,
+    restored: Option<Restored>,
+}
+
+impl Opened {
+    /// No spool.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// The counters' baselines, where they may be used.
+    pub fn baselines(&self) -> Option<Arc<[u8]>> {
+        self.counters.as_ref().map(|(bytes, _)| Arc::clone(bytes))
+    }
+}
+
+/// What the file in `dir` says now, without taking it over: for tools, beside a helper that may be at work. Blocking.
+pub fn look(dir: &Path) -> Result<Option<Restored>, SpoolError> {
     let path = dir.join(FILE);
-    match read(&path) {
-        Ok(None) => Restored::default(),
-        Ok(Some(restored)) => {
-            tracing::info!(
-                path = %path.display(),
-                rounds = restored.rounds.len(),
-                baselines = restored.counters.is_some(),
-                "unsent points of an earlier run restored"
-            );
-            restored
-        }
-        Err(error) => {
-            let aside = set_aside(&path, "damaged", clock.now());
-            tracing::error!(%error, set_aside = %aside.display(), "spool not usable; going on without it");
-            Restored::default()
-        }
-    }
-}
-
-/// Moves the file out of the way, so that nothing overwrites what may still be looked at.
-pub(super) fn set_aside(path: &Path, why: &str, now: UnixMillis) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{why}-{}", now.0));
-    let aside = PathBuf::from(name);
-    if let Err(error) = fs::rename(path, &aside) {
-        tracing::error!(path = %path.display(), %error, "spool could not be set aside");
-    }
-    aside
-}
-
-/// The spool's file in `dir`.
-pub(super) fn file(dir: &Path) -> PathBuf {
-    dir.join(FILE)
-}
-
-fn read(path: &Path) -> Result<Option<Restored>, SpoolError> {
-    let bytes = match fs::read(path) {
+    let bytes = match std::fs::read(&path) {
         Ok(bytes) => bytes,
         Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(SpoolError::Io { path: path.to_owned(), source }),
+        Err(source) => return Err(SpoolError::Io { path, source }),
     };
-    decode(&bytes).map(Some).map_err(|what| SpoolError::Damaged { path: path.to_owned(), what })
+    match format::decode(&bytes) {
+        Ok(content) => Ok(Some(restored(content).0)),
+        Err(Unreadable::Damaged(what)) => Err(SpoolError::Damaged { path, what }),
+        Err(Unreadable::Newer(version)) => Err(SpoolError::Newer { path, version }),
+    }
 }
 
-/// Replaces the file by what [`encode`] made. Blocking.
-pub fn write(dir: &Path, bytes: &[u8]) -> Result<(), SpoolError> {
-    let path = file(dir);
-    let fail = |source| SpoolError::Io { path: path.clone(), source };
-    let beside = dir.join(format!("{FILE}.new"));
-    let written = fs::create_dir_all(dir).and_then(|()| File::create(&beside)).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
-    });
-    written.map_err(fail)?;
-    fs::rename(&beside, &path).map_err(fail)?;
-    // Without this the rename itself may not survive a crash of the machine.
-    File::open(dir).and_then(|folder| folder.sync_all()).map_err(fail)
+/// The content as a start sees it, and whether its baselines are of a round after which something was sent.
+fn restored(mut content: Content) -> (Restored, bool) {
+    let in_doubt = content.give_up_claim();
+    let overtaken = content.counters.as_ref().is_some_and(|(_, round, _)| content.newest_sent > Some(*round));
+    let (counters_at, counters) = content.counters.map_or((None, None), |(at, _, counters)| (Some(at), Some(counters)));
+    let restored = Restored {
+        rounds: content.rounds.into_iter().map(|(_, kept)| kept).collect(),
+        in_doubt,
+        counters,
+        counters_at,
+        saved_at: content.saved_at,
+        namespace: content.namespace,
+        cluster_id: content.cluster_id,
+        shard: content.shard,
+    };
+    (restored, overtaken)
 }
 
-/// The whole file. `counters` are the counters' baselines after the newest round.
-pub fn encode<'a>(origin: &Origin, rounds: impl Iterator<Item = &'a Kept> + Clone, counters: Option<&[u8]>) -> Vec<u8> {
-    let values: usize = rounds.clone().map(|kept| 12 + 8 * kept.values.len()).sum();
-    let mut bytes = Vec::with_capacity(HEADER_BYTES + 1024 + values + counters.map_or(0, <[u8]>::len));
-    bytes.resize(HEADER_BYTES, 0);
-    bytes.extend(origin.saved_at.0.to_le_bytes());
-    put_bytes(&mut bytes, origin.namespace.as_bytes());
-    put_bytes(&mut bytes, origin.cluster_id.as_bytes());
-    if let Some(shard) = origin.shard {
-        put_bytes(&mut bytes, shard.to_string().as_bytes());
-    }
-    put_count(&mut bytes, ROWS.len());
-    for row in &ROWS {
-        put_bytes(&mut bytes, row.name.as_bytes());
-    }
-    put_count(&mut bytes, rounds.clone().count());
-    for kept in rounds {
-        bytes.extend(kept.at.0.to_le_bytes());
-        bytes.extend(kept.metrics.to_le_bytes());
-        for value in &kept.values {
-            bytes.extend(value.to_bits().to_le_bytes());
+/// Takes the folder of these settings over, if they name one. Whatever is wrong with it costs the spool and never the
+/// start: it is logged and shown as the sink's trouble.
+pub async fn open(settings: &CloudWatchSettings, clock: &Clock) -> Opened {
+    take_over(settings, clock, true).await.named(settings, clock).await
+}
+
+/// The same before the cluster's name is known: baselines of any cluster id count, and the points wait for
+/// [`Opened::named`].
+pub async fn open_unnamed(settings: &CloudWatchSettings, clock: &Clock) -> Opened {
+    take_over(settings, clock, false).await
+}
+
+async fn take_over(settings: &CloudWatchSettings, clock: &Clock, is_named: bool) -> Opened {
+    let Some(dir) = settings.spool_dir.clone() else { return Opened::none() };
+    let largest = settings.buffer_bytes.saturating_mul(2).saturating_add(BESIDE_POINTS_BYTES);
+    let mut folder = Folder::new(dir, largest);
+    folder.begin(Job::Open);
+    let began = Instant::now();
+    let waited = folder.wait(began.checked_add(OPEN_LIMIT).unwrap_or(began)).await;
+    let mut opened = Opened::none();
+    let mut restored = None;
+    let (taken, trouble) = match waited {
+        Waited::Done(Ok(Done::Opened(found, full))) => {
+            restored = opened.take(found, settings, clock.now(), is_named, &folder);
+            (Taken::Yes, full.map(|error| without(&error)))
         }
+        Waited::Done(Ok(_)) => (Taken::No, None),
+        Waited::Done(Err(error)) => (Taken::No, Some(without(&error))),
+        Waited::NotYet => {
+            folder.give_up();
+            (Taken::Hangs, Some(without(&format!("the volume did not answer within {} s", OPEN_LIMIT.as_secs()))))
+        }
+    };
+    if let Some(trouble) = &trouble {
+        let earlier = if taken == Taken::Yes { "are used" } else { "are not used" };
+        tracing::warn!(
+            "{trouble}. Delivery goes on; unsent points and baselines of an earlier run {earlier}. See that the volume is \
+             writable, not full, answers, and belongs to this helper alone"
+        );
     }
-    bytes.push(u8::from(counters.is_some()));
-    put_bytes(&mut bytes, counters.unwrap_or_default());
-
-    let (header, payload) = bytes.split_at_mut(HEADER_BYTES);
-    let version = if origin.shard.is_some() { VERSION_WITH_SHARD } else { VERSION };
-    let fields: [&[u8]; 4] =
-        [MAGIC, &version.to_le_bytes(), &crc32fast::hash(payload).to_le_bytes(), &(payload.len() as u64).to_le_bytes()];
-    header.copy_from_slice(&fields.concat());
-    bytes
+    opened.unnamed = Some(Box::new(Unnamed { folder, taken, trouble, restored }));
+    opened
 }
 
-fn put_count(out: &mut Vec<u8>, count: usize) {
-    out.extend((count as u64).to_le_bytes());
+fn without(error: &impl std::fmt::Display) -> String {
+    format!("SPOOL_DIR cannot be written: {error}; a restart loses the points that are not sent yet")
 }
 
-fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    put_count(out, bytes.len());
-    out.extend(bytes);
-}
-
-fn decode(bytes: &[u8]) -> Result<Restored, &'static str> {
-    let mut header = Reader(bytes);
-    if header.take(8)? != MAGIC {
-        return Err("not a spool file");
-    }
-    let version = header.u32()?;
-    if ![VERSION, VERSION_WITH_SHARD].contains(&version) {
-        return Err("written by another version of the format");
-    }
-    let checksum = header.u32()?;
-    let length = header.count()?;
-    let payload = header.0;
-    if payload.len() != length {
-        return Err("its length is wrong: cut off, or written to");
-    }
-    if crc32fast::hash(payload) != checksum {
-        return Err("its checksum is wrong");
-    }
-    decode_payload(&mut Reader(payload), version == VERSION_WITH_SHARD)
-}
-
-fn decode_payload(payload: &mut Reader<'_>, has_shard: bool) -> Result<Restored, &'static str> {
-    let saved_at = Some(UnixMillis(payload.i64()?));
-    let namespace = payload.text()?.to_owned();
-    let cluster_id = payload.text()?.to_owned();
-    let shard = if has_shard { payload.text()?.to_owned() } else { String::new() };
-    let names = payload.count()?;
-    if names > 32 {
-        return Err("more metrics than a round can have");
-    }
-    let rows = (0..names)
-        .map(|_| payload.text().map(|name| ROWS.iter().find(|row| row.name == name)))
-        .collect::<Result<Vec<Option<&'static Row>>, _>>()?;
-    let mut rounds = Vec::new();
-    for _ in 0..payload.count()? {
-        let at = UnixMillis(payload.i64()?);
-        let metrics = payload.u32()?;
-        let mut values = Vec::new();
-        for (index, row) in rows.iter().enumerate() {
-            if metrics & (1 << index) == 0 {
-                continue;
+impl Opened {
+    /// What is readable, after its baselines were judged.
+    fn take(
+        &mut self,
+        found: Found,
+        settings: &CloudWatchSettings,
+        now: UnixMillis,
+        is_named: bool,
+        folder: &Folder,
+    ) -> Option<Restored> {
+        match found {
+            Found::Nothing => None,
+            Found::Unreadable(unreadable, aside) => {
+                let what = match unreadable {
+                    Unreadable::Damaged(what) => format!("it is damaged ({what})"),
+                    Unreadable::Newer(version) => {
+                        format!("a later version of this program wrote it (format {version})")
+                    }
+                };
+                self.unusable = aside.points.unwrap_or(0);
+                tracing::error!(
+                    path = %folder.path().display(),
+                    set_aside = %aside.path.display(),
+                    points = aside.points,
+                    "spool not usable: {what}; set aside, its points are not sent, counting begins anew"
+                );
+                None
             }
-            let value = f64::from_bits(u64::from_le_bytes(payload.array()?));
-            // A metric this version does not know is not published by it either.
-            values.extend(row.map(|row| (row, value)));
+            Found::Usable(content) => {
+                let (restored, overtaken) = restored(*content);
+                let of_any_name = CloudWatchSettings { cluster_id: restored.cluster_id.clone(), ..settings.clone() };
+                let whose = if is_named { settings } else { &of_any_name };
+                self.counters = baselines(&restored, overtaken, whose, now);
+                Some(restored)
+            }
         }
-        rounds.push(Kept::new(at, values));
     }
-    rounds.sort_by_key(|kept| kept.at);
-    let has_counters = payload.take(1)? == [1];
-    let counters = payload.bytes()?.to_vec();
-    if !payload.0.is_empty() {
-        return Err("more in it than was written");
+
+    /// The spool of a cluster whose name is known: its points are restored if they are this cluster's.
+    pub async fn named(mut self, settings: &CloudWatchSettings, clock: &Clock) -> Self {
+        let Some(unnamed) = self.unnamed.take() else { return self };
+        let Unnamed { mut folder, taken, trouble, restored } = *unnamed;
+        if let Some(restored) = restored {
+            self.restore(restored, settings, clock, &mut folder).await;
+        }
+        self.spool = Some(Spool::keep(folder, taken, trouble, clock.clone()));
+        self
     }
-    Ok(Restored { rounds, counters: has_counters.then_some(counters), saved_at, namespace, cluster_id, shard })
+
+    async fn restore(&mut self, restored: Restored, settings: &CloudWatchSettings, clock: &Clock, folder: &mut Folder) {
+        if !restored.goes_to(settings) {
+            let kept = restored.rounds.iter().chain(&restored.in_doubt);
+            let points: usize = kept.map(|kept| kept.values.len()).sum();
+            if points > 0 {
+                self.unusable = points as u64;
+                let aside = set_aside(folder, clock).await;
+                tracing::error!(
+                    namespace = restored.namespace,
+                    cluster_id = restored.cluster_id,
+                    shard = restored.shard,
+                    points,
+                    set_aside = aside,
+                    "the spool's points belong to another namespace, cluster id or shard; not sent"
+                );
+            }
+            return;
+        }
+        self.in_doubt = restored.in_doubt.iter().map(|kept| kept.values.len() as u64).sum();
+        if self.in_doubt > 0 {
+            tracing::warn!(
+                points = self.in_doubt,
+                "an earlier run ended while a request was under way: its counters may or may not have arrived; they are \
+                 not sent again, and counted as dropped (in_doubt)"
+            );
+        }
+        tracing::info!(
+            path = %folder.path().display(),
+            rounds = restored.rounds.len(),
+            baselines = self.counters.is_some(),
+            "unsent points of an earlier run restored"
+        );
+        self.rounds = restored.rounds;
+    }
 }
 
-/// Reads from the front; every step is checked against what is left.
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, length: usize) -> Result<&'a [u8], &'static str> {
-        let (head, rest) = self.0.split_at_checked(length).ok_or("cut off")?;
-        self.0 = rest;
-        Ok(head)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], &'static str> {
-        let (head, rest) = self.0.split_first_chunk().ok_or("cut off")?;
-        self.0 = rest;
-        Ok(*head)
-    }
-
-    fn u32(&mut self) -> Result<u32, &'static str> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    fn i64(&mut self) -> Result<i64, &'static str> {
-        self.array().map(i64::from_le_bytes)
-    }
-
-    fn count(&mut self) -> Result<usize, &'static str> {
-        usize::try_from(u64::from_le_bytes(self.array()?)).map_err(|_| "a count out of range")
-    }
-
-    fn bytes(&mut self) -> Result<&'a [u8], &'static str> {
-        let length = self.count()?;
-        self.take(length)
-    }
-
-    fn text(&mut self) -> Result<&'a str, &'static str> {
-        std::str::from_utf8(self.bytes()?).map_err(|_| "text that is not UTF-8")
+async fn set_aside(folder: &mut Folder, clock: &Clock) -> String {
+    folder.begin(Job::SetAside { why: "foreign", now: clock.now() });
+    let began = Instant::now();
+    match folder.wait(began.checked_add(OPEN_LIMIT).unwrap_or(began)).await {
+        Waited::Done(Ok(Done::SetAside(aside))) => aside.path.display().to_string(),
+        Waited::Done(Err(error)) => format!("not at all: {error}"),
+        Waited::Done(Ok(_)) | Waited::NotYet => "not at all: the volume does not answer".to_owned(),
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn rounds() -> [Kept; 2] {
-        let round = |at: i64| Kept::new(UnixMillis(at), ROWS.iter().step_by(2).map(|row| (row, at as f64 / 3.0)));
-        [round(2_000), round(1_000)]
+/// The baselines, if they may be used; says why not.
+fn baselines(
+    restored: &Restored,
+    overtaken: bool,
+    settings: &CloudWatchSettings,
+    now: UnixMillis,
+) -> Option<(Arc<[u8]>, UnixMillis)> {
+    let bytes = restored.counters.as_deref()?;
+    let at = restored.counters_at.unwrap_or(restored.saved_at);
+    let age_ms = now.0.saturating_sub(at.0);
+    let flush_ms = i64::try_from(settings.flush_every.as_millis()).unwrap_or(i64::MAX);
+    let why_not = if !restored.is_of(settings) {
+        Some(format!("they are of cluster id {:?}, shard {:?}", restored.cluster_id, restored.shard))
+    } else if overtaken {
+        Some("points of a later round than theirs were sent".to_owned())
+    } else if age_ms > flush_ms.saturating_mul(BASELINE_FLUSHES) {
+        Some(format!("they are {} s old, more than ten intervals", age_ms / 1000))
+    } else if age_ms < flush_ms.saturating_neg() {
+        let ahead_s = age_ms.saturating_neg() / 1000;
+        Some(format!("their time is {ahead_s} s ahead of the clock: it was set back, and their age is not known"))
+    } else {
+        None
+    };
+    if let Some(why) = why_not {
+        tracing::warn!(
+            baselines_at_unix_ms = at.0,
+            "the saved counters are not used: {why}; counting begins anew, and events between then and the first round \
+             of this run are not published"
+        );
+        return None;
     }
-
-    fn file() -> Vec<u8> {
-        file_of(None)
-    }
-
-    fn file_of(shard: Option<Shard>) -> Vec<u8> {
-        let origin = Origin {
-            saved_at: UnixMillis(3_000),
-            namespace: "Kubernetes".to_owned(),
-            cluster_id: "prod".to_owned(),
-            shard,
-        };
-        encode(&origin, rounds().iter(), Some(b"baselines"))
-    }
-
-    #[test]
-    fn what_was_written_comes_back_oldest_first() {
-        let restored = decode(&file()).unwrap();
-        let [newer, older] = rounds();
-        assert_eq!(restored.rounds, [older, newer]);
-        assert_eq!(restored.counters.as_deref(), Some(&b"baselines"[..]));
-        assert_eq!(restored.saved_at, Some(UnixMillis(3_000)));
-        assert_eq!((restored.namespace.as_str(), restored.cluster_id.as_str()), ("Kubernetes", "prod"));
-    }
-
-    #[test]
-    fn a_shard_is_kept_and_its_lack_is_the_first_version() {
-        let shard = "2/3".parse().ok();
-        assert_eq!((file()[8], file_of(shard)[8]), (1, 2));
-        let (whole, part) = (decode(&file()).unwrap(), decode(&file_of(shard)).unwrap());
-        assert_eq!((whole.shard.as_str(), part.shard.as_str()), ("", "2/3"));
-        assert_eq!(Restored { shard: String::new(), ..part }, whole);
-    }
-
-    #[test]
-    fn any_flipped_bit_and_any_cut_is_noticed() {
-        let bytes = file();
-        for index in 0..bytes.len() {
-            let mut flipped = bytes.clone();
-            flipped[index] ^= 1 << (index % 8);
-            assert!(decode(&flipped).is_err(), "bit in byte {index}");
-            assert!(decode(&bytes[..index]).is_err(), "cut at {index}");
-        }
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn random_payloads_with_a_good_checksum_never_panic(payload in proptest::collection::vec(0_u8..4, 0..300)) {
-            let mut bytes = MAGIC.to_vec();
-            bytes.extend(VERSION.to_le_bytes());
-            bytes.extend(crc32fast::hash(&payload).to_le_bytes());
-            bytes.extend((payload.len() as u64).to_le_bytes());
-            bytes.extend(&payload);
-            let _ = decode(&bytes);
-        }
-    }
+    Some((Arc::from(bytes), at))
 }

@@ -1,34 +1,35 @@
-//! The task itself: rounds in, requests out, and the log lines in between.
+//! The task itself: rounds in, requests out.
 
-use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use cni_metrics_core::catalogue::Metric;
 use cni_metrics_core::model::UnixMillis;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::awaiting::Held;
-use super::buffer::{Kept, Point};
+use super::books::Books;
+use super::buffer::{Kept, Point, marks};
 use super::delivery::{Delivery, Refusal};
 use super::pace::Pace;
-use super::spool::{self, Origin, Restored};
-use super::{CloudWatchSettings, MetricSink, PutError, advice, limits};
+use super::spool::{self, Health, Opened, Origin, Spool};
+use super::{CloudWatchSettings, MetricSink, PutError, limits};
 use crate::clock::Clock;
 use crate::lead::Span;
-use crate::publish::stats::{DropReason, RequestOutcome, TroubleKind};
+use crate::publish::stats::{DropReason, RequestOutcome};
 use crate::publish::{Intake, Published};
 
 /// No pause between attempts is longer, and none longer than a flush.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// No pause is longer once the program is ending.
 const LAST_PAUSE: Duration = Duration::from_secs(2);
-/// A spool up to this size is rewritten after every accepted request.
-const SMALL_SPOOL_BYTES: u64 = 4 << 20;
-/// A larger one at most this often; after a crash, what was accepted since then is sent twice.
-const LARGE_SPOOL_EVERY: Duration = Duration::from_secs(5);
+/// The spool's last write waits for the disk at most so long.
+const LAST_WRITE: Duration = Duration::from_secs(2);
+/// A spool's journal this long is made short by writing the whole file anew.
+const LONG_JOURNAL_BYTES: usize = 4 << 20;
 /// When to look again although nothing is due: effectively never.
 const IDLE: Duration = Duration::from_hours(24);
 
@@ -40,7 +41,19 @@ struct Answer {
     took: Duration,
 }
 
-type UnderWay = Pin<Box<dyn Future<Output = Answer> + Send>>;
+struct UnderWay {
+    answer: Pin<Box<dyn Future<Output = Answer> + Send>>,
+    newest: UnixMillis,
+    /// It was handed to the client.
+    is_sent: Arc<AtomicBool>,
+}
+
+/// The newest baselines, and the round after which they were taken.
+struct Baselines {
+    bytes: Arc<[u8]>,
+    at: UnixMillis,
+    round: u64,
+}
 
 /// The sink's whole state.
 pub(super) struct Task<S> {
@@ -48,57 +61,58 @@ pub(super) struct Task<S> {
     sink: Arc<S>,
     clock: Clock,
     intake: Intake,
+    books: Books,
     delivery: Delivery,
     pace: Pace,
-    /// The baselines that belong to the newest round read.
-    counters: Option<Arc<[u8]>>,
+    counters: Option<Baselines>,
     /// No request before this moment.
     failed_until: Instant,
     /// No request that is only backlog before this moment.
     late_until: Instant,
     next_flush: Instant,
     under_way: Option<UnderWay>,
-    spooled_at: Option<Instant>,
-    spool_works: bool,
-    policy_shown: bool,
     /// Lapses of the lease up to this tenure were dealt with.
     not_ours_seen: u64,
+    spool: Option<Spool>,
+    health: Option<watch::Receiver<Health>>,
+    /// Of the spool's points that were set aside, so many are counted.
+    set_aside: u64,
+    journal_bytes: usize,
+    /// The newest round that was sent.
+    newest_sent: Option<u64>,
     /// The first round was taken in.
     begun: bool,
-    /// Causes that were logged: once each.
-    logged: BTreeSet<(DropReason, Metric)>,
+    /// A published-until of another replica that lies ahead of our clock, and was taken into account once.
+    ahead: Option<UnixMillis>,
 }
 
 impl<S: MetricSink> Task<S> {
-    pub(super) fn new(
-        settings: CloudWatchSettings,
-        sink: S,
-        clock: Clock,
-        intake: Intake,
-        restored: Option<Restored>,
-    ) -> Self {
+    pub(super) fn new(settings: CloudWatchSettings, sink: S, clock: Clock, intake: Intake, opened: Opened) -> Self {
         let now = Instant::now();
         let most_data = limits::data_per_request(&settings.cluster_id);
         let mut task = Self {
             delivery: Delivery::new(settings.buffer_bytes, most_data),
             pace: Pace::new(LONGEST_PAUSE.min(settings.flush_every), fastrand::Rng::new()),
+            books: Books::new(intake.stats.clone(), settings.namespace.clone()),
             sink: Arc::new(sink),
             intake,
             counters: None,
             failed_until: now,
             late_until: now,
-            next_flush: now + clock.real(settings.flush_every),
+            next_flush: later(now, clock.real(settings.flush_every)),
             under_way: None,
-            spooled_at: None,
-            spool_works: true,
-            policy_shown: false,
             not_ours_seen: 0,
+            spool: None,
+            health: None,
+            set_aside: 0,
+            journal_bytes: 0,
+            newest_sent: None,
             begun: false,
-            logged: BTreeSet::new(),
+            ahead: None,
             clock,
             settings,
         };
-        task.restore(restored.unwrap_or_default());
+        task.restore(opened);
         task
     }
 
@@ -106,14 +120,16 @@ impl<S: MetricSink> Task<S> {
     pub(super) fn holding(mut self, held: Held) -> Self {
         for kept in held.rounds {
             let dropped = self.delivery.push(kept);
-            self.overflow(dropped);
+            self.books.overflow(dropped, self.settings.buffer_bytes);
             self.begun = true;
         }
         self.delivery.flush();
-        if held.counters.is_some() {
-            self.counters = held.counters;
+        if let Some((bytes, at)) = held.counters {
+            let round = self.delivery.newest_round().unwrap_or(0);
+            self.counters = Some(Baselines { bytes, at, round });
         }
-        self.report();
+        self.books.report(&self.delivery);
+        self.save();
         self
     }
 
@@ -127,23 +143,24 @@ impl<S: MetricSink> Task<S> {
                 break;
             }
             let wake = self.wake_at(leading);
-            let stop_by = orders.stop_by.map_or_else(|| Instant::now() + IDLE, leave_time);
+            let stop_by = orders.stop_by.map_or_else(|| later(Instant::now(), IDLE), leave_time);
             tokio::select! {
                 round = self.intake.rounds.next(), if open => if let Some(round) = round {
-                    self.read(&round).await;
+                    self.read(&round);
                 } else {
                     open = false;
                     self.hurry();
                 },
                 answer = answered(self.under_way.as_mut()) => {
                     self.under_way = None;
-                    self.settle(answer).await;
+                    self.settle(answer);
                 }
+                () = unwell(self.health.as_mut()) => self.show_health(),
                 () = tokio::time::sleep_until(self.next_flush), if open => {
                     self.delivery.flush();
                     // After a stop of the whole process the missed flushes are not made up for.
                     let period = self.clock.real(self.settings.flush_every);
-                    self.next_flush = (self.next_flush + period).max(Instant::now());
+                    self.next_flush = later(self.next_flush, period).max(Instant::now());
                 }
                 () = tokio::time::sleep_until(wake) => {}
                 () = self.intake.leadership.gained(), if !leading => {}
@@ -161,37 +178,35 @@ impl<S: MetricSink> Task<S> {
     fn hurry(&mut self) {
         self.delivery.flush();
         self.pace.hurry(LAST_PAUSE);
-        let soon = Instant::now() + self.clock.real(LAST_PAUSE);
+        let soon = later(Instant::now(), self.clock.real(LAST_PAUSE));
         self.failed_until = self.failed_until.min(soon);
         self.late_until = self.late_until.min(soon);
     }
 
     /// Points of an earlier process go first of all, as backlog.
-    fn restore(&mut self, restored: Restored) {
-        // Others' baselines would be written back under our name, and taken for ours at the next start.
-        self.counters = restored.counters.as_deref().filter(|_| restored.is_of(&self.settings)).map(Arc::from);
-        if !restored.goes_to(&self.settings) && !restored.rounds.is_empty() {
-            if let Some(dir) = &self.settings.spool_dir {
-                let aside = spool::set_aside(&spool::file(dir), "foreign", self.clock.now());
-                tracing::error!(
-                    namespace = restored.namespace,
-                    cluster_id = restored.cluster_id,
-                    shard = restored.shard,
-                    set_aside = %aside.display(),
-                    "the spool's points belong to another namespace, cluster id or shard; not sent"
-                );
-            }
-            return;
-        }
-        for kept in restored.rounds {
+    fn restore(&mut self, opened: Opened) {
+        let Opened { spool, rounds, in_doubt, unusable, counters, .. } = opened;
+        self.health = spool.as_ref().map(Spool::health);
+        self.spool = spool;
+        self.books.count_dropped(DropReason::InDoubt, in_doubt);
+        self.books.count_dropped(DropReason::SpoolUnusable, unusable);
+        for kept in rounds {
             let dropped = self.delivery.push(kept);
-            self.count_dropped(DropReason::BufferFull, dropped);
+            self.books.overflow(dropped, self.settings.buffer_bytes);
+        }
+        if let Some((bytes, at)) = counters {
+            // A number of their own, before that of every round of this process.
+            self.delivery.push(Kept::new(at, []));
+            let round = self.delivery.newest_round().unwrap_or(0);
+            self.counters = Some(Baselines { bytes, at, round });
         }
         self.delivery.flush_as_backlog();
-        self.report();
+        self.books.report(&self.delivery);
+        self.show_health();
+        self.save();
     }
 
-    async fn read(&mut self, round: &Published) {
+    fn read(&mut self, round: &Published) {
         let mut bad = Vec::new();
         let mut good = Vec::new();
         for (row, value) in self.settings.selection.values(&round.snapshot) {
@@ -201,7 +216,7 @@ impl<S: MetricSink> Task<S> {
             }
         }
         for (reason, point) in bad {
-            self.give_up(reason, &[point], "CloudWatch takes finite numbers up to 2^360");
+            self.books.give_up(reason, &[point], "CloudWatch takes finite numbers up to 2^360");
         }
         self.forget_not_ours();
         if self.intake.leadership.is_not_ours(round.snapshot.round) {
@@ -210,20 +225,21 @@ impl<S: MetricSink> Task<S> {
             good.clear();
         }
         let dropped = self.delivery.push(Kept::new(round.snapshot.at, good));
-        self.overflow(dropped);
+        self.books.overflow(dropped, self.settings.buffer_bytes);
         self.forget_published();
         // What is unsent dies with its leader, so nothing waits to share a request. Nor does the first round: whoever has
         // just installed the helper, or mended its rights, wants to see it at work.
         if self.intake.leadership.is_elected() || !std::mem::replace(&mut self.begun, true) {
             self.delivery.flush();
         }
-        if round.counters.is_some() {
-            self.counters.clone_from(&round.counters);
-        }
+        let number = self.delivery.newest_round().unwrap_or(0);
+        let baselines =
+            |bytes: &Arc<[u8]>| Baselines { bytes: Arc::clone(bytes), at: round.snapshot.at, round: number };
+        self.counters = round.counters.as_ref().map(baselines);
         // In this order: who sees that the round was read also sees that its points wait.
-        self.report();
-        self.intake.stats.change(|stats| stats.rounds += 1);
-        self.spool(true).await;
+        self.books.report(&self.delivery);
+        self.save();
+        self.intake.stats.change(|stats| stats.rounds = stats.rounds.saturating_add(1));
     }
 
     /// Starts the next request if one may be started now.
@@ -238,101 +254,121 @@ impl<S: MetricSink> Task<S> {
         self.forget_published();
         let (points, dropped) = self.delivery.next(self.clock.now());
         for (reason, points) in dropped.0 {
-            self.give_up(reason, &points, "outside the two weeks back and two hours ahead that CloudWatch takes");
+            self.books.give_up(reason, &points, "outside the two weeks back and two hours ahead that CloudWatch takes");
+            self.journal(spool::settled(&marks(&points), false));
         }
         if let Some(points) = points {
-            let sink = Arc::clone(&self.sink);
-            let leadership = self.intake.leadership.clone();
-            let newest = points.iter().map(|point| point.at).max().unwrap_or(UnixMillis(i64::MIN));
-            self.under_way = Some(Box::pin(async move {
-                let may_send = leadership.admits(newest).await;
-                let begun = Instant::now();
-                let result = if may_send { Some(sink.put(points).await) } else { None };
-                Answer { result, newest, took: begun.elapsed() }
-            }));
+            self.under_way = Some(self.request(points));
         }
-        self.report();
+        self.books.report(&self.delivery);
+    }
+
+    /// A request: claimed on disk, then in the lease, then sent.
+    fn request(&mut self, points: Vec<Point>) -> UnderWay {
+        let newest = points.iter().map(|point| point.at).max().unwrap_or(UnixMillis(i64::MIN));
+        let round = points.iter().map(|point| point.round).max();
+        self.newest_sent = self.newest_sent.max(round);
+        let claim = self.spool.as_ref().map(|spool| (spool.claims(), spool::claim(&marks(&points))));
+        self.journal_bytes += claim.as_ref().map_or(0, |(_, record)| record.len());
+        let sink = Arc::clone(&self.sink);
+        let leadership = self.intake.leadership.clone();
+        let is_sent = Arc::new(AtomicBool::new(false));
+        let mark = Arc::clone(&is_sent);
+        let answer = Box::pin(async move {
+            if let Some((claims, record)) = claim {
+                claims.claim(record).await;
+            }
+            let may_send = leadership.admits(newest).await;
+            let begun = Instant::now();
+            let result = if may_send {
+                mark.store(true, Ordering::Relaxed);
+                Some(sink.put(points).await)
+            } else {
+                None
+            };
+            Answer { result, newest, took: begun.elapsed() }
+        });
+        UnderWay { answer, newest, is_sent }
     }
 
     /// When a request that may not be started yet may be.
     fn wake_at(&self, leading: bool) -> Instant {
-        let now = Instant::now();
         if self.under_way.is_some() || !leading || !self.delivery.has_due() {
-            return now + IDLE;
+            return later(Instant::now(), IDLE);
         }
         if self.delivery.has_live() { self.failed_until } else { self.late_until.max(self.failed_until) }
     }
 
-    async fn settle(&mut self, answer: Answer) {
+    fn settle(&mut self, answer: Answer) {
         let Some(result) = answer.result else {
-            let dropped = self.delivery.failed();
-            self.overflow(dropped);
-            return self.report();
+            self.kept(false);
+            return self.books.report(&self.delivery);
         };
-        self.intake.leadership.settled(answer.newest, result.is_ok());
+        // What may have been taken counts as published: a replica that takes over must not publish it again.
+        let may_be_taken = matches!(result, Ok(()) | Err(PutError::NoAnswer(_)));
+        self.intake.leadership.settled(answer.newest, may_be_taken);
         let outcome = result.as_ref().map_or_else(PutError::outcome, |()| RequestOutcome::Ok);
         self.intake.stats.change(|stats| stats.request(outcome, answer.took));
         match result {
             Ok(()) => self.accepted(),
             Err(PutError::Rejected(detail)) => self.refused(&detail),
+            Err(PutError::NoAnswer(detail)) => self.in_doubt(detail),
             Err(error) => {
-                let dropped = self.delivery.failed();
-                self.overflow(dropped);
+                self.kept(error.is_answer());
                 self.pause(&error);
             }
         }
-        self.report();
-        self.spool(false).await;
+        self.books.report(&self.delivery);
+        if self.journal_bytes > LONG_JOURNAL_BYTES {
+            self.save();
+        }
     }
 
     fn accepted(&mut self) {
+        let gone = marks(self.delivery.sending());
         let sent = self.delivery.accepted();
+        self.journal(spool::settled(&gone, true));
         let pause = self.pace.succeeded();
-        self.late_until = Instant::now() + self.clock.real(pause);
-        let now = self.clock.now();
-        let mut recovered = false;
-        self.intake.stats.change(|stats| {
-            stats.sent_points += sent as u64;
-            stats.last_success = Some(now);
-            recovered = stats.set_trouble(TroubleKind::Destination, None);
-        });
-        if recovered {
-            tracing::info!(still_to_send = self.delivery.points(), "CloudWatch accepts points again");
-        }
+        self.late_until = later(Instant::now(), self.clock.real(pause));
+        self.books.accepted(sent, self.clock.now(), self.delivery.points());
+    }
+
+    /// The request was not taken, and goes back to where it came from.
+    fn kept(&mut self, answered: bool) {
+        let dropped = self.delivery.failed(answered);
+        self.books.overflow(dropped, self.settings.buffer_bytes);
+        self.journal(spool::settled(&[], false));
+    }
+
+    fn in_doubt(&mut self, detail: String) {
+        let (given_up, dropped) = self.delivery.in_doubt();
+        self.journal(spool::settled(&marks(&given_up), true));
+        self.books.overflow(dropped, self.settings.buffer_bytes);
+        self.books.in_doubt(&given_up, &detail);
+        self.pause(&PutError::NoAnswer(detail));
     }
 
     fn refused(&mut self, detail: &str) {
         let (refusal, dropped) = self.delivery.refused();
-        self.overflow(dropped);
+        self.books.overflow(dropped, self.settings.buffer_bytes);
+        let bad: &[Point] = if let Refusal::Bad(point) = &refusal { std::slice::from_ref(point) } else { &[] };
+        self.journal(spool::settled(&marks(bad), false));
         match refusal {
             Refusal::Isolating => {}
-            Refusal::Bad(point) => self.give_up(DropReason::Rejected, &[point], detail),
+            Refusal::Bad(point) => self.books.give_up(DropReason::Rejected, &[point], detail),
             Refusal::Everything => self.pause(&PutError::Rejected(detail.to_owned())),
         }
     }
 
-    /// Backs off, and says so once per cause.
+    /// Backs off.
     fn pause(&mut self, error: &PutError) {
         // Rights and credentials are mended by people: no use in asking often.
         let pause = match error {
             PutError::AccessDenied(_) => self.pace.failed(Some(LONGEST_PAUSE.min(self.settings.flush_every))),
             _ => self.pace.failed(error.retry_after()),
         };
-        self.failed_until = Instant::now() + self.clock.real(pause);
-        let trouble = error.to_string();
-        let mut is_news = false;
-        self.intake.stats.change(|stats| {
-            is_news = stats.set_trouble(TroubleKind::Destination, Some(trouble));
-        });
-        if is_news {
-            tracing::warn!(%error, waiting_points = self.delivery.points(), "points are kept and sent later");
-        }
-        if matches!(error, PutError::AccessDenied(_)) && !std::mem::replace(&mut self.policy_shown, true) {
-            let policy = advice::minimal_policy(&self.settings.namespace);
-            tracing::error!(
-                "{error}\nthe helper's role needs cloudwatch:PutMetricData, for example by this policy:\n{policy}"
-            );
-        }
+        self.failed_until = later(Instant::now(), self.clock.real(pause));
+        self.books.trouble(error, self.delivery.points());
     }
 
     /// Rounds of a lapse of the lease after which another replica led.
@@ -345,7 +381,7 @@ impl<S: MetricSink> Task<S> {
 
     fn not_ours(&self, points: usize, span: Span) {
         if points > 0 {
-            self.count_dropped(DropReason::NotLeading, points);
+            self.books.count_dropped(DropReason::NotLeading, points as u64);
             tracing::warn!(
                 points,
                 from_unix_ms = span.from.0,
@@ -357,97 +393,138 @@ impl<S: MetricSink> Task<S> {
 
     /// Another replica that led has published these rounds; they were measured here too.
     fn forget_published(&mut self) {
-        if let Some(until) = self.intake.leadership.published_by_others() {
-            self.delivery.forget_until(until);
-        }
-    }
-
-    fn overflow(&mut self, dropped: usize) {
-        if dropped > 0 {
-            self.count_dropped(DropReason::BufferFull, dropped);
-            tracing::warn!(points = dropped, limit_bytes = self.settings.buffer_bytes, "buffer full, oldest dropped");
-        }
-    }
-
-    fn count_dropped(&self, reason: DropReason, points: usize) {
-        self.intake.stats.change(|stats| stats.drop_points(reason, points));
-    }
-
-    /// Counts data as dropped and names them: in the log once per cause and metric.
-    fn give_up(&mut self, reason: DropReason, points: &[Point], detail: &str) {
-        self.count_dropped(reason, points.len());
-        for point in points {
-            if self.logged.insert((reason, point.row.metric)) {
-                let (metric, value, at) = (point.row.name, point.value, point.at.0);
-                let reason = reason.label();
-                tracing::warn!(reason, metric, value, at_unix_ms = at, detail, "datum dropped (logged once per cause)");
-            }
-        }
-    }
-
-    fn report(&self) {
-        let (points, bytes, oldest) = (self.delivery.points(), self.delivery.bytes(), self.delivery.oldest());
-        self.intake.stats.change(|stats| {
-            stats.buffered_points = points;
-            stats.buffered_bytes = bytes;
-            stats.oldest_point = oldest;
-        });
-    }
-
-    /// Rewrites the spool. A round is always written; what an answer changed may wait if the spool is large.
-    async fn spool(&mut self, is_round: bool) {
-        let Some(dir) = self.settings.spool_dir.clone() else { return };
-        let recently = self.spooled_at.is_some_and(|at| at.elapsed() < LARGE_SPOOL_EVERY);
-        if !is_round && recently && self.delivery.bytes() > SMALL_SPOOL_BYTES {
+        let Some(until) = self.intake.leadership.published_by_others() else { return };
+        // A time that lies ahead of our clock was written by a clock that is ahead of it. It says nothing of the rounds
+        // that are still to come, so it is applied once, to what was measured before it was seen.
+        let soon = self.clock.now().0.saturating_add(millis(self.settings.flush_every));
+        if until.0 > soon && self.ahead.replace(until) == Some(until) {
             return;
         }
+        let forgotten = self.delivery.forget_until(until);
+        self.books.count_dropped(DropReason::PublishedByAnother, forgotten as u64);
+        if until.0 > soon {
+            tracing::warn!(
+                published_until_unix_ms = until.0,
+                points = forgotten,
+                "another replica says that it has published rounds that lie ahead of this one's clock: one of the two \
+                 clocks is wrong. What was measured here so far is left out; later rounds are published"
+            );
+        }
+    }
+
+    fn journal(&mut self, record: Vec<u8>) {
+        if let Some(spool) = &self.spool {
+            self.journal_bytes += record.len();
+            spool.settle(record);
+        }
+    }
+
+    /// Hands the whole state to the spool.
+    fn save(&mut self) {
+        let Some(spool) = &self.spool else { return };
         let origin = Origin {
-            saved_at: self.clock.now(),
             namespace: self.settings.namespace.clone(),
             cluster_id: self.settings.cluster_id.clone(),
             shard: self.settings.shard,
         };
-        let bytes = spool::encode(&origin, self.delivery.unsent().rounds(), self.counters.as_deref());
-        let written = tokio::task::spawn_blocking(move || spool::write(&dir, &bytes)).await;
-        self.spooled_at = Some(Instant::now());
-        let Ok(written) = written else { return };
-        match (&written, self.spool_works) {
-            (Err(error), true) => tracing::error!(%error, "spool not written: a restart now would lose unsent points"),
-            (Ok(()), false) => tracing::info!("spool is written again"),
-            _ => {}
-        }
-        self.spool_works = written.is_ok();
+        let unsent = self.delivery.unsent();
+        let counters = self.counters.as_ref();
+        let image = spool::Image {
+            origin: &origin,
+            saved_at: self.clock.now(),
+            newest_sent: self.newest_sent,
+            rounds: unsent.rounds(),
+            claim: &marks(self.delivery.sending()),
+            counters: counters.map(|from| spool::Counters { at: from.at, round: from.round, bytes: &from.bytes }),
+        };
+        spool.save(spool::encode(&image));
+        self.journal_bytes = 0;
+    }
+
+    fn show_health(&mut self) {
+        let Some(health) = &mut self.health else { return };
+        let health = health.borrow_and_update().clone();
+        let more = health.set_aside.saturating_sub(std::mem::replace(&mut self.set_aside, health.set_aside));
+        self.books.count_dropped(DropReason::SpoolUnusable, more);
+        self.books.spool(health.trouble);
     }
 
     async fn finish(&mut self) {
-        // A request whose answer did not come in time may or may not have been taken: it counts as unsent.
-        self.under_way = None;
-        self.spooled_at = None;
-        self.spool(true).await;
+        let sent_unanswered = self.end_request();
+        let is_kept = self.keep_for_next_start().await;
+        self.show_health();
         let unsent = self.delivery.points();
         // What a replica holds that stands by is not its own to lose: the leader publishes it.
         let stood_by = self.intake.leadership.published_by_others().is_some() && !self.intake.leadership.is_leading();
         if unsent == 0 || stood_by {
             return;
         }
-        if self.settings.spool_dir.is_some() && self.spool_works {
+        if is_kept {
             tracing::info!(points = unsent, "unsent points are in the spool for the next start");
-        } else {
-            self.count_dropped(DropReason::Shutdown, usize::try_from(unsent).unwrap_or(usize::MAX));
-            tracing::warn!(points = unsent, "unsent points are lost with this process");
+            return;
         }
+        if sent_unanswered {
+            let (given_up, _) = self.delivery.in_doubt();
+            self.books.in_doubt(&given_up, "the program ends before the answer");
+        }
+        let lost = self.delivery.points();
+        if lost > 0 {
+            self.books.count_dropped(DropReason::Shutdown, lost);
+            tracing::warn!(points = lost, "unsent points are lost with this process");
+        }
+    }
+
+    /// Drops the request that is under way; true if it was sent, so that nobody will ever know what became of it. Then
+    /// its claim stays where it is: the next start counts it.
+    fn end_request(&mut self) -> bool {
+        let Some(UnderWay { newest, is_sent, .. }) = self.under_way.take() else { return false };
+        let is_sent = is_sent.load(Ordering::Relaxed);
+        self.intake.leadership.settled(newest, is_sent);
+        if !is_sent {
+            self.kept(false);
+        }
+        is_sent
+    }
+
+    /// The last write; true if all that is unsent is on disk.
+    async fn keep_for_next_start(&mut self) -> bool {
+        self.save();
+        let Some(spool) = &self.spool else { return false };
+        let stop_by = self.intake.orders.borrow().stop_by;
+        let left = stop_by.map_or(LAST_WRITE, |by| by.saturating_duration_since(Instant::now()).min(LAST_WRITE));
+        tokio::time::timeout(left, spool.flush(left)).await.unwrap_or(false)
     }
 }
 
 /// Some of the time that is left is for the spool.
 pub(super) fn leave_time(stop_by: Instant) -> Instant {
     let left = stop_by.saturating_duration_since(Instant::now());
-    stop_by - (left / 10).min(Duration::from_millis(500))
+    stop_by.checked_sub((left / 10).min(Duration::from_millis(500))).unwrap_or(stop_by)
 }
 
 async fn answered(under_way: Option<&mut UnderWay>) -> Answer {
     match under_way {
-        Some(request) => request.await,
+        Some(request) => request.answer.as_mut().await,
         None => std::future::pending().await,
     }
+}
+
+/// Waits until the spool's state changes.
+async fn unwell(health: Option<&mut watch::Receiver<Health>>) {
+    let changed = match health {
+        Some(health) => health.changed().await.is_ok(),
+        None => false,
+    };
+    if !changed {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// No sum of times overflows: what lies beyond the clock's end is as far away as [`IDLE`].
+fn later(from: Instant, by: Duration) -> Instant {
+    from.checked_add(by).or_else(|| from.checked_add(IDLE)).unwrap_or(from)
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
