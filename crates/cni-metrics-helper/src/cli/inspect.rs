@@ -110,7 +110,7 @@ fn whole_lines(page: &[u8]) -> (&[u8], Option<usize>) {
     let end = page.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
     let (lines, last) = page.split_at(end);
     let starts_later = last.first().is_some_and(u8::is_ascii_lowercase) && last > OURS && !last.starts_with(OURS);
-    if starts_later { (lines, Some(lines.iter().filter(|byte| **byte == b'\n').count() + 1)) } else { (page, None) }
+    if starts_later { (lines, Some(lines.split(|byte| *byte == b'\n').count())) } else { (page, None) }
 }
 
 /// At most one byte more than the limit, so that a page over it can be told.

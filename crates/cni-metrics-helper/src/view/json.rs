@@ -6,7 +6,7 @@
 //! what was not measured left out; `reporting` only of metrics that not all scraped nodes measure; `at` is RFC 3339 in UTC; a
 //! label that is not known is null.
 
-use cni_metrics_core::catalogue::{CATALOGUE, Metric};
+use cni_metrics_core::catalogue::{CATALOGUE, Family, Metric};
 use cni_metrics_core::model::{
     Coverage, FailureKind, FamilySet, Ipv6Figures, NodeFigures, Snapshot, UnixMillis, Values,
 };
@@ -107,7 +107,7 @@ fn values<S: Serializer>(values: &&Values, serializer: S) -> Result<S::Ok, S::Er
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape that serialize_with calls")]
 fn families<S: Serializer>(families: &FamilySet, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(families.iter().map(|family| family.name()))
+    serializer.collect_seq(families.iter().map(Family::name))
 }
 
 /// Whole numbers without a fraction, as people write them.
