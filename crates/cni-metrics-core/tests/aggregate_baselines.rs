@@ -70,6 +70,40 @@ fn the_next_round_of_another_process_is_that_of_this_one() {
 }
 
 #[test]
+fn each_thing_that_is_known_of_a_node_is_saved_by_itself() {
+    for (ipv6, latency_damaged, has_start, implausible) in (0..16).map(|n| (n & 1 > 0, n & 2 > 0, n & 4 > 0, n & 8 > 0))
+    {
+        let page = |calls: f64| {
+            let mut own = observation(1, 40.0, None);
+            let Ok(sample) = &mut own.outcome else { return own };
+            let mut set = |family: Family, sum: f64, damaged: bool| {
+                sample.families[family as usize] = Some(FamilySample { sum, damaged, readable: 0 });
+            };
+            set(Family::TotalIpAddresses, if ipv6 { 281_474_976_710_656.0 } else { 27.0 }, false);
+            set(Family::AwsApiLatencyMs, 812.5, latency_damaged && calls < 50.0);
+            set(Family::EniMax, if implausible { -1.0 } else { 4.0 }, false);
+            sample.latency[Ec2Operation::CreateTags as usize] =
+                Some(LatencySample { sum_ms: 9.0 * calls, count: calls });
+            sample.process_start_seconds = sample.process_start_seconds.filter(|_| has_start);
+            own
+        };
+        let mut before = Aggregator::new(START, CounterMode::Increase);
+        before.round(START.clock, vec![page(40.0)]);
+        let mut after = Aggregator::new(START, CounterMode::Increase);
+        after.import(&before.export()).unwrap();
+        assert_eq!(after.export(), before.export());
+        for calls in [50.0, 60.0] {
+            let [before, after] = [&mut before, &mut after].map(|own| own.round(START.clock, vec![page(calls)]));
+            assert_eq!(before, after);
+            assert_eq!(before.ipv6.nodes, u64::from(ipv6));
+            let known = !(latency_damaged && calls < 60.0);
+            assert_eq!(before.metrics.get(Metric::AwsApiLatency), known.then_some(9.0), "{ipv6} {latency_damaged}");
+            assert_eq!(before.anomalies.len(), 0, "what cannot be was told before");
+        }
+    }
+}
+
+#[test]
 fn a_node_takes_little_room() {
     let bytes = cluster(5_000).export().len();
     assert!(bytes < 5_000 * 160, "{bytes} bytes for 5,000 nodes");

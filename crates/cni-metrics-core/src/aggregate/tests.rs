@@ -467,6 +467,39 @@ fn a_helper_whose_clock_is_set_back_counts_nothing_twice() {
 }
 
 #[test]
+fn a_pod_that_comes_back_is_new_only_beyond_the_clocks_doubt_by_both_clocks() {
+    let second = |scraped_s: i64, before: Option<i64>, start: Option<i64>| {
+        let seconds = |at: i64| (HELPER_START_S + at) as f64;
+        let last_scraped_at = UnixMillis((HELPER_START_S + scraped_s) * 1000);
+        let mark = Mark { last_scraped_at, process_start_seconds: before.map(seconds) };
+        let sample = NodeSample { process_start_seconds: start.map(seconds), ..NodeSample::default() };
+        second_sight(mark, UnixMillis((HELPER_START_S + 1000) * 1000), &sample)
+    };
+    assert_eq!(second(0, Some(0), Some(6)), Continuity::New);
+    assert_eq!(second(-100, Some(0), Some(5)), Continuity::Baseline, "hardly another process");
+    assert_eq!(second(0, Some(-100), Some(5)), Continuity::Baseline, "hardly after the last scrape");
+    assert_eq!(second(0, None, Some(6)), Continuity::New);
+    assert_eq!(second(0, Some(0), None), Continuity::Baseline);
+    // A scrape that seems to lie ahead of now was made before the clock was set back.
+    assert_eq!(second(5000, Some(0), Some(1006)), Continuity::New);
+    assert_eq!(second(5000, Some(0), Some(1005)), Continuity::Baseline);
+}
+
+#[test]
+fn a_node_is_ipv6_as_its_last_sound_page_says() {
+    let page = |total: f64, ip_max: f64| Page::old().with(Family::TotalIpAddresses, total).with(Family::IpMax, ip_max);
+    let prefix = 281_474_976_710_656.0;
+    let mut helper = helper();
+    // What is left of a damaged total may still show it.
+    let damaged = page(0.0, 0.0).damaged(Family::TotalIpAddresses, prefix);
+    assert!(helper.see(damaged).nodes[0].ipv6);
+    assert!(!helper.see(page(27.0, 27.0)).nodes[0].ipv6);
+    assert!(helper.see(page(prefix, 0.0)).nodes[0].ipv6);
+    assert!(helper.see(page(0.0, 27.0).damaged(Family::TotalIpAddresses, 0.0)).nodes[0].ipv6, "unknown: as before");
+    assert!(!helper.see(page(27.0, 27.0)).nodes[0].ipv6);
+}
+
+#[test]
 fn nodes_that_left_are_forgotten_though_the_clock_stands_still() {
     let mut helper = helper();
     for number in 0..3 * MOST_KEPT_ROUNDS {
