@@ -72,6 +72,9 @@ fn hostile_pages() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
+/// No line of the pages that are read whole is longer, the ones of a single line apart, bytes.
+const LONG_LINE: usize = 1024;
+
 /// Reads a page in steps of the usual size; also how many steps there were.
 fn read(page: &[u8]) -> (Parsed, usize) {
     let (mut parser, mut steps) = (Parser::new(page), 1);
@@ -97,7 +100,7 @@ fn the_worst_pages_take_little_memory_and_are_read_in_many_steps() {
         assert!(steps <= 3 + 2 * PAGE_BYTES / STEP_BYTES, "{name}: {steps} steps");
         let read_whole = parsed.sample.is_ok();
         let one_line = ["long label values, not ASCII", "one line with a million labels", "blanks"].contains(&name);
-        assert!(!read_whole || one_line || steps >= PAGE_BYTES / STEP_BYTES, "{name}: {steps} steps");
+        assert!(!read_whole || one_line || steps >= PAGE_BYTES / (STEP_BYTES + LONG_LINE), "{name}: {steps} steps");
     }
 }
 

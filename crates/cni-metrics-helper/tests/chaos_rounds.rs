@@ -132,7 +132,12 @@ async fn chaos(seed: u64) {
             }
             *until > round
         });
-        if random.u32(..100) < 8 && going_on.len() < 4 {
+        // CloudWatch's faults come in turn as well, so that each of its answers is met whatever the seed.
+        if round % 100 == 40 {
+            let mut cloudwatch = FAULTS.iter().filter(|(_, fault)| fault.starts_with("cloudwatch"));
+            let (target, fault) = cloudwatch.nth(round as usize / 100 % 4).unwrap();
+            going_on.push((world.inject_on(target, fault), round + 20));
+        } else if random.u32(..100) < 8 && going_on.len() < 4 {
             let (target, fault) = FAULTS[random.usize(..FAULTS.len())];
             going_on.push((world.inject_on(target, fault), round + random.u32(1..12)));
         }

@@ -196,7 +196,9 @@ mod tests {
     #[expect(clippy::float_cmp, reason = "whole numbers")]
     fn nothing_and_zero_are_not_the_same_and_nothing_on_both_sides_is() {
         assert_eq!(difference_of(round(0, &[], &[("addReqCount", 0.0)]), GivenUp::default()), 1.0);
-        assert_eq!(difference_of(round(0, &[(Metric::AddReqCount, 0.0)], &[]), GivenUp::default()), 1.0);
         assert_eq!(difference_of(round(0, &[], &[]), GivenUp::default()), 0.0);
+        assert_eq!(difference(Some(0.0), None), 1.0, "published and not measured");
+        assert_eq!(difference(None, Some(0.0)), 1.0, "measured and not published");
+        assert_eq!(difference(None, None), 0.0);
     }
 }
