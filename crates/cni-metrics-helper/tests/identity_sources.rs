@@ -364,7 +364,7 @@ async fn denied_is_told_from_throttled_and_from_down() {
         (Fault::Throttle, "throttled"),
         (Fault::Unavailable, "unavailable"),
         (Fault::Internal, "unavailable"),
-        (Fault::Reset, "network"),
+        (Fault::Reset, "no_answer"),
         (Fault::ExpiredToken, "credentials"),
     ];
     for (fault, expected) in faults {
