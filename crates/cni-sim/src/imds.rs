@@ -14,6 +14,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -129,17 +130,25 @@ pub fn router(imds: Imds) -> Router {
 }
 
 /// Serves on the port until `shutdown`. While the mode is [`Mode::Refused`] nothing listens there, and the port is held.
-pub async fn serve(port: HeldPort, imds: Imds, shutdown: CancellationToken) {
+/// It listens from this call on, before the future is polled, so that a client may connect at once.
+pub fn serve(port: HeldPort, imds: Imds, shutdown: CancellationToken) -> impl Future<Output = ()> + Send {
+    let is_open = *imds.mode.borrow() != Mode::Refused;
+    let listener = if is_open { port.listen().ok() } else { None };
+    serve_from(listener, port, imds, shutdown)
+}
+
+async fn serve_from(mut first: Option<TcpListener>, port: HeldPort, imds: Imds, shutdown: CancellationToken) {
     let mut mode = imds.mode.subscribe();
     loop {
         if *mode.borrow_and_update() == Mode::Refused {
+            first = None;
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 _ = mode.changed() => continue,
             }
         }
         // The port is ours: this can fail for want of file descriptors only, and they come back.
-        let Ok(listener) = port.listen() else {
+        let Some(listener) = first.take().or_else(|| port.listen().ok()) else {
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(RETRY) => continue,
