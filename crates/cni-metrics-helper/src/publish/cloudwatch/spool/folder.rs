@@ -88,7 +88,7 @@ pub(super) enum Waited {
     NotYet,
 }
 
-type Answer = Result<Done, FolderError>;
+pub(super) type Answer = Result<Done, FolderError>;
 
 /// The way to the thread. One job at a time.
 #[derive(Debug)]
@@ -105,15 +105,20 @@ pub(super) struct Folder {
 impl Folder {
     /// Starts the thread.
     pub(super) fn new(path: PathBuf, largest: u64) -> Self {
-        let (jobs, work) = mpsc::channel::<(Job, Arc<AtomicBool>)>();
+        let mut hands = Hands { path: path.clone(), largest, lock: None, file: None, is_ours: false };
+        Self::worked_by(path, move |job, given_up| hands.work(job, given_up))
+    }
+
+    /// The thread does each job with `work`.
+    pub(super) fn worked_by(path: PathBuf, mut work: impl FnMut(Job, &AtomicBool) -> Answer + Send + 'static) -> Self {
+        let (jobs, incoming) = mpsc::channel::<(Job, Arc<AtomicBool>)>();
         let (answer, answers) = mpsc::channel();
         let answered = Arc::new(Notify::new());
         let tell = Arc::clone(&answered);
-        let mut hands = Hands { path: path.clone(), largest, lock: None, file: None, is_ours: false };
         // Without a thread the receiver is dropped, and every job fails.
         let _failed = thread::Builder::new().name("spool".to_owned()).spawn(move || {
-            while let Ok((job, given_up)) = work.recv() {
-                let done = hands.work(job, &given_up);
+            while let Ok((job, given_up)) = incoming.recv() {
+                let done = work(job, &given_up);
                 if answer.send(done).is_err() {
                     break;
                 }
@@ -150,14 +155,14 @@ impl Folder {
         }
     }
 
-    /// Nobody waits any longer: the job must not put anything in place any more.
+    /// The wait for the job is over: it must not put anything in place any more.
     pub(super) fn give_up(&self) {
         self.given_up.store(true, Ordering::SeqCst);
     }
 
     /// The answer of a job that was given up, if it has come.
-    pub(super) fn late_answer(&mut self) -> bool {
-        self.answers.as_ref().is_some_and(|answers| answers.try_recv().is_ok())
+    pub(super) fn late_answer(&mut self) -> Option<Answer> {
+        self.answers.as_ref().and_then(|answers| answers.try_recv().ok())
     }
 
     /// Removes the file by a thread of its own, since the usual one hangs. True if it is gone in time.
@@ -165,7 +170,7 @@ impl Folder {
         let (file, dir) = (self.path(), self.path.clone());
         let (tell, told) = mpsc::channel();
         let started = thread::Builder::new().name("spool-remove".to_owned()).spawn(move || {
-            let _nobody_waits = tell.send(remove(&file, &dir).is_ok());
+            let _not_waited_for = tell.send(remove(&file, &dir).is_ok());
         });
         if started.is_err() {
             return false;
@@ -333,7 +338,7 @@ impl Hands {
         if self.lock.is_some() { Ok(()) } else { self.lock(Duration::ZERO) }
     }
 
-    fn lock(&mut self, patience: Duration) -> Result<(), FolderError> {
+    fn lock(&mut self, limit: Duration) -> Result<(), FolderError> {
         let path = self.path.join(LOCK);
         let fail = |source| FolderError::Io { path: path.clone(), source };
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(fail)?;
@@ -344,7 +349,7 @@ impl Hands {
                     self.lock = Some(file);
                     return Ok(());
                 }
-                Err(TryLockError::WouldBlock) if began.elapsed() < patience => thread::sleep(LOCK_LOOK),
+                Err(TryLockError::WouldBlock) if began.elapsed() < limit => thread::sleep(LOCK_LOOK),
                 Err(TryLockError::WouldBlock) => return Err(FolderError::Busy(path)),
                 Err(TryLockError::Error(source)) => return Err(fail(source)),
             }

@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::folder::{Aside, Done, Folder, FolderError, Job, Waited};
+use super::folder::{Aside, Done, Folder, FolderError, Found, Job, Waited};
 use crate::clock::Clock;
 
-/// A claim waits for the disk at most so long, and its file's removal so long after that.
+/// The longest wait of a claim for the disk, and after it that for the file's removal.
 const CLAIM_LIMIT: Duration = Duration::from_secs(2);
 const REMOVE_LIMIT: Duration = Duration::from_secs(1);
-/// An image with nobody waiting for it: large ones on slow volumes take their time.
+/// The longest wait for an image that no request waits for: large ones on slow volumes take their time.
 const IMAGE_LIMIT: Duration = Duration::from_secs(10);
 /// How often a wait for the disk looks whether a claim has come in meanwhile.
 const STEP: Duration = Duration::from_millis(100);
@@ -200,7 +200,7 @@ impl Keeper {
         match request {
             Request::Claim { record, began, over } => {
                 self.claim(record, began).await;
-                let _nobody_waits = over.send(());
+                let _not_waited_for = over.send(());
             }
             Request::Settle(record) if self.state == State::Current => {
                 if let Err(error) = self.work(Job::Append(record), CLAIM_LIMIT).await {
@@ -210,7 +210,7 @@ impl Keeper {
             }
             Request::Settle(_) => {}
             Request::Flush { is_current, .. } => {
-                let _nobody_waits = is_current.send(self.state == State::Current);
+                let _not_waited_for = is_current.send(self.state == State::Current);
             }
         }
     }
@@ -238,12 +238,21 @@ impl Keeper {
 
     /// A job that was given up is over. Whatever it put in place is older than what was sent since.
     async fn woken(&mut self) {
-        if !self.folder.late_answer() {
-            return;
-        }
+        let Some(answer) = self.folder.late_answer() else { return };
         self.hangs = false;
-        if matches!(self.state, State::Gone | State::Stuck) && self.work(Job::Remove, REMOVE_LIMIT).await.is_ok() {
-            self.state = State::Gone;
+        let is_placed = matches!(answer, Ok(Done::Replaced(_)));
+        if let Ok(Done::Replaced(Some(aside)) | Done::Opened(Found::Unreadable(_, aside), _)) = answer {
+            self.found_anothers(&aside);
+        }
+        let is_outdated = match self.state {
+            State::Gone | State::Stuck => true,
+            // Without a file of ours nothing is claimed.
+            State::Unused => is_placed,
+            State::Current | State::Behind => false,
+        };
+        if is_outdated {
+            let is_gone = self.work(Job::Remove, REMOVE_LIMIT).await.is_ok();
+            self.state = if is_gone { State::Gone } else { State::Stuck };
         }
     }
 
@@ -346,4 +355,71 @@ fn left(until: Instant) -> Duration {
 
 fn later(from: Instant, by: Duration) -> Instant {
     from.checked_add(by).unwrap_or(from)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::sync::mpsc as std_mpsc;
+
+    use super::super::format::Unreadable;
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(30);
+
+    /// A folder whose jobs wait until the test answers them.
+    struct Scripted {
+        jobs: std_mpsc::Receiver<Job>,
+        answers: std_mpsc::Sender<Result<Done, FolderError>>,
+    }
+
+    fn scripted() -> (Folder, Scripted) {
+        let (seen, jobs) = std_mpsc::channel();
+        let (answers, answer) = std_mpsc::channel();
+        let folder = Folder::worked_by(PathBuf::from("/scripted"), move |job, _given_up| {
+            let _over = seen.send(job);
+            answer.recv().unwrap_or(Err(FolderError::GivenUp))
+        });
+        (folder, Scripted { jobs, answers })
+    }
+
+    impl Scripted {
+        async fn next(self) -> (Job, Self) {
+            tokio::task::spawn_blocking(move || (self.jobs.recv_timeout(LIMIT).unwrap(), self)).await.unwrap()
+        }
+    }
+
+    fn aside(points: u64) -> Aside {
+        Aside { path: PathBuf::from("/scripted/aside"), points: Some(points) }
+    }
+
+    #[tokio::test]
+    async fn an_image_that_was_placed_too_late_is_removed_where_nothing_was_claimed() {
+        let (folder, script) = scripted();
+        let spool = Spool::keep(folder, Taken::No, None, Clock::wall());
+        spool.save(vec![1]);
+        let (job, script) = script.next().await;
+        assert!(matches!(job, Job::Replace { .. }), "{job:?}");
+        // Its limit shortens the wait for the image; then the request is sent without a claim.
+        spool.claims().claim(vec![2]).await;
+        script.answers.send(Ok(Done::Replaced(Some(aside(7))))).unwrap();
+        let (job, script) = script.next().await;
+        assert!(matches!(job, Job::Remove), "what was sent would be sent again by the next start: {job:?}");
+        script.answers.send(Ok(Done::Removed)).unwrap();
+        assert_eq!(spool.health().borrow().set_aside, 7);
+    }
+
+    #[tokio::test]
+    async fn what_a_late_start_sets_aside_is_counted() {
+        let (mut folder, script) = scripted();
+        folder.begin(Job::Open);
+        let (_open, script) = script.next().await;
+        folder.give_up();
+        let spool = Spool::keep(folder, Taken::Hangs, None, Clock::wall());
+        let found = Found::Unreadable(Unreadable::Damaged("a test"), aside(5));
+        script.answers.send(Ok(Done::Opened(found, None))).unwrap();
+        let mut health = spool.health();
+        let counted = health.wait_for(|health| health.set_aside == 5);
+        assert!(tokio::time::timeout(LIMIT, counted).await.is_ok());
+    }
 }
