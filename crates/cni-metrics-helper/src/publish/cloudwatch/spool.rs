@@ -27,7 +27,7 @@ use super::buffer::Kept;
 use crate::clock::Clock;
 use crate::shard::Shard;
 
-/// A start waits for the folder at most so long, its lock included.
+/// The longest wait of a start for the folder, its lock included.
 const OPEN_LIMIT: Duration = Duration::from_secs(4);
 /// Baselines older than this many flushes (of two intervals each) are not used: what happened since would come as one
 /// interval's events.
@@ -208,7 +208,7 @@ async fn take_over(settings: &CloudWatchSettings, clock: &Clock, is_named: bool)
         Waited::Done(Err(error)) => (Taken::No, Some(without(&error))),
         Waited::NotYet => {
             folder.give_up();
-            (Taken::Hangs, Some(without(&format!("the volume did not answer within {} s", OPEN_LIMIT.as_secs()))))
+            (Taken::Hangs, Some(without(&no_answer())))
         }
     };
     if let Some(trouble) = &trouble {
@@ -220,6 +220,10 @@ async fn take_over(settings: &CloudWatchSettings, clock: &Clock, is_named: bool)
     }
     opened.unnamed = Some(Box::new(Unnamed { folder, taken, trouble, restored }));
     opened
+}
+
+fn no_answer() -> String {
+    format!("the volume did not answer within {} s", OPEN_LIMIT.as_secs())
 }
 
 fn without(error: &impl std::fmt::Display) -> String {
@@ -267,21 +271,33 @@ impl Opened {
     /// The spool of a cluster whose name is known: its points are restored if they are this cluster's.
     pub async fn named(mut self, settings: &CloudWatchSettings, clock: &Clock) -> Self {
         let Some(unnamed) = self.unnamed.take() else { return self };
-        let Unnamed { mut folder, taken, trouble, restored } = *unnamed;
-        if let Some(restored) = restored {
-            self.restore(restored, settings, clock, &mut folder).await;
+        let Unnamed { mut folder, mut taken, mut trouble, restored } = *unnamed;
+        if let Some(restored) = restored
+            && !self.restore(restored, settings, clock, &mut folder).await
+        {
+            (taken, trouble) = (Taken::Hangs, Some(without(&no_answer())));
         }
         self.spool = Some(Spool::keep(folder, taken, trouble, clock.clone()));
         self
     }
 
-    async fn restore(&mut self, restored: Restored, settings: &CloudWatchSettings, clock: &Clock, folder: &mut Folder) {
+    /// False where the volume does not answer: the folder's thread is still at its job.
+    async fn restore(
+        &mut self,
+        restored: Restored,
+        settings: &CloudWatchSettings,
+        clock: &Clock,
+        folder: &mut Folder,
+    ) -> bool {
+        let mut answers = true;
         if !restored.goes_to(settings) {
             let kept = restored.rounds.iter().chain(&restored.in_doubt);
             let points: usize = kept.map(|kept| kept.values.len()).sum();
             if points > 0 {
                 self.unusable = points as u64;
                 let aside = set_aside(folder, clock).await;
+                answers = aside.is_some();
+                let aside = aside.unwrap_or_else(|| format!("not yet: {}", no_answer()));
                 tracing::error!(
                     namespace = restored.namespace,
                     cluster_id = restored.cluster_id,
@@ -291,7 +307,7 @@ impl Opened {
                     "the spool's points belong to another namespace, cluster id or shard; not sent"
                 );
             }
-            return;
+            return answers;
         }
         self.in_doubt = restored.in_doubt.iter().map(|kept| kept.values.len() as u64).sum();
         if self.in_doubt > 0 {
@@ -308,16 +324,21 @@ impl Opened {
             "unsent points of an earlier run restored"
         );
         self.rounds = restored.rounds;
+        answers
     }
 }
 
-async fn set_aside(folder: &mut Folder, clock: &Clock) -> String {
+/// What became of the file; `None` where the volume does not answer.
+async fn set_aside(folder: &mut Folder, clock: &Clock) -> Option<String> {
     folder.begin(Job::SetAside { why: "foreign", now: clock.now() });
     let began = Instant::now();
     match folder.wait(began.checked_add(OPEN_LIMIT).unwrap_or(began)).await {
-        Waited::Done(Ok(Done::SetAside(aside))) => aside.path.display().to_string(),
-        Waited::Done(Err(error)) => format!("not at all: {error}"),
-        Waited::Done(Ok(_)) | Waited::NotYet => "not at all: the volume does not answer".to_owned(),
+        Waited::Done(Ok(Done::SetAside(aside))) => Some(aside.path.display().to_string()),
+        Waited::Done(Err(error)) => Some(format!("not at all: {error}")),
+        Waited::Done(Ok(_)) | Waited::NotYet => {
+            folder.give_up();
+            None
+        }
     }
 }
 
@@ -353,4 +374,62 @@ fn baselines(
         return None;
     }
     Some((Arc::from(bytes), at))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::publish::Selection;
+    use crate::publish::selection::ROWS;
+
+    fn settings() -> CloudWatchSettings {
+        CloudWatchSettings {
+            namespace: "Kubernetes".to_owned(),
+            cluster_id: "ours".to_owned(),
+            shard: None,
+            selection: Selection::all(),
+            resolution_seconds: 60,
+            flush_every: Duration::from_mins(1),
+            buffer_bytes: 1 << 20,
+            spool_dir: Some(PathBuf::from("/scripted")),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_foreign_file_on_a_volume_that_hangs_does_not_make_an_image_count_as_written() {
+        let (release, released) = mpsc::channel::<()>();
+        let folder = Folder::worked_by(PathBuf::from("/scripted"), move |job, _given_up| {
+            if matches!(job, Job::SetAside { .. }) {
+                let _gone = released.recv();
+                let path = PathBuf::from("/scripted/aside");
+                return Ok(Done::SetAside(folder::Aside { path, points: Some(1) }));
+            }
+            // The image is never written.
+            let _gone = released.recv();
+            Err(folder::FolderError::GivenUp)
+        });
+        let rounds = vec![Kept::new(UnixMillis(0), [(&ROWS[0], 1.0)])];
+        let restored = Restored {
+            rounds,
+            in_doubt: Vec::new(),
+            counters: None,
+            counters_at: None,
+            saved_at: UnixMillis(0),
+            namespace: "Kubernetes".to_owned(),
+            cluster_id: "another".to_owned(),
+            shard: String::new(),
+        };
+        let unnamed = Unnamed { folder, taken: Taken::Yes, trouble: None, restored: Some(restored) };
+        let opened = Opened { unnamed: Some(Box::new(unnamed)), ..Opened::none() };
+        let opened = opened.named(&settings(), &Clock::wall()).await;
+        assert_eq!((opened.unusable, opened.rounds.len()), (1, 0));
+        let spool = opened.spool.unwrap();
+        assert!(spool.health().borrow().trouble.as_ref().unwrap().contains("did not answer within"));
+        spool.save(vec![1]);
+        release.send(()).unwrap();
+        assert!(!spool.flush(Duration::from_millis(200)).await, "the image was not written");
+        drop(release);
+    }
 }
