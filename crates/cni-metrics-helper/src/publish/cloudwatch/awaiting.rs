@@ -6,10 +6,11 @@ use cni_metrics_core::model::UnixMillis;
 use tokio::time::{Instant, sleep_until};
 
 use super::CloudWatchSettings;
+use super::books::Books;
 use super::buffer::{Buffer, Kept};
-use super::limits;
 use super::task::leave_time;
 use crate::identity::{Identity, IdentityReader, IdentityState};
+use crate::lead::Span;
 use crate::publish::stats::{DropReason, TroubleKind};
 use crate::publish::{Intake, Published};
 
@@ -29,10 +30,13 @@ pub(super) async fn identity(
     intake: &mut Intake,
 ) -> Option<(Arc<Identity>, Held)> {
     let mut buffer = Buffer::new(settings.buffer_bytes);
+    let mut books = Books::new(intake.stats.clone(), settings.namespace.clone());
+    let mut not_ours_seen = 0;
     let mut counters = None;
     loop {
         let state = identity.borrow_and_update().clone();
         if let Some(identity) = state.known() {
+            forget_not_ours(&mut buffer, &books, &mut not_ours_seen, intake);
             intake.stats.change(|stats| {
                 stats.set_trouble(TroubleKind::Identity, None);
             });
@@ -53,7 +57,8 @@ pub(super) async fn identity(
             },
             round = intake.rounds.next() => {
                 let Some(round) = round else { break };
-                hold(settings, &mut buffer, &round, intake);
+                forget_not_ours(&mut buffer, &books, &mut not_ours_seen, intake);
+                hold(settings, &mut buffer, &mut books, &round, intake);
                 counters = round.counters.map(|bytes| (bytes, round.snapshot.at)).or(counters);
             }
             () = sleep_until(stop_by.map_or_else(Instant::now, leave_time)), if stop_by.is_some() => break,
@@ -71,20 +76,23 @@ fn never_changing(state: &IdentityState) -> IdentityReader {
     reader
 }
 
-fn hold(settings: &CloudWatchSettings, buffer: &mut Buffer, round: &Published, intake: &Intake) {
-    let (good, bad): (Vec<_>, Vec<_>) =
-        settings.selection.values(&round.snapshot).partition(|(_, value)| limits::check_value(*value).is_ok());
-    let full = buffer.push(Kept::new(round.snapshot.at, good));
-    if full > 0 {
-        tracing::warn!(
-            points = full,
-            limit_bytes = settings.buffer_bytes,
-            "buffer full before the cluster's name is known, oldest points dropped"
-        );
+/// Of the lapses of the lease only the last few are remembered, so this does not wait for the name.
+fn forget_not_ours(buffer: &mut Buffer, books: &Books, seen: &mut u64, intake: &Intake) {
+    for span in intake.leadership.rounds_not_ours(seen) {
+        books.not_ours(buffer.forget_between(span), span);
     }
+}
+
+fn hold(settings: &CloudWatchSettings, buffer: &mut Buffer, books: &mut Books, round: &Published, intake: &Intake) {
+    let snapshot = &round.snapshot;
+    let mut good = books.good_values(settings, snapshot);
+    if intake.leadership.is_not_ours(snapshot.round) {
+        books.not_ours(good.len(), Span { from: snapshot.at, to: snapshot.at });
+        good.clear();
+    }
+    let full = buffer.push(Kept::new(snapshot.at, good));
+    books.overflow(full, settings.buffer_bytes);
     intake.stats.change(|stats| {
-        stats.drop_points(DropReason::BadValue, bad.len() as u64);
-        stats.drop_points(DropReason::BufferFull, full as u64);
         stats.buffered_points = buffer.points();
         stats.buffered_bytes = buffer.bytes();
         stats.oldest_point = buffer.oldest();
@@ -113,6 +121,7 @@ mod tests {
 
     use super::*;
     use crate::identity::{CredentialKind, Found};
+    use crate::lead::Leadership;
     use crate::publish::{Publisher, Selection, SinkStats};
 
     fn settings(buffer_bytes: u64) -> CloudWatchSettings {
@@ -154,7 +163,11 @@ mod tests {
     }
 
     fn stand(buffer_bytes: u64) -> Stand {
-        let mut publisher = Publisher::new();
+        stand_led_by(buffer_bytes, Leadership::always())
+    }
+
+    fn stand_led_by(buffer_bytes: u64, leadership: Leadership) -> Stand {
+        let mut publisher = Publisher::led_by(leadership);
         let state = watch::Sender::new(IdentityState::Awaiting("a test".to_owned()));
         let (reader, (sender, outcome)) = (state.subscribe(), oneshot::channel());
         publisher.spawn("cloudwatch", |mut intake| async move {
@@ -198,5 +211,21 @@ mod tests {
         stand.publisher.drain(Duration::from_secs(5)).await;
         assert!(stand.outcome.await.unwrap().is_none());
         assert_eq!(stand.stats.borrow().dropped_points.get(&DropReason::Shutdown), Some(&3));
+    }
+    #[tokio::test(start_paused = true)]
+    async fn rounds_of_any_number_of_lapses_that_were_anothers_are_left_out_before_the_name_is_known() {
+        let (appointment, leadership) = Leadership::appointed(false);
+        let mut stand = stand_led_by(1 << 20, leadership.clone());
+        for number in 1..=12 {
+            let published = round(number);
+            leadership.measured_in_lapse(leadership.tenure(), number, published.snapshot.at);
+            stand.publisher.publish(published);
+            stand.stats.wait_for(|stats| stats.rounds == number).await.unwrap();
+            appointment.taken_by_another();
+        }
+        stand.state.send_replace(known());
+        let (_identity, held) = stand.outcome.await.unwrap().unwrap();
+        assert_eq!(held.rounds, []);
+        assert_eq!(stand.stats.borrow().dropped_points.get(&DropReason::NotLeading), Some(&12));
     }
 }

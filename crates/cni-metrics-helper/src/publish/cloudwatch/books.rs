@@ -3,16 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use cni_metrics_core::catalogue::Metric;
-use cni_metrics_core::model::UnixMillis;
+use cni_metrics_core::catalogue::{Metric, Row};
+use cni_metrics_core::model::{Snapshot, UnixMillis};
 use tokio::time::Instant;
 
 use super::buffer::Point;
 use super::delivery::Delivery;
-use super::{PutError, advice};
+use super::{CloudWatchSettings, PutError, advice, limits};
+use crate::lead::Span;
 use crate::publish::stats::{DropReason, RequestOutcome, StatsCell, TroubleKind};
 
-/// A cause of trouble that comes and goes within one outage is logged again after so long.
+/// A cause of trouble that comes and goes within one outage is logged again after this time.
 const SAME_CAUSE_AGAIN: Duration = Duration::from_mins(10);
 
 /// The sink's figures, and what was logged so far.
@@ -49,11 +50,39 @@ impl Books {
         }
     }
 
+    /// The round's values that CloudWatch takes; the others are given up.
+    pub(super) fn good_values(&mut self, settings: &CloudWatchSettings, round: &Snapshot) -> Vec<(&'static Row, f64)> {
+        let mut good = Vec::new();
+        for (row, value) in settings.selection.values(round) {
+            match limits::check_value(value) {
+                Ok(()) => good.push((row, value)),
+                Err(reason) => {
+                    let bad = Point { round: 0, at: round.at, row, value };
+                    self.give_up(reason, &[bad], "CloudWatch takes finite numbers up to 2^360");
+                }
+            }
+        }
+        good
+    }
+
     /// Old points had to go for new ones.
     pub(super) fn overflow(&mut self, dropped: usize, limit_bytes: u64) {
         if dropped > 0 {
             self.count_dropped(DropReason::BufferFull, dropped as u64);
             tracing::warn!(points = dropped, limit_bytes, "buffer full, oldest dropped");
+        }
+    }
+
+    /// Rounds of a lapse of the lease after which another replica led.
+    pub(super) fn not_ours(&self, points: usize, span: Span) {
+        if points > 0 {
+            self.count_dropped(DropReason::NotLeading, points as u64);
+            tracing::warn!(
+                points,
+                from_unix_ms = span.from.0,
+                to_unix_ms = span.to.0,
+                "rounds are not published: the lease had lapsed when they were measured, and another replica has led since"
+            );
         }
     }
 

@@ -207,28 +207,18 @@ impl<S: MetricSink> Task<S> {
     }
 
     fn read(&mut self, round: &Published) {
-        let mut bad = Vec::new();
-        let mut good = Vec::new();
-        for (row, value) in self.settings.selection.values(&round.snapshot) {
-            match limits::check_value(value) {
-                Ok(()) => good.push((row, value)),
-                Err(reason) => bad.push((reason, Point { round: 0, at: round.snapshot.at, row, value })),
-            }
-        }
-        for (reason, point) in bad {
-            self.books.give_up(reason, &[point], "CloudWatch takes finite numbers up to 2^360");
-        }
+        let mut good = self.books.good_values(&self.settings, &round.snapshot);
         self.forget_not_ours();
         if self.intake.leadership.is_not_ours(round.snapshot.round) {
             // It was still in the queue when the lease was seen to be another's.
-            self.not_ours(good.len(), Span { from: round.snapshot.at, to: round.snapshot.at });
+            self.books.not_ours(good.len(), Span { from: round.snapshot.at, to: round.snapshot.at });
             good.clear();
         }
         let dropped = self.delivery.push(Kept::new(round.snapshot.at, good));
         self.books.overflow(dropped, self.settings.buffer_bytes);
         self.forget_published();
-        // What is unsent dies with its leader, so nothing waits to share a request. Nor does the first round: whoever has
-        // just installed the helper, or mended its rights, wants to see it at work.
+        // What is unsent dies with its leader, so nothing waits to share a request. Nor does the first round: after
+        // an installation, or a change of rights, it shows at once that delivery works.
         if self.intake.leadership.is_elected() || !std::mem::replace(&mut self.begun, true) {
             self.delivery.flush();
         }
@@ -375,19 +365,7 @@ impl<S: MetricSink> Task<S> {
     fn forget_not_ours(&mut self) {
         for span in self.intake.leadership.rounds_not_ours(&mut self.not_ours_seen) {
             let points = self.delivery.forget_between(span);
-            self.not_ours(points, span);
-        }
-    }
-
-    fn not_ours(&self, points: usize, span: Span) {
-        if points > 0 {
-            self.books.count_dropped(DropReason::NotLeading, points as u64);
-            tracing::warn!(
-                points,
-                from_unix_ms = span.from.0,
-                to_unix_ms = span.to.0,
-                "rounds are not published: the lease had lapsed when they were measured, and another replica has led since"
-            );
+            self.books.not_ours(points, span);
         }
     }
 
