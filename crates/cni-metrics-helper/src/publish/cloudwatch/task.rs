@@ -26,7 +26,7 @@ use crate::publish::{Intake, Published};
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// No pause is longer once the program is ending.
 const LAST_PAUSE: Duration = Duration::from_secs(2);
-/// The spool's last write waits for the disk at most so long.
+/// The longest wait for the spool's last write.
 const LAST_WRITE: Duration = Duration::from_secs(2);
 /// A spool's journal this long is made short by writing the whole file anew.
 const LONG_JOURNAL_BYTES: usize = 4 << 20;
@@ -75,7 +75,7 @@ pub(super) struct Task<S> {
     not_ours_seen: u64,
     spool: Option<Spool>,
     health: Option<watch::Receiver<Health>>,
-    /// Of the spool's points that were set aside, so many are counted.
+    /// How many of the spool's points that were set aside are counted.
     set_aside: u64,
     journal_bytes: usize,
     /// The newest round that was sent.
@@ -155,7 +155,13 @@ impl<S: MetricSink> Task<S> {
                     self.under_way = None;
                     self.settle(answer);
                 }
-                () = unwell(self.health.as_mut()) => self.show_health(),
+                is_kept = unwell(self.health.as_mut()) => if is_kept {
+                    self.show_health();
+                } else {
+                    // Without claims the next start could send again what is sent from now on.
+                    tracing::error!("the task that writes the spool has ended: nothing more is sent to CloudWatch");
+                    break;
+                },
                 () = tokio::time::sleep_until(self.next_flush), if open => {
                     self.delivery.flush();
                     // After a stop of the whole process the missed flushes are not made up for.
@@ -431,6 +437,10 @@ impl<S: MetricSink> Task<S> {
         let sent_unanswered = self.end_request();
         let is_kept = self.keep_for_next_start().await;
         self.show_health();
+        if sent_unanswered && !is_kept {
+            let (given_up, _) = self.delivery.in_doubt();
+            self.books.in_doubt(&given_up, "the program ends before the answer");
+        }
         let unsent = self.delivery.points();
         // What a replica holds that stands by is not its own to lose: the leader publishes it.
         let stood_by = self.intake.leadership.published_by_others().is_some() && !self.intake.leadership.is_leading();
@@ -441,19 +451,12 @@ impl<S: MetricSink> Task<S> {
             tracing::info!(points = unsent, "unsent points are in the spool for the next start");
             return;
         }
-        if sent_unanswered {
-            let (given_up, _) = self.delivery.in_doubt();
-            self.books.in_doubt(&given_up, "the program ends before the answer");
-        }
-        let lost = self.delivery.points();
-        if lost > 0 {
-            self.books.count_dropped(DropReason::Shutdown, lost);
-            tracing::warn!(points = lost, "unsent points are lost with this process");
-        }
+        self.books.count_dropped(DropReason::Shutdown, unsent);
+        tracing::warn!(points = unsent, "unsent points are lost with this process");
     }
 
-    /// Drops the request that is under way; true if it was sent, so that nobody will ever know what became of it. Then
-    /// its claim stays where it is: the next start counts it.
+    /// Drops the request that is under way; true if it was sent, so that it is in doubt. Then its claim stays where it
+    /// is: the next start counts it.
     fn end_request(&mut self) -> bool {
         let Some(UnderWay { newest, is_sent, .. }) = self.under_way.take() else { return false };
         let is_sent = is_sent.load(Ordering::Relaxed);
@@ -487,14 +490,11 @@ async fn answered(under_way: Option<&mut UnderWay>) -> Answer {
     }
 }
 
-/// Waits until the spool's state changes.
-async fn unwell(health: Option<&mut watch::Receiver<Health>>) {
-    let changed = match health {
+/// Waits until the spool's state changes; false if its task has ended.
+async fn unwell(health: Option<&mut watch::Receiver<Health>>) -> bool {
+    match health {
         Some(health) => health.changed().await.is_ok(),
-        None => false,
-    };
-    if !changed {
-        std::future::pending::<()>().await;
+        None => std::future::pending().await,
     }
 }
 
@@ -505,4 +505,72 @@ fn later(from: Instant, by: Duration) -> Instant {
 
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use cni_metrics_core::catalogue::Metric;
+
+    use super::*;
+    use crate::lead::Leadership;
+    use crate::publish::{Publisher, Selection, tests};
+
+    /// Takes requests and never answers them.
+    struct Silent(watch::Sender<usize>);
+
+    impl MetricSink for Silent {
+        async fn put(&self, _points: Vec<Point>) -> Result<(), PutError> {
+            self.0.send_modify(|requests| *requests += 1);
+            std::future::pending().await
+        }
+    }
+
+    fn spawned(publisher: &mut Publisher, opened: Opened) -> watch::Receiver<usize> {
+        let settings = CloudWatchSettings {
+            namespace: "Kubernetes".to_owned(),
+            cluster_id: "prod".to_owned(),
+            shard: None,
+            selection: Selection::all(),
+            resolution_seconds: 60,
+            flush_every: Duration::from_mins(1),
+            buffer_bytes: 1 << 20,
+            spool_dir: None,
+        };
+        let (sender, requests) = watch::channel(0);
+        let clock = Clock::scaled(UnixMillis(0), 1.0);
+        publisher.spawn("cloudwatch", |intake| Task::new(settings, Silent(sender), clock, intake, opened).run());
+        requests
+    }
+
+    fn round_with_a_counter() -> Published {
+        let mut snapshot = Arc::unwrap_or_clone(tests::round(1));
+        snapshot.metrics.set(Metric::AddReqCount, Some(3.0));
+        Published::from(Arc::new(snapshot))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_in_doubt_is_counted_also_by_a_replica_that_no_longer_leads() {
+        let (appointment, leadership) = Leadership::appointed(true);
+        appointment.appoint(Some(Instant::now() + Duration::from_hours(1)));
+        let mut publisher = Publisher::led_by(leadership);
+        let mut requests = spawned(&mut publisher, Opened::none());
+        publisher.publish(round_with_a_counter());
+        requests.wait_for(|requests| *requests == 1).await.unwrap();
+        appointment.others_published(UnixMillis(-1));
+        appointment.appoint(None);
+        let stats = publisher.stats_receivers().remove(0);
+        publisher.drain(Duration::from_secs(5)).await;
+        assert_eq!(stats.borrow().dropped_points.get(&DropReason::InDoubt), Some(&1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_its_spools_task_the_sink_ends_before_it_sends() {
+        let mut publisher = Publisher::new();
+        let mut opened = Opened::none();
+        opened.spool = Some(Spool::ended());
+        let requests = spawned(&mut publisher, opened);
+        publisher.publish(round_with_a_counter());
+        let ended = tokio::time::timeout(Duration::from_hours(1), publisher.failed()).await.unwrap();
+        assert_eq!((ended.name, *requests.borrow()), ("cloudwatch", 0));
+    }
 }

@@ -125,6 +125,15 @@ impl Spool {
         answer.await.unwrap_or(false)
     }
 
+    /// One whose keeper has ended, as by a panic.
+    #[cfg(test)]
+    pub(crate) fn ended() -> Self {
+        let (images, _) = watch::channel(None);
+        let (requests, _) = mpsc::channel(REQUESTS);
+        let (_, health) = watch::channel(Health::default());
+        Self { images, requests, health }
+    }
+
     pub(crate) fn health(&self) -> watch::Receiver<Health> {
         self.health.clone()
     }
