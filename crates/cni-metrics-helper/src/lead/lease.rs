@@ -18,6 +18,9 @@ use super::standing::Office;
 use super::{LOOKS_PER_LEASE, LeadSettings, PUBLISHED_UNTIL};
 use crate::discover::connect::causes;
 
+/// A published-until that cannot be is logged again after this time.
+const DOUBT_AGAIN: Duration = Duration::from_hours(1);
+
 struct Clerk {
     api: Api<Lease>,
     settings: LeadSettings,
@@ -25,8 +28,8 @@ struct Clerk {
     office: Office,
     /// The failure last logged.
     failure: Option<String>,
-    /// The impossible published-until last logged.
-    doubt: Option<Doubt>,
+    /// The impossible published-until last logged, and when.
+    doubt: Option<(Doubt, Instant)>,
     led: bool,
     /// When the lease was last held, by the clock of rounds.
     held_at: Option<UnixMillis>,
@@ -49,7 +52,7 @@ impl Failure {
     }
 }
 
-/// Looks at the lease again and again until told to stop; then gives it back.
+/// Looks at the lease again and again until asked to stop; then gives it back.
 pub(super) async fn stand(client: Client, settings: LeadSettings, office: Office, mut stopped: watch::Receiver<bool>) {
     let period = settings.duration / LOOKS_PER_LEASE;
     let api = Api::namespaced(client, &settings.namespace);
@@ -80,6 +83,11 @@ pub(super) async fn stand(client: Client, settings: LeadSettings, office: Office
         }
     }
     clerk.release().await;
+}
+
+/// A leader whose clock is ahead writes another impossible time with each round: that is logged once an hour.
+fn is_news(logged: Option<(Doubt, Instant)>, doubt: Doubt, now: Instant) -> bool {
+    logged.is_none_or(|(last, at)| last.said != doubt.said && now.saturating_duration_since(at) >= DOUBT_AGAIN)
 }
 
 /// A sender that is gone ends us too.
@@ -148,7 +156,7 @@ impl Clerk {
         self.publish(|_standing| {});
         let (write, holder) = match step {
             Step::Hold(write) => {
-                // While the write is under way nobody knows what the lease says. Only then are the claims read, so that
+                // While the write is under way it is not known what the lease says. Only then are the claims read, so that
                 // each claim is either in this write or waits for its end.
                 self.office.standing.send_modify(|standing| standing.confirmed = None);
                 let claimed = self.office.claims.borrow().until();
@@ -182,9 +190,8 @@ impl Clerk {
             standing.other = other;
             change(standing);
         });
-        if let Some(doubt) =
-            self.candidate.doubt().filter(|doubt| self.doubt.is_none_or(|told| told.said != doubt.said))
-        {
+        let now = Instant::now();
+        if let Some(doubt) = self.candidate.doubt().filter(|doubt| is_news(self.doubt, *doubt, now)) {
             let ahead = doubt.said.0.saturating_sub(doubt.assumed.0) / 1000;
             warn!(
                 "lease {}/{} says that rounds are published until Unix time {} ms, which is {ahead} s ahead of this \
@@ -192,7 +199,7 @@ impl Clerk {
                  leader. Check the clocks of the replicas' nodes",
                 self.settings.namespace, self.settings.name, doubt.said.0
             );
-            self.doubt = Some(doubt);
+            self.doubt = Some((doubt, now));
         }
     }
 
@@ -222,7 +229,7 @@ impl Clerk {
         }
     }
 
-    /// A leader stays one until its time runs out by itself; a failure is told once.
+    /// A leader stays one until its time runs out by itself; a failure is logged once.
     fn failed(&mut self, failure: Failure) {
         let LeadSettings { namespace, name, .. } = &self.settings;
         let (text, remedy) = match failure {
@@ -267,7 +274,7 @@ impl Clerk {
             }
             (true, false, None) => warn!(
                 "not leading any more: {identity} could not renew lease {namespace}/{name} ({}); it goes on measuring, and \
-                 publishes what it measured if nobody else held the lease meanwhile",
+                 publishes what it measured if no other replica held the lease meanwhile",
                 self.failure.as_deref().unwrap_or("another write came first")
             ),
             _ => {}
@@ -313,4 +320,26 @@ fn record(lease: &Lease) -> Record {
 /// Up to which round everything is published, as the lease says it. What is no number says nothing.
 fn published_until(lease: &Lease) -> Option<UnixMillis> {
     lease.metadata.annotations.as_ref()?.get(PUBLISHED_UNTIL)?.parse().ok().map(UnixMillis)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_stays_ahead_is_logged_once_an_hour() {
+        let (mut logged, mut lines) = (None, 0);
+        for round in 0..2880 {
+            let said = UnixMillis(3_600_000 + round * 30_000);
+            let doubt = Doubt { said, assumed: UnixMillis(round * 30_000) };
+            // The lease is looked at several times a round.
+            for _look in 0..5 {
+                if is_news(logged, doubt, Instant::now()) {
+                    (logged, lines) = (Some((doubt, Instant::now())), lines + 1);
+                }
+            }
+            tokio::time::advance(Duration::from_secs(30)).await;
+        }
+        assert_eq!(lines, 24);
+    }
 }
