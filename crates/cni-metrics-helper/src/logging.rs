@@ -1,7 +1,7 @@
 //! Log lines to standard error, as text or JSON.
 //!
 //! Logging never fails and never waits: lines go into a bounded queue, and a thread of its own writes them (see
-//! [`writer`]). A reader that is gone, a full disk or a pipe that nobody empties costs log lines, which are counted,
+//! [`writer`]). A reader that is gone, a full disk or a pipe that is not emptied costs log lines, which are counted,
 //! and nothing else. A panic anywhere in the process is one log line.
 
 mod writer;
@@ -21,6 +21,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 use self::writer::LineQueue;
+use crate::supervise::panic_message;
 
 /// The process' log, once it was set up.
 static LOG: OnceLock<(LineQueue, LogFormat)> = OnceLock::new();
@@ -72,7 +73,7 @@ pub fn init(settings: LogSettings) -> Result<(), LogError> {
         .iter()
         .filter_map(|directive| directive.parse().ok())
         .fold(EnvFilter::default().add_directive(level.into()), EnvFilter::add_directive);
-    // A file of its own for the same place: whoever holds the lock of standard error cannot stop the log.
+    // A file of its own for the same place: a holder of the lock of standard error cannot stop the log.
     let file = io::stderr().as_fd().try_clone_to_owned().map(std::fs::File::from).map_err(LogError::Thread)?;
     let queue = LineQueue::start(file, move |lost| lost_line(settings.format, lost)).map_err(LogError::Thread)?;
     let builder =
@@ -155,12 +156,10 @@ fn lost_line(format: LogFormat, lost: u64) -> Vec<u8> {
 
 /// One line, whatever the message holds; a backtrace follows where `RUST_BACKTRACE` asks for one.
 fn panic_text(panic: &PanicHookInfo<'_>) -> String {
-    let payload = panic.payload();
-    let message =
-        payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    let message = panic_message(panic.payload());
     let place = panic.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
     let thread = std::thread::current().name().unwrap_or("unnamed").to_owned();
-    let message = escaped(message.unwrap_or("no message"));
+    let message = escaped(message);
     let mut text = format!("internal error (panic) in thread {thread} at {place}: {message}");
     let backtrace = Backtrace::capture();
     if backtrace.status() == BacktraceStatus::Captured {

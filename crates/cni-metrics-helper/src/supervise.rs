@@ -53,17 +53,17 @@ impl Supervisor {
         self.spawn_until(task, work, || false)
     }
 
-    /// The same for a task that returns once it was told to: `is_told` says so.
+    /// The same for a task that returns once it was asked to: `is_asked` says so.
     pub fn spawn_until(
         &self,
         task: &'static str,
         work: impl Future<Output = ()> + Send + 'static,
-        is_told: impl FnOnce() -> bool + Send + 'static,
+        is_asked: impl FnOnce() -> bool + Send + 'static,
     ) -> JoinHandle<()> {
         let supervisor = self.clone();
         tokio::spawn(async move {
             let ended = caught(work).await;
-            if ended.is_ok() && is_told() {
+            if ended.is_ok() && is_asked() {
                 return;
             }
             supervisor.ended(TaskEnded { task, reason: ended.err().unwrap_or_else(returned) });
@@ -97,9 +97,13 @@ pub async fn caught<T>(work: impl Future<Output = T>) -> Result<T, String> {
 }
 
 fn panicked(payload: &(dyn Any + Send)) -> String {
-    let message =
-        payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-    format!("panic: {}", message.unwrap_or("no message"))
+    format!("panic: {}", panic_message(payload))
+}
+
+/// What a panic says.
+pub fn panic_message(payload: &(dyn Any + Send)) -> &str {
+    let text = payload.downcast_ref::<&str>().copied();
+    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }
 
 #[cfg(test)]

@@ -1,15 +1,13 @@
-//! What a sink's task that ends too early leaves behind: its name and the reason, for whoever supervises the sinks.
+//! What a sink's task that ends too early leaves behind: its name and the reason, for the supervisor of the sinks.
 
-use std::any::Any;
 use std::fmt;
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
 
-use futures::FutureExt;
 use tokio::sync::watch;
 
 use super::Orders;
 use super::stats::{StatsCell, TroubleKind};
+use crate::supervise::caught;
 
 /// A sink's task has ended although the program goes on: from now on this sink delivers nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,32 +44,27 @@ impl SinkWatch {
     }
 }
 
-/// Runs a sink's task; one that ends without having been told to is logged, shown as the sink's trouble and reported.
+/// Runs a sink's task; one that ends without having been asked to is logged, shown as the sink's trouble and reported.
 pub(super) async fn supervised(
     task: impl Future<Output = ()>,
     orders: watch::Receiver<Orders>,
     stats: StatsCell,
     ended: watch::Sender<Option<SinkEnded>>,
 ) {
-    let outcome = AssertUnwindSafe(task).catch_unwind().await;
-    // Told to stop, or the publisher was dropped.
-    let was_told = orders.borrow().stop_by.is_some() || orders.has_changed().is_err();
+    let outcome = caught(task).await;
+    // Asked to stop, or the publisher was dropped.
+    let was_asked = orders.borrow().stop_by.is_some() || orders.has_changed().is_err();
     let reason = match outcome {
-        Ok(()) if was_told => return,
+        Ok(()) if was_asked => return,
         Ok(()) => "its task returned while the program still runs".to_owned(),
-        Err(panic) => format!("its task panicked: {}", message(&*panic)),
+        Err(panic) => format!("its task ended by a {panic}"),
     };
     let report = SinkEnded { name: stats.name(), reason };
     tracing::error!(sink = report.name, "{report}; its rounds are dropped and counted from now on");
     stats.change(|stats| {
         stats.set_trouble(TroubleKind::Task, Some(report.to_string()));
     });
-    if !was_told {
+    if !was_asked {
         ended.send_if_modified(|first| first.is_none() && first.replace(report).is_none());
     }
-}
-
-fn message(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }

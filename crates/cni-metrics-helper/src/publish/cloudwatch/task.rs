@@ -17,7 +17,7 @@ use super::delivery::{Delivery, Refusal};
 use super::pace::Pace;
 use super::spool::{self, Health, Opened, Origin, Spool};
 use super::{CloudWatchSettings, MetricSink, PutError, limits};
-use crate::clock::Clock;
+use crate::clock::{Clock, after};
 use crate::lead::Span;
 use crate::publish::stats::{DropReason, RequestOutcome};
 use crate::publish::{Intake, Published};
@@ -99,7 +99,7 @@ impl<S: MetricSink> Task<S> {
             counters: None,
             failed_until: now,
             late_until: now,
-            next_flush: later(now, clock.real(settings.flush_every)),
+            next_flush: after(now, clock.real(settings.flush_every)),
             under_way: None,
             not_ours_seen: 0,
             spool: None,
@@ -143,7 +143,7 @@ impl<S: MetricSink> Task<S> {
                 break;
             }
             let wake = self.wake_at(leading);
-            let stop_by = orders.stop_by.map_or_else(|| later(Instant::now(), IDLE), leave_time);
+            let stop_by = orders.stop_by.map_or_else(|| after(Instant::now(), IDLE), leave_time);
             tokio::select! {
                 round = self.intake.rounds.next(), if open => if let Some(round) = round {
                     self.read(&round);
@@ -166,7 +166,7 @@ impl<S: MetricSink> Task<S> {
                     self.delivery.flush();
                     // After a stop of the whole process the missed flushes are not made up for.
                     let period = self.clock.real(self.settings.flush_every);
-                    self.next_flush = later(self.next_flush, period).max(Instant::now());
+                    self.next_flush = after(self.next_flush, period).max(Instant::now());
                 }
                 () = tokio::time::sleep_until(wake) => {}
                 () = self.intake.leadership.gained(), if !leading => {}
@@ -184,7 +184,7 @@ impl<S: MetricSink> Task<S> {
     fn hurry(&mut self) {
         self.delivery.flush();
         self.pace.hurry(LAST_PAUSE);
-        let soon = later(Instant::now(), self.clock.real(LAST_PAUSE));
+        let soon = after(Instant::now(), self.clock.real(LAST_PAUSE));
         self.failed_until = self.failed_until.min(soon);
         self.late_until = self.late_until.min(soon);
     }
@@ -290,7 +290,7 @@ impl<S: MetricSink> Task<S> {
     /// When a request that may not be started yet may be.
     fn wake_at(&self, leading: bool) -> Instant {
         if self.under_way.is_some() || !leading || !self.delivery.has_due() {
-            return later(Instant::now(), IDLE);
+            return after(Instant::now(), IDLE);
         }
         if self.delivery.has_live() { self.failed_until } else { self.late_until.max(self.failed_until) }
     }
@@ -325,7 +325,7 @@ impl<S: MetricSink> Task<S> {
         let sent = self.delivery.accepted();
         self.journal(spool::settled(&gone, true));
         let pause = self.pace.succeeded();
-        self.late_until = later(Instant::now(), self.clock.real(pause));
+        self.late_until = after(Instant::now(), self.clock.real(pause));
         self.books.accepted(sent, self.clock.now(), self.delivery.points());
     }
 
@@ -363,7 +363,7 @@ impl<S: MetricSink> Task<S> {
             PutError::AccessDenied(_) => self.pace.failed(Some(LONGEST_PAUSE.min(self.settings.flush_every))),
             _ => self.pace.failed(error.retry_after()),
         };
-        self.failed_until = later(Instant::now(), self.clock.real(pause));
+        self.failed_until = after(Instant::now(), self.clock.real(pause));
         self.books.trouble(error, self.delivery.points());
     }
 
@@ -496,11 +496,6 @@ async fn unwell(health: Option<&mut watch::Receiver<Health>>) -> bool {
         Some(health) => health.changed().await.is_ok(),
         None => std::future::pending().await,
     }
-}
-
-/// No sum of times overflows: what lies beyond the clock's end is as far away as [`IDLE`].
-fn later(from: Instant, by: Duration) -> Instant {
-    from.checked_add(by).or_else(|| from.checked_add(IDLE)).unwrap_or(from)
 }
 
 fn millis(duration: Duration) -> i64 {
