@@ -187,7 +187,7 @@ fn readiness(of: Readiness) -> Result<String, String> {
         Role::StandingBy(leader) => Ok(format!("ready: standing by, {leader} leads")),
         Role::NoLeader(since, why) => Ok(no_leader(since, why.as_deref())),
     };
-    // A restart would not bring the API server back, so this is told and no failure.
+    // A restart would not bring the API server back, so this is shown and is no failure.
     let stale = of.stale.map(|stale| format!("; but {stale}")).unwrap_or_default();
     standing.map(|text| text + &stale)
 }

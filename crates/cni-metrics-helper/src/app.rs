@@ -28,16 +28,16 @@ use crate::self_stats::SelfStats;
 use crate::shutdown::{Shutdown, Stage};
 use crate::supervise::{Supervisor, TaskEnded, caught};
 
-/// CloudWatch gets the points of so many rounds in one request, as the Go helper sends them.
+/// Rounds whose points CloudWatch gets in one request, as the Go helper sends them.
 const FLUSH_INTERVALS: u32 = 2;
 
-/// Giving the lease back takes no longer: then it runs out by itself.
+/// The time limit for releasing the lease; after it the lease runs out by itself.
 const LONGEST_RELEASE: Duration = Duration::from_secs(2);
 
 /// What is left of the time to end when all is done.
 const LONGEST_RESERVE: Duration = Duration::from_millis(500);
 
-/// The newest snapshot, for whoever reads it.
+/// A reader of the newest snapshot.
 pub type SnapshotReader = watch::Receiver<Option<Arc<Snapshot>>>;
 
 /// Why the program cannot start.
@@ -46,7 +46,7 @@ pub enum AppError {
     /// No way to the API server.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// Nobody to publish as.
+    /// Region or cluster id cannot be found out.
     #[error(transparent)]
     Identity(#[from] IdentityError),
     /// CloudWatch would refuse every request.
@@ -254,7 +254,7 @@ impl App {
     }
 
     /// Round after round, where and as long as it is this replica's turn. What lasts between rounds also lasts over a lapse
-    /// of the lease in which nobody else was seen to hold it.
+    /// of the lease in which no other replica was seen to hold it.
     async fn turns(&mut self) {
         let mut memory: Option<Memory> = None;
         let mut shutdown = self.shutdown.clone();
@@ -358,7 +358,7 @@ impl App {
             self.leadership.measured_in_lapse(memory.tenure, snapshot.round, snapshot.at);
         }
         if let Some(from) = memory.gap_from.take() {
-            tell_gap(from, snapshot.at);
+            log_gap(from, snapshot.at);
         }
         let counters = self.keeps_baselines().then(|| memory.rounds.baselines());
         self.publisher.publish(Published { snapshot: Arc::clone(&snapshot), counters });
@@ -392,12 +392,12 @@ struct Memory {
     ticks: Ticks,
     /// Whose baselines they are: of this tenure as leader.
     tenure: u64,
-    /// The last round of the leader before us, until the gap since then was told.
+    /// The last round of the leader before us, until the gap since then was logged.
     gap_from: Option<UnixMillis>,
 }
 
 /// A replica that does not measure while another leads begins with fresh baselines.
-fn tell_gap(from: UnixMillis, to: UnixMillis) {
+fn log_gap(from: UnixMillis, to: UnixMillis) {
     let seconds = to.0.saturating_sub(from.0) / 1000;
     if seconds > 0 {
         warn!(

@@ -35,8 +35,8 @@ use crate::lead::Leadership;
 pub struct Published {
     /// What the round concluded.
     pub snapshot: Arc<Snapshot>,
-    /// The counters' baselines as they are *after* this round, in a form only their owner reads; `None` where nobody
-    /// keeps them. The spool stores them beside the points of the same round, so that both are always of one age.
+    /// The counters' baselines as they are *after* this round, in a form only their owner reads; `None` where they
+    /// are not kept. The spool stores them beside the points of the same round, so that both are always of one age.
     pub counters: Option<Arc<[u8]>>,
 }
 
@@ -259,7 +259,7 @@ mod tests {
             let ended = timeout(Duration::from_hours(1), publisher.failed()).await.unwrap();
             assert_eq!(ended.name, "broken");
             assert_eq!(ended.reason.contains(cause), panics, "{ended}");
-            assert_eq!(publisher.watch_sinks().failed().await, ended, "whoever asks later is told too");
+            assert_eq!(publisher.watch_sinks().failed().await, ended, "later callers get it too");
             let stats = publisher.stats();
             assert!(stats[1].trouble.as_ref().unwrap().contains(&ended.reason), "{:?}", stats[1]);
             // What comes after that is lost to this sink, and counted.

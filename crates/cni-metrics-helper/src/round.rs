@@ -34,7 +34,7 @@ use crate::self_stats::RoundFigures;
 use crate::shutdown::Shutdown;
 
 /// How long a finished round waits for the API server's time.
-const API_CLOCK_PATIENCE: Duration = Duration::from_millis(250);
+const API_CLOCK_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// What a round needs from outside.
 #[derive(Clone)]
@@ -145,7 +145,7 @@ impl Rounds {
             });
             let expected = pod.is_settled(api_now);
             self.history.note(self.number, &pod, expected, &scraped, &mut self.report);
-            // A node that nobody expects to answer yet is only there once it does.
+            // A node that is not expected to answer yet is only there once it does.
             if let Err(error) = scraped.outcome
                 && (expected || self.history.ever_answered(&pod.uid))
             {
@@ -168,7 +168,7 @@ impl Rounds {
 /// round was over before it could be told whether it answers.
 async fn finished(measuring: JoinHandle<ApiClock>) -> Option<ApiClock> {
     let abort = measuring.abort_handle();
-    match tokio::time::timeout(API_CLOCK_PATIENCE, measuring).await {
+    match tokio::time::timeout(API_CLOCK_TIMEOUT, measuring).await {
         Ok(measured) => measured.ok(),
         Err(_late) => {
             abort.abort();

@@ -1,4 +1,4 @@
-//! The end of the program: asked for by a signal or by a failure inside, carried out by whoever holds a [`Shutdown`], and
+//! The end of the program: asked for by a signal or by a failure inside, carried out by every holder of a [`Shutdown`], and
 //! enforced from outside the runtime.
 //!
 //! Signals are received on a plain thread, and a second plain thread ends the process when the time to end is over. So
@@ -96,7 +96,7 @@ impl Stage {
     }
 }
 
-/// Held by whoever must end when the program does.
+/// Held by every part that must end when the program does.
 #[derive(Debug, Clone)]
 pub struct Shutdown {
     ended: watch::Receiver<Option<Instant>>,
@@ -214,7 +214,7 @@ fn end(events: &Receiver<Event>, trigger: &Trigger, grace: Grace, stage: &Atomic
                 error!("second signal: stopping at once; unfinished: {}", unfinished(stage));
                 exit(ABORTED);
             }
-            // Whoever asks the program to end while it is ending by itself gives it a grace period of its own.
+            // A signal while the program is ending by itself begins a grace period of its own.
             Ok(Event::Signal) => (by_signal, begun) = (true, std::time::Instant::now()),
             Ok(Event::Failure) => {}
             Err(over) => {

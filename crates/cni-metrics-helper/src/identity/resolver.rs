@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info, warn};
 
-use super::sources::{Patience, Source, Sources};
+use super::sources::{Attempts, Source, Sources};
 use super::{
     ClusterIdFallback, FALLBACK_CLUSTER_ID, Found, Identity, IdentityError, IdentityReader, IdentitySettings,
     IdentityState, credentials,
@@ -24,8 +24,8 @@ use crate::publish::cloudwatch::limits::{CLUSTER_ID_RULE, check_cluster_id};
 use crate::shutdown::Shutdown;
 use crate::text::excerpt;
 
-/// Unusable values that are remembered, so that each is told once.
-const MOST_TOLD: usize = 64;
+/// Unusable values that are remembered, so that each is logged once.
+const MOST_LOGGED: usize = 64;
 
 /// Finds out who publishes. What is set is known on return; else the search goes on in a task that ends with `shutdown`,
 /// and says in one line what it found. An error is a setting that cannot work.
@@ -44,7 +44,8 @@ pub async fn resolve(
     let credentials = credentials::kind().await;
     let facts = InstanceFacts::unasked();
     let sources = Sources { http, provider, credentials, limits, evidence, facts, began: Instant::now() };
-    let resolver = Resolver { sources, fallback: settings.fallback, state: Arc::clone(&state), told: BTreeSet::new() };
+    let resolver =
+        Resolver { sources, fallback: settings.fallback, state: Arc::clone(&state), logged: BTreeSet::new() };
     if let (Some(region), Some(cluster_id)) = (&region, &cluster_id) {
         let sdk = resolver.sdk(region).await;
         resolver.know(region.clone(), cluster_id.clone(), sdk);
@@ -88,7 +89,7 @@ struct Resolver {
     fallback: ClusterIdFallback,
     state: Arc<watch::Sender<IdentityState>>,
     /// Unusable values that were logged, with their sources.
-    told: BTreeSet<(String, String)>,
+    logged: BTreeSet<(String, String)>,
 }
 
 /// What asking a number of sources in their order has brought.
@@ -126,7 +127,7 @@ impl Resolver {
         if let Some(cluster_id) = cluster_id {
             return self.know(region, cluster_id, sdk);
         }
-        let pass = self.pass(&Source::ALL, &sdk, Patience::Start).await;
+        let pass = self.pass(&Source::ALL, &sdk, Attempts::AtStart).await;
         let (used, open) = match (&pass.found, self.fallback) {
             (Some((source, found)), _) => {
                 if !pass.missed.is_empty() {
@@ -164,9 +165,9 @@ impl Resolver {
     async fn region_of_the_instance(&mut self) -> Result<Found, IdentityError> {
         let until = self.sources.began + self.sources.limits.unavailable_after;
         let mut backoff = Backoff::new(self.sources.limits.metadata_try, self.sources.limits.metadata_try * 8);
-        let mut patience = Patience::Start;
+        let mut attempts = Attempts::AtStart;
         loop {
-            self.sources.metadata(patience).await;
+            self.sources.metadata(attempts).await;
             match &self.sources.facts.region {
                 Verdict::Says(region) => {
                     return Found::given(region, "instance metadata")
@@ -178,7 +179,7 @@ impl Resolver {
                     if next >= until {
                         return Err(IdentityError::NoRegion(why.clone()));
                     }
-                    if matches!(patience, Patience::Start) {
+                    if matches!(attempts, Attempts::AtStart) {
                         let left = until.saturating_duration_since(Instant::now()).as_secs();
                         warn!(
                             "no AWS region yet: AWS_REGION is not set and the instance metadata service does not answer \
@@ -186,7 +187,7 @@ impl Resolver {
                         );
                     }
                     sleep_until(next).await;
-                    patience = Patience::Once;
+                    attempts = Attempts::Single;
                 }
             }
         }
@@ -207,13 +208,13 @@ impl Resolver {
     }
 
     /// Asks these sources in their order until one gives a usable answer.
-    async fn pass(&mut self, sources: &[Source], sdk: &SdkConfig, patience: Patience) -> Pass {
+    async fn pass(&mut self, sources: &[Source], sdk: &SdkConfig, attempts: Attempts) -> Pass {
         let mut pass = Pass::default();
         for source in sources {
-            if matches!(patience, Patience::Start) {
+            if matches!(attempts, Attempts::AtStart) {
                 self.state.send_replace(IdentityState::Awaiting(source.name().to_owned()));
             }
-            for reply in self.sources.ask(*source, sdk, patience).await {
+            for reply in self.sources.ask(*source, sdk, attempts).await {
                 match reply.verdict {
                     Verdict::Says(values) => {
                         if let Some(found) = values.iter().find_map(|value| self.usable(value, &reply.from)) {
@@ -221,7 +222,7 @@ impl Resolver {
                             return pass;
                         }
                     }
-                    Verdict::SaysNo(why) if matches!(patience, Patience::Start) => {
+                    Verdict::SaysNo(why) if matches!(attempts, Attempts::AtStart) => {
                         info!("no cluster name from {}: {why}; asking the next source", reply.from);
                     }
                     Verdict::SaysNo(why) => debug!("no cluster name from {}: {why}", reply.from),
@@ -235,13 +236,13 @@ impl Resolver {
         pass
     }
 
-    /// A value that CloudWatch takes as a dimension; another is told once, and passed over.
+    /// A value that CloudWatch takes as a dimension; another is logged once, and passed over.
     fn usable(&mut self, value: &str, from: &str) -> Option<Found> {
         if check_cluster_id(value).is_ok() {
             return Found::given(value, from);
         }
         let text = excerpt(value);
-        if self.told.len() < MOST_TOLD && self.told.insert((from.to_owned(), text.clone())) {
+        if self.logged.len() < MOST_LOGGED && self.logged.insert((from.to_owned(), text.clone())) {
             warn!("cluster name \"{text}\" from {from} is not used: it {CLUSTER_ID_RULE}; asking the next source");
         }
         None
@@ -274,7 +275,7 @@ impl Resolver {
             }
             let sources: Vec<Source> =
                 Source::ALL.into_iter().filter(|source| open.contains(source) || source.is_watched()).collect();
-            let pass = self.pass(&sources, sdk, Patience::Once).await;
+            let pass = self.pass(&sources, sdk, Attempts::Single).await;
             if let Some(found) = pass.found {
                 return found;
             }
@@ -293,7 +294,7 @@ impl Resolver {
     ) {
         let limits = self.sources.limits;
         let published = used.as_ref().map_or(FALLBACK_CLUSTER_ID, |(_, value)| value.as_str());
-        let mut told: Option<String> = None;
+        let mut logged: Option<String> = None;
         let mut all_at = Instant::now() + limits.remind;
         while used.is_none() || !open.is_empty() {
             tokio::select! {
@@ -306,15 +307,15 @@ impl Resolver {
             }
             let is_asked = |source: &Source| open.contains(source) || (used.is_none() && source.is_watched());
             let sources: Vec<Source> = Source::ALL.into_iter().filter(is_asked).collect();
-            let pass = self.pass(&sources, sdk, Patience::Once).await;
+            let pass = self.pass(&sources, sdk, Attempts::Single).await;
             if let Some((_, found)) = &pass.found
                 && found.value != published
-                && told.as_ref() != Some(&found.value)
+                && logged.as_ref() != Some(&found.value)
             {
                 warn!(
                     "CLUSTER_ID would now be {found}; this process goes on publishing as {published}: restart to adopt it"
                 );
-                told = Some(found.value.clone());
+                logged = Some(found.value.clone());
             }
             open = match &pass.found {
                 Some((best, _)) => {

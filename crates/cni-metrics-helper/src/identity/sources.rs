@@ -49,13 +49,13 @@ pub(super) struct Reply {
     pub(super) verdict: Verdict<Vec<String>>,
 }
 
-/// How long a source is waited for.
+/// How often a source is asked before it counts as unavailable.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Patience {
-    /// As the limits say: the program has just started.
-    Start,
-    /// One try: it has been asked before.
-    Once,
+pub(super) enum Attempts {
+    /// As often as the limits allow: the program has just started.
+    AtStart,
+    /// Once: it was asked at the start.
+    Single,
 }
 
 /// Everything that can be asked.
@@ -74,11 +74,11 @@ pub(super) struct Sources {
 
 impl Sources {
     /// Asks the instance's metadata until it has answered everything, or for as long as it is given.
-    pub(super) async fn metadata(&mut self, patience: Patience) {
+    pub(super) async fn metadata(&mut self, attempts: Attempts) {
         let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(2));
-        let tries = match patience {
-            Patience::Start => self.limits.metadata_tries,
-            Patience::Once => 1,
+        let tries = match attempts {
+            Attempts::AtStart => self.limits.metadata_tries,
+            Attempts::Single => 1,
         };
         for number in 1..=tries {
             let later = Box::pin(metadata::read(&self.provider, self.limits.metadata_try)).await;
@@ -95,15 +95,15 @@ impl Sources {
     }
 
     /// Asks one source.
-    pub(super) async fn ask(&mut self, source: Source, sdk: &SdkConfig, patience: Patience) -> Vec<Reply> {
+    pub(super) async fn ask(&mut self, source: Source, sdk: &SdkConfig, attempts: Attempts) -> Vec<Reply> {
         match source {
             Source::MetadataTags => {
                 // Also later: a tag that was set meanwhile is an answer that was not there before.
-                if matches!(patience, Patience::Once) {
+                if matches!(attempts, Attempts::Single) {
                     self.facts.tags = InstanceFacts::unasked().tags;
                 }
                 if self.facts.is_open() {
-                    self.metadata(patience).await;
+                    self.metadata(attempts).await;
                 }
                 let tag = |(name, verdict): (&str, &Verdict<String>)| Reply {
                     from: format!("instance tag {name} through metadata"),
@@ -111,7 +111,7 @@ impl Sources {
                 };
                 CLUSTER_TAGS.into_iter().zip(&self.facts.tags).map(tag).collect()
             }
-            Source::Ec2Tags => match self.ec2(sdk, patience).await {
+            Source::Ec2Tags => match self.ec2(sdk, attempts).await {
                 Verdict::Says(tags) => {
                     let tag = |(name, value): (&str, String)| Reply {
                         from: format!("instance tag {name} through ec2:DescribeTags"),
@@ -123,24 +123,24 @@ impl Sources {
                 Verdict::Unavailable(why) => vec![Reply::of(source, Verdict::Unavailable(why))],
             },
             Source::NodeLabel => {
-                let verdict = self.watched(patience, |seen| (seen.nodes, &seen.eksctl_names)).await;
+                let verdict = self.watched(attempts, |seen| (seen.nodes, &seen.eksctl_names)).await;
                 vec![Reply { from: "node label alpha.eksctl.io/cluster-name".to_owned(), verdict }]
             }
             Source::AgentVariable => {
-                let verdict = self.watched(patience, |seen| (seen.pods, &seen.agent_names)).await;
+                let verdict = self.watched(attempts, |seen| (seen.pods, &seen.agent_names)).await;
                 vec![Reply::of(source, verdict)]
             }
         }
     }
 
     /// Asks EC2, with back-off, until it answers or has been unavailable for too long.
-    async fn ec2(&mut self, sdk: &SdkConfig, patience: Patience) -> Verdict<tags::Tags> {
+    async fn ec2(&mut self, sdk: &SdkConfig, attempts: Attempts) -> Verdict<tags::Tags> {
         let metadata_is_silent = self.facts.region.is_open() && self.facts.instance_id.is_open();
         if metadata_is_silent && self.credentials == CredentialKind::Instance {
             let why = "not asked: its credentials would come from the instance metadata service, which does not answer";
             return Verdict::Unavailable(why.to_owned());
         }
-        let instance_id = match self.instance_id(patience).await {
+        let instance_id = match self.instance_id(attempts).await {
             Verdict::Says(id) => id,
             Verdict::SaysNo(why) => return Verdict::SaysNo(why),
             Verdict::Unavailable(why) => return Verdict::Unavailable(why),
@@ -150,7 +150,7 @@ impl Sources {
         loop {
             let verdict = tags::cluster_tags(&self.http, sdk, &instance_id, self.limits.ec2_try).await;
             let next = Instant::now() + backoff.pause();
-            if !verdict.is_open() || matches!(patience, Patience::Once) || next >= until {
+            if !verdict.is_open() || matches!(attempts, Attempts::Single) || next >= until {
                 return verdict;
             }
             tracing::debug!(?verdict, "ec2:DescribeTags has not answered");
@@ -159,11 +159,11 @@ impl Sources {
     }
 
     /// The helper's own instance: metadata's word, else that of its node as it is watched.
-    async fn instance_id(&mut self, patience: Patience) -> Verdict<String> {
+    async fn instance_id(&mut self, attempts: Attempts) -> Verdict<String> {
         if let Some(id) = self.facts.instance_id.value() {
             return Verdict::Says(id.clone());
         }
-        let until = self.until(patience);
+        let until = self.until(attempts);
         let is_settled = |seen: &Evidence| seen.instance_id.is_some() || seen.nodes != Listing::Awaited;
         let seen = match timeout_at(until, self.evidence.wait_for(is_settled)).await {
             Ok(Ok(seen)) => seen.clone(),
@@ -172,7 +172,7 @@ impl Sources {
         match (seen.instance_id, &self.facts.instance_id, seen.nodes) {
             (Some(id), ..) => Verdict::Says(id),
             (None, Verdict::Unavailable(_), _) | (None, _, Listing::Awaited) => Verdict::Unavailable(
-                "not asked: neither the instance metadata service nor the watch of nodes has told this node's instance id"
+                "not asked: neither the instance metadata service nor the watch of nodes has shown this node's instance id"
                     .to_owned(),
             ),
             (None, ..) => Verdict::SaysNo("not asked: this node is no EC2 instance".to_owned()),
@@ -182,10 +182,10 @@ impl Sources {
     /// What the watches have shown.
     async fn watched(
         &mut self,
-        patience: Patience,
+        attempts: Attempts,
         names: fn(&Evidence) -> (Listing, &Vec<String>),
     ) -> Verdict<Vec<String>> {
-        let until = self.until(patience);
+        let until = self.until(attempts);
         let is_settled = |seen: &Evidence| names(seen).0 != Listing::Awaited;
         let Ok(Ok(seen)) = timeout_at(until, self.evidence.wait_for(is_settled)).await else {
             return Verdict::Unavailable("the API server has not listed them".to_owned());
@@ -197,10 +197,10 @@ impl Sources {
         }
     }
 
-    fn until(&self, patience: Patience) -> Instant {
-        match patience {
-            Patience::Start => self.began + self.limits.unavailable_after,
-            Patience::Once => Instant::now(),
+    fn until(&self, attempts: Attempts) -> Instant {
+        match attempts {
+            Attempts::AtStart => self.began + self.limits.unavailable_after,
+            Attempts::Single => Instant::now(),
         }
     }
 }

@@ -153,7 +153,7 @@ impl Candidate {
         step
     }
 
-    /// Nobody else can have held the lease since we last wrote it: it is what one of our writes made of it.
+    /// No other replica can have held the lease since we last wrote it: it is what one of our writes made of it.
     fn is_continued(&self, now: Instant, record: Option<&Record>) -> bool {
         // Deleted: as long as we lead, no other replica can have seen it run out.
         let Some(record) = record else { return self.leads(now) };

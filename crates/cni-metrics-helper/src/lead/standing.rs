@@ -35,7 +35,7 @@ struct Elected {
 pub(super) struct Standing {
     /// Leads until then.
     pub(super) leads_until: Option<Instant>,
-    /// This process last held the lease, and nobody else was seen to hold it since.
+    /// This process last held the lease, and no other replica was seen to hold it since.
     pub(super) holds: bool,
     /// Changes when the lease may have been another's.
     pub(super) tenure: u64,
@@ -111,7 +111,7 @@ impl Leadership {
         Self(None)
     }
 
-    /// Decided by hand; nobody leads at first. `is_warm` as in [`super::LeadSettings`].
+    /// Decided by hand; no replica leads at first. `is_warm` as in [`super::LeadSettings`].
     pub fn appointed(is_warm: bool) -> (Appointment, Self) {
         // Far beyond every round of a test: claims are not bounded here.
         let (office, leadership) = Self::elected(is_warm, Clock::wall(), Duration::MAX);
@@ -172,7 +172,7 @@ impl Leadership {
         std::future::pending::<()>().await;
     }
 
-    /// This process held the lease last and nobody else was seen to hold it since: it goes on measuring, whether or not it
+    /// This process held the lease last and no other replica was seen to hold it since: it goes on measuring, whether or not it
     /// may publish now.
     pub fn is_held(&self) -> bool {
         self.0.as_ref().is_none_or(|elected| elected.standing.borrow().holds)
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_claim_that_nobody_confirms_ends_with_the_leadership() {
+    async fn a_claim_that_is_not_confirmed_ends_with_the_leadership() {
         let (office, leadership) = Leadership::elected(true, Clock::wall(), Duration::from_secs(30));
         let until = Instant::now() + Duration::from_secs(10);
         office.standing.send_modify(|standing| standing.leads_until = Some(until));
@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_was_measured_in_a_lapse_is_ours_or_nobodys_as_the_lease_is_found() {
+    async fn what_was_measured_in_a_lapse_is_ours_or_is_left_out_as_the_lease_is_found() {
         let (office, leadership) = Leadership::elected(false, Clock::wall(), Duration::from_secs(30));
         let at = |seconds: i64| UnixMillis(seconds * 1000);
         let mut seen = 0;
@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_role_says_who_leads_or_why_nobody_does() {
+    async fn the_role_says_who_leads_or_why_no_replica_does() {
         let (office, leadership) = Leadership::elected(false, Clock::wall(), Duration::from_secs(30));
         assert_eq!(leadership.role(), Role::NoLeader(None, None));
         office.standing.send_modify(|standing| standing.other = Some(Arc::from("b")));

@@ -1,6 +1,6 @@
 //! The queue of log lines and the thread that writes them.
 //!
-//! Whoever logs only puts a line into the queue. When the queue is full the new line is dropped and counted; so is a line
+//! A logging call only puts a line into the queue. When the queue is full the new line is dropped and counted; so is a line
 //! that cannot be written. The next line that can be is preceded by one that says how many are missing.
 
 use std::collections::VecDeque;
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_blocks_holds_nobody_up_and_what_does_not_fit_is_counted_and_told() {
+    fn a_file_that_blocks_holds_up_no_caller_and_what_does_not_fit_is_counted_and_logged() {
         let (say, written, queue) = slow();
         let line = vec![b'x'; 1023];
         for _ in 0..5000 {

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use crate::clock::Clock;
 
 /// At most this long is waited: a slow answer would only blur the measurement.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How far the API server's clock is ahead of ours.
 #[derive(Debug, Clone, Copy, Default)]
@@ -26,7 +26,7 @@ impl ApiClock {
     pub(super) async fn measure(client: Client, clock: Clock, limit: Duration) -> Self {
         let Ok(request) = Request::get("/version").body(Body::empty()) else { return Self::default() };
         let before = clock.now();
-        let Ok(Ok(response)) = timeout(PATIENCE.min(limit), client.send(request)).await else { return Self::default() };
+        let Ok(Ok(response)) = timeout(TIMEOUT.min(limit), client.send(request)).await else { return Self::default() };
         let middle = UnixMillis(before.0.midpoint(clock.now().0));
         let date = response.headers().get(DATE).and_then(|value| value.to_str().ok());
         let parser = rfc2822::DateTimeParser::new();

@@ -1,4 +1,4 @@
-//! The listener: `/metrics`, compressed for whoever accepts that.
+//! The listener: `/metrics`, compressed for clients that accept that.
 
 use std::convert::Infallible;
 use std::io::Write as _;

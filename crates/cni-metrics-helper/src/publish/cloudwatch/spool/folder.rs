@@ -97,7 +97,7 @@ pub(super) struct Folder {
     jobs: Sender<(Job, Arc<AtomicBool>)>,
     /// Taken while someone waits.
     answers: Option<Receiver<Answer>>,
-    /// Told after each answer, for those who do not wait.
+    /// Notified after each answer, for those who do not wait.
     pub(super) answered: Arc<Notify>,
     given_up: Arc<AtomicBool>,
 }
@@ -168,14 +168,14 @@ impl Folder {
     /// Removes the file by a thread of its own, since the usual one hangs. True if it is gone in time.
     pub(super) async fn remove_beside(&mut self, within: Duration) -> bool {
         let (file, dir) = (self.path(), self.path.clone());
-        let (tell, told) = mpsc::channel();
+        let (tell, removed) = mpsc::channel();
         let started = thread::Builder::new().name("spool-remove".to_owned()).spawn(move || {
             let _not_waited_for = tell.send(remove(&file, &dir).is_ok());
         });
         if started.is_err() {
             return false;
         }
-        tokio::task::spawn_blocking(move || told.recv_timeout(within).unwrap_or(false)).await.unwrap_or(false)
+        tokio::task::spawn_blocking(move || removed.recv_timeout(within).unwrap_or(false)).await.unwrap_or(false)
     }
 }
 
