@@ -234,6 +234,14 @@ impl Leadership {
         elected.lapses.borrow().iter().filter(|lapse| unseen.contains(&lapse.tenure)).map(|lapse| lapse.span).collect()
     }
 
+    /// Rounds that were measured in lapses of which it is not known, or known not to be so, that they are ours: a later
+    /// process, which knows nothing of the lapse, must not publish them.
+    pub fn lapses(&self) -> Vec<Span> {
+        self.0
+            .as_ref()
+            .map_or_else(Vec::new, |elected| elected.lapses.borrow().iter().map(|lapse| lapse.span).collect())
+    }
+
     /// Waits until this process leads.
     pub async fn gained(&self) {
         let Some(elected) = &self.0 else { return };

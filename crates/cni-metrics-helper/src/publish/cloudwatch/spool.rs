@@ -69,7 +69,8 @@ pub enum SpoolError {
 pub struct Restored {
     /// Rounds not accepted by CloudWatch, oldest first, less what is in doubt.
     pub rounds: Vec<Kept>,
-    /// What counts events in the request that was under way when the process ended: given up.
+    /// What counts events in the request that was under way when the process ended, and in rounds of a lapse of the lease
+    /// that may be another replica's: given up.
     pub in_doubt: Vec<Kept>,
     /// The counters' baselines, for their owner.
     pub counters: Option<Vec<u8>>,
@@ -115,7 +116,7 @@ pub struct Opened {
     pub(super) spool: Option<Spool>,
     /// Rounds to send.
     pub(super) rounds: Vec<Kept>,
-    /// Points given up because their request was under way when the process before ended.
+    /// Points given up because their request was under way, or the lease had lapsed, when the process before ended.
     pub(super) in_doubt: u64,
     /// Points in files that were set aside.
     pub(super) unusable: u64,
@@ -313,7 +314,7 @@ impl Opened {
         if self.in_doubt > 0 {
             tracing::warn!(
                 points = self.in_doubt,
-                "an earlier run ended while a request was under way: its counters may or may not have arrived; they are \
+                "an earlier run ended while a request was under way, or in a lapse of the lease: those counters may or may not have arrived; they are \
                  not sent again, and counted as dropped (in_doubt)"
             );
         }

@@ -78,6 +78,8 @@ pub(super) struct Task<S> {
     /// How many of the spool's points that were set aside are counted.
     set_aside: u64,
     journal_bytes: usize,
+    /// The newest image claims rounds of a lapse of the lease.
+    claims_lapse: bool,
     /// The newest round that was sent.
     newest_sent: Option<u64>,
     /// The first round was taken in.
@@ -106,6 +108,7 @@ impl<S: MetricSink> Task<S> {
             health: None,
             set_aside: 0,
             journal_bytes: 0,
+            claims_lapse: false,
             newest_sent: None,
             begun: false,
             ahead: None,
@@ -369,9 +372,15 @@ impl<S: MetricSink> Task<S> {
 
     /// Rounds of a lapse of the lease after which another replica led.
     fn forget_not_ours(&mut self) {
+        let mut forgotten = 0;
         for span in self.intake.leadership.rounds_not_ours(&mut self.not_ours_seen) {
             let points = self.delivery.forget_between(span);
             self.books.not_ours(points, span);
+            forgotten += points;
+        }
+        if forgotten > 0 {
+            // The next claim replaces that of these rounds in the file.
+            self.save();
         }
     }
 
@@ -397,6 +406,10 @@ impl<S: MetricSink> Task<S> {
     }
 
     fn journal(&mut self, record: Vec<u8>) {
+        if self.claims_lapse {
+            // A record that settles a request settles every claim; an image keeps those of a lapse.
+            return self.save();
+        }
         if let Some(spool) = &self.spool {
             self.journal_bytes += record.len();
             spool.settle(record);
@@ -412,13 +425,20 @@ impl<S: MetricSink> Task<S> {
             shard: self.settings.shard,
         };
         let unsent = self.delivery.unsent();
+        let mut claim = marks(self.delivery.sending());
+        // A later process cannot know whether another replica led in the lapse: then these events were published by it.
+        let lapses = self.intake.leadership.lapses();
+        let in_lapse = |kept: &Kept| lapses.iter().any(|lapse| (lapse.from..=lapse.to).contains(&kept.at));
+        let requested = claim.len();
+        claim.extend(unsent.rounds().filter(|(_, kept)| in_lapse(kept)).map(|(round, kept)| (round, kept.metrics)));
+        self.claims_lapse = claim.len() > requested;
         let counters = self.counters.as_ref();
         let image = spool::Image {
             origin: &origin,
             saved_at: self.clock.now(),
             newest_sent: self.newest_sent,
             rounds: unsent.rounds(),
-            claim: &marks(self.delivery.sending()),
+            claim: &claim,
             counters: counters.map(|from| spool::Counters { at: from.at, round: from.round, bytes: &from.bytes }),
         };
         spool.save(spool::encode(&image));
@@ -520,8 +540,8 @@ mod tests {
         }
     }
 
-    fn spawned(publisher: &mut Publisher, opened: Opened) -> watch::Receiver<usize> {
-        let settings = CloudWatchSettings {
+    fn settings() -> CloudWatchSettings {
+        CloudWatchSettings {
             namespace: "Kubernetes".to_owned(),
             cluster_id: "prod".to_owned(),
             shard: None,
@@ -530,10 +550,13 @@ mod tests {
             flush_every: Duration::from_mins(1),
             buffer_bytes: 1 << 20,
             spool_dir: None,
-        };
+        }
+    }
+
+    fn spawned(publisher: &mut Publisher, opened: Opened) -> watch::Receiver<usize> {
         let (sender, requests) = watch::channel(0);
         let clock = Clock::scaled(UnixMillis(0), 1.0);
-        publisher.spawn("cloudwatch", |intake| Task::new(settings, Silent(sender), clock, intake, opened).run());
+        publisher.spawn("cloudwatch", |intake| Task::new(settings(), Silent(sender), clock, intake, opened).run());
         requests
     }
 
@@ -556,6 +579,26 @@ mod tests {
         let stats = publisher.stats_receivers().remove(0);
         publisher.drain(Duration::from_secs(5)).await;
         assert_eq!(stats.borrow().dropped_points.get(&DropReason::InDoubt), Some(&1));
+    }
+
+    #[tokio::test]
+    async fn counters_of_a_lapse_are_not_sent_by_a_later_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Clock::scaled(UnixMillis(0), 1.0);
+        let settings = CloudWatchSettings { spool_dir: Some(folder.path().to_owned()), ..settings() };
+        let (appointment, leadership) = Leadership::appointed(false);
+        let mut publisher = Publisher::led_by(leadership.clone());
+        let opened = spool::open(&settings, &clock).await;
+        spawned(&mut publisher, opened);
+        let mut stats = publisher.stats_receivers().remove(0);
+        leadership.measured_in_lapse(0, 1, UnixMillis(0));
+        publisher.publish(round_with_a_counter());
+        stats.wait_for(|stats| stats.rounds == 1).await.unwrap();
+        // The process does not measure while another leads, so it does not write again by itself.
+        appointment.taken_by_another();
+        publisher.drain(Duration::from_secs(20)).await;
+        let left = spool::look(folder.path()).unwrap().unwrap();
+        assert_eq!((left.rounds.len(), left.in_doubt.len()), (0, 1));
     }
 
     #[tokio::test(start_paused = true)]
