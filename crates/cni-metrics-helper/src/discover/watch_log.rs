@@ -88,7 +88,14 @@ impl WatchLog {
                 warn!("{what} may not be watched{lasts}: {text}; the list goes out of date, {verbs} must be allowed");
             }
             (Cause::Unreadable, ..) => warn!("{what}: an object cannot be read and is left out{lasts}: {text}"),
-            _ => warn!("watch of {what} failed, trying again{lasts}: {text}; the list goes out of date meanwhile"),
+            _ => {
+                let consequence = match (self.had_list, self.role) {
+                    (true, _) => "the list goes out of date meanwhile",
+                    (false, Role::Needed) => "nothing has been listed yet, so no node is scraped until then",
+                    (false, Role::Optional) => "until then zone, instance type and node group are left out",
+                };
+                warn!("watch of {what} failed, trying again{lasts}: {text}; {consequence}");
+            }
         }
         self.down = Some(Down { is_told: true, ..down });
         self.logged = Some((failure.cause, now));
@@ -155,6 +162,7 @@ mod tests {
         let lines = lines.await;
         assert_eq!(lines.iter().filter(|line| line.contains("WARN")).count(), 4, "{lines:#?}");
         assert!(lines[1].contains("for 3600 s now"), "{lines:#?}");
+        assert!(lines[0].contains("no node is scraped") && !lines[0].contains("out of date"), "{lines:#?}");
         assert!(lines[4].contains("INFO") && lines[4].contains("watching pods again, after 10830 s"), "{lines:#?}");
         assert_eq!(lines.len(), 5);
     }
@@ -168,12 +176,15 @@ mod tests {
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 log.works();
             }
+            log.synced(3);
             log.failed(&failure(Cause::Denied));
             log.failed(&failure(Cause::Expired));
+            log.failed(&failure(Cause::Unreachable));
         });
         let lines = lines.await;
-        assert_eq!(lines.len(), 3, "{lines:#?}");
-        assert!(lines[2].contains("may not be watched") && lines[2].contains("goes out of date"), "{lines:#?}");
+        assert_eq!(lines.len(), 5, "{lines:#?}");
+        assert!(lines[4].contains("trying again") && lines[4].contains("the list goes out of date"), "{lines:#?}");
+        assert!(lines[3].contains("may not be watched") && lines[3].contains("goes out of date"), "{lines:#?}");
     }
 
     #[tokio::test(start_paused = true)]
