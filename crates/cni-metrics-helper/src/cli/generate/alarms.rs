@@ -146,7 +146,7 @@ fn capacity(source: &Source<'_>, limits: &Thresholds) -> Vec<Condition> {
             resource: "PodsRefusedAnAddress".to_owned(),
             name: "pods-refused-an-address".to_owned(),
             why: "Pods could not start because their node had no free address. Look for a full or fragmented subnet, \
-                  nodes at their limit, and EC2 errors.",
+                  nodes at their limit, and EC2 errors. Agents before v1.16.0 do not count this.",
             metrics: source.alone("refused", NoAvailableIpAddresses, 300),
             operator: AT_LEAST,
             threshold: limits.refused,
