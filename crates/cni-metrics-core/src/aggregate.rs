@@ -82,7 +82,7 @@ struct NodeState {
     counters: Baselines,
     latency: LatencyBaselines,
     ipv6: bool,
-    /// What could not be on its last page, so that it is told once.
+    /// Families with an implausible value on its last page, so that each is reported once.
     implausible: FamilySet,
     last_listed: u64,
     last_listed_at: UnixMillis,
@@ -118,7 +118,7 @@ impl Aggregator {
         round.finish()
     }
 
-    /// Begins a round of about so many targets, whose observations come one by one in any order.
+    /// Begins a round of about this number of targets, whose observations come one by one in any order.
     pub fn begin(&mut self, at: UnixMillis, targets: usize) -> Round<'_> {
         self.round += 1;
         Round::new(self, at, targets)
@@ -278,7 +278,10 @@ impl NodeState {
 
         let known = self.implausible;
         let mut implausible = |family: Family, reason: Implausibility| {
-            if !known.contains(family) {
+            // A contradictory pair is one finding, reported for the first of the two.
+            let is_second =
+                family == Family::TotalIpAddresses && matches!(reason, Implausibility::AssignedAboveHeld { .. });
+            if !known.contains(family) && !is_second {
                 anomalies.push(Anomaly::Implausible { node: figures.name.clone(), family, reason });
             }
             figures.implausible.insert(family);

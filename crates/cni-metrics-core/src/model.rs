@@ -277,7 +277,7 @@ pub struct Coverage {
     pub reporting: BTreeMap<Metric, u64>,
     /// Scraped nodes with lines of ipamd's metrics that could not be read.
     pub damaged: u64,
-    /// Scraped nodes with values that cannot be, which are left out.
+    /// Scraped nodes with implausible values, which are left out.
     pub implausible: u64,
 }
 
@@ -399,7 +399,7 @@ pub enum Anomaly {
         /// Its value now.
         to: f64,
     },
-    /// A value cannot be; it is left out. Told when it begins, not in each round.
+    /// An implausible value, which is left out. Reported when it begins, not in every round.
     Implausible {
         /// Where.
         node: NodeName,
@@ -415,7 +415,7 @@ pub enum Anomaly {
     },
 }
 
-/// Why a value cannot be.
+/// Why a value is implausible.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 pub enum Implausibility {
     /// A gauge below zero.
@@ -433,9 +433,11 @@ pub enum Implausibility {
         /// What the page says.
         value: f64,
     },
-    /// More addresses in use than the node holds, and nothing says which is wrong.
+    /// More addresses in use than the node holds, and nothing says which is wrong. Reported once, for
+    /// `awscni_assigned_ip_addresses`; both families are marked at the node.
     #[error(
-        "does not fit: {assigned} addresses assigned and {held} held cannot both be (restart the agent, or update it)"
+        "and awscni_total_ip_addresses contradict each other: {assigned} addresses assigned, but only {held} held \
+         (restart the agent, or update it)"
     )]
     AssignedAboveHeld {
         /// `awscni_assigned_ip_addresses`.

@@ -27,12 +27,11 @@ fn json(output: &Output) -> serde_json::Value {
 
 /// Runs `inspect -o json -` on a page.
 fn inspect(page: &[u8]) -> Output {
-    let mut child = helper(&["inspect", "-o", "json", "-"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    run_with(&["inspect", "-o", "json", "-"], page)
+}
+
+fn run_with(args: &[&str], page: &[u8]) -> Output {
+    let mut child = helper(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // A page over the limit is not read to its end, so the pipe may break.
     let _broken = child.stdin.take().unwrap().write_all(page);
     child.wait_with_output().unwrap()
@@ -132,7 +131,7 @@ fn inspect_reads_counters_with_the_suffix_of_other_exporters() {
 }
 
 #[test]
-fn inspect_names_values_that_cannot_be_and_leaves_them_out() {
+fn inspect_names_implausible_values_and_leaves_them_out() {
     let page = |held: i32| {
         format!(
             "awscni_assigned_ip_addresses 49\nawscni_total_ip_addresses {held}\nawscni_eni_max 4\nawscni_ip_max 896\n"
@@ -149,7 +148,11 @@ fn inspect_names_values_that_cannot_be_and_leaves_them_out() {
     let shown = json(&output);
     assert_eq!(shown["coverage"]["implausible"], 1);
     assert!(shown["metrics"].get("assignIPAddresses").is_none() && shown["metrics"].get("totalIPAddresses").is_none());
-    assert!(text(&output.stderr).contains("49 addresses assigned and 46 held"), "{}", text(&output.stderr));
+    let errors = text(&output.stderr);
+    assert!(errors.contains("49 addresses assigned, but only 46 held"), "{errors}");
+    assert_eq!(errors.lines().count(), 1, "both values are one finding: {errors}");
+    let table = text(&run_with(&["inspect"], page(46).as_bytes()).stdout);
+    assert!(table.contains("1 of 1 nodes in ") && table.contains("; 1 with implausible values, left out\n"), "{table}");
 }
 
 #[test]

@@ -658,14 +658,14 @@ fn one_nodes_impossible_values_cost_itself() {
         let families = [Family::EniMax, Family::AddIpReqCount].into_iter().collect();
         assert_eq!(snapshot.nodes[1].implausible, families);
         assert_eq!((snapshot.nodes[0].implausible, snapshot.anomalies.len()), (FamilySet::default(), 2));
-        // What was not believed is the new baseline, and is told once.
+        // What was not believed is the new baseline, and is reported once.
         let snapshot = helper.round(vec![("a", healthy()), ("b", hostile(eni_max, adds + 5.0))]);
         assert_eq!(snapshot.metrics.get(Metric::AddReqCount), Some(5.0));
         assert_eq!((snapshot.coverage.implausible, snapshot.anomalies.len()), (1, 0));
         let snapshot = helper.round(vec![("b", hostile(4.0, adds + 5.0))]);
         assert_eq!((snapshot.coverage.implausible, snapshot.metrics.get(Metric::EniMaxAvailable)), (0, Some(4.0)));
         let snapshot = helper.round(vec![("b", hostile(-1.0, adds + 5.0))]);
-        assert_eq!(snapshot.anomalies.len(), 1, "told again after it was well");
+        assert_eq!(snapshot.anomalies.len(), 1, "reported again after it was well");
     }
 }
 
@@ -691,6 +691,7 @@ fn more_assigned_than_held_is_a_contradiction() {
         let snapshot = helper.see(page);
         let node = &snapshot.nodes[0];
         let values = [Metric::AssignIpAddresses, Metric::TotalIpAddresses].map(|metric| node.values.get(metric));
+        assert!(snapshot.anomalies.len() <= 1, "a contradictory pair is one finding: {:?}", snapshot.anomalies);
         (values, node.implausible.iter().collect::<Vec<_>>(), snapshot.metrics.get(Metric::EniMaxAvailable))
     };
     let (assigned, held) = (Family::AssignedIpAddresses, Family::TotalIpAddresses);

@@ -28,7 +28,7 @@ pub struct InspectArgs {
     output: OutputArgs,
 }
 
-/// Prints what the pages say together; bad lines, and values that cannot be, go to `errors`. The exit code is 1 if any page
+/// Prints what the pages say together; bad lines and implausible values go to `errors`. The exit code is 1 if any page
 /// was unreadable.
 pub fn run(args: &InspectArgs, out: &mut dyn Write, errors: &mut dyn Write) -> anyhow::Result<ExitCode> {
     let stdin = ["-".to_owned()];

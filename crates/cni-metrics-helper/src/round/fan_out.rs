@@ -41,7 +41,7 @@ const WASTE_BYTES: usize = 256 << 10;
 /// The round gives its thread to others after this long, however many pages wait to be read.
 const LONGEST_TURN: Duration = Duration::from_millis(2);
 
-/// Direct connections are kept for the next round in clusters of up to so many nodes: some 10 MB.
+/// Direct connections are kept for the next round in clusters of up to this number of nodes: some 10 MB.
 const KEPT_CONNECTIONS: usize = 500;
 
 /// Who is asked next, by position among the targets.
@@ -229,11 +229,15 @@ impl FanOut<'_> {
             Err(error) => (Err(Box::new(ScrapeError::BadPage(error.to_string()))), None),
         };
         let is_waste = sample.is_none() && page.body.len() > WASTE_BYTES;
-        // A page that is refused as a whole is told as such.
+        // A page that is refused as a whole is reported as such.
         let first_error = parsed.errors.first().filter(|_| sample.is_some());
         let line_errors = first_error.map(|first| match parsed.error_count {
-            1 => format!("a bad line on the node's page: {first}").into(),
-            count => format!("{count} bad lines on the node's page, the first is {first}").into(),
+            1 => format!("a bad line on the node's page: {first}; metrics with bad lines are left out at this node").into(),
+            count => format!(
+                "{count} bad lines on the node's page, the first is {first}; metrics with bad lines are left out at this \
+                 node"
+            )
+            .into(),
         });
         (Scraped { outcome, path: Some(page.path), detour: page.detour, line_errors, is_waste }, sample, figures)
     }

@@ -18,7 +18,7 @@ const NAMED_PER_KIND: u64 = 10;
 const TOLD_SHARE: u64 = 10;
 const CLEARED_SHARE: u64 = 20;
 
-/// The state of what is told once.
+/// The state of what is logged once.
 #[derive(Debug)]
 pub(super) struct Report {
     looked_for: String,
@@ -28,9 +28,9 @@ pub(super) struct Report {
     /// Nodes that could not be asked this round since the API server was out of reach.
     not_asked: Option<NotAsked>,
     api_server: ApiServer,
-    /// How the API server was out of reach when that was last told.
+    /// How the API server was out of reach when that was last logged.
     gone_cause: String,
-    /// The nodes that the API server could not reach when that was last told; `None` while it reaches nearly all.
+    /// The nodes that the API server could not reach when that was last logged; `None` while it reaches nearly all.
     blocked: Option<u64>,
     no_targets: bool,
     /// Metrics whose sum was not finite in the last round.
@@ -85,6 +85,10 @@ impl Report {
     /// A node's scrape failed in a new way.
     pub(super) fn failed(&mut self, pod: &Pod, error: &ScrapeError) {
         let kind = error.kind();
+        // The end of the program says nothing about a node; the round's summary counts these.
+        if kind == FailureKind::Stopped {
+            return;
+        }
         let nodes = self.new_failures.entry(kind).or_default();
         *nodes += 1;
         if *nodes <= NAMED_PER_KIND {
@@ -237,7 +241,7 @@ impl Report {
             warn!("{more} more counters behaved like that");
         }
         if let Some(more) = more(implausible) {
-            warn!("{more} more values cannot be, and are left out");
+            warn!("{more} more implausible values are left out");
         }
         self.not_finite = not_finite;
     }
@@ -293,10 +297,7 @@ fn anomaly_text(anomaly: &Anomaly) -> String {
             family.name()
         ),
         Anomaly::Implausible { node, family, reason } => {
-            format!(
-                "node {node}: {} {reason}; left out until it can be again, the node's other values stay",
-                family.name()
-            )
+            format!("node {node}: {} {reason}; left out while this lasts, the node's other values stay", family.name())
         }
         Anomaly::NotFinite { metric } => {
             format!("{}: the sum is not a finite number; left out of this round", metric.row().name)
@@ -358,6 +359,28 @@ mod tests {
             anomalies: Vec::new(),
         };
         logged(|| report.round(&snapshot, Findings { listed: 1, blocked, api_answers }))
+    }
+
+    #[test]
+    fn the_end_of_the_program_is_no_failure_of_a_node() {
+        let pod = Pod {
+            uid: PodUid::new("a"),
+            name: "a".into(),
+            node: Some("a".into()),
+            ip: None,
+            running: true,
+            deleting: false,
+            created_at: None,
+            agent: Arc::default(),
+        };
+        let mut report = Report::new(String::new());
+        let failed = |report: &mut Report, error: &ScrapeError| {
+            let mut lines = logged(|| (0..=NAMED_PER_KIND).for_each(|_| report.failed(&pod, error)));
+            lines.extend(round(report, 20, (0, 0), Some(true)));
+            lines.len()
+        };
+        assert_eq!(failed(&mut report, &ScrapeError::Stopped), 0);
+        assert_eq!(failed(&mut report, &ScrapeError::Deadline), 11, "ten and the number of the others");
     }
 
     #[test]

@@ -40,16 +40,16 @@ pub fn headline(snapshot: &Snapshot) -> String {
         let _written = write!(line, ", {nodes} {kind}");
     }
     for (nodes, what) in
-        [(coverage.damaged, "have lines that cannot be read"), (coverage.implausible, "have values that cannot be")]
+        [(coverage.damaged, "lines that could not be read"), (coverage.implausible, "implausible values, left out")]
     {
         if nodes > 0 {
-            let _written = write!(line, "; {nodes} of them {what}");
+            let _written = write!(line, "; {nodes} with {what}");
         }
     }
     if snapshot.ipv6.nodes > 0 {
         let _written = write!(
             line,
-            "; {} IPv6 nodes with {} addresses assigned are not in the address sums",
+            "; not in the address sums: IPv6 nodes ({}) with {} addresses assigned",
             snapshot.ipv6.nodes, snapshot.ipv6.assigned_ip_addresses
         );
     }

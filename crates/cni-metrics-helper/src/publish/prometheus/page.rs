@@ -158,7 +158,7 @@ fn own_gauges(text: &mut String, snapshot: &Snapshot, labels: &[(&str, &str)]) {
     }
     let help = "Scraped nodes with lines of ipamd's metrics that could not be read";
     gauge(text, "nodes_damaged", help, labels, coverage.damaged as f64);
-    let help = "Scraped nodes with values that cannot be, which are left out";
+    let help = "Scraped nodes with implausible values, which are left out";
     gauge(text, "nodes_implausible", help, labels, coverage.implausible as f64);
     gauge(text, "ipv6_nodes", "Nodes whose pool holds IPv6 prefixes", labels, snapshot.ipv6.nodes as f64);
     if snapshot.ipv6.nodes > 0 {
