@@ -6,7 +6,7 @@ use cni_metrics_core::catalogue::{CATALOGUE, Kind};
 use cni_metrics_core::model::Snapshot;
 use serde_json::Value;
 
-/// Differences that are told one by one; the rest is counted.
+/// Differences that are reported one by one; the rest is counted.
 const TOLD: usize = 20;
 
 /// A round's points that CloudWatch does not hold yet.
@@ -115,7 +115,7 @@ impl Ledger {
         self.open.clear();
     }
 
-    /// Nothing was different and nothing was lost unsaid.
+    /// Nothing was different, and nothing was lost without being counted.
     pub(crate) fn is_clean(&self) -> bool {
         self.differences == 0 && self.lost == 0
     }

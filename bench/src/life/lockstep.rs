@@ -41,7 +41,7 @@ const WATCH_LIMIT: Duration = Duration::from_millis(60);
 /// The shortest lease, so that a lapse takes little time.
 const LEASE: Duration = Duration::from_secs(5);
 
-/// A helper whose lease has lapsed goes on measuring. One that did not would be waited for this long in each moment.
+/// A helper whose lease has lapsed goes on measuring. One that does not is waited for this long in each round.
 const LAPSED_ROUND_LIMIT: Duration = Duration::from_secs(5);
 
 /// Faults of the API server other than a lapse end after this at the latest, whatever number of rounds they were to last:

@@ -21,7 +21,7 @@ impl AgentVersion {
         Self { major, minor, patch }
     }
 
-    /// Reads `v1.19.3` and `1.19.3`, with whatever follows after a `-`, `+` or `_` (`v1.19.3-eksbuild.1`).
+    /// Reads `v1.19.3` and `1.19.3`, ignoring a suffix after `-`, `+` or `_` (`v1.19.3-eksbuild.1`).
     pub fn parse(text: &str) -> Option<Self> {
         let numbers = text.strip_prefix('v').unwrap_or(text).split(['-', '+', '_']).next()?;
         let mut numbers = numbers.split('.').map(|number| {
@@ -49,7 +49,7 @@ impl fmt::Display for AgentVersion {
 pub struct AgentFacts {
     /// The version that the tag of its image names.
     pub version: Option<AgentVersion>,
-    /// `ENABLE_MULTI_NIC` is on: its gauges show one network card after the other, so that no two of them need to fit.
+    /// `ENABLE_MULTI_NIC` is on: its gauges describe one network card at a time, so two of them may contradict each other.
     pub multi_nic: bool,
 }
 

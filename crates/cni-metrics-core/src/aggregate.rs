@@ -6,8 +6,8 @@
 //! nothing of it counts twice should it come back.
 //!
 //! What is absent is not zero. A node's value of a counter is known where there is a page before to compare with, or where
-//! the whole process was watched; an absent labelled family is 0 only if the agent's version has it ([`AgentVersion`]); a
-//! value that cannot be, or that a lost line makes a lower bound, is left out. Each is shown in the coverage.
+//! the whole process was watched; an absent labelled family is 0 only if the agent's version has it ([`AgentVersion`]); an
+//! implausible value, or one that is only a lower bound because a line was lost, is left out. Each is shown in the coverage.
 
 mod baselines;
 mod counter;
@@ -41,7 +41,7 @@ pub const KEPT_ROUNDS: u64 = 10;
 /// For how long a node that left the list is remembered at least, however short the rounds, milliseconds.
 pub const KEPT_MS: u64 = 600_000;
 
-/// In how many rounds a node that left the list is remembered at most, whatever the clock says.
+/// Maximum number of rounds for which a node that left the list is remembered, independent of the clock.
 pub const MOST_KEPT_ROUNDS: u64 = 1_000;
 
 /// When the helper started: what decides whether a node's first page is its whole story or only a baseline.

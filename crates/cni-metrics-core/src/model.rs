@@ -119,7 +119,7 @@ pub enum FailureKind {
     TooLarge,
     /// The page could not be read as metrics.
     BadPage,
-    /// The helper was told to stop before the node had answered.
+    /// The helper was stopped before the node had answered.
     Stopped,
     /// The round ended before the node was asked, or before it had half of a scrape's time.
     Deadline,
@@ -179,10 +179,10 @@ impl fmt::Display for FailureKind {
     }
 }
 
-/// The most that a counter can be, 2^53: beyond it a 64-bit float no longer moves by 1.
+/// Largest value of a counter, 2^53: beyond it a 64-bit float no longer moves by 1.
 pub const LARGEST_COUNT: f64 = 9_007_199_254_740_992.0;
 
-/// The latest start of a process that is believed: the end of the year 9999, Unix seconds.
+/// The latest plausible start of a process: the end of the year 9999, Unix seconds.
 pub const LATEST_START_SECONDS: f64 = 253_402_300_799.0;
 
 /// One family of the catalogue on one page: its series added up.
@@ -372,7 +372,7 @@ pub struct NodeFigures {
     /// Families of which lines could not be read. Gauges of them have no value; counters have none until the same series
     /// could be read on [`crate::aggregate::DAMAGED_PAGES`] pages, then the increase of those.
     pub damaged: FamilySet,
-    /// Families whose value cannot be: they have none.
+    /// Families with an implausible value, which is left out.
     pub implausible: FamilySet,
 }
 

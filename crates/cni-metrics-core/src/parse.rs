@@ -96,7 +96,7 @@ impl<'p> Parser<'p> {
         Self { page, state }
     }
 
-    /// Reads about so many bytes, at least a line. [`STEP_BYTES`] is a good number.
+    /// Reads about this number of bytes, at least a line. [`STEP_BYTES`] is a good number.
     pub fn step(mut self, bytes: usize) -> Progress<'p> {
         let reader = match &mut self.state {
             State::Reading(reader) => reader,

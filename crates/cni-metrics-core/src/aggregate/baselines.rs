@@ -88,7 +88,7 @@ impl Aggregator {
         for _ in 0..input.count()? {
             let name = input.text()?;
             let total = input.total()?;
-            // A total that this version does not publish is no one's any more.
+            // A total that this version does not publish is dropped.
             let own = Family::COUNTERS.into_iter().zip(&mut totals).find(|(family, _)| family.metric().name() == name);
             if let Some((_, slot)) = own {
                 *slot = total;

@@ -47,13 +47,13 @@ impl Default for Baseline {
 /// What a page adds to one counter.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Increase {
-    /// So many events since the page before.
+    /// The number of events since the page before.
     By(f64),
-    /// At least so many: those of the series that could be read.
+    /// A lower bound: the events of the series that could be read.
     AtLeast(f64),
     /// Unknown in this interval.
     Unknown,
-    /// More than can be.
+    /// Implausibly large.
     Implausible(f64),
 }
 
@@ -153,7 +153,7 @@ impl Baselines {
     }
 }
 
-/// An increase that can be.
+/// A plausible increase.
 fn bounded(by: Option<f64>, kind: fn(f64) -> Increase) -> Increase {
     match by {
         None => Increase::Unknown,

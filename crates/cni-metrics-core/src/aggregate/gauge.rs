@@ -1,4 +1,4 @@
-//! Gauges: which values of a page can be, and sums over the scraped nodes that have them.
+//! Gauges: which values of a page are plausible, and sums over the scraped nodes that have them.
 
 use crate::agent::AgentFacts;
 use crate::catalogue::{FAMILIES, Family, Kind};
@@ -7,7 +7,7 @@ use crate::model::{FamilySet, Implausibility, NodeFigures, NodeSample, Values, i
 /// More than any node has of anything.
 const LARGEST_GAUGE: f64 = 1e9;
 
-/// Copies a page's gauges, but for those that cannot be, of which `implausible` hears, and those of which a line was lost.
+/// Copies a page's gauges, without those that are implausible, which go to `implausible`, and those of which a line was lost.
 pub(super) fn read(
     sample: &NodeSample,
     agent: AgentFacts,
@@ -27,7 +27,7 @@ pub(super) fn read(
     }
 }
 
-/// What speaks against one gauge by itself.
+/// Why one gauge by itself is implausible; `None` if it is not.
 fn judge(family: Family, value: f64, ipv6: bool) -> Option<Implausibility> {
     match family {
         // On IPv6 nodes agents count releases down and assignments not up.

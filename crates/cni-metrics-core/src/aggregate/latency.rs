@@ -41,7 +41,7 @@ pub(super) struct OperationBaseline {
 pub(super) struct Interval {
     /// The highest mean, milliseconds; `None` where no operation was observed.
     pub(super) highest_ms: Option<f64>,
-    /// A mean was beyond belief, and left out.
+    /// A mean was implausibly long, and left out.
     pub(super) implausible: bool,
 }
 
@@ -68,7 +68,7 @@ impl LatencyBaselines {
         !is_damaged(sample) && self.operations.iter().any(|last| get(sample, last.operation).is_none())
     }
 
-    /// Takes a page in and returns the interval's figure. `decreased` hears of the first operation whose observations went
+    /// Takes a page in and returns the interval's figure. `decreased` is called with the first operation whose observations went
     /// down without a restart.
     pub(super) fn advance(
         &mut self,

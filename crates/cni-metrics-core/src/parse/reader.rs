@@ -99,7 +99,7 @@ impl<'p> Reader<'p> {
         }
     }
 
-    /// Reads about so many bytes, at least a line; true once nothing is left.
+    /// Reads about this number of bytes, at least a line; true once nothing is left.
     pub(super) fn read(&mut self, bytes: usize) -> Result<bool, Stop> {
         let mut text = self.text;
         let leave = text.len().saturating_sub(bytes.max(1));

@@ -9,7 +9,7 @@ use super::report::Report;
 use crate::discover::Pod;
 use crate::scrape::{Detour, Path, ScrapeError};
 
-/// A node that the API server could not reach is asked directly from then on; in one of so many rounds the proxy is
+/// A node that the API server could not reach is asked directly from then on; in one of this number of rounds the proxy is
 /// tried again, in a different one for each node, so that never all of them wait for it together.
 const PROBE_EVERY: u64 = 20;
 
@@ -102,7 +102,7 @@ impl History {
     }
 
     /// Notes a scrape's outcome and reports what is new about it. Neither a node's first answer is news, nor the silence
-    /// of one that nobody expects to answer yet.
+    /// of one that is not expected to answer yet.
     pub(super) fn note(&mut self, round: u64, pod: &Pod, expected: bool, scraped: &Scraped, report: &mut Report) {
         let seen = &mut self.seen;
         let past = self.nodes.entry(pod.uid.clone()).or_insert_with(|| {

@@ -31,13 +31,13 @@ const LEAST_USUAL: Duration = Duration::from_millis(1);
 /// From here on the width shrinks.
 const TOO_SLOW: (u32, Duration) = (4, Duration::from_millis(20));
 
-/// A scrape is parked after so many usual answers' time, within these bounds.
+/// A scrape is parked after this multiple of the usual answer time, within these bounds.
 const PARKED_AFTER: (u32, Duration, Duration) = (8, Duration::from_millis(250), Duration::from_secs(2));
 
-/// The same while nobody has answered yet: where every node is out of reach, waiting would only take longer.
+/// The same while no node has answered yet: where every node is out of reach, waiting would only take longer.
 const PARKED_AT_FIRST: Duration = Duration::from_millis(500);
 
-/// Most scrapes at once, where nobody set a limit: expected to answer soon; in all; of nodes that failed lately.
+/// Maximum concurrent scrapes, where no limit is set: expected to answer soon; in all; of nodes that failed lately.
 /// One core reads some 15,000 pages a second: 256 at once are enough for answers of 15 ms.
 const UNSET: Limits = Limits { width: 256, in_flight: 1280, suspects: 1024, longest_answer: LONGEST_ANSWER };
 
@@ -69,7 +69,7 @@ impl Limits {
 /// How an ended scrape speaks of the way to the nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sign {
-    /// An answer, after so long.
+    /// An answer, after this time.
     Answered(Duration),
     /// The API server asks to slow down, or is out of reach.
     Overloaded,
@@ -185,7 +185,7 @@ pub(super) struct Flights {
     open: VecDeque<Flight>,
     /// The number of the first in `open`.
     first: usize,
-    /// Of `open`, so many from the front were considered for parking.
+    /// How many of `open`, from the front, were considered for parking.
     considered: usize,
     parked: usize,
     active: usize,

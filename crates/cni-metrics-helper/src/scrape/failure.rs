@@ -101,7 +101,7 @@ pub enum ScrapeError {
     /// The round ended before the node was asked, or had half of a scrape's time.
     #[error("the round's deadline came before the node had its time")]
     Deadline,
-    /// The helper was told to stop.
+    /// The helper was stopped.
     #[error("the helper was stopped before the node had answered")]
     Stopped,
 }

@@ -203,7 +203,7 @@ struct Replica {
 struct Others {
     /// It was another's.
     held: u64,
-    /// It was written by somebody else, or by a request of ours that was given up.
+    /// It was written by another replica, or by a request of ours that was given up.
     touched: u64,
 }
 
