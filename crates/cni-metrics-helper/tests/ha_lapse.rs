@@ -10,9 +10,10 @@
 #[expect(dead_code, reason = "written for all tests on a simulated world; this one uses a part of it")]
 #[path = "world/lockstep.rs"]
 mod lockstep;
+#[path = "world/page.rs"]
+mod page;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use cni_metrics_core::catalogue::{CATALOGUE, Kind};
 use cni_metrics_core::model::Snapshot;
@@ -23,10 +24,9 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use lockstep::{Helper, World};
+use page::{get, wait_page};
 use serde_json::json;
-use tokio::time::{Instant, sleep};
 
-const LIMIT: Duration = Duration::from_mins(1);
 const FLAGS: [&str; 8] = [
     "--leader-election",
     "true",
@@ -37,28 +37,6 @@ const FLAGS: [&str; 8] = [
     "--admin-address",
     "127.0.0.1:0",
 ];
-
-async fn get(address: std::net::SocketAddr, path: &str) -> String {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n").as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
-}
-
-/// Waits until the helper's page has what is wanted.
-async fn wait_page(helper: &Helper, path: &str, wanted: &str) -> String {
-    let give_up = Instant::now() + LIMIT;
-    loop {
-        let page = get(helper.admin.unwrap(), path).await;
-        if page.contains(wanted) {
-            return page;
-        }
-        assert!(Instant::now() < give_up, "no {wanted:?} in {page}");
-        sleep(Duration::from_millis(20)).await;
-    }
-}
 
 async fn leases(world: &World) -> Api<Lease> {
     let kubeconfig = Some(world.sim.kubeconfig_path().to_path_buf());

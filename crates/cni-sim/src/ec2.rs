@@ -122,6 +122,7 @@ fn error_of(fault: &Fault) -> AwsError {
             AwsError::new(403, "UnauthorizedOperation", "You are not authorized to perform this operation.")
         }
         Fault::ExpiredToken => AwsError::new(400, "RequestExpired", "Request has expired."),
+        Fault::Invalid => AwsError::new(400, "InvalidParameterValue", "The value of a parameter is not valid."),
         Fault::Unavailable => {
             AwsError::new(503, "Unavailable", "The service is unavailable. Please try again shortly.")
         }

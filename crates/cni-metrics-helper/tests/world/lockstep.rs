@@ -71,12 +71,17 @@ impl World {
 
     /// Starts a helper with these flags on top of the usual ones.
     pub(crate) async fn helper(&mut self, flags: &[&str]) -> Helper {
+        let cluster = self.sim.world().scenario().cluster.name.clone();
+        self.helper_of(&cluster, flags).await
+    }
+
+    /// The same with another cluster id than the world's.
+    pub(crate) async fn helper_of(&mut self, cluster_id: &str, flags: &[&str]) -> Helper {
         let (trigger, shutdown) = Shutdown::manual();
         let env = self.sim.env();
         let config = simulated::config(&env, flags).unwrap();
         let shard = config.shard();
-        let cluster = &self.sim.world().scenario().cluster.name;
-        let identity = AwsSource::Given(Box::new(simulated::identity(&env, cluster).unwrap()));
+        let identity = AwsSource::Given(Box::new(simulated::identity(&env, cluster_id).unwrap()));
         let app = App::build(config, identity, self.clock.clone(), shutdown).await.unwrap();
         Helper {
             admin: app.admin_address(),
@@ -214,6 +219,16 @@ impl Helper {
     pub(crate) async fn kill(self) {
         self.running.abort();
         assert!(self.running.await.unwrap_err().is_cancelled());
+    }
+
+    /// The same; returns what its CloudWatch sink had counted when it ended.
+    pub(crate) async fn kill_and_count(self) -> SinkStats {
+        let mut stats = self.stats_of("cloudwatch");
+        self.kill().await;
+        let ended = async { while stats.changed().await.is_ok() {} };
+        timeout(PATIENCE, ended).await.expect("the sink's task does not end");
+        let counted = stats.borrow().clone();
+        counted
     }
 }
 

@@ -61,6 +61,7 @@ impl AwsError {
                 ),
             ),
             Fault::ExpiredToken => Self::expired_token(),
+            Fault::Invalid => Self::invalid_value("The value of a parameter is not valid."),
             Fault::Unavailable => Self::shaped(
                 503,
                 "ServiceUnavailable",

@@ -14,6 +14,8 @@ pub enum Fault {
     AccessDenied,
     /// `ExpiredToken`, HTTP 403.
     ExpiredToken,
+    /// `InvalidParameterValue`, HTTP 400: the request is refused as wrong, whatever is in it.
+    Invalid,
     /// `ServiceUnavailable`, HTTP 503.
     Unavailable,
     /// `InternalServiceError`, HTTP 500.

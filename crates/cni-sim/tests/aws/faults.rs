@@ -22,6 +22,7 @@ async fn errors_have_their_status_code_and_side() {
             (Fault::Throttle, 400, "Throttling", "Sender"),
             (Fault::AccessDenied, 403, "AccessDenied", "Sender"),
             (Fault::ExpiredToken, 403, "ExpiredToken", "Sender"),
+            (Fault::Invalid, 400, "InvalidParameterValue", "Sender"),
             (Fault::Unavailable, 503, "ServiceUnavailable", "Receiver"),
             (Fault::Internal, 500, "InternalServiceError", "Receiver"),
         ] {
