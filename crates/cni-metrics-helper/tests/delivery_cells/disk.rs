@@ -55,7 +55,8 @@ pub(crate) fn is_set_aside(dir: &Path, kind: &str) -> bool {
 /// What is in the way of the spool until it is cleared.
 pub(crate) enum Obstacle {
     None,
-    InPlace { dir: PathBuf, away: PathBuf },
+    /// Where the folder is now.
+    Moved(PathBuf),
     Fifo(PathBuf),
     Full(PathBuf),
 }
@@ -77,7 +78,7 @@ pub(crate) fn lay(dir: &Path, disk: Disk) -> Obstacle {
             let away = dir.with_extension("away");
             fs::rename(dir, &away).unwrap();
             fs::write(dir, b"not a folder").unwrap();
-            return Obstacle::InPlace { dir: dir.to_owned(), away };
+            return Obstacle::Moved(away);
         }
         Disk::Hanging => {
             // Opening a FIFO for writing waits until it is read.
@@ -98,20 +99,20 @@ pub(crate) fn lay(dir: &Path, disk: Disk) -> Obstacle {
 }
 
 impl Obstacle {
-    pub(crate) async fn clear(self) {
+    /// Returns the folder that can be used again.
+    pub(crate) async fn clear(self, dir: PathBuf) -> PathBuf {
         match self {
             Self::None => {}
-            Self::InPlace { dir, away } => {
-                fs::remove_file(&dir).unwrap();
-                fs::rename(&away, &dir).unwrap();
-            }
+            // Not moved back: in this process the thread of the helper that was killed may still be about to write there.
+            Self::Moved(away) => return away,
             Self::Fifo(fifo) => {
                 let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap();
                 let reader = OpenOptions::new().read(true).custom_flags(flags).open(&fifo).unwrap();
-                wait_let_go(fifo.parent().unwrap()).await;
+                wait_let_go(&dir).await;
                 drop(reader);
             }
             Self::Full(beside) => fs::remove_dir(beside).unwrap(),
         }
+        dir
     }
 }
