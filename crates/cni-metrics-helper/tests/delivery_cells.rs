@@ -244,11 +244,16 @@ impl Stand {
         });
     }
 
-    /// Kills the helper while a request that it sent is not answered, and never will be.
+    /// Kills the helper while a request that it sent is not answered, and never will be: where CloudWatch works it has taken
+    /// that request.
     async fn kill_in_a_request(&mut self, mut helper: Helper, is_spooled: bool) {
         let store = self.world.sim.cloudwatch();
         let before = hung(&store);
-        self.world.sim.cloudwatch_service().faults().set(vec![FaultRule::always(Fault::Hang)]);
+        let hang = match self.cell.service {
+            Service::Up | Service::Throttled | Service::NoAnswer => Fault::HangAfter,
+            Service::Down | Service::Refusing => Fault::Hang,
+        };
+        self.world.sim.cloudwatch_service().faults().set(vec![FaultRule::always(hang)]);
         self.rounds(&mut helper, 1).await;
         assert!(store.wait_until(PATIENCE, |store| hung(store) > before).await, "no request came");
         self.kill(helper, is_spooled).await;
@@ -407,7 +412,8 @@ impl Stand {
 
 /// Requests that are not answered.
 fn hung(store: &CloudWatchStore) -> usize {
-    store.requests().iter().filter(|request| request.outcome == Outcome::Hung).count()
+    let is_hung = |outcome: &Outcome| matches!(outcome, Outcome::Hung | Outcome::AcceptedThenHung);
+    store.requests().iter().filter(|request| is_hung(&request.outcome)).count()
 }
 
 /// Waits until the helper leads, or does not any more.

@@ -42,6 +42,8 @@ pub enum Verdict {
     Serve,
     /// Carry the request out, then reset instead of answering.
     ServeThenReset,
+    /// Carry the request out, then never answer.
+    ServeThenHang,
     /// Reset at once.
     Reset,
     /// Answer with the error that the service has for this fault.
@@ -59,6 +61,7 @@ pub async fn endure(fault: Fault) -> Verdict {
         Fault::Hang => std::future::pending().await,
         Fault::Reset => Verdict::Reset,
         Fault::ResetAfter => Verdict::ServeThenReset,
+        Fault::HangAfter => Verdict::ServeThenHang,
         error => Verdict::Refuse(error),
     }
 }

@@ -105,6 +105,11 @@ async fn handle(State(cloudwatch): State<CloudWatch>, request: Request) -> Respo
                 cloudwatch.store.log(record);
                 return serve::reset_response();
             }
+            if verdict == Verdict::ServeThenHang {
+                record.outcome = if answer.is_ok() { Outcome::AcceptedThenHung } else { Outcome::Hung };
+                cloudwatch.store.log(record);
+                return std::future::pending().await;
+            }
             cloudwatch.finish(record, &wire, answer)
         }
     }

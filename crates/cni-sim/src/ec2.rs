@@ -86,6 +86,7 @@ async fn handle(State(ec2): State<Ec2>, request: Request) -> Response {
         Verdict::Serve => (ec2.answer(&parts.headers, operation, &input), false),
         Verdict::Refuse(fault) => (Err(error_of(&fault)), false),
         Verdict::Reset | Verdict::ServeThenReset => (Err(AwsError::new(500, "Reset", "")), true),
+        Verdict::ServeThenHang => std::future::pending().await,
     };
     // For the log alone, so an expired token still names its key.
     let access_key_id =

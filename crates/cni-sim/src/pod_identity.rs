@@ -99,6 +99,7 @@ async fn credentials(State(agent): State<PodIdentity>, headers: HeaderMap) -> Re
     match endure(fault).await {
         Verdict::Serve => {}
         Verdict::Reset | Verdict::ServeThenReset => return serve::reset_response(),
+        Verdict::ServeThenHang => std::future::pending().await,
         Verdict::Refuse(Fault::AccessDenied) => return text(StatusCode::FORBIDDEN, "access denied".to_owned()),
         Verdict::Refuse(Fault::Throttle) => return text(StatusCode::TOO_MANY_REQUESTS, "throttled".to_owned()),
         Verdict::Refuse(_) => return text(StatusCode::INTERNAL_SERVER_ERROR, "internal error".to_owned()),

@@ -170,6 +170,7 @@ async fn handle(State(sts): State<Sts>, request: Request) -> Response {
             respond(operation, Err(error.unwrap_or_else(|| AwsError::new(500, "InternalFailure", "unscripted fault"))))
         }
         Verdict::Reset | Verdict::ServeThenReset => serve::reset_response(),
+        Verdict::ServeThenHang => std::future::pending().await,
     }
 }
 

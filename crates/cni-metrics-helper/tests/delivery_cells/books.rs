@@ -162,7 +162,7 @@ fn arrived(store: &CloudWatchStore) -> BTreeMap<Key, Vec<Arrival>> {
     let requests = store.requests();
     let unanswered: BTreeSet<u64> = requests
         .iter()
-        .filter(|request| request.outcome == Outcome::AcceptedThenReset)
+        .filter(|request| matches!(request.outcome, Outcome::AcceptedThenReset | Outcome::AcceptedThenHung))
         .map(|request| request.number)
         .collect();
     let mut arrived: BTreeMap<Key, Vec<Arrival>> = BTreeMap::new();

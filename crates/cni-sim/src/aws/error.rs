@@ -74,7 +74,9 @@ impl AwsError {
                 "InternalServiceFault",
                 "Request processing has failed due to some unknown error",
             ),
-            Fault::None | Fault::Hang | Fault::Reset | Fault::ResetAfter | Fault::Delay(_) => return None,
+            Fault::None | Fault::Hang | Fault::Reset | Fault::ResetAfter | Fault::HangAfter | Fault::Delay(_) => {
+                return None;
+            }
         })
     }
 

@@ -26,6 +26,8 @@ pub enum Fault {
     Reset,
     /// The request is carried out, but its answer is lost: the connection is reset afterwards.
     ResetAfter,
+    /// The request is carried out and never answered.
+    HangAfter,
     /// Answered normally, this many milliseconds of wall time late.
     Delay(u64),
 }

@@ -70,6 +70,8 @@ pub enum Outcome {
     Reset,
     /// Stored, but the connection was reset before the answer.
     AcceptedThenReset,
+    /// Stored, and never answered.
+    AcceptedThenHung,
 }
 
 /// One line of the request log.

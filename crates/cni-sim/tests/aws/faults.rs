@@ -4,7 +4,7 @@ use crate::harness::Reply;
 use crate::protocols::{ALL, Protocol, Service, datum, error_of, put};
 use cni_sim::aws::doc::Doc;
 use cni_sim::aws::fault::{Fault, FaultRule};
-use cni_sim::cloudwatch::store::Outcome;
+use cni_sim::cloudwatch::store::{Outcome, RequestRecord};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -104,6 +104,19 @@ async fn an_answer_can_be_lost_after_the_data_are_stored() {
     assert!(asked.await.is_err(), "an answer came through");
     assert_eq!(server.store.len(), 1);
     assert_eq!(server.store.requests()[0].outcome, Outcome::AcceptedThenReset);
+}
+
+#[tokio::test]
+async fn a_request_can_be_stored_and_never_answered() {
+    let service = Arc::new(Service::start().await);
+    service.cloudwatch.faults().set(vec![FaultRule::always(Fault::HangAfter)]);
+    let asking = Arc::clone(&service);
+    let asked = tokio::spawn(async move { put_one(&asking, Protocol::Cbor).await });
+    let hung = |request: &RequestRecord| request.outcome == Outcome::AcceptedThenHung;
+    assert!(service.store.wait_until(LIMIT, |store| store.requests().iter().any(hung)).await);
+    assert_eq!(service.store.len(), 1);
+    assert!(!asked.is_finished(), "an answer came through");
+    asked.abort();
 }
 
 #[tokio::test]
