@@ -227,8 +227,7 @@ impl Helper {
         self.kill().await;
         let ended = async { while stats.changed().await.is_ok() {} };
         timeout(PATIENCE, ended).await.expect("the sink's task does not end");
-        let counted = stats.borrow().clone();
-        counted
+        stats.borrow().clone()
     }
 }
 
