@@ -115,6 +115,21 @@ async fn five_hundred_other_rounds_of_chaos_lose_only_what_is_admitted() {
     Box::pin(chaos(20_261_127)).await;
 }
 
+/// The fault that begins in this round, if one does, and until when it goes on. CloudWatch's come in turn as well, so that
+/// each of its answers is met whatever the seed.
+fn next_fault(world: &mut World, random: &mut fastrand::Rng, round: u32, going_on: usize) -> Option<(usize, u32)> {
+    if round % 100 == 40 {
+        let mut cloudwatch = FAULTS.iter().filter(|(_, fault)| fault.starts_with("cloudwatch"));
+        let (target, fault) = cloudwatch.nth(round as usize / 100 % 4).unwrap();
+        return Some((world.inject_on(target, fault), round + 20));
+    }
+    if random.u32(..100) < 8 && going_on < 4 {
+        let (target, fault) = FAULTS[random.usize(..FAULTS.len())];
+        return Some((world.inject_on(target, fault), round + random.u32(1..12)));
+    }
+    None
+}
+
 async fn chaos(seed: u64) {
     let mut world = World::start(Scenario::parse(CLUSTER, "chaos.yaml").unwrap()).await;
     let flags = ["--scrape-timeout", "2s", "--scrape-via", "proxy", "--admin-address", "127.0.0.1:0"];
@@ -132,15 +147,7 @@ async fn chaos(seed: u64) {
             }
             *until > round
         });
-        // CloudWatch's faults come in turn as well, so that each of its answers is met whatever the seed.
-        if round % 100 == 40 {
-            let mut cloudwatch = FAULTS.iter().filter(|(_, fault)| fault.starts_with("cloudwatch"));
-            let (target, fault) = cloudwatch.nth(round as usize / 100 % 4).unwrap();
-            going_on.push((world.inject_on(target, fault), round + 20));
-        } else if random.u32(..100) < 8 && going_on.len() < 4 {
-            let (target, fault) = FAULTS[random.usize(..FAULTS.len())];
-            going_on.push((world.inject_on(target, fault), round + random.u32(1..12)));
-        }
+        going_on.extend(next_fault(&mut world, &mut random, round, going_on.len()));
         // A clock that is set back by up to an hour, and right again some rounds later. Its times are never those of another
         // round, so that every point can be told apart.
         if random.u32(..100) == 0 {
