@@ -116,6 +116,8 @@ struct Life<'a> {
     began: (i64, i64),
     /// Faults that hold.
     faults: Vec<Holding>,
+    /// The helper's watch showed the cluster as it was when the round began.
+    watch_followed: bool,
     ledger: Ledger,
     findings: Findings,
     live_heap: fn() -> usize,
@@ -169,6 +171,7 @@ impl<'a> Life<'a> {
             cut_ms: began.0,
             began,
             faults: Vec::new(),
+            watch_followed: true,
             ledger: Ledger::default(),
             findings: Findings::default(),
             live_heap,
@@ -301,7 +304,7 @@ impl<'a> Life<'a> {
     async fn advance(&mut self, helper: &Helper) -> anyhow::Result<()> {
         self.now_ms += INTERVAL_MS;
         self.world.control("POST", "/advance", &json!({ "to_ms": self.now_ms }).to_string())?;
-        self.watch_settled(helper, WATCH_LIMIT).await?;
+        self.watch_followed = self.watch_settled(helper, WATCH_LIMIT).await?;
         self.cut().await;
         Ok(())
     }
@@ -309,6 +312,7 @@ impl<'a> Life<'a> {
     /// The same where no helper is there to follow.
     async fn move_on(&mut self) -> anyhow::Result<()> {
         self.now_ms += INTERVAL_MS;
+        self.watch_followed = true;
         self.world.control("POST", "/advance", &json!({ "to_ms": self.now_ms }).to_string())?;
         self.cut_clock().await;
         Ok(())
@@ -354,8 +358,8 @@ impl<'a> Life<'a> {
         let read = helper.cloudwatch.wait_for(|stats| stats.rounds + stats.lost_rounds >= rounds);
         timeout(LIMIT, read).await.context("the sink does not read")?.context("the sink ended")?;
         let mut truth = self.truth(snapshot.coverage.scraped).await?;
-        // A helper that cannot see the API server cannot know which agents there are.
-        if !self.watch_settled(helper, Duration::ZERO).await? {
+        // A helper that cannot see the API server cannot know which agents there are, be it that its watch caught up since.
+        if !self.watch_followed || !self.watch_settled(helper, Duration::ZERO).await? {
             truth.insert("nodesExpected".to_owned(), snapshot.coverage.expected as f64);
         }
         if helper.is_catching_up {
@@ -422,7 +426,10 @@ impl<'a> Life<'a> {
         self.ledger.settle(dropped.saturating_sub(helper.dropped));
         helper.dropped = dropped;
         ensure!(self.watch_settled(helper, LIMIT).await?, "the watch does not show the agents although all is well");
-        self.findings.heap.insert(round, (self.live_heap)());
+        let heap = (self.live_heap)();
+        self.findings.heap.insert(round, heap);
+        let resident = memory(std::process::id())?.resident_bytes;
+        crate::say(&format!("round {round}: live heap {heap} bytes, RSS {} KiB", resident / 1_024));
         Ok(())
     }
 
