@@ -419,11 +419,17 @@ pub enum Anomaly {
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 pub enum Implausibility {
     /// A gauge below zero.
+    #[error("is {value}, and cannot be negative (restart the agent, or update it)")]
+    Negative {
+        /// What the page says.
+        value: f64,
+    },
+    /// Held addresses below zero.
     #[error(
         "is {value}, and cannot be negative (agents before v1.12.0 miscount where prefix delegation was switched on a \
          running node; restart the agent, or update it)"
     )]
-    Negative {
+    NegativeHeld {
         /// What the page says.
         value: f64,
     },

@@ -33,6 +33,7 @@ fn judge(family: Family, value: f64, ipv6: bool) -> Option<Implausibility> {
         // On IPv6 nodes agents count releases down and assignments not up.
         Family::AssignedIpPerCidr if ipv6 => None,
         Family::TotalIpAddresses if is_ipv6_total(value) => None,
+        Family::TotalIpAddresses if value < 0.0 => Some(Implausibility::NegativeHeld { value }),
         _ if value < 0.0 => Some(Implausibility::Negative { value }),
         _ if value > LARGEST_GAUGE => Some(Implausibility::TooLarge { value }),
         _ => None,

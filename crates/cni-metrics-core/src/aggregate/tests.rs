@@ -666,6 +666,11 @@ fn one_nodes_impossible_values_cost_itself() {
         assert_eq!((snapshot.coverage.implausible, snapshot.metrics.get(Metric::EniMaxAvailable)), (0, Some(4.0)));
         let snapshot = helper.round(vec![("b", hostile(-1.0, adds + 5.0))]);
         assert_eq!(snapshot.anomalies.len(), 1, "reported again after it was well");
+        let negative = matches!(
+            snapshot.anomalies[0],
+            Anomaly::Implausible { family: Family::EniMax, reason: Implausibility::Negative { .. }, .. }
+        );
+        assert!(negative, "prefix delegation explains held addresses only: {:?}", snapshot.anomalies);
     }
 }
 
