@@ -237,6 +237,8 @@ async fn what_was_not_written_is_told_from_what_got_no_answer() {
     closed.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let refused = put_to(closed.local_addr().unwrap()).await.unwrap_err();
     assert!(matches!(refused, PutError::Network(_)), "{refused}");
+    assert!(refused.to_string().contains("Connection refused"), "{refused}");
+    assert!(!refused.to_string().contains(" {"), "causes in words and no program's structures: {refused}");
 
     // Takes the connection and closes it: with the request read, before it, in the middle of an answer.
     for (reads, answer) in [

@@ -338,6 +338,7 @@ async fn access_denied_keeps_the_points_and_prints_the_policy_once() {
     assert_eq!(log.matches("\"Action\": \"cloudwatch:PutMetricData\"").count(), 1, "{log}");
     assert!(log.contains("\"cloudwatch:namespace\": \"Kubernetes\""));
     assert_eq!(log.matches("points are kept and sent later").count(), 2, "once an outage");
+    assert_eq!(log.matches("not authorized").count(), 2, "one line for each outage: {log}");
     assert_eq!(log.matches("accepts points again").count(), 2);
 }
 

@@ -129,13 +129,16 @@ impl Books {
         let was_told = self.causes.get(&cause).is_some_and(|told| now.duration_since(*told) < SAME_CAUSE_AGAIN);
         if is_change && !was_told {
             self.causes.insert(cause, now);
-            tracing::warn!(%error, waiting_points, "points are kept and sent later");
-        }
-        if matches!(error, PutError::AccessDenied(_)) && !std::mem::replace(&mut self.policy_shown, true) {
-            let policy = advice::minimal_policy(&self.namespace);
-            tracing::error!(
-                "{error}\nthe helper's role needs cloudwatch:PutMetricData, for example by this policy:\n{policy}"
-            );
+            if matches!(error, PutError::AccessDenied(_)) && !std::mem::replace(&mut self.policy_shown, true) {
+                let policy = advice::minimal_policy(&self.namespace);
+                tracing::error!(
+                    waiting_points,
+                    "{error}; points are kept and sent later\nthe helper's role needs cloudwatch:PutMetricData, for example \
+                     by this policy:\n{policy}"
+                );
+            } else {
+                tracing::warn!(%error, waiting_points, "points are kept and sent later");
+            }
         }
     }
 

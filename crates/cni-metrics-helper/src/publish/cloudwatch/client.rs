@@ -14,7 +14,7 @@ use aws_sdk_cloudwatch::config::http::HttpResponse;
 use aws_sdk_cloudwatch::config::interceptors::BeforeTransmitInterceptorContextMut;
 use aws_sdk_cloudwatch::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_cloudwatch::error::BoxError;
-use aws_sdk_cloudwatch::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_cloudwatch::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_cloudwatch::operation::put_metric_data::PutMetricDataError;
 use aws_sdk_cloudwatch::primitives::DateTime;
 use aws_sdk_cloudwatch::types::{Dimension, MetricDatum, StandardUnit};
@@ -26,7 +26,7 @@ use super::CloudWatchSettings;
 use super::buffer::Point;
 use super::pace::LONGEST_RETRY_AFTER;
 use crate::publish::stats::RequestOutcome;
-use crate::text::excerpt;
+use crate::text::{causes, excerpt};
 
 /// The dimension's name, as the Go helper has it.
 pub const DIMENSION: &str = "CLUSTER_ID";
@@ -202,7 +202,7 @@ impl Intercept for HandedOver {
 
 /// Sorts the SDK's error by what can be done about it. Only what provably was not sent, or was answered, is sent again.
 fn classify(error: &SdkError<PutMetricDataError, HttpResponse>, handed_over: bool) -> PutError {
-    let detail = || excerpt(&DisplayErrorContext(error).to_string());
+    let detail = || causes(error);
     match error {
         SdkError::ServiceError(service) => {
             let said = service.err();
