@@ -74,6 +74,51 @@ fn kinds_of_failure_are_the_same_everywhere() {
     assert_eq!(listed, labels);
 }
 
+/// The texts of all sources, continued lines joined.
+fn sources(folder: &Path, all: &mut String) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, all);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let mut parts = text.split("\\\n");
+            all.push_str(parts.next().unwrap_or_default());
+            parts.for_each(|part| all.push_str(part.trim_start()));
+        }
+    }
+}
+
+#[test]
+fn every_quoted_log_line_is_one_that_the_program_writes() {
+    let mut code = String::new();
+    for folder in ["src", "../cni-metrics-core/src"] {
+        sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut code);
+    }
+    let code = code.replace("\\\"", "\"");
+    let guide = guide("troubleshooting.md");
+    let (_, rest) = guide.split_once("## Nodes do not answer").unwrap();
+    let (nodes, rest) = rest.split_once("## Other lines").unwrap();
+    let (others, _) = rest.split_once("\n## ").unwrap();
+    let column = |table: &str, number: usize| -> Vec<String> {
+        let rows = table.lines().filter(|line| line.starts_with("| `"));
+        rows.map(|row| row.split('|').nth(number).unwrap_or_default().to_owned()).collect()
+    };
+    let (mut quotes, mut seen) = (column(nodes, 2), 0);
+    quotes.append(&mut column(others, 1));
+    for quote in quotes.iter().flat_map(|cell| cell.split('`').skip(1).step_by(2)) {
+        // What differs from line to line is written as `...`, or as an example in quotation marks.
+        for part in quote.split("...").flat_map(|part| part.split(['"'])) {
+            let part = part.trim_matches([' ', ':', ';', ',', '(', ')']);
+            if part.len() >= 6 {
+                assert!(code.contains(part), "{part:?} of {quote:?} is nowhere in the program");
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen >= 60, "{seen} texts found");
+}
+
 #[test]
 fn every_generate_command_runs() {
     let mut seen = 0;
