@@ -66,12 +66,13 @@ struct Orders {
 /// Feeds the sinks. Dropping it without [`Publisher::drain`] stops every sink where it stands.
 #[derive(Debug)]
 pub struct Publisher {
+    /// First, so that a drop aborts the sinks before they see that their feeds and orders have ended.
+    tasks: JoinSet<()>,
     feeds: Vec<Feed>,
     orders: watch::Sender<Orders>,
     leadership: Leadership,
     stats: Vec<watch::Receiver<SinkStats>>,
     ended: watch::Sender<Option<SinkEnded>>,
-    tasks: JoinSet<()>,
 }
 
 impl Default for Publisher {
@@ -91,12 +92,12 @@ impl Publisher {
     /// logged; points are kept and sent once it leads, less those that another replica has published meanwhile.
     pub fn led_by(leadership: Leadership) -> Self {
         Self {
+            tasks: JoinSet::new(),
             feeds: Vec::new(),
             orders: watch::Sender::new(Orders::default()),
             leadership,
             stats: Vec::new(),
             ended: watch::Sender::new(None),
-            tasks: JoinSet::new(),
         }
     }
 
