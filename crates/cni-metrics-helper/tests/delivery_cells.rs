@@ -171,6 +171,8 @@ struct Stand {
     _folder: tempfile::TempDir,
     dir: PathBuf,
     books: Books,
+    /// Kills in a request.
+    kills: usize,
 }
 
 impl Stand {
@@ -181,7 +183,7 @@ impl Stand {
         let folder = tempfile::tempdir().unwrap();
         let dir = folder.path().join("spool");
         let leases = Api::namespaced(clients.watch, "default");
-        Self { cell, world, leases, _folder: folder, dir, books: Books::default() }
+        Self { cell, world, leases, _folder: folder, dir, books: Books::default(), kills: 0 }
     }
 
     /// A helper as the cell has it; of another cluster or namespace if `is_foreign`.
@@ -244,18 +246,19 @@ impl Stand {
         });
     }
 
-    /// Kills the helper while a request that it sent is not answered, and never will be: where CloudWatch works it has taken
-    /// that request.
+    /// Kills the helper while a request that CloudWatch has taken is not answered, and never will be. The spool has the last
+    /// round before that request begins, so that only its claim tells what was sent.
     async fn kill_in_a_request(&mut self, mut helper: Helper, is_spooled: bool) {
         let store = self.world.sim.cloudwatch();
-        let before = hung(&store);
-        let hang = match self.cell.service {
-            Service::Up | Service::Throttled | Service::NoAnswer => Fault::HangAfter,
-            Service::Down | Service::Refusing => Fault::Hang,
-        };
-        self.world.sim.cloudwatch_service().faults().set(vec![FaultRule::always(hang)]);
+        let service = self.world.sim.cloudwatch_service().clone();
+        service.faults().set(vec![FaultRule::always(Fault::Unavailable)]);
         self.rounds(&mut helper, 1).await;
-        assert!(store.wait_until(PATIENCE, |store| hung(store) > before).await, "no request came");
+        if is_spooled {
+            disk::wait_round(&self.dir, self.books.newest()).await;
+        }
+        service.faults().set(vec![FaultRule::always(Fault::HangAfter)]);
+        assert!(store.wait_until(PATIENCE, |store| hung(store) > self.kills).await, "no request came");
+        self.kills += 1;
         self.kill(helper, is_spooled).await;
     }
 
@@ -412,8 +415,7 @@ impl Stand {
 
 /// Requests that are not answered.
 fn hung(store: &CloudWatchStore) -> usize {
-    let is_hung = |outcome: &Outcome| matches!(outcome, Outcome::Hung | Outcome::AcceptedThenHung);
-    store.requests().iter().filter(|request| is_hung(&request.outcome)).count()
+    store.requests().iter().filter(|request| request.outcome == Outcome::AcceptedThenHung).count()
 }
 
 /// Waits until the helper leads, or does not any more.

@@ -123,7 +123,7 @@ const DISKS: [DiskRow; 8] = [
     DiskRow {
         disk: Disk::Foreign,
         name: "foreign: of another namespace, cluster id or shard",
-        does: "set aside as `points.spool.foreign-*`; counting begins anew",
+        does: "set aside as `points.spool.foreign-*`; counting begins anew, or goes on from the baselines where only the namespace is another",
         shown_by: "`points_dropped_total{reason=\"spool_unusable\"}`",
         points: false,
         baselines: false,
