@@ -76,7 +76,7 @@ const DISKS: [DiskRow; 8] = [
         disk: Disk::Absent,
         name: "absent",
         does: "counting begins anew, as at a first start. Where there was a file and someone removed it, its points and the events since are lost",
-        shown_by: "not known to anyone",
+        shown_by: "nothing",
         points: false,
         baselines: false,
     },
@@ -155,13 +155,13 @@ const LEASES: [(Lease, &str, &str, &str); 5] = [
     (
         Lease::HeldByAnother,
         "lapsed and held by another",
-        "what the other has published by its own word in the lease is left out here; the rest is sent",
+        "what the other has published according to the lease is left out here; the rest is sent",
         "`points_dropped_total{reason=\"published_by_another\"}`",
     ),
     (
         Lease::ClockAhead,
         "the other's clock is ahead",
-        "what was measured before its word was seen is left out; later rounds are sent",
+        "what was measured before its claim was seen is left out; later rounds are sent",
         "the same, and `lie ahead of this one's clock`",
     ),
 ];
@@ -189,7 +189,7 @@ const SERVICES: [(Service, &str, &str, &str); 5] = [
     (
         Service::NoAnswer,
         "accepting without an answer",
-        "the counters of that request are never repeated; its gauges are; then one round a request, without counters where possible, until an answer comes",
+        "the counters of that request are never repeated; its gauges are; then one round per request, without counters where possible, until an answer comes",
         "`points_dropped_total{reason=\"in_doubt\"}`, `cloudwatch_requests_total{result=\"no_answer\"}`",
     ),
 ];
