@@ -188,12 +188,12 @@ impl Run<'_> {
         reset_peak(self.subject.pid())?;
         let before = self.world.stats()?;
         let mut rounds = vec![first];
-        let mut resident = Trend::default();
+        let mut resident = Trend::new(1);
         for number in 1..=self.case.rounds {
             self.advance()?;
             rounds.push(self.round(number as usize)?);
             if number > self.case.rounds / 2 {
-                resident.add(f64::from(number), self.subject.memory()?.resident_bytes as f64);
+                resident.add(u64::from(number), self.subject.memory()?.resident_bytes as f64);
             }
         }
         figures.growth_bytes_per_round = resident.slope();

@@ -183,10 +183,9 @@ impl Report {
         // One node that hangs is a node that hangs; a missing rule cuts off many.
         let silent = if silent.saturating_mul(2) >= expected { silent } else { 0 };
         let nodes = unreachable.saturating_add(silent);
-        let is_share =
-            |parts: u64| nodes > 0 && nodes.saturating_mul(parts) >= expected && (nodes > 1 || expected <= 1);
+        let is_share = nodes > 0 && nodes.saturating_mul(TOLD_SHARE) >= expected && (nodes > 1 || expected <= 1);
         let has_spread = self.blocked.is_none_or(|told| nodes >= told.saturating_mul(3));
-        if is_share(TOLD_SHARE) && has_spread && self.api_server == ApiServer::Fine {
+        if is_share && has_spread && self.api_server == ApiServer::Fine {
             let what = if unreachable > 0 {
                 format!("the API server cannot reach {nodes} of {expected} nodes on the agents' port")
             } else {
@@ -202,7 +201,7 @@ impl Report {
                  --source-group CLUSTER_SG), or ask the nodes directly (SCRAPE_VIA=direct; auto does where that works)"
             );
             self.blocked = Some(nodes);
-        } else if self.blocked.is_some() && !is_share(CLEARED_SHARE) {
+        } else if self.blocked.is_some() && nodes.saturating_mul(CLEARED_SHARE) < expected.max(1) {
             if nodes == 0 {
                 info!("the API server reaches all nodes on the agents' port again");
             } else {

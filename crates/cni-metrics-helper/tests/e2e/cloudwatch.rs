@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::harness::assets::{Assets, python, repository};
 use crate::harness::cluster::Cluster;
-use crate::harness::page::{Page, unix_seconds};
+use crate::harness::page::Page;
 use crate::harness::process::Process;
 use crate::harness::program::Program;
 
@@ -83,8 +83,7 @@ fn show(cluster: &Cluster, python: &Path) {
     let seen = program.wait_round("two rounds with the first events", |round| round.number >= baseline.number + 2);
     // The second agent restarts: its counters begin again at 0, and 4 requests come before the next scrape.
     second.edit_page(|page| {
-        page.start_seconds = unix_seconds();
-        page.counters.clear();
+        page.restart();
         page.count("awscni_add_ip_req_count", "", 4.0);
     });
     program.wait_round("two rounds with the restart", |round| round.number >= seen.number + 2);

@@ -17,33 +17,46 @@ pub(crate) struct Page {
     pub(crate) latency: Option<(f64, f64)>,
 }
 
+/// Counters without labels: on every page of an agent since v1.16, from 0 on.
+const PLAIN: [&str; 4] = [
+    "awscni_add_ip_req_count",
+    "awscni_force_removed_enis",
+    "awscni_force_removed_ips",
+    "awscni_no_available_ip_addresses",
+];
+
 impl Page {
-    /// A settled node with `assigned` pods on three interfaces of nine addresses; its agent started long ago.
+    /// A settled node with `assigned` pods on three interfaces of nine addresses, or of more where the pods need them; its
+    /// agent started long ago.
     pub(crate) fn settled(assigned: u32) -> Self {
+        let held = f64::from(assigned.max(27));
         let gauges = [
             ("awscni_assigned_ip_addresses", f64::from(assigned)),
-            ("awscni_total_ip_addresses", 27.0),
+            ("awscni_total_ip_addresses", held),
             ("awscni_total_ipv4_prefixes", 0.0),
             ("awscni_eni_allocated", 3.0),
             ("awscni_eni_max", 3.0),
-            ("awscni_ip_max", 27.0),
+            ("awscni_ip_max", held),
             ("awscni_ipamd_action_inprogress", 0.0),
         ];
-        let counters = [
-            (("awscni_add_ip_req_count", ""), 100.0),
+        let labelled = [
             (("awscni_del_ip_req_count", r#"{reason="PodDeleted"}"#), 40.0),
             (("awscni_reconcile_count", r#"{fn="eniIPPoolReconcileAdd"}"#), 7.0),
             (("awscni_ec2api_req_count", r#"{fn="AssignPrivateIpAddresses"}"#), 12.0),
         ];
-        Self {
-            start_seconds: unix_seconds() - 86_400.0,
-            gauges: gauges.into(),
-            counters: counters.into(),
-            latency: None,
-        }
+        let mut counters = plain();
+        counters.extend(labelled);
+        counters.insert(("awscni_add_ip_req_count", ""), 100.0);
+        Self { start_seconds: unix_seconds() - 86_400.0, gauges: gauges.into(), counters, latency: None }
     }
 
-    /// Adds to a counter, which appears with its first use as a real one does.
+    /// The agent's process starts again: its counters are at 0, and those with labels are gone until they are used.
+    pub(crate) fn restart(&mut self) {
+        self.start_seconds = unix_seconds();
+        self.counters = plain();
+    }
+
+    /// Adds to a counter; one with labels appears with its first use as a real one does.
     pub(crate) fn count(&mut self, family: &'static str, labels: &'static str, more: f64) {
         *self.counters.entry((family, labels)).or_default() += more;
     }
@@ -74,6 +87,10 @@ impl Page {
     }
 }
 
-pub(crate) fn unix_seconds() -> f64 {
+fn plain() -> BTreeMap<(&'static str, &'static str), f64> {
+    PLAIN.map(|family| ((family, ""), 0.0)).into()
+}
+
+fn unix_seconds() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64()
 }

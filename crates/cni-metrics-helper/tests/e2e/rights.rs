@@ -34,7 +34,10 @@ fn the_role_alone_is_enough_and_node_labels_come_with_their_own_right() {
     cluster.grant_nodes();
     let with = once(&cluster);
     assert_eq!(labels_of_first_node(&with), (&"eu-central-1a".into(), &"m5.large".into()));
-    assert_eq!(with["coverage"], serde_json::json!({"expected": 3, "scraped": 3, "failed": {}}));
+    let coverage = &with["coverage"];
+    assert_eq!((&coverage["expected"], &coverage["scraped"]), (&3.into(), &3.into()), "{coverage}");
+    assert_eq!(coverage["failed"], serde_json::json!({}));
+    assert_eq!((&coverage["damaged"], &coverage["implausible"]), (&0.into(), &0.into()), "{coverage}");
     assert_eq!(with["metrics"]["assignIPAddresses"], 24);
     // Counters are totals since the agents' start, since one shot has no round before it.
     assert_eq!(with["metrics"]["addReqCount"], 300);
