@@ -1,7 +1,7 @@
 //! Log lines to standard error, as text or JSON.
 //!
 //! Logging never fails and never waits: lines go into a bounded queue, and a thread of its own writes them (see
-//! [`writer`]). A reader that is gone, a full disk or a pipe that is not emptied costs log lines, which are counted,
+//! `writer`). A reader that is gone, a full disk or a pipe that is not emptied costs log lines, which are counted,
 //! and nothing else. A panic anywhere in the process is one log line.
 
 mod writer;
