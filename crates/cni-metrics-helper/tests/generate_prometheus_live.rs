@@ -192,12 +192,12 @@ fn two_shards_are_one_cluster_and_one_that_ends_is_missed() {
     chain.wait_query("count(cni_cluster:coverage:ratio)", is(1.0));
     chain.wait_query("count_over_time(cni_cluster:coverage:ratio[5m])", |samples| samples >= 10.0);
     chain.wait_query("cni_cluster:coverage:ratio", is(1.0));
-    let silent = "VpcCniHelperSilent";
-    assert!(!alerts(&http::get(&chain.prometheus, "/api/v1/alerts").unwrap(), "pending").contains(silent));
+    let missing = "VpcCniHelperMissing";
+    assert!(!alerts(&http::get(&chain.prometheus, "/api/v1/alerts").unwrap(), "pending").contains(missing));
     // The other goes on with its own nodes, which is all that the sums show.
     drop(chain.helpers.pop());
     http::poll(&chain.prometheus, "/api/v1/alerts", PATIENCE, |body| {
-        alerts(body, "pending").contains(silent).then_some(())
+        alerts(body, "pending").contains(missing).then_some(())
     });
     chain.wait_query("cni_cluster:coverage:ratio", is(1.0));
 }
