@@ -4,6 +4,8 @@
 //! `writer`). A reader that is gone, a full disk or a pipe that is not emptied costs log lines, which are counted,
 //! and nothing else. A panic anywhere in the process is one log line.
 
+#[cfg(test)]
+pub(crate) mod captured;
 mod writer;
 
 use std::backtrace::{Backtrace, BacktraceStatus};

@@ -312,8 +312,9 @@ impl<'p> Seen<'p> {
     }
 }
 
-/// Stands for a series: two hashes of 64 bits, `SipHash` as the standard library has it. Of 10,000 series two share one with a chance below 2^-100; whoever wants
-/// such a page must try 2^64 label sets, and gains that one of the page's own lines counts as a duplicate.
+/// Identifies a series by two 64-bit hashes (`SipHash` as in the standard library). Among 10,000 series, two have the same
+/// fingerprint with a probability below 2^-100. A page made to contain such a pair needs some 2^64 tries, and then loses
+/// only one of its own lines as a duplicate.
 fn fingerprint(series: Series, labels: &[Label<'_>]) -> [u64; 2] {
     [0_u8, 1].map(|half| {
         let mut hasher = DefaultHasher::new();

@@ -16,7 +16,7 @@ use crate::identity::{CredentialKind, Found, Identity};
 const SOURCE: &str = "the simulated world";
 
 /// The settings a user would give, read by the same code. `flags` (name and value in turn) win over the defaults that
-/// suit a simulated cluster: a round each 30 s, CloudWatch on, every listener off.
+/// suit a simulated cluster: one round per 30 s, CloudWatch on, every listener off.
 pub fn config(env: &[(String, String)], flags: &[&str]) -> anyhow::Result<Config> {
     #[derive(Parser)]
     struct Flags {

@@ -205,7 +205,7 @@ impl Pods {
                 let name = pod.name().to_owned();
                 match self.ours(pod, discovery, Tally::meet) {
                     Some(pod) => discovery.index.apply_pod(pod),
-                    // It may have been ours: a pod that loses what it is told by is not asked any more.
+                    // It may have been an agent until now: a pod that lost the agents' label is not scraped any more.
                     None => discovery.index.remove_pod(&name),
                 }
             }

@@ -104,43 +104,16 @@ impl WatchLog {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
-
-    use tracing_subscriber::fmt::MakeWriter;
-
     use super::*;
-
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-
-    impl std::io::Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-
-    impl<'a> MakeWriter<'a> for Lines {
-        type Writer = Self;
-
-        fn make_writer(&'a self) -> Self {
-            self.clone()
-        }
-    }
+    use crate::logging::captured::captured_log;
 
     /// The lines that `work` logs at INFO and above.
     async fn lines_of(work: impl Future<Output = ()>) -> Vec<String> {
-        let lines = Lines::default();
-        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(lines.clone()).without_time().finish();
+        let (subscriber, log) = captured_log();
         let guard = tracing::subscriber::set_default(subscriber);
         work.await;
         drop(guard);
-        let text = lines.0.lock().unwrap().clone();
-        String::from_utf8(text).unwrap().lines().map(str::to_owned).collect()
+        log.lines()
     }
 
     fn failure(cause: Cause) -> WatchFailure {

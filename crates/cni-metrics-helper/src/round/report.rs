@@ -306,43 +306,18 @@ fn anomaly_text(anomaly: &Anomaly) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::sync::Arc;
 
     use cni_metrics_core::model::{Coverage, Ipv6Figures, PodUid, UnixMillis, Values};
-    use tracing_subscriber::fmt::MakeWriter;
 
     use super::*;
-
-    /// Log lines.
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-
-    impl std::io::Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-
-    impl<'a> MakeWriter<'a> for Lines {
-        type Writer = Self;
-
-        fn make_writer(&'a self) -> Self {
-            self.clone()
-        }
-    }
+    use crate::logging::captured::captured_log;
 
     /// What is logged meanwhile, but for each round's own line.
     fn logged(work: impl FnOnce()) -> Vec<String> {
-        let lines = Lines::default();
-        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(lines.clone()).finish();
+        let (subscriber, log) = captured_log();
         tracing::subscriber::with_default(subscriber, work);
-        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
-        text.lines().filter(|line| !line.contains(": round ")).map(str::to_owned).collect()
+        log.lines().into_iter().filter(|line| !line.contains(": round ")).collect()
     }
 
     fn round(report: &mut Report, expected: u64, blocked: (u64, u64), api_answers: Option<bool>) -> Vec<String> {

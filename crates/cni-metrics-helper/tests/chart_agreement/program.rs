@@ -34,7 +34,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Starts both; the helper is told what the chart tells it.
+    /// Starts both, the helper with the settings that the chart gives it.
     pub(crate) async fn start(features: Features, rights: BTreeSet<Right>) -> Self {
         Self::start_in(Scenario::calm(NODES), features, rights, &[]).await
     }
