@@ -50,6 +50,10 @@ impl Failure {
             _ => Self::Other(causes(error)),
         }
     }
+
+    fn late(limit: Duration) -> Self {
+        Self::Other(format!("no answer within {:.1} s", limit.as_secs_f64()))
+    }
 }
 
 /// Looks at the lease again and again until asked to stop; then gives it back.
@@ -118,9 +122,10 @@ impl Clerk {
     /// that hangs cannot hold back the next try.
     async fn look(&mut self, period: Duration) {
         let began = Instant::now();
-        let outcome = match timeout(period * 2, self.try_hold(began)).await {
+        let limit = period * 2;
+        let outcome = match timeout(limit, self.try_hold(began, limit)).await {
             Ok(outcome) => outcome,
-            Err(_elapsed) => Err(Failure::Other(format!("no answer within {:.1} s", (period * 2).as_secs_f64()))),
+            Err(_elapsed) => Err(Failure::late(limit)),
         };
         let claimed = match outcome {
             Ok(Some(write)) => {
@@ -146,8 +151,13 @@ impl Clerk {
     }
 
     /// What was sent where the lease is ours now; `None` where it is not.
-    async fn try_hold(&mut self, now: Instant) -> Result<Option<Write>, Failure> {
+    async fn try_hold(&mut self, now: Instant, limit: Duration) -> Result<Option<Write>, Failure> {
         let current = self.api.get_opt(&self.settings.name).await.map_err(|error| Failure::of(&error))?;
+        if now.elapsed() > limit {
+            // The process was stopped in between: what it has in hand is the lease of then, and the rounds, which did not
+            // turn either, have not had their chance to.
+            return Err(Failure::late(limit));
+        }
         let record = current.as_ref().map(record);
         let claimed = self.office.claims.borrow().until();
         let at = Moment { now, wall: self.settings.clock.now() };
@@ -254,12 +264,12 @@ impl Clerk {
 
     /// The rounds do not turn: another replica may do better.
     fn gives_up(&mut self) {
-        let LeadSettings { namespace, name, .. } = &self.settings;
+        let LeadSettings { namespace, name, identity, .. } = &self.settings;
         self.office.standing.send_modify(|standing| standing.leads_until = None);
         self.led = false;
         warn!(
-            "releasing lease {namespace}/{name}: no round ended for {:.0} s; this replica stands for election again once \
-             its rounds turn",
+            "not leading any more: {identity} releases lease {namespace}/{name}: no round ended for {:.0} s; it stands for \
+             election again once its rounds turn",
             self.settings.stuck_after().as_secs_f64()
         );
     }
@@ -275,7 +285,11 @@ impl Clerk {
             (true, false, None) => warn!(
                 "not leading any more: {identity} could not renew lease {namespace}/{name} ({}); it goes on measuring, and \
                  publishes what it measured if no other replica held the lease meanwhile",
-                self.failure.as_deref().unwrap_or("another write came first")
+                self.failure.as_deref().unwrap_or(if self.candidate.holds() {
+                    "the answer came too late"
+                } else {
+                    "another write came first"
+                })
             ),
             _ => {}
         }
@@ -324,7 +338,89 @@ fn published_until(lease: &Lease) -> Option<UnixMillis> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
+    use axum::body::Body;
+    use http::{Method, Request, Response, StatusCode};
+
     use super::*;
+    use crate::clock::Clock;
+    use crate::lead::Leadership;
+    use crate::logging::captured::captured_log;
+
+    /// An API server with one lease. A read whose answer takes `pause` is as if this process had been stopped after the
+    /// answer was sent.
+    #[derive(Default)]
+    struct Server {
+        lease: Option<Lease>,
+        pause: Option<Duration>,
+    }
+
+    async fn answer(server: Arc<Mutex<Server>>, request: Request<kube::client::Body>) -> Response<Body> {
+        let is_read = request.method() == Method::GET;
+        let body = request.into_body().collect_bytes().await.unwrap();
+        let (lease, pause) = {
+            let mut server = server.lock().unwrap();
+            if !is_read {
+                let mut lease: Lease = serde_json::from_slice(&body).unwrap();
+                let version = format!("{:?}", lease.spec.as_ref().map(|spec| &spec.renew_time));
+                lease.metadata.resource_version = Some(version);
+                server.lease = Some(lease);
+            }
+            (server.lease.clone(), server.pause.take())
+        };
+        if let Some(pause) = pause {
+            tokio::time::advance(pause).await;
+        }
+        let mut response = Response::new(Body::from(serde_json::to_vec(&lease).unwrap()));
+        if lease.is_none() {
+            *response.body_mut() = Body::from(r#"{"kind":"Status","apiVersion":"v1","code":404,"reason":"NotFound"}"#);
+            *response.status_mut() = StatusCode::NOT_FOUND;
+        }
+        response
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_read_that_spanned_a_stop_of_the_process_decides_nothing() {
+        let server = Arc::new(Mutex::new(Server::default()));
+        let answering = Arc::clone(&server);
+        let service = tower::service_fn(move |request| {
+            let answered = answer(Arc::clone(&answering), request);
+            async move { Ok::<_, std::convert::Infallible>(answered.await) }
+        });
+        let settings = LeadSettings {
+            namespace: "kube-system".into(),
+            name: "helper".into(),
+            identity: "a".into(),
+            duration: Duration::from_secs(5),
+            is_warm: true,
+            interval: Duration::from_secs(1),
+            clock: Clock::wall(),
+        };
+        let (office, leadership) = Leadership::elected(true, settings.clock.clone(), settings.interval);
+        let candidate = Candidate::new(settings.identity.clone(), settings.duration, settings.interval);
+        let api = Api::namespaced(Client::new(service, "default"), "kube-system");
+        let mut clerk =
+            Clerk { api, settings, candidate, office, failure: None, doubt: None, led: false, held_at: None };
+        let (subscriber, log) = captured_log();
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let period = Duration::from_millis(625);
+
+        leadership.turned();
+        clerk.look(period).await;
+        assert!(leadership.is_leading());
+        server.lock().unwrap().pause = Some(Duration::from_secs(12));
+        clerk.look(period).await;
+        assert!(!leadership.is_leading());
+        // Not given back: nobody knows who holds it by now, and the rounds turn as soon as they can.
+        let holder = server.lock().unwrap().lease.clone().and_then(|lease| lease.spec?.holder_identity);
+        assert_eq!(holder.as_deref(), Some("a"));
+        let lines = log.lines();
+        assert!(lines.iter().any(|line| line.contains("not leading any more: a could not renew")), "{lines:#?}");
+        leadership.turned();
+        clerk.look(period).await;
+        assert!(leadership.is_leading());
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_clock_that_stays_ahead_is_logged_once_an_hour() {
