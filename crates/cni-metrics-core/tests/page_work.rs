@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test's own page is whole or the test fails")]
 
 use std::fmt::Write as _;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use cni_metrics_core::parse::{MAX_SERIES, Parsed, Parser, Progress, STEP_BYTES};
@@ -11,6 +12,9 @@ use peak_alloc::PeakAlloc;
 
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
+
+/// The allocator counts for the whole process: one test at a time, or each would count the other's pages.
+static ALONE: Mutex<()> = Mutex::new(());
 
 /// What the helper accepts at most by default.
 const PAGE_BYTES: usize = 8 << 20;
@@ -88,6 +92,7 @@ fn read(page: &[u8]) -> (Parsed, usize) {
 
 #[test]
 fn the_worst_pages_take_little_memory_and_are_read_in_many_steps() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     for (name, mut page) in hostile_pages() {
         page.truncate(PAGE_BYTES - 1);
         page.push(b'\n');
@@ -116,6 +121,7 @@ fn cpu_time() -> Duration {
 
 #[test]
 fn no_step_holds_the_processor_for_long() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     for (name, mut page) in hostile_pages() {
         page.truncate(PAGE_BYTES - 1);
         page.push(b'\n');
