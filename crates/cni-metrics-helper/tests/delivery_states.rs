@@ -75,7 +75,7 @@ const DISKS: [DiskRow; 8] = [
     DiskRow {
         disk: Disk::Absent,
         name: "absent",
-        does: "counting begins anew, as at a first start. Where there was a file and someone removed it, its points and the events since are lost",
+        does: "counters start with new baselines, as at a first start. If someone removed a file, its data points and the events since then are lost",
         shown_by: "nothing",
         points: false,
         baselines: false,
@@ -83,7 +83,7 @@ const DISKS: [DiskRow; 8] = [
     DiskRow {
         disk: Disk::Fresh,
         name: "fresh",
-        does: "points are sent with their own times, counters go on from the baselines; of a request that was under way only the gauges are sent",
+        does: "data points are sent with their own times; counters continue from the baselines; of a request that was in progress, only the gauges are sent",
         shown_by: "`points_dropped_total{reason=\"in_doubt\"}`",
         points: true,
         baselines: true,
@@ -91,7 +91,7 @@ const DISKS: [DiskRow; 8] = [
     DiskRow {
         disk: Disk::Stale,
         name: "stale: older than ten intervals",
-        does: "points are sent with their own times; the baselines are not used, and a log line names the span whose events are not published",
+        does: "data points are sent with their own times; the baselines are not used, and a log line names the time span whose events are not published",
         shown_by: "`the saved counters are not used`",
         points: true,
         baselines: false,
@@ -99,15 +99,15 @@ const DISKS: [DiskRow; 8] = [
     DiskRow {
         disk: Disk::Damaged,
         name: "damaged, or of a later version",
-        does: "set aside as `points.spool.damaged-*` or `.newer-*`; counting begins anew",
-        shown_by: "`points_dropped_total{reason=\"spool_unusable\"}`, from the file's header where that is whole",
+        does: "set aside as `points.spool.damaged-*` or `.newer-*`; counters start with new baselines",
+        shown_by: "`points_dropped_total{reason=\"spool_unusable\"}`, with the number of data points from the file's header if that is readable",
         points: false,
         baselines: false,
     },
     DiskRow {
         disk: Disk::Unwritable,
         name: "unwritable",
-        does: "nothing in it is used; delivery goes on without it and without claims; a kill loses what is not sent. A later start that can write again uses the file as it was: see below",
+        does: "its content is not used; delivery continues without a spool and without claims; a kill loses unsent data points. A later start that can write again uses the file as it is: see below",
         shown_by: "`sink_in_trouble` 1, `SPOOL_DIR cannot be written`",
         points: false,
         baselines: false,
@@ -123,7 +123,7 @@ const DISKS: [DiskRow; 8] = [
     DiskRow {
         disk: Disk::Foreign,
         name: "foreign: of another namespace, cluster id or shard",
-        does: "set aside as `points.spool.foreign-*`; counting begins anew, or goes on from the baselines where only the namespace is another",
+        does: "set aside as `points.spool.foreign-*`; counters start with new baselines, or continue from the saved ones if only the namespace differs",
         shown_by: "`points_dropped_total{reason=\"spool_unusable\"}`",
         points: false,
         baselines: false,
@@ -131,7 +131,7 @@ const DISKS: [DiskRow; 8] = [
     DiskRow {
         disk: Disk::Full,
         name: "full",
-        does: "points and baselines are used as of a fresh one; the old file is removed before anything in it is sent; from then on a kill loses what is not sent",
+        does: "data points and baselines are used as with a fresh file; the old file is removed before any of its content is sent; from then on a kill loses unsent data points",
         shown_by: "`sink_in_trouble` 1, `spool not written`",
         points: true,
         baselines: true,
@@ -142,54 +142,54 @@ const LEASES: [(Lease, &str, &str, &str); 5] = [
     (
         Lease::NeverHeld,
         "never held",
-        "nothing is sent; points wait in the buffer and in the spool",
+        "nothing is sent; data points wait in the buffer and in the spool",
         "`cni_metrics_helper_leader` 0, `points_buffered`",
     ),
-    (Lease::Held, "held, or no election", "points are sent", "`points_sent_total`"),
+    (Lease::Held, "held, or no election", "data points are sent", "`points_sent_total`"),
     (
         Lease::LapsedUnseen,
         "lapsed, and no one else held it",
-        "points wait, and all of them are sent once it is held again",
+        "data points wait, and all of them are sent when the lease is held again",
         "`points_buffered`",
     ),
     (
         Lease::HeldByAnother,
         "lapsed and held by another",
-        "what the other has published according to the lease is left out here; the rest is sent",
+        "data points that the other replica has published according to the lease are left out here; the rest is sent",
         "`points_dropped_total{reason=\"published_by_another\"}`",
     ),
     (
         Lease::ClockAhead,
-        "the other's clock is ahead",
-        "what was measured before its claim was seen is left out; later rounds are sent",
+        "the other replica's clock is ahead",
+        "rounds measured before its claim was seen are left out; later rounds are sent",
         "the same, and `lie ahead of this one's clock`",
     ),
 ];
 
 const SERVICES: [(Service, &str, &str, &str); 5] = [
-    (Service::Up, "up", "each point arrives once, with its round's time", "`points_sent_total`"),
+    (Service::Up, "up", "each data point arrives once, with its round's time", "`points_sent_total`"),
     (
         Service::Throttled,
         "throttled",
-        "points wait and are sent again; a `Retry-After` counts for at most five minutes",
+        "data points wait and are sent again; a `Retry-After` is limited to five minutes",
         "`cloudwatch_requests_total{result=\"throttled\"}`",
     ),
     (
         Service::Down,
         "down: no connection, or an error as answer",
-        "points wait and are sent again",
+        "data points wait and are sent again",
         "`cloudwatch_requests_total{result=\"network\"}` or `\"unavailable\"`",
     ),
     (
         Service::Refusing,
         "refusing every request",
-        "points wait: what is refused while nothing is accepted is kept",
+        "data points wait: refused data points are kept as long as no request is accepted",
         "`cloudwatch_requests_total{result=\"rejected\"}`",
     ),
     (
         Service::NoAnswer,
         "accepting without an answer",
-        "the counters of that request are never repeated; its gauges are; then one round per request, without counters where possible, until an answer comes",
+        "the counters of that request are never sent again, its gauges are; then one round per request, without counters if possible, until an answer comes",
         "`points_dropped_total{reason=\"in_doubt\"}`, `cloudwatch_requests_total{result=\"no_answer\"}`",
     ),
 ];
