@@ -71,18 +71,18 @@ pub(crate) fn rounds(rows: &[Row]) -> String {
         "program",
         "round",
         "of it scraping",
-        "CPU a node",
+        "CPU per node",
         "cores in a round",
         "cores overall",
         "idle",
         "RSS peak",
         "steady peak",
         "settled",
-        "bytes a node",
-        "new conn. a round",
-        "open at once",
+        "bytes per node",
+        "new conn. per round",
+        "open at the same time",
         "pages",
-        "CloudWatch req. a round",
+        "CloudWatch req. per round",
     ];
     let lines: Vec<Vec<String>> = each(rows)
         .filter(|(case, ..)| case.rounds > 0)
@@ -123,9 +123,9 @@ pub(crate) fn starts(rows: &[Row]) -> String {
         "CPU of it",
         "RSS at its end",
         "peak",
-        "start to first point",
+        "start to first data point",
         "first round",
-        "world a page",
+        "simulator per page",
         "headroom",
     ];
     let lines: Vec<Vec<String>> = each(rows)
@@ -204,7 +204,7 @@ pub(crate) fn errors(rows: &[Row]) -> String {
                 continue;
             }
             let cells = [
-                format!("{} points", gauge.points),
+                format!("{} data points", gauge.points),
                 format!("{} missing", gauge.missing),
                 percent(gauge.largest_relative_error),
             ];
@@ -218,7 +218,8 @@ pub(crate) fn errors(rows: &[Row]) -> String {
 
 /// What the watch cost.
 pub(crate) fn watches(watches: &[(String, WatchFigures)]) -> String {
-    let head = ["nodes", "program", "changes at once", "bytes", "CPU a change", "RSS before", "after", "peak"];
+    let head =
+        ["nodes", "program", "changes at the same time", "bytes", "CPU per change", "RSS before", "after", "peak"];
     let lines: Vec<Vec<String>> = watches
         .iter()
         .map(|(name, figures)| {

@@ -62,7 +62,7 @@ fn largest(case: &Case, figures: &Figures, base_bytes: Option<u64>, verdicts: &m
     if let Some(base_bytes) = base_bytes {
         let per_node = figures.list_resident_bytes.saturating_sub(base_bytes) as f64 / f64::from(case.nodes);
         verdicts.push(Verdict {
-            aim: format!("{}: at most 1 KiB a node after the list", label(case)),
+            aim: format!("{}: at most 1 KiB per node after the list", label(case)),
             measured: format!("{} B over a cluster of ten", short(per_node)),
             met: per_node <= 1024.0,
         });
@@ -78,7 +78,7 @@ fn thousand(rows: &[Row], verdicts: &mut Vec<Verdict>) {
     if let Some((_, one_by_one)) = of_size.iter().find(|(case, _)| case.concurrency == Some(1)) {
         let times = one_by_one.first_round_seconds / figures.round_seconds;
         verdicts.push(Verdict {
-            aim: format!("{}: a round in a 50th of asking one after the other", label(case)),
+            aim: format!("{}: a round takes at most 1/50 of the time of sequential scrapes", label(case)),
             measured: format!(
                 "{} s beside {} s: a {}th",
                 short(figures.round_seconds),
@@ -89,7 +89,7 @@ fn thousand(rows: &[Row], verdicts: &mut Vec<Verdict>) {
         });
     }
     verdicts.push(Verdict {
-        aim: format!("{}: at most 100 µs of processor time a node", label(case)),
+        aim: format!("{}: at most 100 µs of CPU time per node", label(case)),
         measured: format!("{} µs", short(figures.cpu_us_per_node)),
         met: figures.cpu_us_per_node <= 100.0,
     });
@@ -109,7 +109,7 @@ fn evenness(rows: &[Row], verdicts: &mut Vec<Verdict>) {
     let low = costs.iter().map(|(_, cost)| *cost).fold(f64::INFINITY, f64::min);
     let high = costs.iter().map(|(_, cost)| *cost).fold(0.0, f64::max);
     verdicts.push(Verdict {
-        aim: format!("processor time a node within 1.3 × from {smallest} to {biggest} nodes"),
+        aim: format!("CPU time per node within 1.3 × from {smallest} to {biggest} nodes"),
         measured: format!("{} to {} µs: {} ×", short(low), short(high), short(high / low)),
         met: high / low <= 1.3,
     });
@@ -122,7 +122,7 @@ fn first_points(rows: &[Row], verdicts: &mut Vec<Verdict>) {
     });
     if let Some((over, label, figures)) = late.max_by(|one, other| one.0.total_cmp(&other.0)) {
         verdicts.push(Verdict {
-            aim: "start to first published point: at most 1 s and one round".to_owned(),
+            aim: "start to first published data point: at most 1 s and one round".to_owned(),
             measured: format!(
                 "worst at {label}: {} s, of which the round took {} s",
                 short(figures.start_to_first_point_seconds.unwrap_or_default()),
@@ -137,7 +137,7 @@ fn failing(rows: &[Row], verdicts: &mut Vec<Verdict>) {
     for (case, figures) in own(rows).filter(|(_, figures)| !figures.faulty_round_seconds.is_empty()) {
         let worst = figures.faulty_round_seconds.iter().copied().fold(0.0, f64::max);
         verdicts.push(Verdict {
-            aim: format!("{}: 5 % hung, 5 % refused: at most 5 s more a round, within 25 ms", label(case)),
+            aim: format!("{}: 5 % hung, 5 % refused: at most 5 s more per round, within 25 ms", label(case)),
             measured: format!("{} s more", short(worst - figures.round_seconds)),
             // Both rounds' ends are seen within one look of the bench.
             met: worst - figures.round_seconds <= 5.0 + LOOK.as_secs_f64(),
