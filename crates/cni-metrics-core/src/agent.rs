@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use crate::catalogue::Family;
-
 /// A version of the VPC CNI's agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AgentVersion {
@@ -30,11 +28,6 @@ impl AgentVersion {
         });
         let (major, minor, patch) = (numbers.next()??, numbers.next()??, numbers.next()??);
         numbers.next().is_none().then_some(Self { major, minor, patch })
-    }
-
-    /// True if agents of this version have the family.
-    pub fn has(self, family: Family) -> bool {
-        self >= family.first_version()
     }
 }
 

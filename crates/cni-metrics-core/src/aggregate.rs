@@ -287,7 +287,7 @@ impl NodeState {
             figures.implausible.insert(family);
         };
         let version = version_of(sample, agent);
-        let has = |family: Family| counter::is_whole(sample) && version.is_some_and(|version| version.has(family));
+        let has = |family: Family| counter::is_whole(sample) && version.is_some_and(|version| family.is_in(version));
         gauge::read(sample, agent, self.ipv6, &mut figures.values, &mut implausible);
         let mut reporting = gauge::unused(sample, has);
         for (family, increase) in Family::COUNTERS.into_iter().zip(increases) {

@@ -284,6 +284,11 @@ impl Family {
         }
     }
 
+    /// True if agents of this version have the family.
+    pub fn is_in(self, version: AgentVersion) -> bool {
+        version >= self.first_version()
+    }
+
     /// A name that earlier agents gave the family.
     pub const fn former_name(self) -> Option<&'static str> {
         match self {

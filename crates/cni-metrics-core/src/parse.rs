@@ -14,22 +14,17 @@
 mod error;
 mod fold;
 mod labels;
+mod limits;
 mod line;
 mod name;
 mod reader;
 mod value;
 
 pub use error::{LineError, LineErrorKind, MAX_LINE_ERRORS, PageError};
+pub use limits::{MAX_LINE_BYTES, MAX_SERIES};
 
 use crate::model::NodeSample;
 use reader::{Order, Reader, Reading, Stop};
-
-/// How many series of the catalogue's families a page may have. A node with 750 addresses, each with a series of its
-/// own, and thousands of different error texts stays below it.
-pub const MAX_SERIES: u32 = 10_000;
-
-/// How long a line of the catalogue's may be. The longest that ipamd writes hold an error's text.
-pub const MAX_LINE_BYTES: usize = 64 << 10;
 
 /// A good number of bytes for [`Parser::step`]: with an optimised build a step ends within 5 ms on any page, and pages
 /// of healthy agents take one.

@@ -182,7 +182,7 @@ impl World {
             pod.before_the_watch = true;
             pod.process_started_s = (pod.created_s + 10).min(HELPER_START_S) as f64 + pod.clock_ahead_s;
             for (family, counter) in Family::COUNTERS.into_iter().zip(&mut pod.counters) {
-                if pod.version.has(family) && chance(&mut world.random, 70) {
+                if family.is_in(pod.version) && chance(&mut world.random, 70) {
                     counter.shown = Some(world.random.next() % 1_000_000_000);
                     counter.shown_readable = counter.shown.unwrap_or(0) / 2;
                 }

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::{MAX_LINE_BYTES, MAX_SERIES};
+use super::limits::{MAX_LABELS, MAX_LINE_BYTES, MAX_SERIES};
 use crate::model::FailureKind;
 
 /// How many line errors are kept of one page; all are counted.
@@ -114,7 +114,7 @@ pub enum LineErrorKind {
     #[error("a label occurs twice")]
     DuplicateLabel,
     /// More labels than any metric of ipamd's has.
-    #[error("it has more than {} labels", super::labels::MAX_LABELS)]
+    #[error("it has more than {MAX_LABELS} labels")]
     TooManyLabels,
     /// A line of ours that is longer than any that ipamd writes.
     #[error("it is longer than {MAX_LINE_BYTES} bytes")]

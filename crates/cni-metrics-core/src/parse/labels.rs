@@ -3,8 +3,8 @@
 //! Values stay as written, escapes included: the valid escapes are one-to-one, so two values are equal exactly if
 //! their spellings are.
 
-use super::MAX_LINE_BYTES;
 use super::error::LineErrorKind;
+use super::limits::{MAX_LABELS, MAX_LINE_BYTES};
 
 /// One label: its name, and its value as written.
 pub(super) type Label<'p> = (&'p [u8], &'p [u8]);
@@ -17,9 +17,6 @@ pub(super) struct Canonical<'p> {
     /// Label `api`, as written.
     pub(super) api: Option<&'p [u8]>,
 }
-
-/// How many labels a line may have: ipamd's have three, and who relays a page adds a few.
-pub(super) const MAX_LABELS: usize = 64;
 
 /// Label names up to this length are compared as one machine word.
 const SHORT_NAME: usize = 8;

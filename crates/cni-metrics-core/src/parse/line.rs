@@ -1,8 +1,8 @@
 //! One sample line in any legal spelling, read patiently.
 
-use super::MAX_LINE_BYTES;
 use super::error::LineErrorKind;
 use super::labels::{Label, labels};
+use super::limits::MAX_LINE_BYTES;
 use super::value::value_and_rest;
 
 /// A sample line after its name.

@@ -6,10 +6,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use super::error::{LineError, LineErrorKind, MAX_LINE_ERRORS, excerpt};
 use super::fold::{Contribution, Fold};
 use super::labels::{Canonical, Label, canonical};
+use super::limits::{MAX_LINE_BYTES, MAX_SERIES};
 use super::line::{Sample, sample, split};
 use super::name::{SERIES, Series, recognise};
 use super::value::{value_and_rest, whole_number_line};
-use super::{MAX_LINE_BYTES, MAX_SERIES};
 
 /// In which order a reading takes series to come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

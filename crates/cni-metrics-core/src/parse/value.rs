@@ -1,7 +1,7 @@
 //! The number of a sample line, and what may follow it.
 
-use super::MAX_LINE_BYTES;
 use super::error::LineErrorKind;
+use super::limits::MAX_LINE_BYTES;
 
 /// Fewer digits than this are exact in a 64-bit float: 10^15 < 2^53.
 const EXACT_DIGITS: usize = 16;
