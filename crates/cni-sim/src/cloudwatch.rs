@@ -4,6 +4,7 @@
 //! What real CloudWatch does and this does not: signatures are not verified, old points are visible at once (AWS
 //! takes up to two days), nothing is rolled up or forgotten with age, and no alarms or dashboards are kept.
 
+mod datum;
 mod limits;
 mod math;
 mod put;

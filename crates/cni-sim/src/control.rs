@@ -194,7 +194,7 @@ async fn stats(State(control): State<Control>) -> Response {
     let accepted = requests.iter().filter(|request| request.outcome == Outcome::Accepted);
     ok(json!({
         "now_us": meter.now_us(),
-        "wall_ms": crate::cluster::wall_ms(),
+        "wall_ms": crate::wall_clock::wall_ms(),
         "requests": control.api_server.requests(),
         "resource_version": control.world.kube().resource_version(),
         "listeners": {

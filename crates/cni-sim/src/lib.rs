@@ -6,8 +6,11 @@
 
 pub mod scenario;
 
+pub mod answer;
+pub mod cidr;
 pub mod cluster;
 pub mod fault;
+mod wall_clock;
 
 pub mod truth;
 

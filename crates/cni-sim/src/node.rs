@@ -14,11 +14,11 @@ use hyper::body::Incoming;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::answer::Via;
 use crate::api_server::listen::{Ends, Handler, Listening};
 use crate::api_server::scrape::{self, Played};
 use crate::api_server::wire::Wire;
 use crate::api_server::{Body, SharedBackend, accepts_gzip, cut, full, http_date, with_type};
-use crate::cluster::Via;
 use crate::meter::Traffic;
 use crate::port::HeldPort;
 

@@ -139,7 +139,7 @@ impl Sim {
         {
             return Err(SimError::Speed(speed));
         }
-        let start_ms = options.start_ms.unwrap_or_else(crate::cluster::wall_ms);
+        let start_ms = options.start_ms.unwrap_or_else(crate::wall_clock::wall_ms);
         let (scenario, seed) = (options.scenario.clone(), options.seed);
         // Ten thousand nodes take a second or two to warm up.
         let built = tokio::task::spawn_blocking(move || World::new(&scenario, seed, start_ms)).await;

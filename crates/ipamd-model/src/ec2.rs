@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use crate::random::Random;
+
 pub mod vpc;
 
 pub use vpc::{SubnetSpec, Vpc};
@@ -12,6 +14,11 @@ pub use vpc::{SubnetSpec, Vpc};
 pub struct EniId([u8; 9]);
 
 impl EniId {
+    /// An id as EC2 gives; its own begin with a zero these days.
+    pub(crate) fn drawn(random: &mut Random) -> Self {
+        Self::from_bits(u128::from(random.bits()))
+    }
+
     /// The id made of the low 68 bits of `bits`.
     pub fn from_bits(bits: u128) -> Self {
         let mut bytes = [0; 9];
@@ -146,6 +153,11 @@ impl Ec2Op {
             Self::UnassignIpv6Addresses => "UnassignIpv6Addresses",
             Self::UnassignPrivateIpAddresses => "UnassignPrivateIpAddresses",
         }
+    }
+
+    /// The operation of this name.
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|op| op.name() == name)
     }
 
     /// The `api` label of the latency summary, which names one operation differently from all other families.

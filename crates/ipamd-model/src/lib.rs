@@ -7,11 +7,11 @@
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
-mod draw;
 pub mod ec2;
 pub mod limits;
 pub mod metrics;
 pub mod node;
 pub mod plan;
 pub mod pool;
+pub mod random;
 pub mod settings;

@@ -3,29 +3,17 @@
 use std::net::Ipv4Addr;
 
 use crate::ec2::{SubnetId, SubnetSpec, Vpc};
-use crate::limits::InstanceLimits;
 use crate::node::{AddOutcome, Node, NodeError, NodeSpec, PodKey};
 use crate::pool::{Placement, Pool, PoolEni};
-use crate::settings::{Mode, Refusal, Settings};
+use crate::settings::{Mode, Refusal};
 
 mod max_pods;
+mod question;
 mod warning;
 
 pub use max_pods::{Binding, MaxPods, MaxPodsQuestion, estimated_vcpus};
+pub use question::NodeQuestion;
 pub use warning::Warning;
-
-/// What to settle.
-#[derive(Debug, Clone)]
-pub struct NodeQuestion {
-    /// Limits of the instance.
-    pub limits: InstanceLimits,
-    /// The agent's settings.
-    pub settings: Settings,
-    /// Pods that want a pool address, added one at a time.
-    pub pods: u32,
-    /// The node's pod capacity.
-    pub max_pods: u32,
-}
 
 /// Where a node settles.
 #[derive(Debug, Clone, PartialEq, Eq)]

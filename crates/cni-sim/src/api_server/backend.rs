@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cluster::{Answer, PodKey, ServeTicket, Via};
+use crate::answer::{Answer, PodKey, ServeTicket, Via};
 use crate::fault::ApiFault;
 use crate::kube_store::KubeStore;
 use crate::meter::PageMeter;
@@ -51,15 +51,3 @@ pub trait Backend: Send + Sync + 'static {
 
 /// Shared backend, as all servers hold it.
 pub type SharedBackend = Arc<dyn Backend>;
-
-impl ServeTicket {
-    /// The ticket with this number, for backends outside this crate.
-    pub fn numbered(number: u64) -> Self {
-        Self(number)
-    }
-
-    /// The ticket's number.
-    pub fn number(self) -> u64 {
-        self.0
-    }
-}

@@ -13,7 +13,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 
 use super::wire::Wire;
-use crate::cluster::ServeTicket;
+use crate::answer::ServeTicket;
 
 /// Any response body; an error in it cuts the connection.
 pub(crate) type Body = UnsyncBoxBody<Bytes, io::Error>;

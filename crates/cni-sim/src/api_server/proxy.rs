@@ -12,7 +12,7 @@ use super::body::{self, Body};
 use super::scrape::{self, Played};
 use super::status::Status;
 use super::wire::Wire;
-use crate::cluster::{PodKey, Via};
+use crate::answer::{PodKey, Via};
 use crate::kube_store::ObjectKey;
 
 /// One request through the proxy.

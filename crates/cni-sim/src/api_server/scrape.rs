@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::backend::SharedBackend;
 use super::body::{self, Body, PageBody};
 use super::wire::Wire;
-use crate::cluster::{Answer, PodKey, ServeTicket, Via};
+use crate::answer::{Answer, PodKey, ServeTicket, Via};
 use crate::meter::PageMeter;
 
 /// What `promhttp` says of a page.

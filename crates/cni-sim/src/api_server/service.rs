@@ -18,6 +18,7 @@ use super::backend::SharedBackend;
 use super::body::{self, Body};
 use super::listen::{Ends, Handler};
 use super::negotiate::{Format, accepts_gzip};
+use super::options::ApiServerOptions;
 use super::proxy::{self, ProxyRequest};
 use super::route::{Query, Route, verb};
 use super::selector::Selector;
@@ -26,9 +27,10 @@ use super::table::{IncludeObject, TableStyle};
 use super::watch::WatchRequest;
 use super::wire::Wire;
 use super::write::LeaseWrite;
-use super::{ApiServerOptions, discovery, read, review, watch as watching};
+use super::{discovery, read, review, watch as watching};
 use crate::fault::ApiFault;
 use crate::kube_store::{Kind, ObjectKey};
+use ipamd_model::random::Random;
 
 /// Larger request bodies are refused, as etcd would.
 const MAX_REQUEST_BYTES: usize = 1_572_864;
@@ -280,11 +282,7 @@ fn selector(call: &Call<'_>, kind: Kind, namespace: Option<&str>, name: Option<&
 
 /// A number in [0, 1) for the n-th request, the same in every run: whether it meets a fault that hits a share of them.
 fn fraction(sequence: u64) -> f64 {
-    // SplitMix64's finaliser.
-    let mut bits = sequence.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    ((bits ^ (bits >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+    Random::new(0).skip(sequence).fraction()
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
 use super::backend::SharedBackend;
-use crate::cluster::ServeTicket;
+use crate::answer::ServeTicket;
 use crate::meter::Metered;
 
 /// What the answers on a connection and its socket tell each other.

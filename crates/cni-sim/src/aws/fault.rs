@@ -1,5 +1,6 @@
 //! Scripted misbehaviour of a service: which requests fail, how, and when. Same seed and same requests, same faults.
 
+use ipamd_model::random::Random;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -88,7 +89,7 @@ pub struct Faults {
 }
 
 struct Script {
-    rng: u64,
+    random: Random,
     rules: Vec<FaultRule>,
     limit: Option<Bucket>,
     source: Option<FaultSource>,
@@ -104,7 +105,7 @@ struct Bucket {
 impl Faults {
     /// No faults; `seed` decides which requests a probability hits.
     pub fn new(seed: u64) -> Self {
-        let script = Script { rng: seed, rules: Vec::new(), limit: None, source: None };
+        let script = Script { random: Random::new(seed), rules: Vec::new(), limit: None, source: None };
         Self { inner: Arc::new(Mutex::new(script)) }
     }
 
@@ -134,9 +135,9 @@ impl Faults {
     /// What happens to a request for `operation` that arrives now.
     pub fn decide(&self, now_ms: i64, operation: &str) -> Fault {
         let mut script = self.lock();
-        let Script { rng, rules, limit, source } = &mut *script;
+        let Script { random, rules, limit, source } = &mut *script;
         for rule in rules.iter().filter(|rule| rule.matches(now_ms, operation)) {
-            if uniform(rng) < rule.probability {
+            if random.fraction() < rule.probability {
                 return rule.fault.clone();
             }
         }
@@ -166,16 +167,6 @@ impl Bucket {
         }
         permitted
     }
-}
-
-/// `SplitMix64`, scaled to [0, 1): tiny, seedable, and good enough to choose victims.
-fn uniform(state: &mut u64) -> f64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut bits = *state;
-    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    bits ^= bits >> 31;
-    (bits >> 11) as f64 / (1_u64 << 53) as f64
 }
 
 #[cfg(test)]

@@ -1,42 +1,9 @@
 //! From data to datapoints: periods, and the statistics over each.
 
-use super::store::Datum;
+use super::datum::{Datum, Statistics};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
-
-/// What CloudWatch keeps of any number of samples.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Statistics {
-    /// Number of samples.
-    pub count: f64,
-    /// Their sum.
-    pub sum: f64,
-    /// The smallest.
-    pub min: f64,
-    /// The largest.
-    pub max: f64,
-}
-
-impl Statistics {
-    const NONE: Self = Self { count: 0.0, sum: 0.0, min: f64::INFINITY, max: f64::NEG_INFINITY };
-
-    /// Of values, each with how often it occurred.
-    pub(super) fn of_values(values: &[(f64, f64)]) -> Self {
-        values.iter().fold(Self::NONE, |all, &(value, count)| {
-            all.merged(Self { count, sum: value * count, min: value, max: value })
-        })
-    }
-
-    fn merged(self, other: Self) -> Self {
-        Self {
-            count: self.count + other.count,
-            sum: self.sum + other.sum,
-            min: self.min.min(other.min),
-            max: self.max.max(other.max),
-        }
-    }
-}
 
 /// A statistic a reader can ask for.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,56 +1,11 @@
 //! What CloudWatch has accepted, and the log of every request. Tests read both directly.
 
+pub use super::datum::{Datum, SeriesKey};
 use super::put::{Datum as Given, Put};
-use super::statistic::Statistics;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
-
-/// What makes a metric one series.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SeriesKey {
-    /// For example `Kubernetes`.
-    pub namespace: String,
-    /// For example `assignIPAddresses`.
-    pub name: String,
-    /// Name and value, sorted: their order in a request means nothing.
-    pub dimensions: Vec<(String, String)>,
-}
-
-impl SeriesKey {
-    /// A key; the dimensions may come in any order.
-    pub fn new(namespace: &str, name: &str, dimensions: &[(&str, &str)]) -> Self {
-        let mut dimensions: Vec<_> = dimensions.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
-        dimensions.sort();
-        Self { namespace: namespace.to_owned(), name: name.to_owned(), dimensions }
-    }
-}
-
-/// One accepted datum.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Datum {
-    /// Its series.
-    pub key: Arc<SeriesKey>,
-    /// The time it is for, Unix milliseconds; the arrival time if the client gave none.
-    pub timestamp_ms: i64,
-    /// Whether the client gave the timestamp.
-    pub timestamp_given: bool,
-    /// `Value`, if that is the form it came in.
-    pub value: Option<f64>,
-    /// `Values` with their `Counts`, if that is the form it came in; of a `Value`, that value once.
-    pub values: Vec<(f64, f64)>,
-    /// Sum, minimum, maximum and number of samples, whatever the form.
-    pub statistics: Statistics,
-    /// `None` unless given.
-    pub unit: String,
-    /// 1 or 60.
-    pub resolution_s: u32,
-    /// When it arrived by the service's clock.
-    pub arrived_ms: i64,
-    /// [`RequestRecord::number`] of the request that brought it.
-    pub request: u64,
-}
 
 /// How a request ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -251,39 +206,5 @@ impl Inner {
         dimensions.sort();
         let key = SeriesKey { namespace: namespace.to_owned(), name: text(&given.name), dimensions };
         self.series.get_key_value(&key).map_or_else(|| Arc::new(key), |(known, _)| Arc::clone(known))
-    }
-}
-
-impl Datum {
-    fn from_given(given: Given, key: Arc<SeriesKey>, arrived_ms: i64, request: u64) -> Self {
-        let counts = given.counts.unwrap_or_default();
-        let mut values: Vec<(f64, f64)> = given.values.unwrap_or_default().into_iter().map(|v| (v, 1.0)).collect();
-        for (value, count) in values.iter_mut().zip(counts) {
-            value.1 = count;
-        }
-        if let Some(value) = given.value {
-            values = vec![(value, 1.0)];
-        }
-        let statistics = given.statistics.map_or_else(
-            || Statistics::of_values(&values),
-            |set| Statistics {
-                count: set.count.unwrap_or(0.0),
-                sum: set.sum.unwrap_or(0.0),
-                min: set.min.unwrap_or(0.0),
-                max: set.max.unwrap_or(0.0),
-            },
-        );
-        Self {
-            key,
-            timestamp_ms: given.timestamp_ms.unwrap_or(arrived_ms),
-            timestamp_given: given.timestamp_ms.is_some(),
-            value: given.value,
-            values,
-            statistics,
-            unit: given.unit.unwrap_or_else(|| "None".to_owned()),
-            resolution_s: if given.resolution_s == Some(1) { 1 } else { 60 },
-            arrived_ms,
-            request,
-        }
     }
 }

@@ -1,9 +1,10 @@
 //! The faults that hold now, and whom they hold for.
 
-use super::rng::{mix, whole};
 use super::slot::Slot;
+use super::whole::whole;
 use crate::fault::{ApiFault, CloudWatchFault, Ec2Fault, ImdsFault};
 use crate::scenario::{FaultKind, Reach, Scenario, Target};
+use ipamd_model::random::mix;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -74,12 +75,12 @@ pub(super) struct ActiveFaults {
 
 impl ActiveFaults {
     /// What the page of this node meets, on this way.
-    pub(super) fn page(&self, slot: &Slot, via: super::Via) -> Option<&FaultKind> {
+    pub(super) fn page(&self, slot: &Slot, via: crate::answer::Via) -> Option<&FaultKind> {
         let mut fitting =
             self.list.iter().filter(|active| active.kind.is_page_fault() && active.members.contains(slot));
         let holds = |kind: &FaultKind| match kind {
-            FaultKind::Unreachable { via: Reach::Proxy } => via == super::Via::Proxy,
-            FaultKind::Unreachable { via: Reach::Direct } => via == super::Via::Direct,
+            FaultKind::Unreachable { via: Reach::Proxy } => via == crate::answer::Via::Proxy,
+            FaultKind::Unreachable { via: Reach::Direct } => via == crate::answer::Via::Direct,
             _ => true,
         };
         fitting.find(|active| holds(&active.kind)).map(|active| &active.kind)

@@ -1,9 +1,9 @@
 //! EC2 and the metadata service as one simulated node meets them: the world's subnets, and the faults aimed at it.
 
-use super::rng::Rng;
 use super::subnet::Subnet;
 use crate::scenario::Role;
 use ipamd_model::ec2::{Block, Cloud, Ec2Code, Ec2Op, ImdsRead, SubnetId, SubnetRole, SubnetView};
+use ipamd_model::random::Random;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 
@@ -27,7 +27,7 @@ pub(super) struct NodeCloud<'a> {
     /// Faults that hold for this node.
     pub(super) faults: Vec<(Range<i64>, CloudFault)>,
     /// Decides which operations a share hits.
-    pub(super) rng: &'a mut Rng,
+    pub(super) random: &'a mut Random,
 }
 
 impl NodeCloud<'_> {
@@ -43,7 +43,9 @@ impl Cloud for NodeCloud<'_> {
                 continue;
             }
             match fault {
-                CloudFault::Throttle(share) if self.rng.unit() < *share => return Some(Ec2Code::RequestLimitExceeded),
+                CloudFault::Throttle(share) if self.random.fraction() < *share => {
+                    return Some(Ec2Code::RequestLimitExceeded);
+                }
                 CloudFault::Unauthorized(denied) if *denied == op => return Some(Ec2Code::UnauthorizedOperation),
                 _ => {}
             }

@@ -3,11 +3,11 @@
 
 use super::active::Members;
 use super::cloud::{CloudFault, NodeCloud};
-use super::rng::Rng;
 use super::slot::Slot;
 use super::subnet::Subnet;
 use crate::scenario::FaultSpec;
 use ipamd_model::node::{Node, PodKey as ModelPod};
+use ipamd_model::random::Random;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::ops::Range;
@@ -44,9 +44,9 @@ pub(super) struct Driver {
     pub(super) created: u64,
     /// When the model is due; an event of any other time is stale.
     pub(super) wake_ms: i64,
-    pub(super) rng: Rng,
+    pub(super) random: Random,
     /// Separate, so that the number of EC2 calls never changes the workload.
-    pub(super) cloud_rng: Rng,
+    pub(super) cloud_random: Random,
     /// Spreads fractional pod numbers over the nodes.
     pub(super) jitter: f64,
 }
@@ -98,7 +98,7 @@ impl Engine {
             subnets: &mut self.subnets,
             zone: &slot.zone,
             faults: faults.map(|(_, _, window, fault)| (window.clone(), fault.clone())).collect(),
-            rng: &mut driver.cloud_rng,
+            random: &mut driver.cloud_random,
         };
         let result = act(node, &mut cloud);
         // A model that is always due would stop the clock.

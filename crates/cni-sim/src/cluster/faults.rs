@@ -1,13 +1,13 @@
 //! Faults begin and end.
 
-use super::World;
 use super::active::{Active, Members};
 use super::cloud::CloudFault;
-use super::ec2_op;
 use super::engine::{Engine, Event};
-use super::rng::mix;
 use super::slot::Slot;
+use super::state::World;
 use crate::scenario::{FaultKind, FaultSpec};
+use ipamd_model::ec2::Ec2Op;
+use ipamd_model::random::mix;
 use std::sync::Arc;
 
 /// A kubelet that stopped reporting is noticed after this (the node controller's grace period).
@@ -46,7 +46,7 @@ impl World {
         let hit = || slots.iter().filter(|slot| members.contains(slot) && slot.alive());
         let cloud_fault = match &kind {
             FaultKind::Ec2Throttling { share } => Some(CloudFault::Throttle(share.0)),
-            FaultKind::MissingIam { action } => ec2_op::by_name(&action.value).map(CloudFault::Unauthorized),
+            FaultKind::MissingIam { action } => Ec2Op::by_name(&action.value).map(CloudFault::Unauthorized),
             FaultKind::NodeImds => Some(CloudFault::Imds),
             _ => None,
         };

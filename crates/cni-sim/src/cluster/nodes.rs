@@ -2,83 +2,23 @@
 
 use super::cloud::NodeCloud;
 use super::engine::{Driver, Engine, Event};
+use super::group_plan::GroupPlan;
 use super::objects::{AGENT_NAMESPACE, Objects};
-use super::rng::{Rng, mix};
 use super::slot::{AgentShown, Slot, SlotParts};
-use super::{PodKey, World, wall_ms, workload};
+use super::state::World;
+use super::workload;
+use crate::answer::PodKey;
 use crate::kube_store::ObjectKey;
-use crate::scenario::{Agent, NodeGroup, PlacementSpec};
 use crate::truth::PodFacts;
+use crate::wall_clock::wall_ms;
 use ipamd_model::ec2::SubnetId;
-use ipamd_model::limits::InstanceLimits;
-use ipamd_model::metrics::{PageFlavour, Release};
 use ipamd_model::node::{Node, NodeSpec};
-use ipamd_model::pool::Placement;
-use ipamd_model::settings::Settings;
+use ipamd_model::random::{Random, mix};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 /// A node that found no primary address tries again after this.
 const JOIN_AGAIN_MS: i64 = 60_000;
-
-/// What the nodes of one group are made of.
-#[derive(Debug)]
-pub(super) struct GroupPlan {
-    pub(super) limits: InstanceLimits,
-    settings: Settings,
-    pub(super) subnet: u32,
-    pod_subnet: Option<u32>,
-    zone: Arc<str>,
-    max_pods: u32,
-    placement: Placement,
-    pub(super) flavour: PageFlavour,
-}
-
-impl GroupPlan {
-    /// `None` for a group that names what does not exist, which a checked scenario never does.
-    pub(super) fn new(group: &NodeGroup, subnets: &[crate::scenario::SubnetSpec]) -> Option<Self> {
-        let limits = ipamd_model::limits::find(&group.instance_type.value)?;
-        let position = |name: &str| subnets.iter().position(|subnet| subnet.name == name);
-        let subnet = position(&group.subnet.value)?;
-        let pod_subnet = group.pod_subnet.as_ref().and_then(|at| position(&at.value));
-        let mut env: Vec<(String, String)> =
-            MANIFEST.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        if pod_subnet.is_some() {
-            env.push(("AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG".to_owned(), "true".to_owned()));
-        }
-        for (name, value) in &group.env {
-            env.retain(|(known, _)| known != name);
-            env.push((name.clone(), value.to_string()));
-        }
-        Some(Self {
-            limits,
-            settings: Settings::from_env(env.iter().map(|(name, value)| (name.as_str(), value.as_str()))),
-            subnet: u32::try_from(subnet).ok()?,
-            pod_subnet: pod_subnet.and_then(|index| u32::try_from(index).ok()),
-            zone: subnets.get(subnet)?.zone.as_str().into(),
-            max_pods: group.max_pods.unwrap_or_else(|| limits.listed_max_pods()),
-            placement: match group.placement {
-                PlacementSpec::Random => Placement::Random,
-                PlacementSpec::FirstFit => Placement::FirstFit,
-            },
-            flavour: match group.agent {
-                Agent::Current => PageFlavour::V1_23,
-                Agent::CountersAsGauges => PageFlavour::CountersAsGauges,
-                Agent::Legacy => PageFlavour::Legacy(Release::of_tag(group.image_tag()).unwrap_or(Release::OLD)),
-            },
-        })
-    }
-}
-
-/// The shipped manifest's settings that the model reads.
-const MANIFEST: &[(&str, &str)] = &[
-    ("ENABLE_IPv4", "true"),
-    ("ENABLE_IPv6", "false"),
-    ("WARM_ENI_TARGET", "1"),
-    ("WARM_PREFIX_TARGET", "1"),
-    ("ENABLE_SUBNET_DISCOVERY", "true"),
-    ("NETWORK_POLICY_ENFORCING_MODE", "standard"),
-];
 
 impl World {
     /// A new instance of a group joins.
@@ -86,7 +26,7 @@ impl World {
         let Some(plan) = self.plans.get(group) else { return };
         let index = engine.drivers.len();
         let stream = index as u64;
-        let mut cloud_rng = Rng::new(self.seed, 2 * stream + 1);
+        let mut cloud_random = Random::stream(self.seed, 2 * stream + 1);
         let mut spec = NodeSpec::new(
             plan.limits,
             plan.settings.clone(),
@@ -97,17 +37,17 @@ impl World {
         spec.placement = plan.placement;
         spec.max_pods = Some(plan.max_pods);
         let mut cloud =
-            NodeCloud { subnets: &mut engine.subnets, zone: &plan.zone, faults: Vec::new(), rng: &mut cloud_rng };
+            NodeCloud { subnets: &mut engine.subnets, zone: &plan.zone, faults: Vec::new(), random: &mut cloud_random };
         let Ok(node) = Node::new(spec, now_ms, &mut cloud) else {
             engine.at(now_ms + JOIN_AGAIN_MS, Event::Join(group));
             return;
         };
-        let mut rng = Rng::new(self.seed, 2 * stream);
-        let slot = Arc::new(self.slot(index, group, plan, node, now_ms, &mut rng));
-        let offset = i64::try_from(rng.below(workload::PERIOD_MS.unsigned_abs())).unwrap_or(0);
+        let mut random = Random::stream(self.seed, 2 * stream);
+        let slot = Arc::new(self.slot(index, group, plan, node, now_ms, &mut random));
+        let offset = i64::try_from(random.below(workload::PERIOD_MS.unsigned_abs())).unwrap_or(0);
         engine.at(now_ms + offset, Event::Workload(index));
-        let jitter = rng.unit();
-        engine.drivers.push(Driver { pods: Vec::new(), created: 0, wake_ms: i64::MIN, rng, cloud_rng, jitter });
+        let jitter = random.fraction();
+        engine.drivers.push(Driver { pods: Vec::new(), created: 0, wake_ms: i64::MIN, random, cloud_random, jitter });
         engine.alive += 1;
         self.enlist(&slot);
         engine.with_node(&slot, now_ms, |_, _| ());
@@ -123,7 +63,7 @@ impl World {
         self.truth.pod_running(&slot.pod_uid, wall_ms());
     }
 
-    fn slot(&self, index: usize, group: usize, plan: &GroupPlan, node: Node, now_ms: i64, rng: &mut Rng) -> Slot {
+    fn slot(&self, index: usize, group: usize, plan: &GroupPlan, node: Node, now_ms: i64, random: &mut Random) -> Slot {
         let primary_ip = node.instance().enis.first().map_or(Ipv4Addr::UNSPECIFIED, |eni| eni.primary);
         let [a, b, c, d] = primary_ip.octets();
         let pod = PodKey::new(AGENT_NAMESPACE, format!("aws-node-{}", suffix(index)));
@@ -135,7 +75,7 @@ impl World {
             pod_uid: Objects::agent_uid(&pod, now_ms),
             pod,
             primary_ip,
-            instance_id: format!("i-0{:016x}", rng.bits()),
+            instance_id: format!("i-0{:016x}", random.bits()),
             created_ms: now_ms,
             max_pods: plan.max_pods,
         };
@@ -189,7 +129,7 @@ impl World {
             subnets: &mut engine.subnets,
             zone: &slot.zone,
             faults: Vec::new(),
-            rng: &mut driver.cloud_rng,
+            random: &mut driver.cloud_random,
         };
         node.terminate(&mut cloud);
         engine.alive -= 1;

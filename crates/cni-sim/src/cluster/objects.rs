@@ -158,7 +158,7 @@ impl Objects {
     }
 
     /// The UID the agent's pod gets.
-    pub(super) fn agent_uid(pod: &super::PodKey, created_ms: i64) -> String {
+    pub(super) fn agent_uid(pod: &crate::answer::PodKey, created_ms: i64) -> String {
         Uid::derived("Pod", &ObjectKey::from(pod), created_ms).to_string()
     }
 

@@ -1,16 +1,17 @@
 //! What a scrape meets.
 
-use super::answer::{Answer, PodKey, ServeTicket, Via};
-use super::rng::Rng;
 use super::slot::{Kept, Slot};
-use super::{World, wall_ms};
+use super::state::World;
+use crate::answer::{Answer, PodKey, ServeTicket, Via};
 use crate::api_server::{Backend, scrape};
 use crate::fault::ApiFault;
 use crate::kube_store::KubeStore;
 use crate::meter::PageMeter;
 use crate::scenario::FaultKind;
 use crate::truth::NodeNumbers;
+use crate::wall_clock::wall_ms;
 use bytes::Bytes;
+use ipamd_model::random::Random;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -193,8 +194,8 @@ this network</h1><form action=\"/login\"><input name=\"user\"></form></body></ht
 
 /// Bytes that are neither text nor metrics, the same for the same node.
 fn noise(index: usize) -> Bytes {
-    let mut rng = Rng::new(index as u64, 0);
-    (0..512).flat_map(|_| rng.bits().to_le_bytes()).collect()
+    let mut random = Random::stream(index as u64, 0);
+    (0..512).flat_map(|_| random.bits().to_le_bytes()).collect()
 }
 
 /// As the API server writes it, but for what a node adds.

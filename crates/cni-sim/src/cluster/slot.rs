@@ -1,6 +1,6 @@
 //! One place in the cluster: an instance, its agent, and what the Kubernetes API was last told about them.
 
-use super::answer::PodKey;
+use crate::answer::PodKey;
 use crate::truth::NodeNumbers;
 use bytes::Bytes;
 use ipamd_model::node::{Node, Phase};

@@ -1,96 +1,47 @@
 //! One subnet's address space, address by address, as EC2 lends it.
 
-use super::rng::{Rng, whole};
+use super::whole::whole;
+use crate::cidr::Cidr;
 use crate::scenario::Role;
-use std::fmt;
+use ipamd_model::random::Random;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Addresses of a /28.
 const PREFIX_SIZE: u32 = 16;
 
-/// An IPv4 block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cidr {
-    /// First address.
-    pub base: Ipv4Addr,
-    /// Prefix length, 16 to 28.
-    pub prefix_len: u8,
-}
-
-/// Why a text is no usable block.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CidrError {
-    /// Not `a.b.c.d/n`.
-    #[error("{0:?} is no block; write it as 10.0.0.0/20")]
-    Shape(String),
-    /// AWS allows /16 to /28.
-    #[error("/{0} is out of range; AWS allows /16 to /28")]
-    Length(u8),
-    /// The base has bits beyond the prefix.
-    #[error("{given} does not begin on its boundary; {fits} would")]
-    Boundary {
-        /// As written.
-        given: String,
-        /// The block that holds it.
-        fits: String,
-    },
-}
-
-impl Cidr {
-    /// Reads `a.b.c.d/n`.
-    pub fn read(text: &str) -> Result<Self, CidrError> {
-        let shape = || CidrError::Shape(text.to_owned());
-        let (base, length) = text.split_once('/').ok_or_else(shape)?;
-        let base: Ipv4Addr = base.parse().map_err(|_| shape())?;
-        let prefix_len: u8 = length.parse().map_err(|_| shape())?;
-        if !(16..=28).contains(&prefix_len) {
-            return Err(CidrError::Length(prefix_len));
-        }
-        let aligned = u32::from(base) & !(Self { base, prefix_len }.size() - 1);
-        if aligned != u32::from(base) {
-            let fits = Self { base: Ipv4Addr::from(aligned), prefix_len }.to_string();
-            return Err(CidrError::Boundary { given: text.to_owned(), fits });
-        }
-        Ok(Self { base, prefix_len })
-    }
-
-    /// Number of addresses, reserved ones included.
-    pub fn size(self) -> u32 {
-        1 << (32 - self.prefix_len)
-    }
-}
-
-impl fmt::Display for Cidr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.base, self.prefix_len)
-    }
-}
-
 /// A subnet and who holds what in it.
 #[derive(Debug, Clone)]
-pub struct Subnet {
+pub(super) struct Subnet {
     /// `subnet-…`.
-    pub id: String,
+    pub(super) id: String,
     /// The scenario's name for it.
-    pub name: String,
+    pub(super) name: String,
     /// Availability zone.
-    pub zone: String,
+    pub(super) zone: String,
     /// The block.
-    pub cidr: Cidr,
+    pub(super) cidr: Cidr,
     /// Role tag.
-    pub role: Role,
+    pub(super) role: Role,
     ipv6: Option<Ipv6Addr>,
     ipv6_lent: u64,
     /// One bit an address, set while somebody holds it.
     held: Vec<u64>,
     free: u32,
     lent: u32,
-    rng: Rng,
+    random: Random,
 }
 
 impl Subnet {
     /// An empty subnet; `seed` decides the order in which addresses are lent.
-    pub fn new(id: String, name: &str, zone: &str, cidr: Cidr, role: Role, ipv6: Option<Ipv6Addr>, seed: u64) -> Self {
+    pub(super) fn new(
+        id: String,
+        name: &str,
+        zone: &str,
+        cidr: Cidr,
+        role: Role,
+        ipv6: Option<Ipv6Addr>,
+        seed: u64,
+    ) -> Self {
         let size = cidr.size();
         let mut subnet = Self {
             id,
@@ -103,7 +54,7 @@ impl Subnet {
             held: vec![0; (size as usize).div_ceil(64)],
             free: size,
             lent: 0,
-            rng: Rng::new(seed, u64::from(u32::from(cidr.base))),
+            random: Random::stream(seed, u64::from(u32::from(cidr.base))),
         };
         // AWS keeps the first four addresses and the last one of every subnet.
         for offset in [0, 1, 2, 3, size - 1] {
@@ -113,23 +64,23 @@ impl Subnet {
     }
 
     /// Addresses that EC2 would still give out.
-    pub fn free(&self) -> u32 {
+    pub(super) fn free(&self) -> u32 {
         self.free
     }
 
     /// Addresses lent to nodes, those of prefixes included.
-    pub fn lent(&self) -> u32 {
+    pub(super) fn lent(&self) -> u32 {
         self.lent
     }
 
     /// Whole /28 blocks that EC2 would still give out.
-    pub fn free_prefixes(&self) -> u32 {
+    pub(super) fn free_prefixes(&self) -> u32 {
         let blocks = 0..self.cidr.size() / PREFIX_SIZE;
         u32::try_from(blocks.filter(|block| self.block_is_free(*block)).count()).unwrap_or(u32::MAX)
     }
 
     /// Lends `count` single addresses, or none.
-    pub fn take_addresses(&mut self, count: u32) -> Option<Vec<Ipv4Addr>> {
+    pub(super) fn take_addresses(&mut self, count: u32) -> Option<Vec<Ipv4Addr>> {
         if count > self.free {
             return None;
         }
@@ -144,10 +95,10 @@ impl Subnet {
     }
 
     /// Lends `count` /28 blocks, or none; the answer holds their bases.
-    pub fn take_prefixes(&mut self, count: u32) -> Option<Vec<Ipv4Addr>> {
+    pub(super) fn take_prefixes(&mut self, count: u32) -> Option<Vec<Ipv4Addr>> {
         let mut blocks: Vec<u32> = Vec::with_capacity(count as usize);
         let all = self.cidr.size() / PREFIX_SIZE;
-        let start = u32::try_from(self.rng.below(u64::from(all))).unwrap_or(0);
+        let start = u32::try_from(self.random.below(u64::from(all))).unwrap_or(0);
         for step in 0..all {
             if blocks.len() == count as usize {
                 break;
@@ -168,7 +119,7 @@ impl Subnet {
     }
 
     /// Lends a /80 of the subnet's /64.
-    pub fn take_ipv6_prefix(&mut self) -> Option<Ipv6Addr> {
+    pub(super) fn take_ipv6_prefix(&mut self) -> Option<Ipv6Addr> {
         let base = u128::from(self.ipv6?);
         // 65,536 blocks in a /64; they are not lent twice, because nodes seldom give one back.
         (self.ipv6_lent < 1 << 16).then(|| {
@@ -178,17 +129,17 @@ impl Subnet {
     }
 
     /// Takes one address back.
-    pub fn give_back_address(&mut self, address: Ipv4Addr) {
+    pub(super) fn give_back_address(&mut self, address: Ipv4Addr) {
         self.give_back(address, 1);
     }
 
     /// Takes a /28 back.
-    pub fn give_back_prefix(&mut self, base: Ipv4Addr) {
+    pub(super) fn give_back_prefix(&mut self, base: Ipv4Addr) {
         self.give_back(base, PREFIX_SIZE);
     }
 
     /// Others take every free address but `leave`; the answer is for [`Self::release`].
-    pub fn seize_all_but(&mut self, leave: u32) -> Vec<u32> {
+    pub(super) fn seize_all_but(&mut self, leave: u32) -> Vec<u32> {
         let mut seized = Vec::new();
         while self.free > leave {
             let Some(offset) = self.any_free() else { break };
@@ -199,7 +150,7 @@ impl Subnet {
     }
 
     /// Others take `share` of the free addresses, from the end of the block, in one piece as far as it goes.
-    pub fn seize_piece(&mut self, share: f64) {
+    pub(super) fn seize_piece(&mut self, share: f64) {
         let mut wanted = whole(f64::from(self.free) * share);
         for offset in (0..self.cidr.size()).rev() {
             if wanted == 0 {
@@ -213,11 +164,11 @@ impl Subnet {
     }
 
     /// Others take one address in `share` of the wholly free /28 blocks; the answer is for [`Self::release`].
-    pub fn fragment(&mut self, share: f64) -> Vec<u32> {
+    pub(super) fn fragment(&mut self, share: f64) -> Vec<u32> {
         let mut seized = Vec::new();
         for block in 0..self.cidr.size() / PREFIX_SIZE {
-            let within = u32::try_from(self.rng.below(u64::from(PREFIX_SIZE))).unwrap_or(0);
-            if self.rng.unit() < share && self.block_is_free(block) {
+            let within = u32::try_from(self.random.below(u64::from(PREFIX_SIZE))).unwrap_or(0);
+            if self.random.fraction() < share && self.block_is_free(block) {
                 self.hold(block * PREFIX_SIZE + within);
                 seized.push(block * PREFIX_SIZE + within);
             }
@@ -226,7 +177,7 @@ impl Subnet {
     }
 
     /// Others give back what they seized.
-    pub fn release(&mut self, seized: &[u32]) {
+    pub(super) fn release(&mut self, seized: &[u32]) {
         for offset in seized {
             self.let_go(*offset);
         }
@@ -249,8 +200,8 @@ impl Subnet {
         }
         let words = self.held.len();
         let bits_a_word = self.cidr.size().min(64);
-        let start = self.rng.index(words);
-        let turn = u32::try_from(self.rng.below(u64::from(bits_a_word))).unwrap_or(0);
+        let start = self.random.index(words);
+        let turn = u32::try_from(self.random.below(u64::from(bits_a_word))).unwrap_or(0);
         for step in 0..words {
             let word = (start + step) % words;
             let mut open = !self.held.get(word).copied()?;
@@ -356,14 +307,5 @@ mod tests {
         assert_eq!((subnet.free(), subnet.lent()), (12, 0));
         subnet.release(&seized);
         assert_eq!(subnet.free(), 251);
-    }
-
-    #[test]
-    fn blocks_are_read_strictly() {
-        assert_eq!(Cidr::read("10.0.0.0/20").unwrap().size(), 4096);
-        assert!(matches!(Cidr::read("10.0.0.0"), Err(CidrError::Shape(_))));
-        assert!(matches!(Cidr::read("10.0.0.0/8"), Err(CidrError::Length(8))));
-        let error = Cidr::read("10.0.1.0/20").unwrap_err().to_string();
-        assert!(error.contains("10.0.0.0/20"), "{error}");
     }
 }

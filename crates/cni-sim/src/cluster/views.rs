@@ -1,12 +1,12 @@
 //! The world as EC2 and a curious reader see it.
 
-use super::World;
-use super::rng::mix;
 use super::slot::Slot;
+use super::state::World;
 use crate::aws::identity::Identity;
 use crate::ec2::view::{Attachment, Ec2View, Instance, NetworkInterface, Subnet as Ec2Subnet, Tags};
 use crate::scenario::Role;
 use ipamd_model::ec2::{AttachedEni, EniKind};
+use ipamd_model::random::mix;
 use serde::Serialize;
 use std::collections::BTreeMap;
 

@@ -1,10 +1,10 @@
 //! Pods that come and go: what the scenario wants on a node, and the RPCs that bring it about.
 
-use super::World;
 use super::engine::{Engine, Event, pod_number};
 use super::objects::workload_name;
-use super::rng::whole;
 use super::slot::Slot;
+use super::state::World;
+use super::whole::whole;
 use crate::kube_store::ObjectKey;
 use crate::scenario::{Scenario, Workload};
 use ipamd_model::node::{AddOutcome, DelReason, PodKey as ModelPod};
@@ -57,8 +57,8 @@ impl World {
         let leaks_per_minute = self.active().leaks_per_minute(slot);
         let Some(driver) = engine.drivers.get_mut(slot.index) else { return };
         let per_period = PERIOD_MS as f64 / 60_000.0;
-        let replaced = whole(churn_per_minute * per_period + driver.rng.unit());
-        let leaked = whole(leaks_per_minute * per_period + driver.rng.unit());
+        let replaced = whole(churn_per_minute * per_period + driver.random.fraction());
+        let leaked = whole(leaks_per_minute * per_period + driver.random.fraction());
         let capacity = slot.max_pods.saturating_sub(HOST_PODS) as usize;
         let desired = whole(pods + driver.jitter).min(capacity);
         for _ in 0..leaked {
@@ -109,7 +109,7 @@ impl World {
         else {
             return false;
         };
-        let pick = driver.rng.index(driver.pods.len());
+        let pick = driver.random.index(driver.pods.len());
         let pod = driver.pods.swap_remove(pick);
         let why = DelReason::PodDeleted;
         engine.with_node(slot, now_ms, |node, cloud| node.del_pod(ModelPod(pod), why, now_ms, cloud));
@@ -120,7 +120,7 @@ impl World {
     /// One pod vanishes without a DEL.
     fn leak_pod(&self, engine: &mut Engine, slot: &Slot) {
         let Some(driver) = engine.drivers.get_mut(slot.index).filter(|driver| !driver.pods.is_empty()) else { return };
-        let pick = driver.rng.index(driver.pods.len());
+        let pick = driver.random.index(driver.pods.len());
         let pod = driver.pods.swap_remove(pick);
         let mut cell = slot.lock();
         cell.kept = None;

@@ -1,26 +1,16 @@
 //! Objects as the JSON a client sees, with the fields that clients of a real cluster rely on.
 
 mod node;
+mod parts;
 mod pod;
 mod workload;
 
 pub(crate) use node::{CONTAINER_RUNTIME, KERNEL_VERSION, OS_IMAGE};
-pub use pod::RenderedTemplate;
+pub use parts::rfc3339;
 
 use super::json::Json;
+use super::kinds::{Object, Stored};
 use super::objects::Meta;
-use super::{Kind, Object, Stored};
-
-impl Kind {
-    /// `apiVersion` of the kind.
-    pub fn api_version(self) -> &'static str {
-        match self {
-            Self::Pod | Self::Node | Self::Namespace => "v1",
-            Self::DaemonSet => "apps/v1",
-            Self::Lease => "coordination.k8s.io/v1",
-        }
-    }
-}
 
 /// Writes the object in full. Items of a list carry no `kind` and `apiVersion`, as in a real list.
 pub fn write_object(json: &mut Json, stored: &Stored, with_type: bool) {
@@ -94,23 +84,4 @@ fn write_metadata(json: &mut Json, stored: &Stored) {
             });
         });
     }
-}
-
-/// A point in simulated time as the API shows it: whole seconds, UTC.
-pub fn rfc3339(at_ms: i64) -> String {
-    let second = at_ms.div_euclid(1000);
-    // Outside jiff's range (year -9999 to 9999) no scenario starts; the epoch is as good as any answer there.
-    jiff::Timestamp::from_second(second).unwrap_or_default().to_string()
-}
-
-/// One status condition.
-fn write_condition(json: &mut Json, kind: &str, status: bool, since_ms: i64, extra: &[(&str, &str)]) {
-    json.object(|json| {
-        json.str_at("type", kind);
-        json.str_at("status", if status { "True" } else { "False" });
-        for (key, value) in extra {
-            json.str_at(key, value);
-        }
-        json.str_at("lastTransitionTime", &rfc3339(since_ms));
-    });
 }

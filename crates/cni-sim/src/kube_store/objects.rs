@@ -7,8 +7,6 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
-use crate::cluster::PodKey;
-
 /// Labels or annotations: ordered pairs, shared between the objects that have the same ones.
 pub type Pairs = Arc<[(Arc<str>, Arc<str>)]>;
 
@@ -33,12 +31,6 @@ impl ObjectKey {
     /// A key from any two strings.
     pub fn new(namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
         Self { namespace: namespace.into(), name: name.into() }
-    }
-}
-
-impl From<&PodKey> for ObjectKey {
-    fn from(pod: &PodKey) -> Self {
-        Self::new(pod.namespace.as_str(), pod.name.as_str())
     }
 }
 
@@ -252,7 +244,16 @@ pub struct PodTemplate {
     /// live cluster is about 12 KB).
     pub manifest_padding_bytes: usize,
     /// The part of the JSON that no pod differs in, written once.
-    pub(crate) rendered: OnceLock<crate::kube_store::manifest::RenderedTemplate>,
+    pub(crate) rendered: OnceLock<RenderedTemplate>,
+}
+
+/// The part of a pod's JSON that all pods of a template share.
+#[derive(Debug)]
+pub(crate) struct RenderedTemplate {
+    /// Members of `spec`, without the braces.
+    pub(super) spec: String,
+    /// `fieldsV1` of the padding entry, or empty.
+    pub(super) padding: String,
 }
 
 impl PodTemplate {

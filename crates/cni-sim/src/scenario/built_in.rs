@@ -1,8 +1,9 @@
 //! The scenarios that come with the program, and the healthy cluster of any size.
 
-use super::{
-    Agent, At, ClusterSpec, NodeGroup, PlacementSpec, Role, Scenario, Share, SubnetSpec, Workload,
-    default_agent_version, default_warm_up,
+use super::span::{At, Share};
+use super::spec::{
+    Agent, ClusterSpec, NodeGroup, PlacementSpec, Role, Scenario, SubnetSpec, Workload, default_agent_version,
+    default_warm_up,
 };
 use std::collections::BTreeMap;
 

@@ -1,7 +1,10 @@
 //! What the keys alone cannot say: references that must exist, numbers that must fit together.
 
-use super::{At, FaultKind, FaultSpec, Scenario};
-use crate::cluster::{ec2_op, subnet::Cidr};
+use super::faults::{FaultKind, FaultSpec};
+use super::span::At;
+use super::spec::Scenario;
+use crate::cidr::Cidr;
+use ipamd_model::ec2::Ec2Op;
 use std::collections::BTreeSet;
 
 /// No collector waits that long.
@@ -103,8 +106,8 @@ fn check_fault(
         FaultKind::SubnetDry { subnet, .. } | FaultKind::Fragment { subnet, .. } => {
             found.reference(Some(subnet), &format!("{key}.fault.subnet"), subnets);
         }
-        FaultKind::MissingIam { action } if ec2_op::by_name(&action.value).is_none() => {
-            let allowed = ec2_op::ALL.map(|(_, name)| name).join(", ");
+        FaultKind::MissingIam { action } if Ec2Op::by_name(&action.value).is_none() => {
+            let allowed = Ec2Op::ALL.map(Ec2Op::name).join(", ");
             let what = format!("{:?} is no action of ipamd; allowed are {allowed}", action.value);
             found.add(action.line, &format!("{key}.fault.action"), &what);
         }

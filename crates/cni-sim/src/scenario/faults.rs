@@ -1,6 +1,6 @@
 //! What a scenario can make go wrong, when, and for whom.
 
-use super::{At, Share, Span};
+use super::span::{At, Share, Span};
 use crate::fault::{ApiFault, CloudWatchFault, Ec2Fault, ImdsFault};
 use serde::Deserialize;
 

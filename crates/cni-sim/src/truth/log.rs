@@ -1,8 +1,9 @@
 //! Every page that was handed over, and every agent pod's life, in bounded memory.
 
-use super::numbers::{COUNTERS, Counters, NodeNumbers};
-use super::{RoundTruth, Window};
-use crate::cluster::ServeTicket;
+use super::numbers::NodeNumbers;
+use super::record::{Delivery, PodFacts, PodRecord};
+use super::replay::{RoundTruth, Window, round};
+use crate::answer::ServeTicket;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,90 +12,6 @@ const PAGES_KEPT: usize = 400_000;
 
 /// Pages rendered but not (yet) handed over: beyond this the oldest are given up, as aborted transfers are.
 const PENDING_KEPT: usize = 50_000;
-
-/// What is known of a pod for ever.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PodFacts {
-    /// Pod UID.
-    pub uid: String,
-    /// Pod name.
-    pub pod: String,
-    /// Node name.
-    pub node: String,
-    /// Creation by the API server's (simulated) clock.
-    pub created_ms: i64,
-}
-
-/// One page handed over. Its time is that of its making: the collector's round had begun by then and was not over,
-/// whereas the last byte may be acknowledged after the collector has gone on.
-#[derive(Debug)]
-pub(crate) struct Delivery {
-    ticket: u64,
-    pub(crate) wall_ms: i64,
-    pub(crate) numbers: Arc<NodeNumbers>,
-}
-
-/// What remains of pages that were dropped.
-#[derive(Debug)]
-pub(crate) struct Dropped {
-    pub(crate) first_wall_ms: i64,
-    pub(crate) last_wall_ms: i64,
-    pub(crate) first: Arc<NodeNumbers>,
-    pub(crate) last: Arc<NodeNumbers>,
-    pub(crate) increase_since_first: Counters,
-}
-
-/// One pod's life and pages.
-#[derive(Debug)]
-pub(crate) struct PodRecord {
-    pub(crate) facts: PodFacts,
-    /// Wall clock: Running, being deleted, gone.
-    running_wall_ms: Option<i64>,
-    deleting_wall_ms: Option<i64>,
-    pub(crate) deliveries: VecDeque<Delivery>,
-    pub(crate) dropped: Option<Dropped>,
-}
-
-impl PodRecord {
-    /// Whether the pod should have answered a round that began at `wall_ms`, which was `sim_ms` in the world.
-    pub(crate) fn expected_at(&self, wall_ms: i64, sim_ms: i64, grace_ms: i64, scraped_before: bool) -> bool {
-        self.running_wall_ms.is_some_and(|at| at <= wall_ms)
-            && self.deleting_wall_ms.is_none_or(|at| at > wall_ms)
-            && (scraped_before || sim_ms - self.facts.created_ms >= grace_ms)
-    }
-
-    fn keep(&mut self, delivery: Delivery, limit: usize) {
-        // Two scrapes at once may end in the other order.
-        let later = self.deliveries.iter().rev().take_while(|kept| kept.ticket > delivery.ticket).count();
-        self.deliveries.insert(self.deliveries.len() - later, delivery);
-        self.fold(limit);
-    }
-
-    /// Drops the oldest pages beyond `limit`; what they add up to stays.
-    fn fold(&mut self, limit: usize) {
-        while self.deliveries.len() > limit {
-            let Some(oldest) = self.deliveries.pop_front() else { return };
-            match &mut self.dropped {
-                None => {
-                    self.dropped = Some(Dropped {
-                        first_wall_ms: oldest.wall_ms,
-                        last_wall_ms: oldest.wall_ms,
-                        first: Arc::clone(&oldest.numbers),
-                        last: oldest.numbers,
-                        increase_since_first: [None; COUNTERS.len()],
-                    });
-                }
-                Some(dropped) => {
-                    let same = dropped.last.process_start_ms == oldest.numbers.process_start_ms;
-                    let gained = oldest.numbers.counters_since(same.then_some(&*dropped.last));
-                    super::add(&mut dropped.increase_since_first, &gained);
-                    dropped.last_wall_ms = oldest.wall_ms;
-                    dropped.last = oldest.numbers;
-                }
-            }
-        }
-    }
-}
 
 #[derive(Debug, Default)]
 struct Log {
@@ -213,7 +130,7 @@ impl Truth {
         // What the API server's clock showed when the collector started is known here, if the collector did not say.
         let api = window.collector_start.map(|start| sim_at(&log.marks, start));
         let window = Window { collector_start_api: window.collector_start_api.or(api), ..window };
-        super::round(&log.pods, |wall_ms| sim_at(&log.marks, wall_ms), window)
+        round(&log.pods, |wall_ms| sim_at(&log.marks, wall_ms), window)
     }
 
     fn with_pod(&self, uid: &str, change: impl FnOnce(&mut PodRecord)) {

@@ -60,6 +60,15 @@ pub struct ApiLatency {
 /// A number for each counter; `None` where it is not measured.
 pub type Counters = [Option<f64>; COUNTERS.len()];
 
+/// Adds each counter that is measured.
+pub(super) fn add(sum: &mut Counters, part: &Counters) {
+    for (sum, part) in sum.iter_mut().zip(part) {
+        if let Some(part) = part {
+            *sum.get_or_insert(0.0) += part;
+        }
+    }
+}
+
 /// One page.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NodeNumbers {

@@ -1,6 +1,6 @@
 //! Cases small enough to be worked out by hand.
 
-use super::numbers::{ApiLatency, COUNTERS, GAUGES, NodeNumbers};
+use super::numbers::{ApiLatency, COUNTERS, GAUGES, Gauge, NodeNumbers};
 use super::{PodFacts, RoundTruth, Truth, Window};
 
 /// A page with `add` `AddNetwork` requests, `assigned` pods and one API of so many calls and milliseconds.
@@ -180,7 +180,7 @@ fn what_a_page_contradicts_is_no_truth() {
         let mut page = page(0, 0.0, assigned, (0, 0));
         page.gauges[1] = Some(held);
         page.counters[7] = Some(taken);
-        [page.gauge(super::Gauge::Assigned), page.gauge(super::Gauge::Total)]
+        [page.gauge(Gauge::Assigned), page.gauge(Gauge::Total)]
     };
     assert_eq!(gauges(5.0, 5.0, 0.0), [Some(5.0), Some(5.0)]);
     assert_eq!(gauges(6.0, 5.0, 0.0), [None, None]);

@@ -7,7 +7,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::{Block, Cloud, Ec2Code, Ec2Op, ImdsRead, SubnetId, SubnetRole, SubnetView};
-use crate::draw::Draw;
+use crate::random::Random;
 
 /// How to make a subnet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +47,7 @@ struct Subnet {
     blocks: Vec<u16>,
     free: u32,
     next_ipv6: u128,
-    draw: Draw,
+    random: Random,
 }
 
 impl Vpc {
@@ -130,8 +130,8 @@ impl Subnet {
         if let Some(last) = blocks.last_mut() {
             *last |= 0x8000;
         }
-        let draw = Draw::new(seed ^ (u64::from(spec.id.0) << 32));
-        Self { spec, base, blocks, free: size - 5, next_ipv6: 0, draw }
+        let random = Random::new(seed ^ (u64::from(spec.id.0) << 32));
+        Self { spec, base, blocks, free: size - 5, next_ipv6: 0, random }
     }
 
     fn view(&self) -> SubnetView {
@@ -141,7 +141,7 @@ impl Subnet {
 
     /// Finds a block that `fits`, from a random place on.
     fn find(&mut self, fits: impl Fn(u16) -> bool) -> Option<usize> {
-        let start = self.draw.below(self.blocks.len());
+        let start = self.random.index(self.blocks.len());
         let (before, after) = self.blocks.split_at(start);
         let later = after.iter().position(|block| fits(*block)).map(|offset| start + offset);
         later.or_else(|| before.iter().position(|block| fits(*block)))
@@ -149,7 +149,7 @@ impl Subnet {
 
     fn take_address(&mut self) -> Option<Ipv4Addr> {
         let index = self.find(|block| block != u16::MAX)?;
-        let turn = u32::try_from(self.draw.below(16)).unwrap_or(0);
+        let turn = u32::try_from(self.random.below(16)).unwrap_or(0);
         let block = self.blocks.get_mut(index)?;
         let bit = (turn + (!*block).rotate_right(turn).trailing_zeros()) % 16;
         *block |= 1 << bit;

@@ -6,7 +6,7 @@
 use super::Metrics;
 use super::agent::Shown;
 use super::page::{Kind, Page};
-use crate::draw::Draw;
+use crate::random::Random;
 
 const MEBIBYTE: f64 = 1_048_576.0;
 
@@ -30,9 +30,9 @@ struct Heap {
 impl Heap {
     /// A saw-tooth: the heap fills, then a collection empties it.
     fn at(uptime_ms: i64, start_s: f64, seed: u64) -> Self {
-        let mut draw = Draw::new(seed);
-        let rate = 150_000.0 + draw.fraction() * 60_000.0;
-        let floor = ((9.5 + draw.fraction() * 3.0) * MEBIBYTE).floor();
+        let mut random = Random::new(seed);
+        let rate = 150_000.0 + random.fraction() * 60_000.0;
+        let floor = ((9.5 + random.fraction() * 3.0) * MEBIBYTE).floor();
         let cycles = u32::try_from((uptime_ms / GC_CYCLE_MS).max(0)).unwrap_or(u32::MAX);
         let uptime_s = uptime_ms as f64 / 1_000.0;
         let since = (uptime_ms % GC_CYCLE_MS) as f64 / 1_000.0;
@@ -70,7 +70,7 @@ impl Metrics {
             let help = "Memory limit of the runtime, bytes";
             page.plain("go_gc_gomemlimit_bytes", Kind::Gauge, help, 9_223_372_036_854_775_807.0);
         }
-        let mut moment = Draw::new(shown.seed ^ shown.now_ms.cast_unsigned());
+        let mut moment = Random::new(shown.seed ^ shown.now_ms.cast_unsigned());
         let goroutines = 60 + moment.below(9);
         page.plain("go_goroutines", Kind::Gauge, "Goroutines that exist", goroutines as f64);
         if page.family("go_info", Kind::Gauge, "Which Go this is") {
@@ -83,7 +83,7 @@ impl Metrics {
             page.plain("go_sched_gomaxprocs_threads", Kind::Gauge, help, 2.0);
         }
         page.plain("go_threads", Kind::Gauge, "Threads of the operating system", 9.0);
-        process(page, uptime_s, start_s, moment.below(4));
+        process(page, uptime_s, start_s, moment.index(4));
         self.handler(page);
     }
 

@@ -1,7 +1,7 @@
 //! What runs beside the loop: the 30 s look at security groups and VPC, and the hourly search for leaked ENIs.
 
-use super::script::Script;
-use super::{Leaked, Node};
+use super::effect::Script;
+use super::state::{Leaked, Node};
 use crate::ec2::{Cloud, Ec2Op, ImdsRead};
 use crate::metrics::{Call, UtilsError};
 
@@ -19,7 +19,7 @@ impl Node {
     }
 
     fn scan_jitter_ms(&mut self) -> i64 {
-        self.draw.between(0, 299) * 1_000
+        self.random.between(0, 299) * 1_000
     }
 
     pub(super) fn watch(&mut self, at_ms: i64, cloud: &mut dyn Cloud) {

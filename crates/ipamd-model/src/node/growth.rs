@@ -1,7 +1,8 @@
 //! Growing: addresses or prefixes on an ENI that has room, else one new ENI.
 
-use super::script::{Effect, Retry, Script};
-use super::{Node, shrink};
+use super::effect::{Effect, Retry, Script};
+use super::shrink;
+use super::state::Node;
 use crate::ec2::{AttachedEni, Block, Cloud, Ec2Code, Ec2Op, EniId, EniKind, ImdsRead, SubnetId, SubnetRole};
 use crate::metrics::{Action, IpamdError, UtilsError};
 use crate::pool::{PoolEni, Stats};
@@ -67,7 +68,7 @@ impl Node {
 
     fn extend_enis(&mut self, script: &mut Script, stats: &Stats, cloud: &mut dyn Cloud) -> Existing {
         let targets = self.targets();
-        for id in self.pool.visit(self.spec.placement, &mut self.draw) {
+        for id in self.pool.visit(self.spec.placement, &mut self.random) {
             let Some(eni) = self.pool.eni(id).filter(|eni| self.can_extend(eni)) else { continue };
             let have = u32::try_from(eni.slots_used()).unwrap_or(u32::MAX);
             let count = match self.mode {
@@ -209,7 +210,7 @@ impl Node {
                 let primary = primary.first().copied().ok_or(Ec2Code::InsufficientFreeAddressesInSubnet)?;
                 let blocks = take_blocks(node.mode, subnet, count, cloud)
                     .inspect_err(|_| cloud.give_back(subnet, Block::Address(primary)))?;
-                let mut eni = AttachedEni::new(super::outside::eni_id(&mut node.draw), 0, subnet, primary);
+                let mut eni = AttachedEni::new(EniId::drawn(&mut node.random), 0, subnet, primary);
                 eni.tagged = true;
                 eni.add_all(&blocks);
                 Ok(eni)
@@ -261,7 +262,7 @@ impl Node {
     /// Waits for the ENI in IMDS and takes it into the store.
     fn adopt_new(&mut self, script: &mut Script, id: Option<EniId>, cloud: &mut dyn Cloud) {
         let seen = id.filter(|_| !cloud.imds_fault(ImdsRead::Macs, script.at_ms));
-        let ms = if seen.is_some() { self.draw.between(900, 2_300) } else { FUTILE_WAIT_MS };
+        let ms = if seen.is_some() { self.random.between(900, 2_300) } else { FUTILE_WAIT_MS };
         script.at_ms += ms;
         script.push(Effect::Waited { ms: u32::try_from(ms).unwrap_or(u32::MAX), seen: seen.is_some() });
         let Some(id) = seen else {
@@ -323,7 +324,7 @@ impl Node {
         just_detached: bool,
         cloud: &mut dyn Cloud,
     ) -> Result<(), Ec2Code> {
-        let lag = if just_detached && self.spec.deletes_lag { self.draw.below(4) } else { 0 };
+        let lag = if just_detached && self.spec.deletes_lag { self.random.index(4) } else { 0 };
         let retry = Retry { tries: 12, first_ms: 500, limit_ms: 60_000, jitter_percent: 15 };
         let deleted = self.retried(s, Ec2Op::DeleteNetworkInterface, retry, cloud, |attempt| {
             if usize::from(attempt) < lag { Err(Ec2Code::InvalidParameterValue) } else { Ok(()) }

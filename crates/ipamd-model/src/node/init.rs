@@ -3,8 +3,8 @@
 //! Whatever fails for good here ends the process; kubelet starts it again with growing pauses. The page opens only at
 //! the end, so nothing that a failed init counted can ever be scraped.
 
-use super::script::{Effect, Retry, Script};
-use super::{HALF_LOOP_MS, InitFailure, Node, Phase, Step};
+use super::effect::{Effect, Retry, Script};
+use super::state::{HALF_LOOP_MS, InitFailure, Node, Phase, Step};
 use crate::ec2::{AttachedEni, Cloud, Ec2Op, EniId, EniKind, ImdsRead};
 use crate::metrics::{Action, IpamdError, Metrics};
 use crate::pool::Pool;
@@ -67,9 +67,9 @@ impl Node {
         }
         self.metrics.with_api_server = self.spec.api_server_reachable;
         self.metrics.progress(Action::Init, 1);
-        s.at_ms += self.draw.between(250, 450);
+        s.at_ms += self.random.between(250, 450);
         self.init_began_ms = s.at_ms;
-        s.at_ms += self.draw.between(700, 1_300);
+        s.at_ms += self.random.between(700, 1_300);
         self.mode = match self.spec.settings.mode(&self.spec.limits) {
             Ok(mode) => mode,
             Err(refusal) => return self.crash(s, InitFailure::Settings(refusal)),
@@ -189,14 +189,14 @@ impl Node {
 
     /// One growth step before the page opens.
     pub(super) fn init_prescale(&mut self, s: &mut Script, cloud: &mut dyn Cloud) -> (Step, i64) {
-        s.at_ms += self.draw.between(500, 900);
+        s.at_ms += self.random.between(500, 900);
         let low = self.targets().too_low(&self.pool.stats(self.mode, s.at_ms));
         let grows = self.mode != Mode::Ipv6 && self.spec.settings.provisioning && low;
         if grows && let Err(code) = self.increase(s, cloud) {
             return self.crash(s, InitFailure::Ec2(code));
         }
         self.init_took_ms = s.at_ms - self.init_began_ms;
-        (Step::Serve, self.draw.between(30, 120))
+        (Step::Serve, self.random.between(30, 120))
     }
 
     pub(super) fn serve(&mut self, s: &mut Script) -> (Step, i64) {
@@ -206,11 +206,11 @@ impl Node {
         }
         self.metrics.progress(Action::Init, -1);
         // Durations are measured in nanoseconds; the model's clock gives the milliseconds, the seed the rest.
-        let fine = |draw: &mut crate::draw::Draw| draw.between(0, 999_999) as f64 / 1e9;
+        let fine = |random: &mut crate::random::Random| random.between(0, 999_999) as f64 / 1e9;
         let init_s = self.init_took_ms as f64 / 1_000.0;
-        self.metrics.init_seconds = nanoseconds(init_s + fine(&mut self.draw));
+        self.metrics.init_seconds = nanoseconds(init_s + fine(&mut self.random));
         let startup_s = (s.at_ms - self.metrics.process_start_ms) as f64 / 1_000.0;
-        self.metrics.startup_seconds = nanoseconds(startup_s + fine(&mut self.draw));
+        self.metrics.startup_seconds = nanoseconds(startup_s + fine(&mut self.random));
         self.phase = Phase::Serving { since_ms: s.at_ms };
         self.crashes = 0;
         match self.mode {

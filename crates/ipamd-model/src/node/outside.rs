@@ -2,17 +2,11 @@
 
 use std::net::Ipv4Addr;
 
-use super::script::{Effect, Script};
-use super::{ForeignEni, Node, TrunkController};
-use crate::draw::Draw;
+use super::effect::{Effect, Script};
+use super::state::{ForeignEni, Node, TrunkController};
 use crate::ec2::{AttachedEni, Block, Cloud, Ec2Code, EniId, EniKind, ManagedBy};
 use crate::metrics::PodEniError;
 use crate::settings::Mode;
-
-pub(super) fn eni_id(draw: &mut Draw) -> EniId {
-    // EC2's own ids begin with a zero these days.
-    EniId::from_bits(u128::from(draw.bits()))
-}
 
 impl Node {
     /// Taints or untaints the node as unschedulable.
@@ -54,7 +48,7 @@ impl Node {
         let addresses = cloud
             .take_addresses(eni.subnet, eni.addresses)
             .inspect_err(|_| cloud.give_back(eni.subnet, Block::Address(primary)))?;
-        let id = eni_id(&mut self.draw);
+        let id = EniId::drawn(&mut self.random);
         let mut attached = AttachedEni::new(id, self.instance.free_device(), eni.subnet, primary);
         attached.kind = eni.kind;
         attached.managed_by = eni.managed_by;
@@ -115,7 +109,7 @@ impl Node {
         let Ok(primary) = cloud.take_addresses(self.spec.subnet, 1) else { return };
         let Some(primary) = primary.first().copied() else { return };
         let device = self.instance.free_device();
-        let mut trunk = AttachedEni::new(eni_id(&mut self.draw), device, self.spec.subnet, primary);
+        let mut trunk = AttachedEni::new(EniId::drawn(&mut self.random), device, self.spec.subnet, primary);
         trunk.kind = EniKind::Trunk;
         self.instance.attach(trunk);
     }

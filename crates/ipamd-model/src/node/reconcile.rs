@@ -1,7 +1,7 @@
 //! Comparing the store with IMDS, and with EC2 where the two disagree.
 
-use super::script::{Effect, Script};
-use super::{HALF_LOOP_MS, Node, Step};
+use super::effect::{Effect, Script};
+use super::state::{HALF_LOOP_MS, Node, Step};
 use crate::ec2::{AttachedEni, Block, Cloud, Ec2Op, EniId, EniKind, ImdsRead};
 use crate::metrics::{Action, IpamdError, Reconcile};
 use crate::pool::PoolEni;

@@ -1,7 +1,9 @@
 //! What the CNI plugin asks: an address for a pod, and its return.
 
-use super::{AddOutcome, DelOutcome, DelReason, Node, PodKey, Script};
+use super::effect::Script;
+use super::state::{AddOutcome, DelOutcome, DelReason, Node};
 use crate::ec2::{Block, Cloud, EniId, ImdsRead};
+use crate::pool::PodKey;
 use crate::settings::Mode;
 
 /// A CIDR of an excluded ENI is looked at this long after its last pod left.
@@ -36,7 +38,7 @@ impl Node {
     }
 
     fn assign(&mut self, key: PodKey, now_ms: i64) -> Option<std::net::IpAddr> {
-        let place = self.pool.assign(key, (self.mode, self.spec.placement), now_ms, &mut self.draw)?;
+        let place = self.pool.assign(key, (self.mode, self.spec.placement), now_ms, &mut self.random)?;
         self.count_assigned(place, false);
         Some(place.address)
     }

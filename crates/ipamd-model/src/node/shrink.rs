@@ -1,7 +1,7 @@
 //! Shrinking: CIDRs without pods beyond the targets, and one ENI nobody needs.
 
-use super::script::{Effect, Retry, Script};
-use super::{HALF_LOOP_MS, Leaked, Node, Step};
+use super::effect::{Effect, Retry, Script};
+use super::state::{HALF_LOOP_MS, Leaked, Node, Step};
 use crate::ec2::{AttachedEni, Block, Cloud, Ec2Code, Ec2Op, EniId};
 use crate::metrics::{Action, IpamdError, UtilsError};
 use crate::pool::Placement;
@@ -20,7 +20,7 @@ pub(super) fn leaked(eni: AttachedEni, since_ms: i64) -> Leaked {
 impl Node {
     pub(super) fn begin_decrease(&mut self, script: &mut Script, over: u32) -> (Step, i64) {
         script.push(Effect::Progress(Action::Decrease, 1));
-        let mut queue = self.pool.visit(self.spec.placement, &mut self.draw);
+        let mut queue = self.pool.visit(self.spec.placement, &mut self.random);
         if self.spec.placement == Placement::Random {
             // The queue is worked off from its end; a shuffled one has no direction.
             queue.reverse();
@@ -96,7 +96,7 @@ impl Node {
         if !self.may_spare_eni(s.at_ms) || self.growth_suspended() {
             return next;
         }
-        let order = self.pool.visit(self.spec.placement, &mut self.draw);
+        let order = self.pool.visit(self.spec.placement, &mut self.random);
         let Some(id) = self.pool.spare_eni(&self.targets(), &order, s.at_ms) else { return next };
         self.retire_eni(id);
         if self.free_eni(s, id, cloud).is_err() {

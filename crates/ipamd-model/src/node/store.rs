@@ -1,7 +1,7 @@
 //! Changes of the store together with the gauges the agent writes at each, and the effects of a journal.
 
-use super::Node;
-use super::script::Effect;
+use super::effect::Effect;
+use super::state::Node;
 use crate::ec2::{Block, EniId};
 use crate::metrics::Reconcile;
 use crate::pool::{Place, PoolEni};

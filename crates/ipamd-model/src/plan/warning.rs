@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::NodeQuestion;
+use super::question::NodeQuestion;
 use crate::limits::ADDRESSES_PER_PREFIX;
 use crate::pool::Pool;
 use crate::settings::Mode;

@@ -1,20 +1,21 @@
 //! What may leave the pool: CIDRs without pods, and whole ENIs nobody needs.
 
-use super::{Cidr, Placement, Pool, PoolEni, Targets};
-use crate::draw::Draw;
+use super::datastore::{Cidr, Placement, Pool, PoolEni};
+use super::decide::Targets;
 use crate::ec2::{Block, EniId, EniKind};
 use crate::limits::ADDRESSES_PER_PREFIX;
+use crate::random::Random;
 
 /// An ENI younger than this in the store is not given up.
 pub(crate) const MINIMUM_ENI_AGE_MS: i64 = 60_000;
 
 impl Pool {
     /// Order in which ENIs are visited.
-    pub(crate) fn visit(&self, placement: Placement, draw: &mut Draw) -> Vec<EniId> {
+    pub(crate) fn visit(&self, placement: Placement, random: &mut Random) -> Vec<EniId> {
         let mut ids: Vec<_> = self.enis.iter().map(|eni| eni.id).collect();
         if placement == Placement::Random {
             for last in (1..ids.len()).rev() {
-                ids.swap(last, draw.below(last + 1));
+                ids.swap(last, random.index(last + 1));
             }
         }
         ids
@@ -89,7 +90,7 @@ mod tests {
         }
         for pod in 0..2 {
             let how = (Mode::Secondary, Placement::FirstFit);
-            pool.assign(PodKey(pod), how, 0, &mut Draw::new(0)).unwrap();
+            pool.assign(PodKey(pod), how, 0, &mut Random::new(0)).unwrap();
         }
         pool
     }
@@ -147,7 +148,7 @@ mod tests {
     fn an_eni_with_a_resting_address_stays() {
         let mut pool = pool();
         let how = (Mode::Secondary, Placement::FirstFit);
-        pool.assign(PodKey(7), how, 0, &mut Draw::new(0)).unwrap();
+        pool.assign(PodKey(7), how, 0, &mut Random::new(0)).unwrap();
         assert_eq!(spare(&pool, &targets(0, 2), OLD_MS), Some(id(3)));
         pool.drop_eni(id(3)).unwrap();
         pool.unassign(PodKey(7), OLD_MS).unwrap();
@@ -191,9 +192,9 @@ mod tests {
         let mut pool = Pool::new(30_000);
         pool.add_eni(PoolEni::new(id(1), 0, EniKind::Interface, true, SubnetId(0)));
         pool.add_block(id(1), Block::Prefix(Ipv4Addr::new(10, 0, 0, 0)));
-        let draw = &mut Draw::new(0);
+        let random = &mut Random::new(0);
         let mut next = |pool: &mut Pool, pod, now_ms| {
-            let place = pool.assign(PodKey(pod), (Mode::Prefix, Placement::FirstFit), now_ms, draw);
+            let place = pool.assign(PodKey(pod), (Mode::Prefix, Placement::FirstFit), now_ms, random);
             place.map(|place| place.address.to_string())
         };
         for (pod, address) in ["10.0.0.0", "10.0.0.1", "10.0.0.2"].into_iter().enumerate() {

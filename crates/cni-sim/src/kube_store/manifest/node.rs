@@ -1,6 +1,6 @@
 //! A node's spec and status.
 
-use super::write_condition;
+use super::parts::write_condition;
 use crate::kube_store::json::Json;
 use crate::kube_store::objects::NodeObject;
 

@@ -2,18 +2,11 @@
 
 use std::net::IpAddr;
 
-use super::{rfc3339, write_condition};
+use super::parts::{rfc3339, write_condition};
 use crate::kube_store::json::Json;
-use crate::kube_store::objects::{ContainerPhase, ContainerState, ContainerTemplate, PodObject, PodPhase, PodTemplate};
-
-/// The part of a pod's JSON that all pods of a template share.
-#[derive(Debug)]
-pub struct RenderedTemplate {
-    /// Members of `spec`, without the braces.
-    spec: String,
-    /// `fieldsV1` of the padding entry, or empty.
-    padding: String,
-}
+use crate::kube_store::objects::{
+    ContainerPhase, ContainerState, ContainerTemplate, PodObject, PodPhase, PodTemplate, RenderedTemplate,
+};
 
 impl PodTemplate {
     fn rendered(&self) -> &RenderedTemplate {

@@ -1,5 +1,6 @@
 //! What one scrape of one agent meets: the vocabulary between the world and the servers that speak HTTP for it.
 
+use crate::kube_store::ObjectKey;
 use bytes::Bytes;
 use std::fmt;
 use std::time::Duration;
@@ -26,6 +27,12 @@ impl fmt::Display for PodKey {
     }
 }
 
+impl From<&PodKey> for ObjectKey {
+    fn from(pod: &PodKey) -> Self {
+        Self::new(pod.namespace.as_str(), pod.name.as_str())
+    }
+}
+
 /// Which way a scrape came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Via {
@@ -39,6 +46,18 @@ pub enum Via {
 /// only delivered pages are part of the truth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ServeTicket(pub(crate) u64);
+
+impl ServeTicket {
+    /// The ticket with this number, for backends outside this crate.
+    pub fn numbered(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The ticket's number.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+}
 
 /// What a scrape meets. The HTTP layer plays it; it decides nothing.
 #[derive(Debug, Clone)]

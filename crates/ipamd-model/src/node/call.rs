@@ -1,61 +1,9 @@
-//! What a step does: EC2 calls with their latencies, and effects at the times at which they are felt.
+//! EC2 operations and metadata reads as a step makes them: failures, latencies, retries.
 
-use super::Node;
-use crate::ec2::{Block, Cloud, Ec2Code, Ec2Op, EniId, ImdsRead};
-use crate::metrics::{Action, Call, IpamdError, PodEniError, UtilsError};
-use crate::pool::PoolEni;
-
-/// A step under way: its own clock, and what it leaves behind.
-#[derive(Debug)]
-pub(super) struct Script {
-    pub(super) at_ms: i64,
-    pub(super) effects: Vec<(i64, Effect)>,
-}
-
-/// Something that changes counters or store when its time comes.
-#[derive(Debug, Clone)]
-pub(super) enum Effect {
-    Call(Call),
-    PlainRequest(Call),
-    /// The wait for a new ENI in IMDS ended.
-    Waited {
-        ms: u32,
-        seen: bool,
-    },
-    ApiError(&'static str, &'static str),
-    Ipamd(IpamdError),
-    PodEni(PodEniError),
-    Utils(UtilsError, String),
-    Progress(Action, i32),
-    AddEni(Box<PoolEni>),
-    Exclude(EniId),
-    AddBlocks(EniId, Vec<Block>),
-    /// The time of the last pool action, which holds reconciles back.
-    Acted,
-    /// The time of the last decrease, likewise.
-    Decreased,
-    /// EC2 had no address left: no growth for a while.
-    Insufficient,
-}
-
-/// Repeated attempts: how many, first pause, growth of the pause, ceiling, and jitter in percent.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Retry {
-    pub(super) tries: u8,
-    pub(super) first_ms: i64,
-    pub(super) limit_ms: i64,
-    pub(super) jitter_percent: i64,
-}
-
-impl Script {
-    pub(super) fn new(at_ms: i64) -> Self {
-        Self { at_ms, effects: Vec::new() }
-    }
-
-    pub(super) fn push(&mut self, effect: Effect) {
-        self.effects.push((self.at_ms, effect));
-    }
-}
+use super::effect::{Effect, Retry, Script};
+use super::state::Node;
+use crate::ec2::{Cloud, Ec2Code, Ec2Op, ImdsRead};
+use crate::metrics::Call;
 
 impl Node {
     /// One EC2 operation: the world may fail it, else `act` does it and may fail itself.
@@ -98,7 +46,7 @@ impl Node {
             if last.is_ok() || last == Err(Ec2Code::InvalidNetworkInterfaceIdNotFound) || attempt + 1 == retry.tries {
                 break;
             }
-            script.at_ms += pause_ms + self.draw.between(0, pause_ms * retry.jitter_percent / 100);
+            script.at_ms += pause_ms + self.random.between(0, pause_ms * retry.jitter_percent / 100);
             pause_ms = (pause_ms * 2).min(retry.limit_ms);
         }
         last
@@ -109,12 +57,12 @@ impl Node {
     pub(super) fn latency_ms(&mut self, op: Ec2Op, code: Option<Ec2Code>) -> i64 {
         let typical = op.typical_ms();
         match code {
-            None => self.draw.between(typical * 55 / 100, typical * 145 / 100),
-            Some(Ec2Code::NoAnswer) => 30_000 + self.draw.between(500, 3_500),
+            None => self.random.between(typical * 55 / 100, typical * 145 / 100),
+            Some(Ec2Code::NoAnswer) => 30_000 + self.random.between(500, 3_500),
             Some(Ec2Code::RequestLimitExceeded | Ec2Code::InternalError | Ec2Code::Unavailable) => {
-                typical + self.draw.between(500, 3_500)
+                typical + self.random.between(500, 3_500)
             }
-            Some(_) => self.draw.between(typical * 27 / 100, typical * 71 / 100).max(1),
+            Some(_) => self.random.between(typical * 27 / 100, typical * 71 / 100).max(1),
         }
     }
 
@@ -131,7 +79,7 @@ impl Node {
     /// The whole text of an SDK error, as one label of the agent shows it.
     pub(super) fn error_text(&mut self, op: Ec2Op, code: Ec2Code) -> String {
         let (name, status, code) = (op.name(), code.http_status(), code.name());
-        let (high, low) = (self.draw.bits(), self.draw.bits());
+        let (high, low) = (self.random.bits(), self.random.bits());
         format!(
             "operation error EC2: {name}, https response error StatusCode: {status}, RequestID: \
              {:08x}-{:04x}-4{:03x}-9{:03x}-{:012x}, api error {code}: simulated failure",

@@ -1,0 +1,103 @@
+//! The kinds of objects that the store holds, and one object of any kind.
+
+use std::sync::Arc;
+
+use super::objects::{DaemonSetObject, LeaseObject, Meta, NamespaceObject, NodeObject, PodObject};
+
+/// The kinds the store knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// `v1` Pod.
+    Pod,
+    /// `v1` Node.
+    Node,
+    /// `v1` Namespace.
+    Namespace,
+    /// `apps/v1` `DaemonSet`.
+    DaemonSet,
+    /// `coordination.k8s.io/v1` Lease.
+    Lease,
+}
+
+impl Kind {
+    /// All kinds, in the order of their index.
+    pub const ALL: [Self; 5] = [Self::Pod, Self::Node, Self::Namespace, Self::DaemonSet, Self::Lease];
+
+    /// The kind's name in manifests.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pod => "Pod",
+            Self::Node => "Node",
+            Self::Namespace => "Namespace",
+            Self::DaemonSet => "DaemonSet",
+            Self::Lease => "Lease",
+        }
+    }
+
+    /// `apiVersion` of the kind.
+    pub fn api_version(self) -> &'static str {
+        match self {
+            Self::Pod | Self::Node | Self::Namespace => "v1",
+            Self::DaemonSet => "apps/v1",
+            Self::Lease => "coordination.k8s.io/v1",
+        }
+    }
+}
+
+/// One object of any kind.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Object {
+    /// A pod.
+    Pod(Arc<PodObject>),
+    /// A node.
+    Node(Arc<NodeObject>),
+    /// A namespace.
+    Namespace(Arc<NamespaceObject>),
+    /// A `DaemonSet`.
+    DaemonSet(Arc<DaemonSetObject>),
+    /// A lease.
+    Lease(Arc<LeaseObject>),
+}
+
+impl Object {
+    /// The object's metadata.
+    pub fn meta(&self) -> &Meta {
+        match self {
+            Self::Pod(object) => &object.meta,
+            Self::Node(object) => &object.meta,
+            Self::Namespace(object) => &object.meta,
+            Self::DaemonSet(object) => &object.meta,
+            Self::Lease(object) => &object.meta,
+        }
+    }
+
+    /// The object's kind.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Pod(_) => Kind::Pod,
+            Self::Node(_) => Kind::Node,
+            Self::Namespace(_) => Kind::Namespace,
+            Self::DaemonSet(_) => Kind::DaemonSet,
+            Self::Lease(_) => Kind::Lease,
+        }
+    }
+
+    pub(super) fn meta_mut(&mut self) -> &mut Meta {
+        match self {
+            Self::Pod(object) => &mut Arc::make_mut(object).meta,
+            Self::Node(object) => &mut Arc::make_mut(object).meta,
+            Self::Namespace(object) => &mut Arc::make_mut(object).meta,
+            Self::DaemonSet(object) => &mut Arc::make_mut(object).meta,
+            Self::Lease(object) => &mut Arc::make_mut(object).meta,
+        }
+    }
+}
+
+/// An object with the resourceVersion of its last write.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// `metadata.resourceVersion`.
+    pub resource_version: u64,
+    /// The object.
+    pub object: Object,
+}

@@ -1,0 +1,76 @@
+//! From a name or a file to a checked scenario.
+
+use super::built_in::BUILT_IN;
+use super::checks;
+use super::spec::Scenario;
+
+/// Why a scenario cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ScenarioError {
+    /// No built-in scenario has this name.
+    #[error("there is no scenario named {name:?}; there are: {known}")]
+    UnknownName {
+        /// What was asked for.
+        name: String,
+        /// All names, comma-separated.
+        known: String,
+    },
+    /// The file cannot be read.
+    #[error("{file}: {source}")]
+    Unreadable {
+        /// Path as given.
+        file: String,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// The text is no YAML or does not fit the keys.
+    #[error("{file}:{line}: {message}")]
+    Malformed {
+        /// File or built-in name.
+        file: String,
+        /// 1-based; 0 when unknown.
+        line: u64,
+        /// What is wrong, with the place marked.
+        message: String,
+    },
+    /// The keys fit but contradict each other; every mistake is listed.
+    #[error("{}", .0.join("\n"))]
+    Contradictory(Vec<String>),
+}
+
+impl Scenario {
+    /// A built-in scenario.
+    pub fn named(name: &str) -> Result<Self, ScenarioError> {
+        let Some((_, text)) = BUILT_IN.iter().find(|(known, _)| *known == name) else {
+            let known = BUILT_IN.iter().map(|(known, _)| *known).collect::<Vec<_>>().join(", ");
+            return Err(ScenarioError::UnknownName { name: name.to_owned(), known });
+        };
+        Self::parse(text, &format!("{name}.yaml"))
+    }
+
+    /// A scenario file, or a built-in one if `name_or_path` is the name of one.
+    pub fn load(name_or_path: &str) -> Result<Self, ScenarioError> {
+        if BUILT_IN.iter().any(|(known, _)| *known == name_or_path) {
+            return Self::named(name_or_path);
+        }
+        let path = std::path::Path::new(name_or_path);
+        let looks_like_path = path.components().count() > 1 || path.extension().is_some() || path.exists();
+        if !looks_like_path {
+            return Self::named(name_or_path);
+        }
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ScenarioError::Unreadable { file: name_or_path.to_owned(), source })?;
+        Self::parse(&text, name_or_path)
+    }
+
+    /// Reads and checks YAML; `file` is what messages call it.
+    pub fn parse(text: &str, file: &str) -> Result<Self, ScenarioError> {
+        let scenario: Self = serde_saphyr::from_str(text).map_err(|error| ScenarioError::Malformed {
+            file: file.to_owned(),
+            line: error.location().map_or(0, |location| location.line()),
+            message: error.to_string(),
+        })?;
+        let mistakes = checks::mistakes(&scenario, file);
+        if mistakes.is_empty() { Ok(scenario) } else { Err(ScenarioError::Contradictory(mistakes)) }
+    }
+}

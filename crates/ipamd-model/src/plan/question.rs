@@ -1,0 +1,17 @@
+//! What can be asked of the calculator.
+
+use crate::limits::InstanceLimits;
+use crate::settings::Settings;
+
+/// What to settle.
+#[derive(Debug, Clone)]
+pub struct NodeQuestion {
+    /// Limits of the instance.
+    pub limits: InstanceLimits,
+    /// The agent's settings.
+    pub settings: Settings,
+    /// Pods that want a pool address, added one at a time.
+    pub pods: u32,
+    /// The node's pod capacity.
+    pub max_pods: u32,
+}
