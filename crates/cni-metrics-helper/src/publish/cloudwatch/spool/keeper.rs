@@ -374,7 +374,7 @@ mod tests {
     use super::super::format::Unreadable;
     use super::*;
 
-    const LIMIT: Duration = Duration::from_secs(30);
+    const LIMIT: Duration = Duration::from_mins(1);
 
     /// A folder whose jobs wait until the test answers them.
     struct Scripted {
