@@ -43,6 +43,8 @@ pub(crate) struct World {
     pub(crate) clock_off_by_ms: i64,
     /// Wall time up to which pages belong to earlier rounds.
     cut_ms: i64,
+    /// The API server has or had a fault that hides pods, so that watches may not show the world as it is.
+    hides_pods: bool,
     /// When the first helper started, which is what the truth counts from.
     pub(crate) collector_start_ms: i64,
 }
@@ -66,7 +68,8 @@ impl World {
         let options = SimOptions { seed: 7, start_ms: Some(START_MS), ..SimOptions::new(scenario).lockstep() };
         let sim = Sim::start(options).await.unwrap();
         let (clock, driver) = Clock::driven(UnixMillis(START_MS), SPEED);
-        Self { sim, clock, driver, now_ms: START_MS, clock_off_by_ms: 0, cut_ms: 0, collector_start_ms: START_MS }
+        let (now_ms, collector_start_ms) = (START_MS, START_MS);
+        Self { sim, clock, driver, now_ms, clock_off_by_ms: 0, cut_ms: 0, hides_pods: false, collector_start_ms }
     }
 
     /// Starts a helper with these flags on top of the usual ones.
@@ -96,12 +99,14 @@ impl World {
     }
 
     /// Begins a fault now: the YAML of its kind.
-    pub(crate) fn inject(&self, fault: &str) -> usize {
+    pub(crate) fn inject(&mut self, fault: &str) -> usize {
         self.inject_on("{}", fault)
     }
 
     /// The same for these nodes only.
-    pub(crate) fn inject_on(&self, target: &str, fault: &str) -> usize {
+    pub(crate) fn inject_on(&mut self, target: &str, fault: &str) -> usize {
+        let hides_no_pods = ["resource: leases", "resource: pods/proxy"].iter().any(|of| fault.contains(of));
+        self.hides_pods |= fault.starts_with("api-server") && !hides_no_pods;
         let spec: FaultSpec = serde_saphyr::from_str(&format!("{{ target: {target}, fault: {{ {fault} }} }}")).unwrap();
         assert_eq!(self.sim.world().mistakes(std::slice::from_ref(&spec)), Vec::<String>::new());
         let number = self.sim.world().inject(spec);
@@ -127,7 +132,7 @@ impl World {
         let (world, now_ms) = (Arc::clone(self.sim.world()), self.now_ms);
         tokio::task::spawn_blocking(move || world.advance_to(now_ms)).await.unwrap();
         for helper in helpers {
-            helper.watch_settled(&self.sim).await;
+            helper.watch_settled(&self.sim, self.hides_pods).await;
         }
         // What the world did on its way here happened before the round.
         tokio::time::sleep(Duration::from_millis(2)).await;
@@ -137,7 +142,7 @@ impl World {
 
     /// What a perfect collector would have published of all pages handed over since the last call.
     pub(crate) async fn truth(&mut self, pages_read: u64) -> RoundTruth {
-        let give_up = Instant::now() + Duration::from_secs(2);
+        let give_up = Instant::now() + PATIENCE;
         loop {
             let to = Clock::wall().now().0;
             let window = Window {
@@ -148,10 +153,11 @@ impl World {
             };
             let truth = self.sim.truth().round(window);
             // The world notes a page only once its socket has taken the last byte.
-            if truth.deliveries >= pages_read || Instant::now() >= give_up {
+            if truth.deliveries >= pages_read {
                 self.cut_ms = to + 1;
                 return truth;
             }
+            assert!(Instant::now() < give_up, "{} of {pages_read} pages were handed over", truth.deliveries);
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
@@ -200,11 +206,17 @@ impl Helper {
         self.sinks.iter().find(|stats| stats.borrow().name == sink).unwrap().clone()
     }
 
-    async fn watch_settled(&self, sim: &Sim) {
-        let give_up = Instant::now() + Duration::from_millis(500);
+    /// Waits until the watch shows the world's pods, or where pods are hidden, for a moment.
+    async fn watch_settled(&self, sim: &Sim, hides_pods: bool) {
+        let patience = if hides_pods { Duration::from_millis(500) } else { PATIENCE };
+        let give_up = Instant::now() + patience;
         let agents = running_agents(sim, self.shard);
         let shown = || self.index.targets().0.iter().map(|(pod, _)| pod.name.to_string()).collect::<BTreeSet<_>>();
-        while shown() != agents && Instant::now() < give_up {
+        while shown() != agents {
+            if Instant::now() >= give_up {
+                assert!(hides_pods, "the watch shows {:?} instead of {agents:?}", shown());
+                return;
+            }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
