@@ -19,8 +19,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use cni_sim::kube_store::{Kind, Object};
 use cni_sim::scenario::Scenario;
 use cni_sim::sim::{Sim, SimOptions};
+use k8s_openapi::api::coordination::v1::LeaseSpec;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use process::Process;
 use relay::Relay;
 use rustix::process::Signal;
@@ -96,6 +99,13 @@ impl Pair {
         assert!(process.wait_exit(PATIENCE).is_some(), "{name} does not end");
     }
 
+    /// The lease as it is now.
+    fn lease(&self) -> LeaseSpec {
+        let (_, leases) = self.sim.world().kube().list(Kind::Lease, None);
+        let Object::Lease(lease) = &leases[0].object else { panic!("{:?}", leases[0].object) };
+        serde_json::from_value(lease.spec.clone().into()).unwrap()
+    }
+
     /// Round → who published it, as often as it was published.
     fn publishers(&self) -> BTreeMap<i64, Vec<&'static str>> {
         let store = self.sim.cloudwatch();
@@ -142,13 +152,21 @@ fn wall_ms() -> i64 {
     i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
 }
 
+/// The time of a write to the lease, on the clock that all processes of this machine share.
+fn written_ms(time: Option<MicroTime>) -> i64 {
+    time.unwrap().0.as_millisecond()
+}
+
 #[test]
 fn a_killed_leader_leaves_a_gap_of_a_lease_and_a_round() {
     let mut pair = Pair::start(false);
     pair.end("a", Signal::KILL);
+    let renewed = written_ms(pair.lease().renew_time);
     pair.wait_published("b", 3);
+    let waited = written_ms(pair.lease().acquire_time) - renewed;
+    // From the beginning of the look that saw the last renewal, which takes a quarter of the lease at most.
+    assert!(waited >= LEASE_S * 750, "b did not wait for the lease: {waited} ms");
     let gap = pair.check(&["a", "b"]);
-    assert!(gap >= LEASE_S - 1, "b did not wait for the lease: {gap} s");
     assert!(gap <= LEASE_S + 1 + SLACK_S, "{gap} s without a round");
     let asked_before = pair.process("b").lines().iter().filter(|line| line.contains("round 1:")).count();
     assert_eq!(asked_before, 1, "b began with fresh counters once it led");
@@ -166,10 +184,14 @@ fn a_warm_standby_leaves_no_gap_behind_a_killed_leader() {
 #[test]
 fn a_leader_that_ends_gives_the_lease_back_at_once() {
     let mut pair = Pair::start(false);
-    let ended = wall_ms();
     pair.end("a", Signal::TERM);
+    let (ended, holder) = (wall_ms(), pair.lease().holder_identity);
+    assert!(
+        !holder.as_ref().is_some_and(|holder| holder.starts_with("a-")),
+        "{holder:?} has ended and holds the lease"
+    );
     pair.process("b").wait_from(0, PATIENCE, "b leading", |line| line.contains("leading: b-").then_some(()));
-    let took = wall_ms() - ended;
+    let took = written_ms(pair.lease().acquire_time) - ended;
     pair.wait_published("b", 3);
     pair.check(&["a", "b"]);
     assert!(took < LEASE_S * 1000, "b waited {took} ms, as if for the lease");
