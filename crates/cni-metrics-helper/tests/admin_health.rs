@@ -15,7 +15,7 @@ use cni_metrics_helper::admin::{Kind, NAMES};
 use cni_sim::scenario::Scenario;
 use lockstep::World;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 async fn get(address: std::net::SocketAddr, path: &str) -> (u16, String) {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -120,20 +120,21 @@ async fn a_round_loop_that_hangs_is_not_alive() {
     // Three intervals of a second each, in which the driven clock never moves.
     let helper = world.helper(&["--admin-address", "127.0.0.1:0", "--interval", "1"]).await;
     let address = helper.admin.unwrap();
+    let age = |text: &str| -> f64 {
+        let (_, rest) = text.split_once("the round loop last turned ").unwrap();
+        rest.split(' ').next().unwrap().parse().unwrap()
+    };
     let began = tokio::time::Instant::now();
     let text = loop {
         let (status, text) = get(address, "/livez").await;
         if status == 503 {
             break text;
         }
-        assert!(began.elapsed() < PATIENCE, "{text}");
+        assert!(age(&text) <= 3.0 && began.elapsed() < PATIENCE, "{text}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     };
-    assert!(began.elapsed() >= Duration::from_secs(2), "{text}");
-    assert!(
-        text.starts_with("stuck: the round loop last turned 3.") && text.contains("more than 3 intervals"),
-        "{text}"
-    );
+    // How much later a busy machine asks is open.
+    assert!(text.starts_with("stuck: ") && text.contains("more than 3 intervals") && age(&text) >= 3.0, "{text}");
     helper.end().await;
 }
 

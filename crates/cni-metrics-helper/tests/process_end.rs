@@ -292,11 +292,12 @@ fn clients_that_hold_connections_open_cost_little_and_stop_no_probe() {
     assert!(grown("process_open_fds") <= 120.0, "{} files more", grown("process_open_fds"));
     assert!(grown("process_resident_memory_bytes") <= 8.0 * 1024.0 * 1024.0, "{after}");
     for (listener, most) in [("admin", 32.0), ("prometheus", 64.0)] {
-        let closed = metric(
-            &after,
-            &format!("cni_metrics_helper_connections_closed_total{{listener=\"{listener}\",reason=\"limit\"}}"),
-        );
-        assert!(closed >= 300.0 - most, "{listener}: {closed}");
+        // On a busy machine some have been waited for too long before newer ones came.
+        let closed = ["limit", "timeout"].map(|reason| {
+            let labels = format!("{{listener=\"{listener}\",reason=\"{reason}\"}}");
+            metric(&after, &format!("cni_metrics_helper_connections_closed_total{labels}"))
+        });
+        assert!(closed.iter().sum::<f64>() >= 300.0 - most, "{listener}: {closed:?}");
     }
     drop(held);
     ends_in_order(&mut child, "connections");

@@ -32,11 +32,14 @@ fn nodes_that_hang_refuse_or_answer_garbage_are_classified_and_the_others_add_up
     for (node, mode) in cluster.nodes.iter().zip(modes) {
         node.agent.set_mode(mode);
     }
-    let round = program.wait_coverage(3, 7);
-    let mut failures: Vec<&str> = round.failures.split(", ").collect();
-    failures.sort_unstable();
-    assert_eq!(failures, ["1 connect_refused", "1 timeout", "2 bad_page"]);
-    assert!((2000..2900).contains(&round.milliseconds), "one scrape's time bounds the round: {round:?}");
+    // One scrape's time bounds the round; a busy machine may add to some rounds.
+    let round = program.wait_round("a round of one scrape's time, in which each failure is told", |round| {
+        let mut failures: Vec<&str> = round.failures.split(", ").collect();
+        failures.sort_unstable();
+        (round.scraped, round.expected) == (3, 7)
+            && failures == ["1 connect_refused", "1 timeout", "2 bad_page"]
+            && (2000..2900).contains(&round.milliseconds)
+    });
     program.wait_produced("GAUGE", "assignIPAddresses", 7.0);
     program.wait_produced("GAUGE", "nodesExpected", 7.0);
 

@@ -68,8 +68,9 @@ fn a_cluster(assets: &Assets) -> Cluster {
 
 /// Lets things happen on the nodes while the helper publishes, and compares what is read back afterwards.
 fn show(cluster: &Cluster, python: &Path) {
-    let mut variables = AWS.to_vec();
-    variables.push(("USE_CLOUDWATCH", "true"));
+    // Rounds with room for a slow answer: every node is to be in every round, on a busy machine too.
+    let roomy = [("USE_CLOUDWATCH", "true"), ("METRIC_UPDATE_INTERVAL", "4"), ("SCRAPE_TIMEOUT", "3s")];
+    let variables = [AWS.as_slice(), &roomy].concat();
     let mut program = Program::start(&cluster.account_kubeconfig(), &variables);
     let baseline = program.wait_coverage(2, 2);
 
@@ -88,7 +89,7 @@ fn show(cluster: &Cluster, python: &Path) {
     });
     program.wait_round("two rounds with the restart", |round| round.number >= seen.number + 2);
     program.signal(Signal::TERM);
-    let status = program.wait_exit(Duration::from_secs(5)).unwrap();
+    let status = program.wait_exit(PATIENCE).unwrap();
     assert_eq!(status.code(), Some(0));
 
     let read = read_back(python);
