@@ -32,7 +32,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-const LIMIT: Duration = Duration::from_secs(30);
+/// Nothing here takes nearly as long, but on a busy machine it may take long.
+const LIMIT: Duration = Duration::from_mins(1);
 
 struct Service {
     cloudwatch: CloudWatch,
@@ -127,7 +128,7 @@ async fn what_arrives_is_what_was_measured() {
     let service = Service::start().await;
     let publisher = service.publisher("prod");
     let times = publish(&publisher, 60).await;
-    publisher.drain(Duration::from_secs(20)).await;
+    publisher.drain(LIMIT).await;
     let store = service.cloudwatch.store();
     assert_eq!(store.len(), 60 * METRICS);
     for row in &ROWS {
@@ -153,7 +154,7 @@ async fn the_longest_cluster_name_still_makes_requests_the_service_takes() {
     service.cloudwatch.faults().set(vec![FaultRule::always(Fault::Unavailable)]);
     let times = publish(&publisher, 100).await;
     service.cloudwatch.faults().clear();
-    publisher.drain(Duration::from_secs(20)).await;
+    publisher.drain(LIMIT).await;
     let store = service.cloudwatch.store();
     assert_eq!(store.len(), times.len() * METRICS);
     let dimensions = [("CLUSTER_ID", name.as_str()), ("SHARD", shard)];
@@ -180,7 +181,7 @@ async fn throttling_and_errors_lose_nothing_and_broken_connections_cost_counted_
         tokio::time::timeout(LIMIT, stats.wait_for(|stats| stats.sent_points + stats.dropped() == all)).await.is_ok();
     assert!(settled, "{:?}", publisher.stats());
     let stats = publisher.stats().remove(0);
-    publisher.drain(Duration::from_secs(5)).await;
+    publisher.drain(LIMIT).await;
     assert!(stats.requests.contains_key(&RequestOutcome::NoAnswer), "{:?}", stats.requests);
     let mut missing = 0;
     for row in &ROWS {
@@ -213,7 +214,7 @@ async fn an_answer_that_is_lost_on_its_way_makes_no_counter_arrive_twice() {
     assert!(tokio::time::timeout(LIMIT, stats.wait_for(all_sent)).await.is_ok(), "{:?}", publisher.stats());
     let counters = ROWS.iter().filter(|row| row.kind == Kind::Counter).count() as u64;
     assert_eq!(publisher.stats()[0].dropped_points[&DropReason::InDoubt], counters, "counted once");
-    publisher.drain(Duration::from_secs(5)).await;
+    publisher.drain(LIMIT).await;
     let store = service.cloudwatch.store();
     for row in &ROWS {
         let times = store.series("Kubernetes", row.name, &[("CLUSTER_ID", "prod")]).len();
@@ -338,7 +339,7 @@ async fn log_lines_are_those_of_the_original() {
     round.metrics.set(Metric::IpamdErr, Some(1.0));
     round.metrics.set(Metric::AwsApiLatency, Some(0.5));
     publisher.publish(Arc::new(round));
-    publisher.drain(Duration::from_secs(5)).await;
+    publisher.drain(LIMIT).await;
     let text = captured();
     let lines: Vec<_> = text.lines().filter_map(|line| Some(&line[line.find("Produce")?..])).collect();
     assert_eq!(

@@ -240,9 +240,9 @@ async fn report() -> Value {
     }
     sender.send_replace(all);
     if let Some(text) = variable("PROBE_UNTIL") {
-        let lasts = variable("PROBE_LASTS_MS").map_or(60_000, |lasts| lasts.parse().unwrap());
-        let give_up = Instant::now() + Duration::from_millis(lasts);
-        while !LOGGED.lock().unwrap().contains(&text) && Instant::now() < give_up {
+        let times: usize = variable("PROBE_UNTIL_TIMES").map_or(1, |times| times.parse().unwrap());
+        let give_up = Instant::now() + Duration::from_mins(1);
+        while LOGGED.lock().unwrap().matches(&text).count() < times && Instant::now() < give_up {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
