@@ -81,11 +81,21 @@ async fn the_sockets_tell_what_they_saw_and_nodes_answer_late() {
         assert!(get(api, &path).await == *page, "{pod} shows another page");
     }
     assert!(began.elapsed() >= Duration::from_millis(3 * 80), "{:?}", began.elapsed());
-    let stats: serde_json::Value = serde_json::from_str(&get(sim.control_address(), "/stats").await).unwrap();
+    // On a busy machine the pause between two of them may be that between two rounds.
+    let sum = |stats: &serde_json::Value, figure: &str| -> u64 {
+        stats["bursts"].as_array().unwrap().iter().map(|burst| burst[figure].as_u64().unwrap()).sum()
+    };
+    // A page is noted once its socket has taken the last byte, which may be after its reader has it.
+    let give_up = Instant::now() + Duration::from_mins(1);
+    let stats = loop {
+        let stats: serde_json::Value = serde_json::from_str(&get(sim.control_address(), "/stats").await).unwrap();
+        if sum(&stats, "delivered") >= 3 && stats["pages_open"] == 0 {
+            break stats;
+        }
+        assert!(Instant::now() < give_up, "{stats}");
+    };
     assert_eq!(stats["requests"]["get pods/proxy"], 3);
-    assert_eq!(stats["bursts"][0]["asked"], 3);
-    assert_eq!(stats["bursts"][0]["delivered"], 3);
-    assert_eq!(stats["pages_open"], 0);
+    assert_eq!((sum(&stats, "asked"), sum(&stats, "delivered")), (3, 3), "{stats}");
     assert_eq!(stats["listeners"]["http"]["accepted"], 3);
     assert!(stats["listeners"]["http"]["bytes_out"].as_u64().unwrap() > 30_000, "{stats}");
     assert_eq!(stats["listeners"]["https"]["accepted"], 0);

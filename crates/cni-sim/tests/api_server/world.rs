@@ -80,7 +80,7 @@ impl TestWorld {
     /// Waits until so many pages were delivered.
     pub(crate) async fn delivered_at_least(&self, count: usize) -> Vec<u64> {
         let mut delivered = self.delivered.subscribe();
-        let all = tokio::time::timeout(Duration::from_secs(20), delivered.wait_for(|all| all.len() >= count)).await;
+        let all = tokio::time::timeout(Duration::from_mins(1), delivered.wait_for(|all| all.len() >= count)).await;
         all.expect("pages delivered in time").unwrap().clone()
     }
 

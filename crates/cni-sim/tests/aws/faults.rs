@@ -8,7 +8,7 @@ use cni_sim::cloudwatch::store::{Outcome, RequestRecord};
 use std::sync::Arc;
 use std::time::Duration;
 
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_mins(1);
 
 async fn put_one(service: &Service, protocol: Protocol) -> Reply {
     service.call(protocol, "PutMetricData", &put(vec![datum("m", 1.0)])).await
