@@ -240,7 +240,15 @@ pub(crate) fn watches(watches: &[(String, WatchFigures)]) -> String {
 
 /// What CloudWatch cost.
 pub(crate) fn flushes(flushes: &[FlushFigures]) -> String {
-    let head = ["data", "requests", "bytes sent", "before compression", "bytes a datum", "CPU", "CPU a datum"];
+    let head = [
+        "data points",
+        "requests",
+        "bytes sent",
+        "before compression",
+        "bytes per data point",
+        "CPU",
+        "CPU per data point",
+    ];
     let lines: Vec<Vec<String>> = flushes
         .iter()
         .map(|figures| {
