@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Renews the manifest's template from the chart, and the manifests of this folder from the template.
-# HELM names the helm to use, HELPER the built cni-metrics-helper; without HELPER only the template is renewed.
+# Writes the manifest's template from the chart, and the manifests of this folder from the template.
+# HELM is the helm to use, HELPER the built cni-metrics-helper; without HELPER only the template is written.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 

@@ -54,15 +54,15 @@ number its images as it likes. It is refused here and not in NOTES, which Terraf
 {{- $image := .Values.image -}}
 {{- $tag := default .Chart.AppVersion $image.tag | toString -}}
 {{- $originals := splitList " " (include "cni-metrics-helper.originalAccounts" . | replace "\n" " ") -}}
-{{- $remedy := "push this program's image to a registry of yours and set image.override, for example 111122223333.dkr.ecr.eu-west-1.amazonaws.com/cni-metrics-helper:v0.1.0 (all other values may stay)" | replace "v0.1.0" .Chart.AppVersion -}}
+{{- $remedy := "push this program's image to your own registry and set image.override, for example 111122223333.dkr.ecr.eu-west-1.amazonaws.com/cni-metrics-helper:v0.1.0 (all other values may stay)" | replace "v0.1.0" .Chart.AppVersion -}}
 {{- if $image.override -}}
 {{- $account := regexFind "^[0-9]{12}" (regexFind "^[0-9]{12}\\.dkr[.-]ecr(-fips)?\\." $image.override) -}}
 {{- $isRelease := regexMatch "/cni-metrics-helper:v?1\\." $image.override -}}
 {{- if and $isRelease (or (has $account $originals) (regexMatch "(^|/)(amazon|eks)/cni-metrics-helper:" $image.override)) -}}
-{{- fail (printf "image.override %s is the original Go helper, not this one: %s" $image.override $remedy) -}}
+{{- fail (printf "image.override %s is the upstream Go helper, not this program: %s" $image.override $remedy) -}}
 {{- end -}}
 {{- if and (has $account $originals) (regexMatch "/cni-metrics-helper([:@]|$)" $image.override) -}}
-{{- fail (printf "image.override %s is in AWS's registry %s, which holds the original Go helper and never this one: %s" $image.override $account $remedy) -}}
+{{- fail (printf "image.override %s is in AWS's registry %s, which contains the upstream Go helper and never this program: %s" $image.override $account $remedy) -}}
 {{- end -}}
 {{- $image.override -}}
 {{- else -}}
@@ -70,10 +70,10 @@ number its images as it likes. It is refused here and not in NOTES, which Terraf
 {{- $reference := printf "%s.dkr.ecr.%s.%s/cni-metrics-helper:%s" $account $image.region $image.domain $tag -}}
 {{- if has $account $originals -}}
 {{- if regexMatch "^v?1\\." $tag -}}
-{{- fail (printf "image.tag %s in AWS's registry %s is the original Go helper, not this one: %s" $tag $account $remedy) -}}
+{{- fail (printf "image.tag %s in AWS's registry %s is the upstream Go helper, not this program: %s" $tag $account $remedy) -}}
 {{- end -}}
 {{- if has $image.domain (splitList " " (include "cni-metrics-helper.awsDomains" .)) -}}
-{{- fail (printf "the image %s does not exist: AWS's registry %s holds the original Go helper only: %s, or set image.account and image.region" $reference $account $remedy) -}}
+{{- fail (printf "the image %s does not exist: AWS's registry %s contains only the upstream Go helper: %s, or set image.account and image.region" $reference $account $remedy) -}}
 {{- end -}}
 {{- end -}}
 {{- $reference -}}
@@ -100,11 +100,11 @@ number its images as it likes. It is refused here and not in NOTES, which Terraf
 {{- $read = concat $read (list "SCRAPE_VIA" "AGENT_NAMESPACE" "AGENT_PORT" "SHARD" "SPOOL_DIR" "CLOUDWATCH_BUFFER") -}}
 {{- range .Values.extraEnv -}}
 {{- if has .name $read -}}
-{{- fail (printf "extraEnv has %s, which ports, rights or volumes of this chart depend on: set env.%s instead" .name .name) -}}
+{{- fail (printf "extraEnv sets %s, but ports, permissions or volumes of this chart depend on it: set env.%s instead" .name .name) -}}
 {{- end -}}
 {{- end -}}
 {{- if or (hasKey .Values.env "TERMINATION_GRACE_PERIOD") (include "cni-metrics-helper.isExtra" (list . "TERMINATION_GRACE_PERIOD")) -}}
-{{- fail "TERMINATION_GRACE_PERIOD is terminationGracePeriodSeconds, which sets it for the pod and the program: take it out of env and extraEnv" -}}
+{{- fail "TERMINATION_GRACE_PERIOD is set by terminationGracePeriodSeconds, for the pod and the program: remove it from env and extraEnv" -}}
 {{- end -}}
 {{- end }}
 
@@ -133,7 +133,7 @@ kubelet evicts a pod that is over the limit, and deletes the spool with it.
 {{- if .Values.spool.sizeLimit -}}
 {{- $limit := include "cni-metrics-helper.bytes" .Values.spool.sizeLimit | int64 -}}
 {{- if lt $limit (mul $file 2) -}}
-{{- fail (printf "spool.sizeLimit %s is too small: a spool file holds up to CLOUDWATCH_BUFFER (%s) and 32Mi of counters' baselines, and the old file stays until the new one is written, so 2 x (%s + 32Mi) = %s are needed. Over the limit the kubelet evicts the pod and deletes the spool: set spool.sizeLimit to %s or more, leave it empty to have it computed, or lower env.CLOUDWATCH_BUFFER" .Values.spool.sizeLimit $buffer $buffer $least $least) -}}
+{{- fail (printf "spool.sizeLimit %s is too small: a spool file holds up to CLOUDWATCH_BUFFER (%s) and 32Mi of counters' baselines, and the old file stays until the new one is written, so 2 x (%s + 32Mi) = %s are needed. Above the limit the kubelet evicts the pod and deletes the spool: set spool.sizeLimit to %s or more, leave it empty to have it computed, or decrease env.CLOUDWATCH_BUFFER" .Values.spool.sizeLimit $buffer $buffer $least $least) -}}
 {{- end -}}
 {{- .Values.spool.sizeLimit -}}
 {{- else -}}
@@ -199,14 +199,14 @@ kubelet evicts a pod that is over the limit, and deletes the spool with it.
 {{- range .Values.extraEnv -}}{{- $names = append $names .name -}}{{- end -}}
 {{- range list "SHARD" "POD_INDEX" -}}
 {{- if has . $names -}}
-{{- fail (printf "shards is %d, which sets %s itself: take it out of env and extraEnv" $shards .) -}}
+{{- fail (printf "shards is %d, and the chart then sets %s itself: remove it from env and extraEnv" $shards .) -}}
 {{- end -}}
 {{- end -}}
 {{- if and .Values.spool.enabled .Values.spool.existingClaim -}}
-{{- fail "spool.existingClaim is for one pod, and each shard is one: set shards to 1, or leave the claim out" -}}
+{{- fail "spool.existingClaim is for one pod, and each shard is a pod: set shards to 1, or remove the claim" -}}
 {{- end -}}
 {{- if eq (.Values.updateStrategy.type | default "") "Recreate" -}}
-{{- fail "updateStrategy.type Recreate is for Deployments; shards are a StatefulSet, which stops each old pod before its new one by itself: leave it out" -}}
+{{- fail "updateStrategy.type Recreate is for Deployments; shards are a StatefulSet, which stops each old pod before it starts the new one: remove it" -}}
 {{- end -}}
 true
 {{- end -}}

@@ -180,8 +180,8 @@ fn the_original_is_refused_by_every_account_and_name_that_holds_it() {
         let override_ = |rest: &str| vec![format!("--set=image.override={image}{rest}")];
         let by_account = |tag: &str| vec![format!("--set-string=image.account={account},image.tag={tag}")];
         for (arguments, message) in [
-            (override_(":v1.20.1"), "is the original Go helper, not this one"),
-            (by_account("v1.23.1"), "is the original Go helper, not this one"),
+            (override_(":v1.20.1"), "is the upstream Go helper, not this program"),
+            (by_account("v1.23.1"), "is the upstream Go helper, not this program"),
             // Neither the original nor this one: nothing.
             (override_(":v0.1.0"), "in AWS's registry"),
             (override_("@sha256:0000"), "in AWS's registry"),
@@ -201,7 +201,7 @@ fn the_original_is_refused_by_every_account_and_name_that_holds_it() {
         "602401143452.dkr-ecr.us-east-1.on.aws/cni-metrics-helper:v1.20.1",
     ] {
         let said = helm.template(&[&format!("--set=image.override={original}")]).expect_err(original);
-        assert!(said.contains("is the original Go helper, not this one"), "{original}: {said}");
+        assert!(said.contains("is the upstream Go helper, not this program"), "{original}: {said}");
     }
     for ours in [
         "111122223333.dkr.ecr.eu-west-1.amazonaws.com/cni-metrics-helper:v1.0.0",
@@ -321,25 +321,28 @@ fn a_wrong_value_is_refused_with_a_message_that_names_it() {
         ("podMonitor.enabled=1", "at '/podMonitor/enabled': got number, want boolean"),
         ("resources.limit.cpu=1", "additional properties 'limit' not allowed"),
         ("replica=2", "additional properties 'replica' not allowed"),
-        ("image.override=,image.tag=v1.20.1", "is the original Go helper, not this one"),
+        ("image.override=,image.tag=v1.20.1", "is the upstream Go helper, not this program"),
         (
             "image.override=602401143452.dkr.ecr.eu-west-1.amazonaws.com/cni-metrics-helper:v1.20.1",
-            "is the original Go helper, not this one",
+            "is the upstream Go helper, not this program",
         ),
         ("env.SPOOL_DIR=/spool", "is in the read-only root file system"),
         ("replicas=2,env.LEADER_ELECTION=false", "every replica would publish the same events"),
         ("env.CLUSTER_ID_FALLBACK=maybe", "at '/env/CLUSTER_ID_FALLBACK': value must be one of 'default', 'refuse'"),
         ("terminationGracePeriodSeconds=1", "at '/terminationGracePeriodSeconds': minimum: got 1, want 2"),
         ("terminationGracePeriodSeconds=3601", "at '/terminationGracePeriodSeconds': maximum: got 3,601, want 3,600"),
-        ("env.TERMINATION_GRACE_PERIOD=9s", "TERMINATION_GRACE_PERIOD is terminationGracePeriodSeconds"),
+        ("env.TERMINATION_GRACE_PERIOD=9s", "TERMINATION_GRACE_PERIOD is set by terminationGracePeriodSeconds"),
         ("spool.sizeLimit=64MiB", "at '/spool/sizeLimit'"),
         ("spool.sizeLimit=9999999999Gi", "at '/spool/sizeLimit'"),
         ("spool.sizeLimit=200000K", "at '/spool/sizeLimit'"),
         ("env.SHARD=3", "at '/env/SHARD'"),
         ("shards=1001", "at '/shards': maximum: got 1,001, want 1,000"),
         ("shards=3,replicas=2", "shards is 3 and replicas is 2: a shard is one pod"),
-        ("shards=3,env.SHARD=0/3", "shards is 3, which sets SHARD itself"),
-        ("shards=3,extraEnv[0].name=POD_INDEX,extraEnv[0].value=1", "shards is 3, which sets POD_INDEX itself"),
+        ("shards=3,env.SHARD=0/3", "shards is 3, and the chart then sets SHARD itself"),
+        (
+            "shards=3,extraEnv[0].name=POD_INDEX,extraEnv[0].value=1",
+            "shards is 3, and the chart then sets POD_INDEX itself",
+        ),
         (
             "shards=3,spool.enabled=true,spool.existingClaim=points",
             "spool.existingClaim is for one pod, and each shard",
@@ -645,7 +648,7 @@ fn what_the_chart_depends_on_is_refused_where_it_does_not_look() {
     for name in read {
         let said = helm.template(&[&format!("--set=extraEnv[0].name={name},extraEnv[0].value=1")]).expect_err(&name);
         assert!(
-            said.contains(&format!("set env.{name} instead")) || said.contains("take it out of env"),
+            said.contains(&format!("set env.{name} instead")) || said.contains("remove it from env"),
             "{name}: {said}"
         );
     }
@@ -664,7 +667,7 @@ fn the_grace_is_one_setting() {
         assert_eq!(told, Some(format!("{seconds}s").as_str()), "{values}");
     }
     let twice = "--set=extraEnv[0].name=TERMINATION_GRACE_PERIOD,extraEnv[0].value=9s";
-    assert!(helm.template(&[twice]).unwrap_err().contains("take it out of env and extraEnv"));
+    assert!(helm.template(&[twice]).unwrap_err().contains("remove it from env and extraEnv"));
 }
 
 /// Values files as they stand in public, shortened.
@@ -691,7 +694,7 @@ fn values_files_as_people_have_them() {
     // A release of the original.
     let tagged = file("original-tag");
     let said = helm.template_without_image(&[&tagged]).unwrap_err();
-    for part in ["image.tag v1.12.1", "is the original Go helper, not this one", "set image.override"] {
+    for part in ["image.tag v1.12.1", "is the upstream Go helper, not this program", "set image.override"] {
         assert!(said.contains(part), "{part}: {said}");
     }
     helm.template(&[&tagged]).unwrap();
