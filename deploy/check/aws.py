@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Gives what `generate` makes for AWS to AWS's own models: parliament for policies, cfn-lint for the template, and
-botocore's parameter checks with moto behind them for dashboard and alarms.
+"""Checks the AWS documents that `generate` writes with AWS's own models: parliament for policies, cfn-lint for the template,
+and botocore's parameter checks together with moto for dashboard and alarms.
 
     deploy/check/aws.py HELPER        HELPER is the built cni-metrics-helper
 """
@@ -31,7 +31,7 @@ def check(what, faults):
 
 
 def policies():
-    # parliament reads identity policies; trust policies have a Principal, which it takes for a resource policy.
+    # parliament reads identity policies; trust policies have a Principal, which it reads as a resource policy.
     for arguments in (["iam-policy"], ["iam-policy", "--with-tags"]):
         findings = analyze_policy_string(generate(*arguments)).findings
         check("parliament " + " ".join(arguments), [str(finding) for finding in findings])
@@ -69,7 +69,7 @@ def dashboard_and_alarms(region, shards, count):
 def template(region, shards):
     # cfn-lint goes by the type's registered schema.
     text = generate("cloudwatch-alarms", "--format", "cloudformation", "--region", region, *shards, *CLUSTER)
-    # Errors and warnings; its notes are matters of taste.
+    # Errors and warnings only; its notes are about style.
     check(" ".join(["cfn-lint", region, *shards]), [str(match) for match in lint_all(text) if match.rule.id[0] in "EW"])
     broken = lint_all(text.replace("DatapointsToAlarm", "DatapointToAlarm"))
     check("cfn-lint finds a misspelt property", [] if any(match.rule.id[0] == "E" for match in broken) else ["it does not"])

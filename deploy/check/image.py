@@ -2,8 +2,8 @@
 """Checks the image that deploy/image/oci.py writes: the OCI layout blob by blob, and the bill of materials against
 CycloneDX's schema, SPDX's licence names and cargo's own list.
 
-    deploy/check/image.py             a layout of small stand-ins for the binaries, made twice and compared
-    deploy/check/image.py LAYOUT      one that deploy/image/build.sh has made, and that it is small enough
+    deploy/check/image.py             a layout with small placeholders for the binaries, created twice and compared
+    deploy/check/image.py LAYOUT      a layout that deploy/image/build.sh has created, and its size
 """
 
 import gzip
@@ -39,7 +39,7 @@ def expect(what, found, wanted):
 
 
 class Layout:
-    """A layout that is read; every blob that is asked for must be what its descriptor says."""
+    """A layout on disk; every blob must match its descriptor."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -140,8 +140,8 @@ def check_bom(arch, text):
     named = {line["ref"] for line in bom["dependencies"]} | {to for line in bom["dependencies"] for to in line["dependsOn"]}
     expect(f"{arch}: dependencies are among the components", named, references)
     found = {f"{part['name']} {part['version']}" for part in bom["components"]}
-    # What procedural macros are built of runs where the compiler does: it may be listed, but only as far as it is the same
-    # on every machine.
+    # Dependencies of procedural macros run on the build machine: they may be listed, but only those that are the same on
+    # every machine.
     missing, foreign = tree(arch, "normal,no-proc-macro") - found, found - tree(arch, "normal")
     check(f"{arch}: {len(found)} crates, all that cargo links", [f"not listed: {sorted(missing)}"] if missing else [])
     check(f"{arch}: and none that it does not use", [f"listed: {sorted(foreign)}"] if foreign else [])
@@ -157,7 +157,7 @@ def tree(arch, edges):
 
 
 def make(folder):
-    """A layout of both architectures, from stand-ins for what takes minutes to compile."""
+    """A layout of both architectures, with placeholders for the binaries, which take minutes to compile."""
     folder.mkdir()
     for arch in TRIPLES:
         (folder / arch).write_bytes(b"\x7fELF " + arch.encode() * 1000)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs a script of this folder in a Python environment of its own, .cache/check, which it makes the first time (PyPI).
+# Runs a script of this folder in its own Python environment, .cache/check, which the first run creates (from PyPI).
 #   deploy/check/run.sh aws.py target/debug/cni-metrics-helper
 #   deploy/check/run.sh image.py [LAYOUT]
 set -euo pipefail

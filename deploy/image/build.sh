@@ -6,12 +6,12 @@
 # Needs the Rust target of each architecture (rustup target add x86_64-unknown-linux-musl aarch64-unknown-linux-musl), a C
 # compiler for ring's assembler (Debian: musl-tools for amd64, gcc-aarch64-linux-gnu and libc6-dev-arm64-cross for arm64),
 # python3, and ca-certificates. The same commit, toolchain, CA bundle and SOURCE_DATE_EPOCH (default: the commit's time)
-# make the same layers.
+# give the same layers.
 #
-# Tried so far: both architectures from end to end, 10.9 MB (amd64) and 10.0 MB (arm64) compressed; both unpacked and run
+# Tested: both architectures from end to end, 10.9 MB (amd64) and 10.0 MB (arm64) compressed; both unpacked and run
 # as the image's user in a chroot, arm64 under qemu's user emulation; pushed to a registry by skopeo, digests unchanged. Two
 # compilations of one commit in two folders, with target folders of their own, gave the same layout byte for byte (amd64).
-# Not tried: arm64 on a real machine, two different machines, and the Dockerfile (it needs a daemon and Docker Hub).
+# Not tested: arm64 on a real machine, two different machines, and the Dockerfile (it needs a daemon and Docker Hub).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 

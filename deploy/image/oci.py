@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes an OCI image layout (image-spec 1.1) from built binaries: one layer, an index over architectures, an SBOM.
 
-The same inputs make the same bytes: entries are sorted, owners and times fixed, gzip carries no time.
+The same inputs give the same bytes: entries are sorted, owners and times are fixed, gzip contains no time.
 """
 
 import argparse
@@ -116,7 +116,7 @@ class Layout:
 
 
 def layer_of(binary, ca_bundle):
-    """The root file system: the program, the CA bundle, and who runs it."""
+    """The root file system: the program, the CA bundle, and the user that runs it."""
     files = {
         "app/cni-metrics-helper": (0o755, binary),
         CA_PATH: (0o644, ca_bundle),
@@ -151,8 +151,8 @@ def bill_of_materials(arch, version, layer):
     nodes = {node["id"]: node for node in metadata["resolve"]["nodes"]}
     root = next(id for id, package in packages.items() if package["name"] == "cni-metrics-helper")
 
-    # Metadata has one set of features for the whole workspace, tests included, so it knows crates that no build of the
-    # program has; the tree is of the program's own features.
+    # Cargo's metadata has one set of features for the whole workspace, tests included, so it contains crates that are not
+    # part of the program; the tree uses the program's own features.
     built = in_tree(arch)
     tree = {root} | {id for id, package in packages.items() if (package["name"], package["version"]) in built}
     linked, waiting = set(), [root]
@@ -199,8 +199,8 @@ def in_tree(arch):
 
 
 def normal_dependencies(node):
-    """What is linked: neither build scripts' nor tests' dependencies. A procedural macro's own are build time, too, but
-    are kept: they shaped the code."""
+    """Linked crates: no dependencies of build scripts or tests. Dependencies of procedural macros are used at build time
+    only, but are kept, because they determine the code."""
     return [dep["pkg"] for dep in node["deps"] if any(kind["kind"] is None for kind in dep["dep_kinds"])]
 
 
