@@ -76,7 +76,7 @@ impl Aggregator {
     /// Goes on where [`Aggregator::export`] was called: for the counters, this process is then the same as that one. On
     /// an error nothing is changed.
     pub fn import(&mut self, bytes: &[u8]) -> Result<(), BaselinesError> {
-        let mut input = Reader { left: bytes, version: VERSION };
+        let mut input = BaselineReader { left: bytes, version: VERSION };
         match input.byte()? {
             version @ OLDEST_VERSION..=VERSION => input.version = version,
             other => return Err(BaselinesError::Version(other)),
@@ -201,12 +201,12 @@ fn put_varint(out: &mut Vec<u8>, mut value: u64) {
 }
 
 /// Reads from the front; every step is checked against what is left.
-struct Reader<'a> {
+struct BaselineReader<'a> {
     left: &'a [u8],
     version: u8,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> BaselineReader<'a> {
     fn take(&mut self, length: usize) -> Result<&'a [u8], BaselinesError> {
         let (head, rest) = self.left.split_at_checked(length).ok_or(BaselinesError::CutOff)?;
         self.left = rest;
