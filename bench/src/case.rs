@@ -1,4 +1,4 @@
-//! One case: a world of so many nodes, one program in it for some rounds, and what that cost.
+//! One case: a simulated cluster of a size, one program that scrapes it for some rounds, and what that costs.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -9,22 +9,23 @@ use serde_json::json;
 
 use crate::error::{self, Errors};
 use crate::life::Trend;
-use crate::look::{Idle, Look, Looks, merged, quiet_us};
+use crate::observe::{Idle, Observation, Observations, merged, quiet_us};
 use crate::process::{CpuClock, Memory, reset_peak};
+use crate::round::Round;
+use crate::simulator::{Simulator, SimulatorSpec, Stats};
 use crate::subject::{Program, Start, Subject};
-use crate::world::{Burst, Stats, World, WorldSpec};
 
-/// Between two looks at a running program.
+/// Between two observations at a running program.
 pub(crate) const LOOK: Duration = Duration::from_millis(25);
 
-/// In cases of more rounds than this, looks are fewer: each look is shown every round so far.
+/// In cases of more rounds than this the program is observed less often: each observation goes through every round so far.
 const MANY_ROUNDS: u32 = 60;
 
-/// From so many pages on, what the world used for them is more than the clock's grain.
+/// Number of pages from which on the CPU time that the simulator used for them exceeds the clock's resolution.
 const ENOUGH_PAGES: u64 = 5_000;
 
-/// Worlds up to this size move on between two rounds. Larger ones stand still: to make all their pages anew takes them
-/// longer than the interval has room for.
+/// Clusters up to this size are advanced between two rounds. The clock of larger ones stands still: to make all their
+/// pages anew takes longer than an interval.
 const MOVES_UP_TO_NODES: u32 = 20_000;
 
 /// One case.
@@ -42,7 +43,7 @@ pub(crate) struct Case {
     pub(crate) concurrency: Option<u32>,
     /// Rounds with 5 % of the nodes hung and 5 % refusing, after those.
     pub(crate) faulty_rounds: u32,
-    /// The world of this file instead of a healthy one.
+    /// The scenario of this file instead of a healthy cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) scenario: Option<PathBuf>,
 }
@@ -58,13 +59,13 @@ pub(crate) struct Figures {
     pub(crate) list_cpu_seconds: f64,
     pub(crate) list_peak_bytes: u64,
     pub(crate) list_resident_bytes: u64,
-    /// From the first request of a round until the last page was handed over and the program was at rest again; the
+    /// From the first request of a round until the last page was handed over and the program was idle again; the
     /// middle one of the steady rounds.
     pub(crate) round_seconds: f64,
     /// Until the last page was handed over.
     pub(crate) scraping_seconds: f64,
     pub(crate) first_round_seconds: f64,
-    /// Processor time of the steady rounds, everything else the program does meanwhile included.
+    /// CPU time of the steady rounds, everything else the program does meanwhile included.
     pub(crate) cpu_us_per_node: f64,
     /// While a round runs, as a share of one core.
     pub(crate) cpu_cores_in_round: f64,
@@ -76,9 +77,9 @@ pub(crate) struct Figures {
     /// Peak of the steady rounds, the first list left out.
     pub(crate) steady_peak_bytes: u64,
     pub(crate) settled_bytes: u64,
-    /// By how much resident memory grows a round, over the last half of the steady rounds.
+    /// Growth of resident memory per round, over the last half of the steady rounds.
     pub(crate) growth_bytes_per_round: f64,
-    /// Bytes to and from the world a node and round, TLS included.
+    /// Bytes to and from the simulator per node and round, TLS included.
     pub(crate) wire_bytes_per_node: f64,
     /// Connections opened a steady round.
     pub(crate) connections_per_round: f64,
@@ -88,58 +89,40 @@ pub(crate) struct Figures {
     pub(crate) most_open: u64,
     /// Pages delivered a steady round, as a share of the nodes.
     pub(crate) delivered_share: f64,
-    /// The world's own processor time a page.
-    pub(crate) world_us_per_page: f64,
-    /// Pages a second that one core of the world could serve, over what the program asked for in a round; absent where
+    /// The simulator's own CPU time per page.
+    #[serde(rename = "world_us_per_page")]
+    pub(crate) simulator_us_per_page: f64,
+    /// Pages per second that one core of the simulator could serve, over what the program asked for in a round; absent where
     /// too few were asked for to tell.
     pub(crate) headroom: Option<f64>,
-    /// Requests to CloudWatch a round.
+    /// Requests to CloudWatch per round.
     pub(crate) cloudwatch_requests_per_round: f64,
     /// Rounds with failing nodes.
     pub(crate) faulty_round_seconds: Vec<f64>,
     /// Pages delivered in the first of them, as a share of the nodes.
     pub(crate) faulty_delivered_share: Option<f64>,
-    /// What was published beside the truth; absent where the world stood still.
+    /// Published and true values; absent where the simulator's clock stood still.
     pub(crate) errors: Option<Errors>,
 }
 
 /// Where everything is.
 #[derive(Debug, Clone)]
-pub(crate) struct Place {
-    /// The program that plays the world.
-    pub(crate) world: PathBuf,
+pub(crate) struct Paths {
+    /// The program that runs the simulator.
+    pub(crate) simulator: PathBuf,
     /// Where logs go.
     pub(crate) logs: PathBuf,
     pub(crate) agent_port: u16,
 }
 
-/// A round as it ended.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Round {
-    pub(crate) burst: Burst,
-    /// From its first request until the program was at rest again.
-    seconds: f64,
-    /// When the world's clock was last moved before it, Unix milliseconds.
-    pub(crate) world_ms: i64,
-    pub(crate) from_ms: i64,
-    pub(crate) to_ms: i64,
-    /// The program's processor time when it had ended.
-    cpu: Duration,
-    at: Instant,
-    /// What the world used from the end of its own move to the end of the round.
-    world_used: Duration,
-    /// How much of that time passed in quiet.
-    world_waited: Duration,
-}
-
 /// A case under way.
 struct Run<'a> {
     case: &'a Case,
-    world: World,
-    world_cpu: CpuClock,
+    simulator: Simulator,
+    simulator_cpu: CpuClock,
     subject: Subject,
-    /// When the world's clock was last moved.
-    world_ms: i64,
+    /// When the simulator's clock was last moved.
+    simulator_ms: i64,
     first_page: Option<FirstPage>,
     first_point: Option<f64>,
     idle: Idle,
@@ -154,24 +137,32 @@ struct FirstPage {
 }
 
 /// Runs one program through one case.
-pub(crate) fn run(place: &Place, program: &Program, case: &Case) -> anyhow::Result<Figures> {
-    let spec = WorldSpec {
+pub(crate) fn run(paths: &Paths, program: &Program, case: &Case) -> anyhow::Result<Figures> {
+    let spec = SimulatorSpec {
         nodes: case.nodes,
         scenario: case.scenario.clone(),
         latency_ms: case.latency_ms,
         https: case.https,
-        agent_port: place.agent_port,
+        agent_port: paths.agent_port,
     };
-    let world = World::start(&place.world, &spec)?;
-    let world_cpu = CpuClock::new(world.pid());
-    let world_ms = world.advance()?;
-    let log = log_path(&place.logs, program, case);
+    let simulator = Simulator::start(&paths.simulator, &spec)?;
+    let simulator_cpu = CpuClock::new(simulator.pid());
+    let simulator_ms = simulator.advance()?;
+    let log = log_path(&paths.logs, program, case);
     let concurrency = case.concurrency.map(|scrapes| ("SCRAPE_CONCURRENCY", scrapes.to_string()));
     let start =
         Start { via: &case.via, interval_seconds: case.interval_seconds, log: &log, extra: concurrency.as_slice() };
-    let subject = Subject::start(program, &world, &start)?;
-    let run =
-        Run { case, world, world_cpu, subject, world_ms, first_page: None, first_point: None, idle: Idle::default() };
+    let subject = Subject::start(program, &simulator, &start)?;
+    let run = Run {
+        case,
+        simulator,
+        simulator_cpu,
+        subject,
+        simulator_ms,
+        first_page: None,
+        first_point: None,
+        idle: Idle::default(),
+    };
     run.measure(&log)
 }
 
@@ -186,7 +177,7 @@ impl Run<'_> {
         let first = self.round(0)?;
         figures.peak_bytes = self.subject.memory()?.peak_bytes;
         reset_peak(self.subject.pid())?;
-        let before = self.world.stats()?;
+        let before = self.simulator.stats()?;
         let mut rounds = vec![first];
         let mut resident = Trend::new(1);
         for number in 1..=self.case.rounds {
@@ -197,7 +188,7 @@ impl Run<'_> {
             }
         }
         figures.growth_bytes_per_round = resident.slope();
-        let after = self.world.stats()?;
+        let after = self.simulator.stats()?;
         let memory = self.subject.memory()?;
         figures.steady_peak_bytes = memory.peak_bytes;
         figures.settled_bytes = memory.resident_bytes;
@@ -212,7 +203,7 @@ impl Run<'_> {
         self.subject.end();
         if compares {
             let errors = if self.case.scenario.is_some() { error::errors_by_tick } else { error::errors };
-            figures.errors = Some(errors(&self.world, &rounds, collector_start_ms)?);
+            figures.errors = Some(errors(&self.simulator, &rounds, collector_start_ms)?);
         }
         Ok(figures)
     }
@@ -222,7 +213,7 @@ impl Run<'_> {
         if self.case.faulty_rounds == 0 {
             return Ok(());
         }
-        self.world.fail(&[(json!("hang"), 0.05), (json!("refused"), 0.05)])?;
+        self.simulator.fail(&[(json!("hang"), 0.05), (json!("refused"), 0.05)])?;
         for number in 0..self.case.faulty_rounds as usize {
             let round = self.round(done + number)?;
             figures.faulty_round_seconds.push(round.seconds);
@@ -238,36 +229,37 @@ impl Run<'_> {
 
     fn advance(&mut self) -> anyhow::Result<()> {
         if self.moves() {
-            self.world_ms = self.world.advance()?;
+            self.simulator_ms = self.simulator.advance()?;
         }
         Ok(())
     }
 
-    /// Waits until the round of this number is over and the program is at rest.
+    /// Waits until the round of this number is over and the program is idle.
     fn round(&mut self, number: usize) -> anyhow::Result<Round> {
-        let patience = Duration::from_secs(60 + 4 * self.case.interval_seconds + u64::from(self.case.nodes) / 500);
+        let limit = Duration::from_secs(60 + 4 * self.case.interval_seconds + u64::from(self.case.nodes) / 500);
         let began = Instant::now();
-        let world_before = self.world_cpu.read()?;
+        let simulator_before = self.simulator_cpu.read()?;
         let quiet_us = quiet_us(self.case.interval_seconds);
-        let mut looks = Looks::new(quiet_us);
+        let mut observations = Observations::new(quiet_us);
         loop {
-            ensure!(began.elapsed() < patience, "round {number} was not over after {} s", patience.as_secs());
-            let mut stats = self.world.stats()?;
+            ensure!(began.elapsed() < limit, "round {number} did not end within {} s", limit.as_secs());
+            let mut stats = self.simulator.stats()?;
             stats.bursts = merged(&stats.bursts, quiet_us);
-            let look = Look { at: Instant::now(), cpu: self.subject.cpu()?, world_cpu: self.world_cpu.read()? };
-            self.note_firsts(&stats, look.cpu)?;
-            self.idle += looks.note(look, &stats);
-            if let Some((burst, rest_us)) = looks.ended(number, &stats) {
+            let observation =
+                Observation { at: Instant::now(), cpu: self.subject.cpu()?, simulator_cpu: self.simulator_cpu.read()? };
+            self.note_firsts(&stats, observation.cpu)?;
+            self.idle += observations.note(observation, &stats);
+            if let Some((burst, rest_us)) = observations.ended(number, &stats) {
                 return Ok(Round {
                     burst,
                     seconds: rest_us.saturating_sub(burst.began_us) as f64 / 1e6,
-                    world_ms: self.world_ms,
+                    simulator_ms: self.simulator_ms,
                     from_ms: stats.wall_ms_of(burst.began_us),
                     to_ms: stats.wall_ms_of(burst.ended_us),
-                    cpu: look.cpu,
-                    at: look.at,
-                    world_used: look.world_cpu.saturating_sub(world_before),
-                    world_waited: looks.idle.lasted,
+                    cpu: observation.cpu,
+                    at: observation.at,
+                    simulator_used: observation.simulator_cpu.saturating_sub(simulator_before),
+                    simulator_waited: observations.idle.lasted,
                 });
             }
             std::thread::sleep(if self.case.rounds > MANY_ROUNDS { LOOK * 4 } else { LOOK });
@@ -320,14 +312,14 @@ impl Run<'_> {
         figures.delivered_share = ratio(delivered as f64, nodes * count);
         let requests = after.cloudwatch.requests - before.cloudwatch.requests;
         figures.cloudwatch_requests_per_round = ratio(requests as f64, count);
-        // The world also answers the bench's own questions all the time: what that costs is known from the quiet.
-        let world_idle = ratio(self.idle.world.as_secs_f64(), idle_seconds);
-        let world_used: f64 = steady.iter().map(|round| round.world_used.as_secs_f64()).sum();
-        let waited: f64 = steady.iter().map(|round| round.world_waited.as_secs_f64()).sum();
-        let world_used = (world_used - waited * world_idle).max(0.0);
-        figures.world_us_per_page = ratio(world_used * 1e6, asked as f64);
-        let could_serve_per_second = ratio(asked as f64, world_used);
-        let enough = asked >= ENOUGH_PAGES && world_used > 0.0;
+        // The simulator also answers the bench's own questions all the time: what that costs is known from the idle time.
+        let simulator_idle = ratio(self.idle.simulator.as_secs_f64(), idle_seconds);
+        let simulator_used: f64 = steady.iter().map(|round| round.simulator_used.as_secs_f64()).sum();
+        let waited: f64 = steady.iter().map(|round| round.simulator_waited.as_secs_f64()).sum();
+        let simulator_used = (simulator_used - waited * simulator_idle).max(0.0);
+        figures.simulator_us_per_page = ratio(simulator_used * 1e6, asked as f64);
+        let could_serve_per_second = ratio(asked as f64, simulator_used);
+        let enough = asked >= ENOUGH_PAGES && simulator_used > 0.0;
         figures.headroom = enough.then(|| ratio(could_serve_per_second, ratio(asked as f64, busy)));
     }
 }

@@ -1,4 +1,4 @@
-//! What CloudWatch holds, beside what a perfect collector would have published for the same rounds.
+//! What CloudWatch holds, compared with what a perfect collector would have published for the same rounds.
 
 use std::collections::BTreeMap;
 
@@ -6,8 +6,8 @@ use cni_sim::truth::numbers::COUNTERS;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::case::Round;
-use crate::world::World;
+use crate::round::Round;
+use crate::simulator::Simulator;
 
 /// Slack of a round's ends: the two clocks that are compared count milliseconds.
 const SLACK_MS: i64 = 5;
@@ -57,34 +57,38 @@ struct Point {
     mean: f64,
 }
 
-/// Asks the world for all of it.
-pub(crate) fn errors(world: &World, rounds: &[Round], collector_start_ms: i64) -> anyhow::Result<Errors> {
-    let points: Vec<Point> = world.published()?.iter().filter_map(point).collect();
-    let moved = rounds.iter().map(|round| round.world_ms);
-    Ok(compare(&points, &truths(world, rounds, moved, collector_start_ms)?))
+/// Asks the simulator for both.
+pub(crate) fn errors(simulator: &Simulator, rounds: &[Round], collector_start_ms: i64) -> anyhow::Result<Errors> {
+    let points: Vec<Point> = simulator.published()?.iter().filter_map(point).collect();
+    let moved = rounds.iter().map(|round| round.simulator_ms);
+    Ok(compare(&points, &truths(simulator, rounds, moved, collector_start_ms)?))
 }
 
-/// The same for a program that gives each point the time of its round's tick, however far the world's moves lag behind it:
+/// The same for a program that gives each point the time of its round's tick, however late the simulator's clock is moved:
 /// a point is of the first round that began at that time or later.
-pub(crate) fn errors_by_tick(world: &World, rounds: &[Round], collector_start_ms: i64) -> anyhow::Result<Errors> {
-    let mut points: Vec<Point> = world.published()?.iter().filter_map(point).collect();
+pub(crate) fn errors_by_tick(
+    simulator: &Simulator,
+    rounds: &[Round],
+    collector_start_ms: i64,
+) -> anyhow::Result<Errors> {
+    let mut points: Vec<Point> = simulator.published()?.iter().filter_map(point).collect();
     let last = rounds.last().map_or(i64::MIN, |round| round.from_ms);
     // What was measured after the last round that was watched is compared with nothing.
     points.retain(|point| point.at_ms <= last + SLACK_MS);
     let after = rounds.iter().map(|round| round.from_ms + SLACK_MS + 1);
     let since = std::iter::once(i64::MIN).chain(after);
-    Ok(compare(&points, &truths(world, rounds, since, collector_start_ms)?))
+    Ok(compare(&points, &truths(simulator, rounds, since, collector_start_ms)?))
 }
 
 /// Each round's truth, and the time from which points belong to it.
 fn truths(
-    world: &World,
+    simulator: &Simulator,
     rounds: &[Round],
     since: impl Iterator<Item = i64>,
     collector_start_ms: i64,
 ) -> anyhow::Result<Vec<(i64, BTreeMap<String, f64>)>> {
     let truth = |(round, since): (&Round, i64)| {
-        let truth = world.truth(round.from_ms - SLACK_MS, round.to_ms + SLACK_MS, collector_start_ms)?;
+        let truth = simulator.truth(round.from_ms - SLACK_MS, round.to_ms + SLACK_MS, collector_start_ms)?;
         Ok((since, metrics(&truth)))
     };
     rounds.iter().zip(since).map(truth).collect()
@@ -107,8 +111,8 @@ fn metrics(truth: &Value) -> BTreeMap<String, f64> {
     metrics.into_iter().flatten().filter_map(|(name, value)| Some((name.clone(), value.as_f64()?))).collect()
 }
 
-/// A point belongs to the round before which the world was last moved on: up to the next move the world stands still,
-/// and a point without a time of its own has got the world's.
+/// A point belongs to the round before which the simulator's clock was last moved: up to the next move it stands still,
+/// and a point without a time of its own has the time of that clock.
 fn compare(points: &[Point], truths: &[(i64, BTreeMap<String, f64>)]) -> Errors {
     let round_of = |at_ms: i64| truths.partition_point(|(moved_ms, _)| *moved_ms <= at_ms).checked_sub(1);
     let mut errors = Errors::default();
@@ -143,6 +147,11 @@ fn relative(published: f64, truth: f64) -> f64 {
 #[expect(clippy::float_cmp, reason = "the figures are whole numbers and halves")]
 mod tests {
     use super::*;
+
+    use cni_metrics_core::agent::AgentVersion;
+    use cni_metrics_core::catalogue::{Family, Kind};
+    use cni_sim::truth::numbers::GAUGES;
+    use ipamd_model::metrics::{PageFlavour, Release};
 
     fn published(name: &str, at_ms: i64, value: f64) -> Point {
         Point { name: name.to_owned(), at_ms, sum: value, mean: value }
@@ -181,11 +190,40 @@ mod tests {
     }
 
     #[test]
-    fn a_datum_is_read_as_the_world_shows_it() {
+    fn a_datum_is_read_as_the_simulator_shows_it() {
         let datum = serde_json::json!({
             "name": "eniMaxAvailable", "timestamp_ms": 5, "statistics": {"sum": 9.0, "count": 2.0, "min": 4.0, "max": 5.0}
         });
         assert_eq!(point(&datum), Some(Point { name: "eniMaxAvailable".to_owned(), at_ms: 5, sum: 9.0, mean: 4.5 }));
         assert_eq!(point(&serde_json::json!({"name": "x"})), None);
+    }
+
+    /// The simulator keeps a list of its own, so that it can contradict the program; both lists must name the same.
+    #[test]
+    fn the_simulators_list_of_metrics_equals_the_catalogue() {
+        let simulated: BTreeMap<&str, (Kind, bool)> = COUNTERS
+            .into_iter()
+            .map(|name| (name, (Kind::Counter, false)))
+            .chain(GAUGES.into_iter().map(|(_, name, of_addresses)| (name, (Kind::SumGauge, of_addresses))))
+            .collect();
+        // The slowest operation is neither a sum nor a count: the truth computes it apart.
+        let families = Family::ALL.into_iter().filter(|family| *family != Family::AwsApiLatencyMs);
+        let catalogue: BTreeMap<&str, (Kind, bool)> =
+            families.map(|family| (family.metric().name(), (family.kind(), family.counts_ipv4()))).collect();
+        assert_eq!(simulated, catalogue);
+        assert_eq!(simulated.len(), COUNTERS.len() + GAUGES.len(), "a name occurs twice");
+    }
+
+    #[test]
+    fn the_simulators_agents_have_the_families_of_their_version() {
+        for minor in 4..=24 {
+            for patch in 0..=6 {
+                let (flavour, version) =
+                    (PageFlavour::Legacy(Release { minor, patch }), AgentVersion::new(1, minor, patch));
+                for family in Family::ALL {
+                    assert_eq!(flavour.exposes(family.name()), family.is_in(version), "{version} {}", family.name());
+                }
+            }
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! What CloudWatch costs: the helper's own client sends so many data to the world's service.
+//! What CloudWatch costs: the helper's own client sends a number of data points to the simulator's service.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -7,10 +7,10 @@ use std::process::{Command, Stdio};
 use anyhow::Context;
 use serde::Serialize;
 
-use crate::case::{Place, ratio};
+use crate::case::{Paths, ratio};
 use crate::process::CpuClock;
-use crate::subject::stop;
-use crate::world::{World, WorldSpec};
+use crate::process::stop;
+use crate::simulator::{Simulator, SimulatorSpec};
 
 /// One flush after another, so that what is measured is more than the clock's grain.
 const TIMES: u32 = 20;
@@ -27,11 +27,11 @@ pub(crate) struct FlushFigures {
 }
 
 /// Measures flushes of these sizes.
-pub(crate) fn run(place: &Place, program: &Path, sizes: &[u32]) -> anyhow::Result<Vec<FlushFigures>> {
-    let spec = WorldSpec { nodes: 1, scenario: None, latency_ms: 0, https: false, agent_port: 0 };
-    let world = World::start(&place.world, &spec)?;
+pub(crate) fn run(paths: &Paths, program: &Path, sizes: &[u32]) -> anyhow::Result<Vec<FlushFigures>> {
+    let spec = SimulatorSpec { nodes: 1, scenario: None, latency_ms: 0, https: false, agent_port: 0 };
+    let simulator = Simulator::start(&paths.simulator, &spec)?;
     let mut command = Command::new(program);
-    command.env_clear().envs(world.env()).stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.env_clear().envs(simulator.env()).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.spawn().with_context(|| format!("{} cannot be started", program.display()))?;
     let mut ask = child.stdin.take().context("no input")?;
     let mut answers = BufReader::new(child.stdout.take().context("no output")?).lines();
@@ -47,9 +47,9 @@ pub(crate) fn run(place: &Place, program: &Path, sizes: &[u32]) -> anyhow::Resul
     for data in sizes.iter().copied() {
         // The first one opens the connection.
         send(data, 2)?;
-        let (before, cpu_before) = (world.stats()?.cloudwatch, cpu.read()?);
+        let (before, cpu_before) = (simulator.stats()?.cloudwatch, cpu.read()?);
         send(data, TIMES)?;
-        let (after, cpu_after) = (world.stats()?.cloudwatch, cpu.read()?);
+        let (after, cpu_after) = (simulator.stats()?.cloudwatch, cpu.read()?);
         let each = |now: u64, then: u64| ratio((now - then) as f64, f64::from(TIMES));
         let arrived = after.data - before.data;
         anyhow::ensure!(arrived == u64::from(data * TIMES), "CloudWatch accepted {arrived} data");

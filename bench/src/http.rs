@@ -1,4 +1,4 @@
-//! The smallest HTTP client that the world's control listener needs: one request a connection, nothing shared with the
+//! The smallest HTTP client that the simulator's control listener needs: one request a connection, nothing shared with the
 //! programs that are measured.
 
 use std::io::{Read, Write};
@@ -9,13 +9,13 @@ use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 
 /// The truth of a hundred thousand nodes takes a while.
-const PATIENCE: Duration = Duration::from_mins(3);
+const TIMEOUT: Duration = Duration::from_mins(3);
 
 /// Sends a request and reads the whole answer's body.
 pub(crate) fn text(address: SocketAddr, method: &str, path: &str, body: &str) -> anyhow::Result<String> {
     let what = || format!("{method} http://{address}{path}");
     let mut stream = TcpStream::connect(address).with_context(what)?;
-    stream.set_read_timeout(Some(PATIENCE)).with_context(what)?;
+    stream.set_read_timeout(Some(TIMEOUT)).with_context(what)?;
     let head = format!(
         "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
         body.len()
@@ -31,13 +31,13 @@ pub(crate) fn text(address: SocketAddr, method: &str, path: &str, body: &str) ->
 /// The same where the answer is JSON.
 pub(crate) fn json(address: SocketAddr, method: &str, path: &str, body: &str) -> anyhow::Result<Value> {
     let text = text(address, method, path, body)?;
-    serde_json::from_str(&text).with_context(|| format!("{method} {path}: the answer is no JSON"))
+    serde_json::from_str(&text).with_context(|| format!("{method} {path}: the answer is not JSON"))
 }
 
 /// Status and body of a whole answer.
 fn parse(answer: &[u8]) -> anyhow::Result<(u16, String)> {
     let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") else {
-        bail!("the answer has no end of head")
+        bail!("the head of the answer does not end")
     };
     let head = String::from_utf8_lossy(answer.get(..end).unwrap_or_default()).to_ascii_lowercase();
     let status = head.split_ascii_whitespace().nth(1).and_then(|code| code.parse().ok()).context("no status")?;

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::case::Place;
-use crate::subject::stop;
-use crate::world::{World, WorldSpec};
+use crate::case::Paths;
+use crate::process::stop;
+use crate::simulator::{Simulator, SimulatorSpec};
 
 /// More of it is a regression, less of it asks for a new reference, in parts of a whole.
 const TOLERANCE: f64 = 0.10;
@@ -18,19 +18,19 @@ const TOLERANCE: f64 = 0.10;
 /// Parses that are counted; the program's own start is the difference of two runs.
 const PARSES: [u32; 2] = [100, 300];
 
-/// Sizes of the two worlds whose difference is a thousand nodes.
+/// Sizes of the two simulators whose difference is a thousand nodes.
 const NODES: [u32; 2] = [100, 1_100];
 
 /// Rounds of the two runs whose difference is a round with everything open and known.
 const ROUNDS: [u32; 2] = [1, 2];
 
-/// Callgrind makes a program fifty times slower; a round must still be over long before the next.
+/// Callgrind makes a program fifty times slower; a round must still end long before the next.
 const INTERVAL_SECONDS: u64 = 30;
 
 /// No round is longer.
-const PATIENCE: Duration = Duration::from_mins(3);
+const TIMEOUT: Duration = Duration::from_mins(3);
 
-/// After a round, the program is given this long to come to rest.
+/// After a round, the program is given this long to become idle.
 const REST: Duration = Duration::from_secs(4);
 
 /// Counts and what they hold for.
@@ -46,14 +46,14 @@ pub(crate) struct Reference {
 }
 
 /// Counts everything.
-pub(crate) fn count(place: &Place, parse: &Path, profile: &str) -> anyhow::Result<Reference> {
+pub(crate) fn count(paths: &Paths, parse: &Path, profile: &str) -> anyhow::Result<Reference> {
     let mut instructions = BTreeMap::new();
-    let parses = PARSES.map(|times| callgrind(place, Command::new(parse).arg(times.to_string())));
+    let parses = PARSES.map(|times| callgrind(paths, Command::new(parse).arg(times.to_string())));
     instructions.insert("one page parsed".to_owned(), per(parses, PARSES[1] - PARSES[0])?);
     // Over HTTPS it depends on how scrapes happen to meet how many handshakes there are; HTTP has none to count.
-    let lists = NODES.map(|nodes| once(place, nodes));
+    let lists = NODES.map(|nodes| once(paths, nodes));
     instructions.insert("list and first round of 1,000 nodes, HTTP".to_owned(), per(lists, 1)?);
-    let rounds = ROUNDS.map(|rounds| running(place, rounds));
+    let rounds = ROUNDS.map(|rounds| running(paths, rounds));
     instructions.insert("another round of 1,000 nodes, HTTP".to_owned(), per(rounds, ROUNDS[1] - ROUNDS[0])?);
     let compiler = Command::new("rustc").arg("--version").output().context("rustc --version")?;
     Ok(Reference {
@@ -72,66 +72,70 @@ fn per(counts: [anyhow::Result<u64>; 2], units: u32) -> anyhow::Result<u64> {
 }
 
 /// One list and one round of the helper itself.
-fn once(place: &Place, nodes: u32) -> anyhow::Result<u64> {
-    let world =
-        World::start(&place.world, &WorldSpec { nodes, scenario: None, latency_ms: 0, https: false, agent_port: 0 })?;
-    let mut command = Command::new(&place.world);
+fn once(paths: &Paths, nodes: u32) -> anyhow::Result<u64> {
+    let simulator = Simulator::start(
+        &paths.simulator,
+        &SimulatorSpec { nodes, scenario: None, latency_ms: 0, https: false, agent_port: 0 },
+    )?;
+    let mut command = Command::new(&paths.simulator);
     command.args(["once", "--output", "json", "--scrape-via", "proxy", "--scrape-timeout", "60s", "--interval", "600"]);
     // One thread after the other anyway: fewer of them wake each other less often.
-    command.env_clear().envs(world.env()).env("TOKIO_WORKER_THREADS", "1");
-    callgrind(place, &command)
+    command.env_clear().envs(simulator.env()).env("TOKIO_WORKER_THREADS", "1");
+    callgrind(paths, &command)
 }
 
 /// So many rounds of the long-running helper.
-fn running(place: &Place, rounds: u32) -> anyhow::Result<u64> {
+fn running(paths: &Paths, rounds: u32) -> anyhow::Result<u64> {
     let nodes = NODES[1] - NODES[0];
-    let world =
-        World::start(&place.world, &WorldSpec { nodes, scenario: None, latency_ms: 0, https: false, agent_port: 0 })?;
-    let mut command = Command::new(&place.world);
+    let simulator = Simulator::start(
+        &paths.simulator,
+        &SimulatorSpec { nodes, scenario: None, latency_ms: 0, https: false, agent_port: 0 },
+    )?;
+    let mut command = Command::new(&paths.simulator);
     command.args(["run", "--scrape-via", "proxy", "--scrape-timeout", "60s", "--use-cloudwatch", "false"]);
     command.args(["--admin-address", "off", "--interval", &INTERVAL_SECONDS.to_string()]);
-    command.env_clear().envs(world.env()).env("TOKIO_WORKER_THREADS", "1");
-    let mut child = under_callgrind(place, &command).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    command.env_clear().envs(simulator.env()).env("TOKIO_WORKER_THREADS", "1");
+    let mut child = under_callgrind(paths, &command).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
     let wanted = u64::from(nodes) * u64::from(rounds);
     let began = Instant::now();
-    let delivered = || world.stats().map(|stats| stats.bursts.iter().map(|burst| burst.delivered).sum::<u64>());
+    let delivered = || simulator.stats().map(|stats| stats.bursts.iter().map(|burst| burst.delivered).sum::<u64>());
     while delivered()? < wanted {
         let ended = child.try_wait()?;
-        ensure!(ended.is_none() && began.elapsed() < PATIENCE, "{} of {wanted} pages, {ended:?}", delivered()?);
+        ensure!(ended.is_none() && began.elapsed() < TIMEOUT, "{} of {wanted} pages, {ended:?}", delivered()?);
         std::thread::sleep(Duration::from_millis(100));
     }
     std::thread::sleep(REST);
     stop(&mut child);
     ensure!(delivered()? == wanted, "{} pages instead of {wanted}", delivered()?);
-    counted(place)
+    counted(paths)
 }
 
 /// Runs a command under callgrind and reads how many instructions it took.
-fn callgrind(place: &Place, command: &Command) -> anyhow::Result<u64> {
-    let output = under_callgrind(place, command).stdin(Stdio::null()).output();
+fn callgrind(paths: &Paths, command: &Command) -> anyhow::Result<u64> {
+    let output = under_callgrind(paths, command).stdin(Stdio::null()).output();
     let output = output.context("valgrind cannot be started (Debian: valgrind)")?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "under callgrind: {}: {said}", output.status);
-    counted(place)
+    counted(paths)
 }
 
-fn under_callgrind(place: &Place, command: &Command) -> Command {
+fn under_callgrind(paths: &Paths, command: &Command) -> Command {
     let mut valgrind = Command::new("valgrind");
     valgrind.args(["--tool=callgrind", "--error-exitcode=0", "--vgdb=no"]);
-    valgrind.arg(format!("--callgrind-out-file={}", out(place).display()));
+    valgrind.arg(format!("--callgrind-out-file={}", out(paths).display()));
     valgrind.arg(command.get_program()).args(command.get_args());
     valgrind.env_clear().env("PATH", "/usr/bin:/bin");
     valgrind.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
     valgrind
 }
 
-fn out(place: &Place) -> PathBuf {
-    place.logs.join("callgrind.out")
+fn out(paths: &Paths) -> PathBuf {
+    paths.logs.join("callgrind.out")
 }
 
 /// What the run that ended last took.
-fn counted(place: &Place) -> anyhow::Result<u64> {
-    let file = out(place);
+fn counted(paths: &Paths) -> anyhow::Result<u64> {
+    let file = out(paths);
     let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
     let total = total(&text).with_context(|| format!("{} has no total", file.display()))?;
     // The next run must not be taken for this one.

@@ -1,4 +1,4 @@
-//! Long lives: does the program do in round 10,000 what it does in round 10, and with no more memory?
+//! Long runs: does the program do in round 10,000 what it does in round 10, and with no more memory?
 //!
 //! `--lockstep N` runs the helper of this process against a simulated cluster in a process of its own, as fast as both
 //! can; `--started N` watches the started program in real time. Both compare every point with the truth.
@@ -15,7 +15,7 @@ use anyhow::Context;
 pub(crate) use lockstep::lockstep;
 pub(crate) use trend::Trend;
 
-/// The cluster that both live in: forty nodes whose pods come and go, and which grow and shrink.
+/// The cluster of both runs: forty nodes whose pods come and go, and which grow and shrink.
 const SCENARIO: &str = include_str!("life/long-life.yaml");
 
 /// Writes the scenario where `sim` can read it.

@@ -6,14 +6,16 @@ mod flush;
 mod http;
 mod instructions;
 mod life;
-mod look;
+mod observe;
 mod plan;
 mod process;
+mod progress;
 mod report;
+mod round;
 mod subject;
 mod targets;
 mod watch;
-mod world;
+mod simulator;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -24,11 +26,12 @@ use clap::Parser;
 use peak_alloc::PeakAlloc;
 use serde_json::{Value, json};
 
-use case::{Figures, Place};
+use case::{Figures, Paths};
+use progress::say;
 use report::{Results, Row};
 use subject::Program;
 
-/// What the bench itself has allocated: in lockstep the helper lives in this process.
+/// What the bench itself has allocated: in lockstep the helper runs in this process.
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
 
@@ -40,58 +43,58 @@ const STARTED_GROWTH_BYTES: f64 = 1024.0 * 1024.0;
 #[derive(Debug, Clone, Parser)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 struct Args {
-    /// The helper's program; it plays the world too
+    /// The helper's program; it also runs the simulator (`sim`)
     #[arg(long, value_name = "PATH")]
     helper: PathBuf,
-    /// Another program that takes the same environment, to be measured in the same run
+    /// Another program that reads the same environment, to be measured in the same run
     #[arg(long, value_name = "PATH")]
     peer: Option<PathBuf>,
-    /// Sizes of the cluster
+    /// Numbers of nodes
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "10,100,1000,10000")]
     nodes: Vec<u32>,
-    /// What every node takes to answer, milliseconds
+    /// Response time of every node, milliseconds
     #[arg(long, value_name = "MS,…", value_delimiter = ',', default_value = "2,10")]
     latency: Vec<u32>,
-    /// Ways to the nodes: proxy, direct
+    /// Scrape paths: proxy, direct
     #[arg(long, value_name = "WAY,…", value_delimiter = ',', default_value = "proxy,direct")]
     via: Vec<String>,
-    /// Steady rounds a case; without it, by the size
+    /// Steady rounds per case [default: by the size]
     #[arg(long, value_name = "N")]
     rounds: Option<u32>,
-    /// Seconds from round to round; without it, by the size
+    /// Seconds from round to round [default: by the size]
     #[arg(long, value_name = "SECONDS")]
     interval: Option<u64>,
-    /// The ordinary cases only: no failing nodes, no waiting, no watch
+    /// Only the ordinary cases: no failing nodes, no flush, no watch
     #[arg(long)]
     plain: bool,
-    /// Count instructions under callgrind and hold them against the reference: nothing else
+    /// Only count instructions under callgrind and compare them with the reference
     #[arg(long)]
     check_instructions: bool,
-    /// The same, and keep the counts as the new reference
+    /// Only count instructions and keep the counts as the new reference
     #[arg(long)]
     update_reference: bool,
-    /// Live so many rounds in lockstep with a simulated cluster, compare every point, judge memory: nothing else
+    /// Only run this many rounds in lockstep with a simulated cluster, compare every data point and check memory
     #[arg(long, value_name = "ROUNDS")]
     lockstep: Option<u64>,
-    /// Watch the started program for so many rounds of one second, compare every point: nothing else
+    /// Only watch the started program for this many rounds of one second and compare every data point
     #[arg(long, value_name = "ROUNDS")]
     started: Option<u32>,
-    /// The reference
+    /// File of the reference counts
     #[arg(long, value_name = "FILE", default_value = "bench/reference.json")]
     reference: PathBuf,
-    /// Cargo's profile by which the programs were built, for the reference
+    /// Cargo profile of the programs, recorded with the reference
     #[arg(long, value_name = "NAME", default_value = "release")]
     profile: String,
     /// The API server speaks HTTP instead of HTTPS
     #[arg(long)]
     http: bool,
-    /// The agents' port; 0 takes a free one [default: 0, with --peer 61678]
+    /// Port of the agents; 0 takes a free one [default: 0, with --peer 61678]
     #[arg(long, value_name = "PORT")]
     agent_port: Option<u16>,
-    /// Fail unless every page of a clean round came and every published name equals the truth
+    /// Fail unless every page of a round without faults was scraped and every published value is exact
     #[arg(long)]
     strict: bool,
-    /// Where results and logs go
+    /// Directory of results and logs
     #[arg(long, value_name = "DIR", default_value = "bench/out")]
     out: PathBuf,
 }
@@ -110,16 +113,16 @@ fn run(args: &Args) -> anyhow::Result<()> {
     let logs = args.out.join("logs");
     std::fs::create_dir_all(&logs).with_context(|| logs.display().to_string())?;
     let default_port = if args.peer.is_some() { 61_678 } else { 0 };
-    let place = Place { world: args.helper.clone(), logs, agent_port: args.agent_port.unwrap_or(default_port) };
+    let paths = Paths { simulator: args.helper.clone(), logs, agent_port: args.agent_port.unwrap_or(default_port) };
     if args.check_instructions || args.update_reference {
-        return instructions(args, &place);
+        return instructions(args, &paths);
     }
     if let Some(rounds) = args.lockstep {
         say(&life::lockstep(&args.helper, &args.out, rounds, || ALLOCATOR.current_usage())?);
         return Ok(());
     }
     if let Some(rounds) = args.started {
-        return started(args, &place, rounds);
+        return started(args, &paths, rounds);
     }
     let mut programs = vec![Program { name: "helper".to_owned(), path: args.helper.clone() }];
     programs.extend(args.peer.clone().map(|path| Program { name: "peer".to_owned(), path }));
@@ -129,7 +132,7 @@ fn run(args: &Args) -> anyhow::Result<()> {
         say(&format!("{} nodes, {} ms, {} …", case.nodes, case.latency_ms, case.via));
         let mut row = Row { case, programs: Vec::new() };
         for program in &programs {
-            let figures = case::run(&place, program, &row.case)
+            let figures = case::run(&paths, program, &row.case)
                 .with_context(|| format!("{} at {} nodes", program.name, row.case.nodes))?;
             row.programs.push((program.name.clone(), figures));
         }
@@ -143,13 +146,13 @@ fn run(args: &Args) -> anyhow::Result<()> {
     if let Some(nodes) = args.nodes.iter().copied().max().filter(|_| !args.plain) {
         for program in &programs {
             say(&format!("{nodes} nodes, watch …"));
-            results.watches.push((program.name.clone(), watch::run(&place, program, nodes)?));
+            results.watches.push((program.name.clone(), watch::run(&paths, program, nodes)?));
         }
         write(args, &results)?;
     }
     if !args.plain {
         say("flush …");
-        results.flushes = flush::run(&place, &beside(args, "bench-flush")?, &[23, 5_000])?;
+        results.flushes = flush::run(&paths, &sibling(args, "bench-flush")?, &[23, 5_000])?;
         write(args, &results)?;
     }
     say(&targets::text(&targets::judge(&results.rows)));
@@ -157,15 +160,15 @@ fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 /// Another of the bench's programs: cargo puts them side by side.
-fn beside(args: &Args, name: &str) -> anyhow::Result<PathBuf> {
-    let own = std::env::current_exe().context("the bench does not know where it is")?;
+fn sibling(args: &Args, name: &str) -> anyhow::Result<PathBuf> {
+    let own = std::env::current_exe().context("the path of the bench cannot be determined")?;
     let path = own.with_file_name(name);
     anyhow::ensure!(path.exists(), "{} is missing; {} is there", path.display(), args.helper.display());
     Ok(path)
 }
 
-fn instructions(args: &Args, place: &Place) -> anyhow::Result<()> {
-    let now = instructions::count(place, &beside(args, "bench-parse")?, &args.profile)?;
+fn instructions(args: &Args, paths: &Paths) -> anyhow::Result<()> {
+    let now = instructions::count(paths, &sibling(args, "bench-parse")?, &args.profile)?;
     if args.update_reference {
         let text = serde_json::to_string_pretty(&now)? + "\n";
         std::fs::write(&args.reference, &text).with_context(|| args.reference.display().to_string())?;
@@ -178,12 +181,15 @@ fn instructions(args: &Args, place: &Place) -> anyhow::Result<()> {
     for finding in &findings {
         say(finding.text());
     }
-    anyhow::ensure!(!findings.iter().any(instructions::Finding::fails), "the program does more work than it did");
+    anyhow::ensure!(
+        !findings.iter().any(instructions::Finding::fails),
+        "the program needs more instructions than the reference"
+    );
     Ok(())
 }
 
-/// The started program in real time, a round a second, in the cluster of the long lives.
-fn started(args: &Args, place: &Place, rounds: u32) -> anyhow::Result<()> {
+/// The started program in real time, one round per second, in the cluster of the long runs.
+fn started(args: &Args, paths: &Paths, rounds: u32) -> anyhow::Result<()> {
     let scenario = Some(life::scenario(&args.out)?);
     let program = Program { name: "started".to_owned(), path: args.helper.clone() };
     let (via, concurrency) = ("auto".to_owned(), None);
@@ -198,8 +204,8 @@ fn started(args: &Args, place: &Place, rounds: u32) -> anyhow::Result<()> {
         faulty_rounds: 0,
         scenario,
     };
-    let figures = case::run(place, &program, &case)?;
-    let log = case::log_path(&place.logs, &program, &case);
+    let figures = case::run(paths, &program, &case)?;
+    let log = case::log_path(&paths.logs, &program, &case);
     let log = std::fs::read_to_string(&log).with_context(|| log.display().to_string())?;
     let lines = |wanted: &str| log.lines().filter(|line| line.contains(wanted)).count();
     let growth = figures.growth_bytes_per_round * f64::from(rounds) / 2.0;
@@ -231,7 +237,7 @@ fn wanted(args: &Args) -> plan::Wanted {
     }
 }
 
-/// A clean world leaves no room for error.
+/// Without faults every published value must be exact.
 fn strict(name: &str, figures: &Figures) -> anyhow::Result<()> {
     let errors = figures.errors.as_ref().with_context(|| format!("{name}: nothing was compared"))?;
     anyhow::ensure!(!errors.counters.is_empty() && !errors.gauges.is_empty(), "{name}: the truth is empty");
@@ -241,7 +247,7 @@ fn strict(name: &str, figures: &Figures) -> anyhow::Result<()> {
     let missing: u32 = errors.gauges.values().map(|gauge| gauge.missing).sum();
     anyhow::ensure!(missing == 0, "{name}: {missing} points are missing");
     let delivered = figures.delivered_share;
-    anyhow::ensure!((delivered - 1.0).abs() < 1e-9, "{name}: {delivered} pages a node and round");
+    anyhow::ensure!((delivered - 1.0).abs() < 1e-9, "{name}: {delivered} pages per node and round");
     Ok(())
 }
 
@@ -281,9 +287,4 @@ fn machine() -> Value {
         "load": std::fs::read_to_string("/proc/loadavg").unwrap_or_default().trim(),
         "kernel": std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim(),
     })
-}
-
-fn say(text: &str) {
-    // Progress is worth nothing to a reader that went away.
-    let _ = writeln!(std::io::stdout(), "{text}");
 }

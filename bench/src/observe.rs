@@ -1,38 +1,38 @@
-//! Looks at a running program: when it is at rest, and when a round of it is over.
+//! Observes a running program: when it is idle, and when a round of it is over.
 
 use std::ops::AddAssign;
 use std::time::{Duration, Instant};
 
-use crate::world::{Burst, Stats};
+use crate::simulator::{Burst, Stats};
 
-/// After this much quiet nothing of the round is left, and what is used is the cost of waiting.
+/// After this idle time nothing of the round is left, and what is used is the cost of waiting.
 const IDLE_AFTER_US: u64 = 500_000;
 
 /// A program that uses more of a core than this is at work.
 const AT_WORK_CORES: f64 = 0.2;
 
-/// One look.
+/// CPU times at one moment.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Look {
+pub(crate) struct Observation {
     pub(crate) at: Instant,
-    /// The program's processor time so far, and the world's.
+    /// The program's CPU time so far, and the simulator's.
     pub(crate) cpu: Duration,
-    pub(crate) world_cpu: Duration,
+    pub(crate) simulator_cpu: Duration,
 }
 
-/// What program and world use while nothing is asked for.
+/// What program and simulator use while nothing is asked for.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Idle {
     pub(crate) lasted: Duration,
     pub(crate) program: Duration,
-    pub(crate) world: Duration,
+    pub(crate) simulator: Duration,
 }
 
 impl AddAssign for Idle {
     fn add_assign(&mut self, more: Self) {
         self.lasted += more.lasted;
         self.program += more.program;
-        self.world += more.world;
+        self.simulator += more.simulator;
     }
 }
 
@@ -59,49 +59,50 @@ pub(crate) fn merged(bursts: &[Burst], quiet_us: u64) -> Vec<Burst> {
     rounds
 }
 
-/// The looks during one round.
+/// The observations during one round.
 #[derive(Debug, Default)]
-pub(crate) struct Looks {
+pub(crate) struct Observations {
     quiet_us: u64,
-    last: Option<(Look, usize)>,
-    /// When the program was last seen at work, by the world's meter.
+    last: Option<(Observation, usize)>,
+    /// When the program was last seen at work, by the simulator's meter.
     worked_us: u64,
-    /// The quiet among them.
+    /// The idle time among them.
     pub(crate) idle: Idle,
 }
 
-impl Looks {
+impl Observations {
     pub(crate) fn new(quiet_us: u64) -> Self {
         Self { quiet_us, ..Self::default() }
     }
 
-    /// Adds a look; what of the time since the last one was quiet.
-    pub(crate) fn note(&mut self, look: Look, stats: &Stats) -> Idle {
+    /// Adds an observation; returns how much of the time since the last one was idle.
+    pub(crate) fn note(&mut self, observation: Observation, stats: &Stats) -> Idle {
         let bursts = stats.bursts.len();
         let quiet_us = stats.bursts.last().map_or(0, |burst| stats.now_us.saturating_sub(burst.ended_us));
         let mut idle = Idle::default();
         if let Some((before, bursts_before)) = self.last {
-            let lasted = look.at - before.at;
-            let program = look.cpu.saturating_sub(before.cpu);
+            let lasted = observation.at - before.at;
+            let program = observation.cpu.saturating_sub(before.cpu);
             if program.as_secs_f64() > AT_WORK_CORES * lasted.as_secs_f64() {
                 self.worked_us = stats.now_us;
             }
-            let rested_us = stats.now_us.saturating_sub(self.worked_us);
+            let idle_us = stats.now_us.saturating_sub(self.worked_us);
             let quiet = stats.pages_open == 0 && bursts > 0 && bursts == bursts_before;
-            if quiet && quiet_us.min(rested_us) > IDLE_AFTER_US {
-                idle = Idle { lasted, program, world: look.world_cpu.saturating_sub(before.world_cpu) };
+            if quiet && quiet_us.min(idle_us) > IDLE_AFTER_US {
+                idle =
+                    Idle { lasted, program, simulator: observation.simulator_cpu.saturating_sub(before.simulator_cpu) };
             }
         }
-        self.last = Some((look, bursts));
+        self.last = Some((observation, bursts));
         self.idle += idle;
         idle
     }
 
-    /// The burst of this number and the moment at which the program came to rest, once both are over.
+    /// The burst of this number and the moment at which the program became idle, once both are over.
     pub(crate) fn ended(&self, number: usize, stats: &Stats) -> Option<(Burst, u64)> {
         let burst = stats.bursts.get(number).copied()?;
         if stats.bursts.len() > number + 1 {
-            // It went on without rest.
+            // It continued without a pause.
             return Some((burst, burst.ended_us));
         }
         let rest_us = burst.ended_us.max(self.worked_us);
@@ -139,24 +140,24 @@ mod tests {
 
     #[test]
     fn a_round_ends_when_pages_and_program_are_at_rest() {
-        let mut looks = Looks::new(250_000);
+        let mut observations = Observations::new(250_000);
         let began = Instant::now();
-        let look = |ms: u64, cpu_ms: u64| Look {
+        let observation = |ms: u64, cpu_ms: u64| Observation {
             at: began + Duration::from_millis(ms),
             cpu: Duration::from_millis(cpu_ms),
-            world_cpu: Duration::ZERO,
+            simulator_cpu: Duration::ZERO,
         };
-        looks.note(look(0, 0), &stats(100_000, 100_000, 3));
-        assert_eq!(looks.ended(0, &stats(900_000, 100_000, 3)), None, "pages are open");
+        observations.note(observation(0, 0), &stats(100_000, 100_000, 3));
+        assert_eq!(observations.ended(0, &stats(900_000, 100_000, 3)), None, "pages are open");
         // At work until 400 ms although the last page came at 100 ms.
-        looks.note(look(300, 290), &stats(400_000, 100_000, 0));
-        assert_eq!(looks.ended(0, &stats(500_000, 100_000, 0)), None);
-        let idle = looks.note(look(325, 290), &stats(425_000, 100_000, 0));
+        observations.note(observation(300, 290), &stats(400_000, 100_000, 0));
+        assert_eq!(observations.ended(0, &stats(500_000, 100_000, 0)), None);
+        let idle = observations.note(observation(325, 290), &stats(425_000, 100_000, 0));
         assert_eq!(idle.lasted, Duration::ZERO, "too soon after the work");
-        let (burst, rest_us) = looks.ended(0, &stats(700_000, 100_000, 0)).unwrap();
+        let (burst, rest_us) = observations.ended(0, &stats(700_000, 100_000, 0)).unwrap();
         assert_eq!((burst.delivered, rest_us), (10, 400_000));
-        let idle = looks.note(look(1_000, 291), &stats(1_100_000, 100_000, 0));
+        let idle = observations.note(observation(1_000, 291), &stats(1_100_000, 100_000, 0));
         assert_eq!((idle.lasted, idle.program), (Duration::from_millis(675), Duration::from_millis(1)));
-        assert_eq!(looks.ended(1, &stats(1_100_000, 100_000, 0)), None, "there is no second round yet");
+        assert_eq!(observations.ended(1, &stats(1_100_000, 100_000, 0)), None, "there is no second round yet");
     }
 }

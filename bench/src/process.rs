@@ -1,8 +1,9 @@
-//! What the kernel says about another process: its processor time and its memory.
+//! Another process: its CPU time and memory as the kernel counts them, and its end.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::process::Child;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use serde::Serialize;
@@ -10,11 +11,14 @@ use serde::Serialize;
 /// The kernel's unit in `/proc/PID/stat`, on every architecture Linux runs on now.
 const TICKS_PER_SECOND: u64 = 100;
 
-/// Follows one process's processor time.
+/// How long a program may take to end: a helper sends what is queued first.
+const END_TIMEOUT: Duration = Duration::from_secs(40);
+
+/// Follows one process's CPU time.
 ///
 /// `/proc/PID/stat` counts in hundredths of a second, which is more than a small round takes; the threads' `schedstat`
 /// counts in nanoseconds but forgets a thread that has ended. So threads are remembered as last seen, and the larger of
-/// the two sums is taken: it lacks at most what a thread did between the last look and its end.
+/// the two sums is taken: it lacks at most what a thread did between the last reading and its end.
 #[derive(Debug)]
 pub(crate) struct CpuClock {
     pid: u32,
@@ -29,10 +33,10 @@ impl CpuClock {
     /// User and system time since the process began.
     pub(crate) fn read(&mut self) -> anyhow::Result<Duration> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).context("the process has ended")?;
-        let ticks = ticks(&stat).context("/proc/PID/stat reads otherwise than expected")?;
+        let ticks = ticks(&stat).context("/proc/PID/stat is not as expected")?;
         for entry in std::fs::read_dir(format!("/proc/{}/task", self.pid))?.flatten() {
             let thread = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
-            // A thread may end between the listing and the look.
+            // A thread may end between the listing and the reading.
             let ran = std::fs::read_to_string(entry.path().join("schedstat")).ok();
             let ran = ran.and_then(|text| text.split_ascii_whitespace().next()?.parse::<u64>().ok());
             if let (Some(thread), Some(ran)) = (thread, ran) {
@@ -83,6 +87,27 @@ fn field_bytes(status: &str, name: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024)
+}
+
+/// Sends SIGTERM, waits, and sends SIGKILL after the timeout.
+pub(crate) fn stop(child: &mut Child) {
+    if !matches!(child.try_wait(), Ok(None)) {
+        return;
+    }
+    let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
+    if let Some(pid) = pid {
+        // It may have ended meanwhile.
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+    }
+    let began = Instant::now();
+    while began.elapsed() < END_TIMEOUT {
+        if !matches!(child.try_wait(), Ok(None)) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let _ = child.kill();
+    let _ = child.wait();
 }
 
 #[cfg(test)]

@@ -112,7 +112,7 @@ pub(crate) fn rounds(rows: &[Row]) -> String {
     table(&head, &lines)
 }
 
-/// Start-up, and the world's own cost.
+/// Start-up, and the simulator's own cost.
 pub(crate) fn starts(rows: &[Row]) -> String {
     let head = [
         "nodes",
@@ -142,7 +142,7 @@ pub(crate) fn starts(rows: &[Row]) -> String {
                 format!("{} MiB", mib(figures.list_peak_bytes)),
                 figures.start_to_first_point_seconds.map_or_else(dash, seconds),
                 seconds(figures.first_round_seconds),
-                figures.headroom.map_or_else(dash, |_| format!("{} µs", short(figures.world_us_per_page))),
+                figures.headroom.map_or_else(dash, |_| format!("{} µs", short(figures.simulator_us_per_page))),
                 figures.headroom.map_or_else(dash, |times| format!("{} ×", short(times))),
             ]
         })
@@ -173,7 +173,7 @@ pub(crate) fn faults(rows: &[Row]) -> String {
     if lines.is_empty() { String::new() } else { table(&head, &lines) }
 }
 
-/// Published beside true.
+/// Published and true values.
 pub(crate) fn errors(rows: &[Row]) -> String {
     let head = ["nodes", "way", "latency", "program", "name", "published", "truth", "error"];
     let mut lines = Vec::new();

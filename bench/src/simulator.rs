@@ -1,4 +1,4 @@
-//! The world: `cni-metrics-helper sim` as a process of its own, and its control listener.
+//! The simulator: `cni-metrics-helper sim` as a process of its own, and its control listener.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -12,16 +12,16 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::http;
-use crate::subject::stop;
+use crate::process::stop;
 
 /// What makes an aws-node pod's manifest 12 KB, as those of live clusters are, managed fields included.
 pub(crate) const MANIFEST_PADDING_BYTES: u32 = 6_400;
 
-/// Which world.
+/// How to start the simulator.
 #[derive(Debug, Clone)]
-pub(crate) struct WorldSpec {
+pub(crate) struct SimulatorSpec {
     pub(crate) nodes: u32,
-    /// This scenario instead of a healthy cluster of so many nodes.
+    /// This scenario instead of a healthy cluster of that many nodes.
     pub(crate) scenario: Option<PathBuf>,
     pub(crate) latency_ms: u32,
     pub(crate) https: bool,
@@ -29,9 +29,9 @@ pub(crate) struct WorldSpec {
     pub(crate) agent_port: u16,
 }
 
-/// A running world. Dropping it ends it.
+/// A running simulator. Dropping it ends it.
 #[derive(Debug)]
-pub(crate) struct World {
+pub(crate) struct Simulator {
     child: Child,
     env: BTreeMap<String, String>,
     control: SocketAddr,
@@ -74,7 +74,7 @@ pub(crate) struct CloudWatch {
     pub(crate) data: u64,
 }
 
-/// What the world's sockets saw.
+/// What the simulator's sockets saw.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(crate) struct Stats {
     pub(crate) now_us: u64,
@@ -98,16 +98,16 @@ impl Stats {
         })
     }
 
-    /// A moment of the world's meter by the machine's clock, Unix milliseconds.
+    /// A moment of the simulator's meter by the machine's clock, Unix milliseconds.
     pub(crate) fn wall_ms_of(&self, at_us: u64) -> i64 {
         let ago_ms = self.now_us.saturating_sub(at_us) / 1_000;
         self.wall_ms - i64::try_from(ago_ms).unwrap_or(0)
     }
 }
 
-impl World {
+impl Simulator {
     /// Starts it, waits until it serves, and lets it make its pages.
-    pub(crate) fn start(program: &Path, spec: &WorldSpec) -> anyhow::Result<Self> {
+    pub(crate) fn start(program: &Path, spec: &SimulatorSpec) -> anyhow::Result<Self> {
         let began = Instant::now();
         let mut command = Command::new(program);
         command.args(["sim", "--lockstep", "--keep-pages"]);
@@ -121,10 +121,10 @@ impl World {
         if spec.https {
             command.arg("--https");
         }
-        let mut world = Self::spawn(command)?;
-        world.advance()?;
-        world.start_seconds = began.elapsed().as_secs_f64();
-        Ok(world)
+        let mut simulator = Self::spawn(command)?;
+        simulator.advance()?;
+        simulator.start_seconds = began.elapsed().as_secs_f64();
+        Ok(simulator)
     }
 
     /// Starts the cluster of a scenario. Its clock stands where it stood at the start until it is moved.
@@ -153,7 +153,7 @@ impl World {
         }
         let Some(control) = env.remove("CNI_SIM_CONTROL") else {
             let status = child.wait()?;
-            bail!("the world did not start: {status}; {command:?}");
+            bail!("the simulator did not start: {status}; {command:?}");
         };
         let control = control.trim_start_matches("http://").parse()?;
         Ok(Self { child, env, control, start_seconds: 0.0 })
@@ -177,7 +177,7 @@ impl World {
         Ok(serde_json::from_value(http::json(self.control, "GET", "/stats", "")?)?)
     }
 
-    /// Moves the world's clock to the machine's and makes the pages of that moment, so that serving them costs the world
+    /// Moves the simulator's clock to the machine's and makes the pages of that moment, so that serving them costs the simulator
     /// as little as possible. Returns that moment, Unix milliseconds.
     pub(crate) fn advance(&self) -> anyhow::Result<i64> {
         let to_ms = wall_ms();
@@ -186,13 +186,13 @@ impl World {
         Ok(to_ms)
     }
 
-    /// Moves the world's clock on by so much, whatever the machine's shows.
+    /// Moves the simulator's clock by this much, whatever the machine's shows.
     pub(crate) fn advance_by(&self, by_ms: i64) -> anyhow::Result<()> {
         http::json(self.control, "POST", "/advance", &json!({ "by_ms": by_ms }).to_string())?;
         Ok(())
     }
 
-    /// Lets a share of the nodes fail, each in its way.
+    /// Injects faults, each into a share of the nodes.
     pub(crate) fn fail(&self, faults: &[(Value, f64)]) -> anyhow::Result<()> {
         let set: Vec<Value> = faults
             .iter()
@@ -212,12 +212,12 @@ impl World {
     pub(crate) fn published(&self) -> anyhow::Result<Vec<Value>> {
         match http::json(self.control, "GET", "/cloudwatch/data", "")? {
             Value::Array(data) => Ok(data),
-            other => bail!("/cloudwatch/data is no list: {other}"),
+            other => bail!("/cloudwatch/data is not a list: {other}"),
         }
     }
 }
 
-impl Drop for World {
+impl Drop for Simulator {
     fn drop(&mut self) {
         stop(&mut self.child);
     }

@@ -7,11 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
-use crate::process::{CpuClock, Memory, memory};
-use crate::world::{World, wall_ms};
-
-/// A helper sends what is queued before it ends.
-const END_PATIENCE: Duration = Duration::from_secs(40);
+use crate::process::{CpuClock, Memory, memory, stop};
+use crate::simulator::{Simulator, wall_ms};
 
 /// A program under measurement.
 #[derive(Debug, Clone)]
@@ -41,11 +38,11 @@ pub(crate) struct Subject {
 }
 
 impl Subject {
-    /// Starts the program in the world's environment and nothing else of ours.
-    pub(crate) fn start(program: &Program, world: &World, start: &Start<'_>) -> anyhow::Result<Self> {
+    /// Starts the program in the simulator's environment and nothing else of ours.
+    pub(crate) fn start(program: &Program, simulator: &Simulator, start: &Start<'_>) -> anyhow::Result<Self> {
         let log = File::create(start.log).with_context(|| start.log.display().to_string())?;
         let mut command = Command::new(&program.path);
-        command.env_clear().envs(world.env()).envs([
+        command.env_clear().envs(simulator.env()).envs([
             ("PATH", "/usr/bin:/bin"),
             ("HOME", "/nonexistent"),
             ("USE_CLOUDWATCH", "true"),
@@ -89,25 +86,4 @@ impl Drop for Subject {
     fn drop(&mut self) {
         stop(&mut self.child);
     }
-}
-
-/// SIGTERM, then patience, then SIGKILL.
-pub(crate) fn stop(child: &mut Child) {
-    if !matches!(child.try_wait(), Ok(None)) {
-        return;
-    }
-    let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
-    if let Some(pid) = pid {
-        // It may have ended since the look.
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-    }
-    let began = Instant::now();
-    while began.elapsed() < END_PATIENCE {
-        if !matches!(child.try_wait(), Ok(None)) {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    let _ = child.kill();
-    let _ = child.wait();
 }

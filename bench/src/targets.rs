@@ -80,7 +80,7 @@ fn thousand(rows: &[Row], verdicts: &mut Vec<Verdict>) {
         verdicts.push(Verdict {
             aim: format!("{}: a round takes at most 1/50 of the time of sequential scrapes", label(case)),
             measured: format!(
-                "{} s beside {} s: a {}th",
+                "{} s versus {} s: a {}th",
                 short(figures.round_seconds),
                 short(one_by_one.first_round_seconds),
                 short(times)
@@ -139,7 +139,7 @@ fn failing(rows: &[Row], verdicts: &mut Vec<Verdict>) {
         verdicts.push(Verdict {
             aim: format!("{}: 5 % hung, 5 % refused: at most 5 s more per round, within 25 ms", label(case)),
             measured: format!("{} s more", short(worst - figures.round_seconds)),
-            // Both rounds' ends are seen within one look of the bench.
+            // Both rounds' ends are seen within one interval between observations.
             met: worst - figures.round_seconds <= 5.0 + LOOK.as_secs_f64(),
         });
     }

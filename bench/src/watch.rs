@@ -6,22 +6,22 @@ use anyhow::ensure;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::case::{Place, ratio};
+use crate::case::{Paths, ratio};
 use crate::process::reset_peak;
+use crate::simulator::{Simulator, SimulatorSpec, Stats};
 use crate::subject::{Program, Start, Subject};
-use crate::world::{Stats, World, WorldSpec};
 
 /// No second round comes between.
 const INTERVAL_SECONDS: u64 = 1_800;
 
-/// The program is at rest when it used less than a hundredth of this much of a core for so long.
+/// The program is idle when it used less than a hundredth of a core for this long.
 const REST: Duration = Duration::from_secs(1);
 
-/// Nobody needs longer for what happens here.
-const PATIENCE: Duration = Duration::from_mins(5);
+/// Longer than any program needs to process the changes.
+const TIMEOUT: Duration = Duration::from_mins(5);
 
 /// Agents need some seconds to come up again.
-const WORLD_STEP_MS: i64 = 60_000;
+const SIMULATOR_STEP_MS: i64 = 60_000;
 
 /// What it cost.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
@@ -38,19 +38,19 @@ pub(crate) struct WatchFigures {
 }
 
 /// Runs one program.
-pub(crate) fn run(place: &Place, program: &Program, nodes: u32) -> anyhow::Result<WatchFigures> {
-    let spec = WorldSpec { nodes, scenario: None, latency_ms: 2, https: true, agent_port: place.agent_port };
-    let world = World::start(&place.world, &spec)?;
-    let log = place.logs.join(format!("{}-watch-{nodes}.log", program.name));
+pub(crate) fn run(paths: &Paths, program: &Program, nodes: u32) -> anyhow::Result<WatchFigures> {
+    let spec = SimulatorSpec { nodes, scenario: None, latency_ms: 2, https: true, agent_port: paths.agent_port };
+    let simulator = Simulator::start(&paths.simulator, &spec)?;
+    let log = paths.logs.join(format!("{}-watch-{nodes}.log", program.name));
     let start = Start { via: "proxy", interval_seconds: INTERVAL_SECONDS, log: &log, extra: &[] };
-    let mut subject = Subject::start(program, &world, &start)?;
+    let mut subject = Subject::start(program, &simulator, &start)?;
     let listed = |stats: &Stats| stats.bursts.first().is_some_and(|burst| burst.delivered > 0) && stats.pages_open == 0;
-    rest(&mut subject, &world, listed)?;
+    rest(&mut subject, &simulator, listed)?;
     reset_peak(subject.pid())?;
-    let (before, cpu_before, memory_before) = (world.stats()?, subject.cpu()?, subject.memory()?);
-    world.fail(&[(json!({ "restart": {} }), 0.1)])?;
-    world.advance_by(WORLD_STEP_MS)?;
-    let after = rest(&mut subject, &world, |stats| stats.resource_version > before.resource_version)?;
+    let (before, cpu_before, memory_before) = (simulator.stats()?, subject.cpu()?, subject.memory()?);
+    simulator.fail(&[(json!({ "restart": {} }), 0.1)])?;
+    simulator.advance_by(SIMULATOR_STEP_MS)?;
+    let after = rest(&mut subject, &simulator, |stats| stats.resource_version > before.resource_version)?;
     let (cpu, memory) = (subject.cpu()?.saturating_sub(cpu_before), subject.memory()?);
     let changes = after.resource_version - before.resource_version;
     Ok(WatchFigures {
@@ -65,13 +65,13 @@ pub(crate) fn run(place: &Place, program: &Program, nodes: u32) -> anyhow::Resul
 }
 
 /// Waits until this holds and the program has nothing left to do.
-fn rest(subject: &mut Subject, world: &World, holds: impl Fn(&Stats) -> bool) -> anyhow::Result<Stats> {
+fn rest(subject: &mut Subject, simulator: &Simulator, holds: impl Fn(&Stats) -> bool) -> anyhow::Result<Stats> {
     let began = Instant::now();
     loop {
-        ensure!(began.elapsed() < PATIENCE, "the program did not come to rest within {} s", PATIENCE.as_secs());
+        ensure!(began.elapsed() < TIMEOUT, "the program did not become idle within {} s", TIMEOUT.as_secs());
         let cpu = subject.cpu()?;
         std::thread::sleep(REST);
-        let stats = world.stats()?;
+        let stats = simulator.stats()?;
         if holds(&stats) && subject.cpu()?.saturating_sub(cpu) < REST / 100 {
             return Ok(stats);
         }

@@ -1,5 +1,5 @@
-//! Sends so many data to CloudWatch by the helper's own client, for each line with a number on standard input; answers
-//! with a line each. Whoever started it reads processor time and memory from outside.
+//! Reads numbers from standard input, one per line, and for each sends that many data points to CloudWatch by the helper's
+//! own client; answers with a line each. The bench reads its CPU time and memory from outside.
 
 use std::io::{BufRead, Write};
 use std::time::{Duration, SystemTime};

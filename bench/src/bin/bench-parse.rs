@@ -1,4 +1,4 @@
-//! Parses one page so many times: the program of which the instructions of one parse are counted.
+//! Parses one page a given number of times: the program of which the instructions of one parse are counted.
 
 use std::hint::black_box;
 use std::process::ExitCode;

@@ -24,7 +24,8 @@ use super::ledger::Ledger;
 use super::script::{Action, PERIOD, actions};
 use super::trend::{ALLOWED_HEAP_SHARE, ALLOWED_SLOPE_BYTES, Trend, share};
 use crate::process::memory;
-use crate::world::{World, wall_ms};
+use crate::progress::say;
+use crate::simulator::{Simulator, wall_ms};
 
 /// From round to round, in the cluster's time.
 const INTERVAL_MS: i64 = 30_000;
@@ -52,7 +53,7 @@ const API_FAULT_LIMIT: Duration = Duration::from_secs(1);
 /// is busy. Then both clocks move on, as they do in life.
 const STALL: Duration = Duration::from_secs(15);
 
-/// Helpers are restarted in this part of the rounds only; the last of them lives through all others.
+/// Helpers are restarted in this part of the rounds only; the last of them runs through all others.
 const RESTARTS_SHARE: u64 = 4;
 
 /// How much wider the bounds on memory are in a run of few periods.
@@ -112,7 +113,7 @@ impl Findings {
 
 /// A fault that holds.
 #[derive(Debug, Clone, Copy)]
-struct Holding {
+struct ActiveFault {
     number: u64,
     /// The round in which it ends.
     until: u64,
@@ -121,7 +122,7 @@ struct Holding {
 }
 
 struct Life<'a> {
-    world: World,
+    simulator: Simulator,
     env: Vec<(String, String)>,
     spool: &'a Path,
     runtime: &'a Runtime,
@@ -133,7 +134,7 @@ struct Life<'a> {
     /// When counting began: by this machine's clock, and by the cluster's.
     began: (i64, i64),
     /// Faults that hold.
-    faults: Vec<Holding>,
+    faults: Vec<ActiveFault>,
     /// The helper's watch showed the cluster as it was when the round began.
     watch_followed: bool,
     ledger: Ledger,
@@ -153,15 +154,15 @@ pub(crate) fn lockstep(program: &Path, out: &Path, rounds: u64, live_heap: fn() 
     let _absent = std::fs::remove_dir_all(&spool);
     std::fs::create_dir_all(&spool)?;
     let scenario = super::scenario(out)?;
-    // The helper lives on one thread, as it does when it is started; the driver on another.
+    // The helper runs on one thread, as it does when it is started; the driver on another.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let world = World::of_scenario(program, &scenario)?;
+    let simulator = Simulator::of_scenario(program, &scenario)?;
     let report = runtime.block_on(async {
-        let mut life = Life::new(world, &spool, &runtime, live_heap)?;
+        let mut life = Life::new(simulator, &spool, &runtime, live_heap)?;
         let began = Instant::now();
-        let lived = life.all(rounds).await;
+        let outcome = life.all(rounds).await;
         let report = life.report(rounds, began.elapsed());
-        lived.with_context(|| report.clone())?;
+        outcome.with_context(|| report.clone())?;
         ensure!(life.verdict(rounds), "{report}");
         Ok(report)
     });
@@ -170,16 +171,21 @@ pub(crate) fn lockstep(program: &Path, out: &Path, rounds: u64, live_heap: fn() 
 }
 
 impl<'a> Life<'a> {
-    fn new(world: World, spool: &'a Path, runtime: &'a Runtime, live_heap: fn() -> usize) -> anyhow::Result<Self> {
-        let status = world.control("GET", "/state", "")?;
+    fn new(
+        simulator: Simulator,
+        spool: &'a Path,
+        runtime: &'a Runtime,
+        live_heap: fn() -> usize,
+    ) -> anyhow::Result<Self> {
+        let status = simulator.control("GET", "/state", "")?;
         let now_ms = status.get("now_ms").and_then(Value::as_i64).context("the cluster does not say its time")?;
         let start_ms = (now_ms / INTERVAL_MS + 1) * INTERVAL_MS;
-        world.control("POST", "/advance", &json!({ "to_ms": start_ms }).to_string())?;
+        simulator.control("POST", "/advance", &json!({ "to_ms": start_ms }).to_string())?;
         let (clock, driver) = Clock::driven(UnixMillis(start_ms), SPEED);
-        let env = world.env().iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        let env = simulator.env().iter().map(|(name, value)| (name.clone(), value.clone())).collect();
         let began = (wall_ms(), start_ms);
         Ok(Self {
-            world,
+            simulator,
             env,
             spool,
             runtime,
@@ -229,7 +235,7 @@ impl<'a> Life<'a> {
             }
             if round % PROGRESS == 0 {
                 let took = progress.elapsed().as_secs_f64();
-                crate::say(&format!("round {round}: {:.1} ms a round", took * 1_000.0 / PROGRESS as f64));
+                say(&format!("round {round}: {:.1} ms per round", took * 1_000.0 / PROGRESS as f64));
                 progress = Instant::now();
             }
         }
@@ -299,21 +305,21 @@ impl<'a> Life<'a> {
     }
 
     fn inject(&mut self, spec: &Value, until: u64, limit: Option<Instant>) -> anyhow::Result<()> {
-        let answer = self.world.control("POST", "/faults", &json!({ "set": [spec] }).to_string())?;
+        let answer = self.simulator.control("POST", "/faults", &json!({ "set": [spec] }).to_string())?;
         let number = answer.get("numbers").and_then(|numbers| numbers.get(0)).and_then(Value::as_u64);
-        self.faults.push(Holding { number: number.context("a fault without a number")?, until, limit });
+        self.faults.push(ActiveFault { number: number.context("a fault without a number")?, until, limit });
         Ok(())
     }
 
     /// Ends the faults that last until this round, or until an earlier one, or whose time is over.
     fn end_faults(&mut self, round: u64) -> anyhow::Result<()> {
         let now = Instant::now();
-        let is_over = |fault: &Holding| fault.until <= round || fault.limit.is_some_and(|limit| limit <= now);
-        let (over, on): (Vec<Holding>, Vec<Holding>) = self.faults.iter().copied().partition(is_over);
+        let is_over = |fault: &ActiveFault| fault.until <= round || fault.limit.is_some_and(|limit| limit <= now);
+        let (over, on): (Vec<ActiveFault>, Vec<ActiveFault>) = self.faults.iter().copied().partition(is_over);
         self.faults = on;
         if !over.is_empty() {
             let numbers: Vec<u64> = over.into_iter().map(|fault| fault.number).collect();
-            self.world.control("POST", "/faults", &json!({ "clear": numbers }).to_string())?;
+            self.simulator.control("POST", "/faults", &json!({ "clear": numbers }).to_string())?;
         }
         Ok(())
     }
@@ -321,7 +327,7 @@ impl<'a> Life<'a> {
     /// Moves the cluster on by one interval, waits until the helper's watch shows it, then moves the helper's clock.
     async fn advance(&mut self, helper: &Helper) -> anyhow::Result<()> {
         self.now_ms += INTERVAL_MS;
-        self.world.control("POST", "/advance", &json!({ "to_ms": self.now_ms }).to_string())?;
+        self.simulator.control("POST", "/advance", &json!({ "to_ms": self.now_ms }).to_string())?;
         self.watch_followed = self.watch_settled(helper, WATCH_LIMIT).await?;
         self.cut().await;
         Ok(())
@@ -331,7 +337,7 @@ impl<'a> Life<'a> {
     async fn move_on(&mut self) -> anyhow::Result<()> {
         self.now_ms += INTERVAL_MS;
         self.watch_followed = true;
-        self.world.control("POST", "/advance", &json!({ "to_ms": self.now_ms }).to_string())?;
+        self.simulator.control("POST", "/advance", &json!({ "to_ms": self.now_ms }).to_string())?;
         self.cut_clock().await;
         Ok(())
     }
@@ -351,7 +357,7 @@ impl<'a> Life<'a> {
 
     /// Whether the helper sees the agents that there are, at the latest after `limit`.
     async fn watch_settled(&self, helper: &Helper, limit: Duration) -> anyhow::Result<bool> {
-        let agents: BTreeSet<String> = serde_json::from_value(self.world.control("GET", "/agents", "")?)?;
+        let agents: BTreeSet<String> = serde_json::from_value(self.simulator.control("GET", "/agents", "")?)?;
         let give_up = Instant::now() + limit;
         loop {
             let shown: BTreeSet<String> =
@@ -388,7 +394,7 @@ impl<'a> Life<'a> {
         self.findings.most_nodes = self.findings.most_nodes.max(snapshot.coverage.scraped);
         self.ledger.measured(&snapshot, truth);
         self.take()?;
-        self.world.control("POST", "/forget", "")?;
+        self.simulator.control("POST", "/forget", "")?;
         self.cut_ms = wall_ms();
         Ok(())
     }
@@ -407,13 +413,13 @@ impl<'a> Life<'a> {
                 }
             }
         }
-        bail!("no round in {} s; the helper hangs", LIMIT.as_secs())
+        bail!("no round in {} s; the helper is stuck", LIMIT.as_secs())
     }
 
     /// What CloudWatch took since the last time.
     fn take(&mut self) -> anyhow::Result<()> {
-        let data = self.world.control("POST", "/cloudwatch/take", "")?;
-        self.ledger.arrived(data.as_array().context("/cloudwatch/take is no list")?);
+        let data = self.simulator.control("POST", "/cloudwatch/take", "")?;
+        self.ledger.arrived(data.as_array().context("/cloudwatch/take is not a list")?);
         Ok(())
     }
 
@@ -425,7 +431,7 @@ impl<'a> Life<'a> {
             let (from, to, (start, api)) = (self.cut_ms, wall_ms(), self.began);
             let path =
                 format!("/truth?from={from}&to={to}&collector_start={start}&collector_start_api={api}&nodes=false");
-            let truth = self.world.control("GET", &path, "")?;
+            let truth = self.simulator.control("GET", &path, "")?;
             let pages = truth.get("deliveries").and_then(Value::as_u64).unwrap_or_default();
             if pages >= pages_read || Instant::now() >= give_up {
                 let metrics = truth.get("metrics").cloned().context("a truth without metrics")?;
@@ -439,15 +445,19 @@ impl<'a> Life<'a> {
     async fn measure(&mut self, helper: &mut Helper, round: u64) -> anyhow::Result<()> {
         let sent = helper.cloudwatch.wait_for(|stats| stats.buffered_points == 0);
         let sent = timeout(LIMIT, sent).await.map(|stats| stats.map(|stats| stats.dropped()));
-        let dropped = sent.context("points are not sent although CloudWatch is well")?.context("the sink ended")?;
+        let dropped =
+            sent.context("data points are not sent although CloudWatch has no fault")?.context("the sink ended")?;
         self.take()?;
         self.ledger.settle(dropped.saturating_sub(helper.dropped));
         helper.dropped = dropped;
-        ensure!(self.watch_settled(helper, LIMIT).await?, "the watch does not show the agents although all is well");
+        ensure!(
+            self.watch_settled(helper, LIMIT).await?,
+            "the watch does not show the agents although there is no fault"
+        );
         let heap = (self.live_heap)();
         self.findings.heap.insert(round, heap);
         let resident = memory(std::process::id())?.resident_bytes;
-        crate::say(&format!("round {round}: live heap {heap} bytes, RSS {} KiB", resident / 1_024));
+        say(&format!("round {round}: live heap {heap} bytes, RSS {} KiB", resident / 1_024));
         Ok(())
     }
 

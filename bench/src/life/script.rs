@@ -1,6 +1,7 @@
 //! What happens in which round of a long life. Everything repeats each [`PERIOD`] rounds, so that all that can ever be
 //! needed at once was needed in the first half of a run, and what grows in the second half grows for no reason.
 
+use ipamd_model::random::Random;
 use serde_json::{Value, json};
 
 /// Rounds after which the same begins again: five cycles, a long silence, a long time of few nodes, and one more cycle.
@@ -51,8 +52,8 @@ fn passing(draw: u64) -> Value {
         json!({"fault": {"cloudwatch": {"kind": "server-error", "share": 0.5}}}),
         json!({"fault": {"cloudwatch": {"kind": "access-denied"}}}),
     ];
-    let place = usize::try_from(draw % all.len() as u64).unwrap_or(0);
-    all.into_iter().nth(place).unwrap_or_default()
+    let paths = usize::try_from(draw % all.len() as u64).unwrap_or(0);
+    all.into_iter().nth(paths).unwrap_or_default()
 }
 
 /// One thing that happens before a round.
@@ -110,7 +111,7 @@ fn cycle(of_period: u64, restarts: bool) -> Vec<Action> {
     if of_period == 2 * CYCLE + 180 {
         actions.push(Action::Lapse);
     }
-    let draw = mixed(of_period);
+    let draw = Random::new(0).skip(of_period).bits();
     if of_cycle < QUIET_FROM - 15 && draw % 100 < 10 {
         actions.push(Action::Fault(passing(draw >> 8), 1 + (draw >> 32) % 12));
     }
@@ -123,14 +124,6 @@ fn joined(group: &str, count: u32) -> Value {
 
 fn lost(group: &str, count: u32) -> Value {
     json!({"target": {"group": group, "count": count}, "fault": {"node-loss": {"replace": false}}})
-}
-
-/// A number that looks drawn (splitmix64).
-fn mixed(seed: u64) -> u64 {
-    let mut z = seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 #[cfg(test)]

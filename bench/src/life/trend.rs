@@ -6,7 +6,7 @@ pub(crate) const ALLOWED_SLOPE_BYTES: f64 = 64.0 * 1024.0;
 /// How much the live heap may differ between the middle and the end of a run.
 pub(crate) const ALLOWED_HEAP_SHARE: f64 = 0.01;
 
-/// Least squares over samples that come one by one, without keeping them. What happens repeats each so many rounds, and
+/// Least squares over samples that come one by one, without keeping them. What happens repeats each period of rounds, and
 /// memory follows it; so each sample is compared with those of the same phase only, and what is found is the growth from one
 /// period to the next. The sums are of distances from the phase's first sample, so that nothing is lost to rounding in a run
 /// of any length.
@@ -32,8 +32,8 @@ impl Trend {
 
     /// One sample of a round.
     pub(crate) fn add(&mut self, round: u64, y: f64) {
-        let place = usize::try_from(round % self.0.len() as u64).unwrap_or(0);
-        let Some(phase) = self.0.get_mut(place) else { return };
+        let paths = usize::try_from(round % self.0.len() as u64).unwrap_or(0);
+        let Some(phase) = self.0.get_mut(paths) else { return };
         let x = round as f64;
         let (x0, y0) = *phase.first.get_or_insert((x, y));
         let (x, y) = (x - x0, y - y0);
