@@ -179,8 +179,14 @@ fn fnv(text: &str) -> u64 {
     text.bytes().fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3))
 }
 
-/// A cluster of one node with these `add_ip_req_count` and latencies, and this total.
+/// A cluster of one node with this `add_ip_req_count` and latencies, and this total.
 fn version_two(total: f64, adds: f64) -> Vec<u8> {
+    // An operation, and a call of the metadata service, which is no longer remembered.
+    version_two_of(total, adds, &[("AssignPrivateIpAddresses", 40.0), ("GetMetadata", 400.0)])
+}
+
+/// The same with latencies of these APIs, by name and count.
+fn version_two_of(total: f64, adds: f64, apis: &[(&str, f64)]) -> Vec<u8> {
     let at = START.clock.0.cast_unsigned();
     let mut out = VersionTwo(vec![2])
         .bytes(&[1])
@@ -197,10 +203,9 @@ fn version_two(total: f64, adds: f64) -> Vec<u8> {
     // Its process start, the newest round, both times, and the counter.
     out = out.text("5f0c9b8e-0b51-4b0e-9d3e-000000000000").bytes(&[0b100]).value(START.clock.as_seconds() - 90_000.0);
     out = out.varint(17).varint(at).varint(at).bytes(&[1]).value(adds);
-    // An operation, and a call of the metadata service, which is no longer remembered.
-    out = out.varint(2);
-    for (api, count) in [("AssignPrivateIpAddresses", 40.0), ("GetMetadata", 400.0)] {
-        out = out.bytes(&fnv(api).to_le_bytes()).value(count * 12.25).value(count);
+    out = out.varint(apis.len() as u64);
+    for (api, count) in apis {
+        out = out.bytes(&fnv(api).to_le_bytes()).value(count * 12.25).value(*count);
     }
     // Nothing was given up; one pod was forgotten.
     out = out.bytes(&[0]).bytes(&0_i64.to_le_bytes()).varint(1);
@@ -228,4 +233,15 @@ fn what_one_node_spoilt_in_version_two_costs_only_that() {
     let snapshot = aggregator.round(START.clock, vec![observation(0, 53.0, None)]);
     assert_eq!((adds(&snapshot), snapshot.totals.get(Metric::AddReqCount)), (Some(3.0), Some(3.0)));
     assert_eq!(aggregator.import(&[1]), Err(BaselinesError::Version(1)));
+}
+
+#[test]
+fn as_many_apis_as_a_node_was_ever_saved_with_are_read_and_no_more() {
+    let names: Vec<String> = (0..513).map(|number| format!("Api{number}")).collect();
+    let apis: Vec<(&str, f64)> = names.iter().map(|name| (name.as_str(), 1.0)).collect();
+    let mut aggregator = Aggregator::new(START, CounterMode::Increase);
+    aggregator.import(&version_two_of(25.0, 40.0, &apis[..512])).unwrap();
+    assert_eq!(aggregator.known_nodes(), 1);
+    let refused = aggregator.import(&version_two_of(25.0, 40.0, &apis));
+    assert_eq!(refused, Err(BaselinesError::Damaged("more APIs than were ever saved")));
 }

@@ -1,5 +1,8 @@
 //! The contract's rules, one by one.
 
+mod limits;
+mod saved;
+
 use std::sync::Arc;
 
 use super::*;
