@@ -137,7 +137,7 @@ fn parts(datum: &Value) -> Option<(&str, i64, f64, f64)> {
 #[cfg(test)]
 mod tests {
     use cni_metrics_core::catalogue::Metric;
-    use cni_metrics_core::model::{Coverage, Ipv6Figures, UnixMillis, Values};
+    use cni_metrics_core::model::{Breakdown, Coverage, Ipv6Figures, UnixMillis, Values};
     use serde_json::json;
 
     use super::*;
@@ -157,6 +157,7 @@ mod tests {
             ipv6: Ipv6Figures::default(),
             nodes: Vec::new(),
             anomalies: Vec::new(),
+            breakdown: Breakdown::default(),
         }
     }
 

@@ -14,22 +14,27 @@ mod counter;
 mod damage;
 mod forgotten;
 mod gauge;
+mod labels;
 mod latency;
 mod round;
 mod total;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::agent::{AgentFacts, AgentVersion};
 use crate::catalogue::{Family, Metric};
+use crate::labels::{LabelNames, LabelSet, LabelledFamily};
 use crate::model::{
     Anomaly, FamilySet, Implausibility, NodeFigures, NodeSample, Observation, PodUid, Snapshot, Target, UnixMillis,
     Values,
 };
 pub use baselines::BaselinesError;
-use counter::{Baselines, Continuity, Increase};
+use counter::{Baseline, Baselines, Continuity, Increase};
 pub use damage::DAMAGED_PAGES;
 use forgotten::{Forgotten, Mark};
+use labels::LabelBaselines;
+pub use labels::MAX_CLUSTER_SETS;
 use latency::{Interval, LatencyBaselines};
 pub use round::Round;
 use total::Total;
@@ -73,6 +78,19 @@ pub struct Aggregator {
     forgotten: Forgotten,
     /// In the order of [`Family::COUNTERS`]; `None` until first measured.
     totals: [Option<Total>; Family::COUNTER_COUNT],
+    names: LabelNames,
+}
+
+/// One label set of one node, since its agent's process started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LabelSeries {
+    /// Which.
+    pub set: Arc<LabelSet>,
+    /// What the last good page counts.
+    pub count: u64,
+    /// The round, to the second, in which it was last found increased; `None` if it has not increased since the helper first
+    /// saw it.
+    pub last_increase: Option<UnixMillis>,
 }
 
 /// What is remembered of one node that was scraped at least once.
@@ -81,6 +99,7 @@ struct NodeState {
     process_start_seconds: Option<f64>,
     counters: Baselines,
     latency: LatencyBaselines,
+    labels: LabelBaselines,
     ipv6: bool,
     /// Families with an implausible value on its last page, so that each is reported once.
     implausible: FamilySet,
@@ -100,12 +119,22 @@ impl Aggregator {
             nodes: HashMap::new(),
             forgotten: Forgotten::default(),
             totals: [None; Family::COUNTER_COUNT],
+            names: LabelNames::default(),
         }
     }
 
     /// How many nodes are remembered.
     pub fn known_nodes(&self) -> usize {
         self.nodes.len()
+    }
+
+    /// The label sets of a remembered node that have series of their own, in ascending order, and the rest of the families
+    /// of which there are more. Empty for a node that is not known.
+    pub fn label_series(&self, uid: &PodUid) -> impl Iterator<Item = LabelSeries> {
+        let counts = self.nodes.get(uid).into_iter().flat_map(|state| state.labels.counts());
+        counts.filter_map(|(number, count, last_increase)| {
+            Some(LabelSeries { set: self.names.get(number)?.clone(), count, last_increase })
+        })
     }
 
     /// Folds one round whose observations are all there. `at` becomes the timestamp of all its numbers; `duration_ms` is
@@ -121,6 +150,9 @@ impl Aggregator {
     /// Begins a round of about this number of targets, whose observations come one by one in any order.
     pub fn begin(&mut self, at: UnixMillis, targets: usize) -> Round<'_> {
         self.round += 1;
+        if self.names.is_full() {
+            self.names.keep(self.nodes.values().flat_map(|state| state.labels.sets()));
+        }
         Round::new(self, at, targets)
     }
 
@@ -218,6 +250,7 @@ impl NodeState {
             process_start_seconds: None,
             counters: Baselines::default(),
             latency: LatencyBaselines::default(),
+            labels: LabelBaselines::unknown(),
             ipv6: false,
             implausible: FamilySet::default(),
             last_listed: round,
@@ -254,6 +287,21 @@ impl NodeState {
             (Some(_), None) => fell(),
         };
         if restarted { Continuity::Restarted } else { Continuity::Same }
+    }
+
+    /// Families that are not on a whole page and never were count from 0, label by label.
+    fn note_absent_labels(&mut self, sample: &NodeSample) {
+        if self.labels.has_all_baselines() || !counter::is_whole(sample) {
+            return;
+        }
+        for (family, baseline) in Family::COUNTERS.into_iter().zip(self.counters.all) {
+            if let Some(labelled) = LabelledFamily::of(family)
+                && sample.get(family).is_none()
+                && matches!(baseline, Baseline::Absent(from) if from.total_cmp(&0.0).is_eq())
+            {
+                self.labels.counts_from_0(labelled);
+            }
+        }
     }
 
     /// Takes a page in, and returns the families whose sums the node is part of.

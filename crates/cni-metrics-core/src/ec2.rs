@@ -75,6 +75,25 @@ impl Ec2Operation {
     }
 }
 
+/// The EC2 operations by which a node gets more addresses: only their errors can be why a pod is refused one. Agents up to
+/// v1.19.3 call an IPv6 assignment `AssignPrivateIpv6Addresses`.
+const GROWTH: [&[u8]; 8] = [
+    b"AssignIpv6Addresses",
+    b"AssignPrivateIpAddresses",
+    b"AssignPrivateIpv6Addresses",
+    b"AttachNetworkInterface",
+    b"CreateNetworkInterface",
+    b"DescribeInstances",
+    b"DescribeSubnets",
+    b"ModifyNetworkInterfaceAttribute",
+];
+
+/// True for a label `api` that names an operation by which a node gets more addresses.
+pub fn is_growth_api(label: &[u8]) -> bool {
+    let name = label.strip_suffix(METHOD_SUFFIX).unwrap_or(label);
+    GROWTH.contains(&name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,6 +106,15 @@ mod tests {
         }
         let with_suffix = b"AssignIpv6AddressesWithContext";
         assert_eq!(Ec2Operation::of_label(with_suffix), Some(Ec2Operation::AssignIpv6Addresses));
+    }
+
+    #[test]
+    fn operations_of_growth_are_told_from_the_others() {
+        let growth = ["CreateNetworkInterface", "AssignPrivateIpAddresses", "AssignIpv6AddressesWithContext"];
+        assert!(growth.iter().all(|label| is_growth_api(label.as_bytes())));
+        let others =
+            ["UnassignPrivateIpAddresses", "DetachNetworkInterface", "CreateTags", "GetMACs", "", "WithContext"];
+        assert!(!others.iter().any(|label| is_growth_api(label.as_bytes())));
     }
 
     #[test]

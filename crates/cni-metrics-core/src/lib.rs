@@ -1,8 +1,9 @@
 //! The arithmetic of the helper: pure, deterministic, without clock, network or randomness.
 //!
 //! Data flows through the modules in reading order: the nouns ([`model`]), the one table of families and published
-//! names ([`catalogue`]), what the agent's version and EC2's operations decide ([`agent`], [`ec2`]), a page's text to a [`model::NodeSample`] ([`parse`]), and many samples to a
-//! [`model::Snapshot`] ([`aggregate`]). Time is always an argument.
+//! names ([`catalogue`]), what the agent's version and EC2's operations decide ([`agent`], [`ec2`]), the labels that are kept
+//! ([`labels`]), a page's text to a [`model::NodeSample`] ([`parse`]), and many samples to a [`model::Snapshot`]
+//! ([`aggregate`]). Time is always an argument.
 
 #![deny(clippy::indexing_slicing)]
 
@@ -13,6 +14,8 @@ pub mod catalogue;
 pub mod agent;
 
 pub mod ec2;
+
+pub mod labels;
 
 pub mod text;
 

@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::agent::{AgentFacts, AgentVersion};
 use crate::catalogue::{FAMILIES, Family, METRICS, Metric};
 use crate::ec2::EC2_OPERATIONS;
+use crate::labels::{LabelShare, PageLabels};
 
 /// Milliseconds since the Unix epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -227,6 +228,8 @@ pub struct NodeSample {
     pub has_lost_lines: bool,
     /// What `awscni_build_info` says of the agent's version, if that is not blank.
     pub version: Option<AgentVersion>,
+    /// The counters whose labels are kept, by label set.
+    pub labels: PageLabels,
 }
 
 impl NodeSample {
@@ -374,6 +377,12 @@ pub struct NodeFigures {
     pub damaged: FamilySet,
     /// Families with an implausible value, which is left out.
     pub implausible: FamilySet,
+    /// How the counters in `values` whose labels are kept are made up, in ascending order: of each, the shares' sum is its
+    /// value.
+    pub shares: Box<[LabelShare]>,
+    /// The agent's process has more label sets than are kept of a node: those that came last count under
+    /// [`crate::labels::Rest::Other`], until it restarts.
+    pub labels_overflowed: bool,
 }
 
 /// IPv6 nodes, counted apart from the IPv4 totals.
@@ -483,6 +492,16 @@ impl Anomaly {
     }
 }
 
+/// How the cluster's counters whose labels are kept are made up.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Breakdown {
+    /// Errors before work, then the largest first; at most [`crate::aggregate::MAX_CLUSTER_SETS`] label sets and the rests.
+    /// Of each counter, the shares' sum is its value in [`Snapshot::metrics`].
+    pub shares: Vec<LabelShare>,
+    /// Scraped nodes with [`NodeFigures::labels_overflowed`].
+    pub overflowed: u64,
+}
+
 /// One round's conclusion: what every sink and every view reads.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Snapshot {
@@ -504,4 +523,6 @@ pub struct Snapshot {
     pub nodes: Vec<NodeFigures>,
     /// What looked wrong.
     pub anomalies: Vec<Anomaly>,
+    /// The counters' values by label set.
+    pub breakdown: Breakdown,
 }

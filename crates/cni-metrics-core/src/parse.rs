@@ -13,6 +13,7 @@
 
 mod error;
 mod fold;
+mod kept;
 mod labels;
 mod limits;
 mod line;

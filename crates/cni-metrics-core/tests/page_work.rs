@@ -71,6 +71,20 @@ fn hostile_pages() -> Vec<(&'static str, Vec<u8>)> {
             "one line with a million labels",
             padded(format!("awscni_ipamd_error_count{{{}}} 1\n", "a=\"\",".repeat(1_000_000))),
         ),
+        (
+            "label sets, descending",
+            errors(&|at| {
+                let (api, code) = (most - at, "x".repeat(60));
+                format!("awscni_aws_api_error_count{{api=\"{api:08}\",error=\"{code}\"}} 1\n")
+            }),
+        ),
+        (
+            "error texts without a code, descending",
+            errors(&|at| {
+                let text = "ab: ".repeat(190);
+                format!("awscni_aws_utils_error_count{{error=\"{text}\",fn=\"{:08}\"}} 1\n", most - at)
+            }),
+        ),
         ("many digits", errors(&|at| format!("awscni_ipamd_error_count{{fn=\"{at:08}\"}} 0.{}\n", "1".repeat(700)))),
         ("counters that are bad", errors(&|at| format!("awscni_ipamd_error_count{{fn=\"{at:08}\"}} x\n"))),
     ]

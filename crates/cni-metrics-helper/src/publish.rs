@@ -162,7 +162,7 @@ impl Publisher {
 
 #[cfg(test)]
 mod tests {
-    use cni_metrics_core::model::{Coverage, Ipv6Figures, UnixMillis, Values};
+    use cni_metrics_core::model::{Breakdown, Coverage, Ipv6Figures, UnixMillis, Values};
     use tokio::sync::Notify;
     use tokio::time::timeout;
 
@@ -179,6 +179,7 @@ mod tests {
             ipv6: Ipv6Figures::default(),
             nodes: Vec::new(),
             anomalies: Vec::new(),
+            breakdown: Breakdown::default(),
         })
     }
 

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cni_metrics_core::catalogue::{Kind, Metric, MetricSet};
-use cni_metrics_core::model::{Coverage, Ipv6Figures, Snapshot, UnixMillis, Values};
+use cni_metrics_core::model::{Breakdown, Coverage, Ipv6Figures, Snapshot, UnixMillis, Values};
 use cni_metrics_helper::clock::Clock;
 use cni_metrics_helper::lead::{Appointment, Leadership};
 use cni_metrics_helper::publish::cloudwatch::buffer::{Kept, Point};
@@ -327,6 +327,7 @@ impl Cell {
             ipv6: Ipv6Figures::default(),
             nodes: Vec::new(),
             anomalies: Vec::new(),
+            breakdown: Breakdown::default(),
         };
         let counters = (!self.has_election).then(|| Arc::from(events(at).to_le_bytes().to_vec()));
         life.publisher.publish(Published { snapshot: Arc::new(snapshot), counters });

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use cni_metrics_core::catalogue::Metric;
 use cni_metrics_core::model::{
-    Coverage, FailureKind, FamilySet, Ipv6Figures, NodeFigures, NodeLabels, NodeName, PodUid, Snapshot, UnixMillis,
-    Values,
+    Breakdown, Coverage, FailureKind, FamilySet, Ipv6Figures, NodeFigures, NodeLabels, NodeName, PodUid, Snapshot,
+    UnixMillis, Values,
 };
 use cni_metrics_helper::clock::Clock;
 use cni_metrics_helper::publish::Publisher;
@@ -44,6 +44,8 @@ fn node(name: &str, uid: &str, failure: Option<FailureKind>, entries: &[(Metric,
         values: values(entries),
         damaged: FamilySet::default(),
         implausible: FamilySet::default(),
+        shares: Box::default(),
+        labels_overflowed: false,
     }
 }
 
@@ -75,6 +77,7 @@ fn snapshot(round: u64, nodes: Vec<NodeFigures>) -> Snapshot {
         ipv6: Ipv6Figures { nodes: 1, assigned_ip_addresses: 6.0 },
         nodes,
         anomalies: Vec::new(),
+        breakdown: Breakdown::default(),
     }
 }
 

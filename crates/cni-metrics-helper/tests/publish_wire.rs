@@ -13,7 +13,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use cni_metrics_core::catalogue::{Kind, METRICS, Metric, MetricSet};
-use cni_metrics_core::model::{Coverage, Ipv6Figures, Snapshot, UnixMillis, Values};
+use cni_metrics_core::model::{Breakdown, Coverage, Ipv6Figures, Snapshot, UnixMillis, Values};
 use cni_metrics_helper::aws::AwsHttp;
 use cni_metrics_helper::clock::Clock;
 use cni_metrics_helper::publish::cloudwatch::buffer::Point;
@@ -108,6 +108,7 @@ fn snapshot(at: UnixMillis) -> Snapshot {
         ipv6: Ipv6Figures::default(),
         nodes: Vec::new(),
         anomalies: Vec::new(),
+        breakdown: Breakdown::default(),
     }
 }
 

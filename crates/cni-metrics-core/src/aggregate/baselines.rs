@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use super::counter::{Baseline, Baselines};
 use super::damage::{DAMAGED_PAGES, Damage, Damages};
 use super::forgotten::{Forgotten, MARKS, Mark};
+use super::labels::LabelBaselines;
 use super::latency::LatencyBaselines;
 use super::total::Total;
 use super::{Aggregator, CounterMode, HelperStart, NodeState};
@@ -347,6 +348,8 @@ impl<'a> BaselineReader<'a> {
             process_start_seconds,
             counters,
             latency,
+            // Not saved: what rises over a restart of the helper is unattributed.
+            labels: LabelBaselines::unknown(),
             ipv6,
             implausible,
             last_listed,

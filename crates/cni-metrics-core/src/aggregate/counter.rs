@@ -17,6 +17,13 @@ pub(super) enum Continuity {
     Baseline,
 }
 
+impl Continuity {
+    /// True where all that the page shows was counted since the last good page of its pod, or on the helper's watch.
+    pub(super) fn is_new_process(self) -> bool {
+        matches!(self, Self::New | Self::Restarted)
+    }
+}
+
 /// More than a node can count between two scrapes, of anything: a thousand events a second for eleven days.
 const LARGEST_INCREASE: f64 = 1e9;
 
@@ -97,7 +104,7 @@ impl Baselines {
         sample: &NodeSample,
         decreased: &mut impl FnMut(Family, f64, f64),
     ) -> [Increase; Family::COUNTER_COUNT] {
-        let began_anew = matches!(continuity, Continuity::New | Continuity::Restarted);
+        let began_anew = continuity.is_new_process();
         if began_anew {
             self.all = Default::default();
             self.damages.clear();

@@ -3,8 +3,9 @@
 //! which pages came leaves no trace.
 
 use super::gauge::GaugeSums;
+use super::labels::LabelSums;
 use super::total::Total;
-use super::{Aggregator, NodeState, Pass, first_sight, second_sight};
+use super::{Aggregator, CounterMode, NodeState, Pass, first_sight, second_sight};
 use crate::catalogue::{FAMILIES, Family, Kind, Metric};
 use crate::model::{Anomaly, Coverage, FamilySet, Ipv6Figures, NodeFigures, Observation, Snapshot, UnixMillis, Values};
 
@@ -29,7 +30,7 @@ impl<'a> Round<'a> {
     /// Takes in what is known of one target. A UID that is observed twice counts once.
     pub fn observe(&mut self, observation: Observation) {
         let Observation { target, expected, outcome } = observation;
-        let Aggregator { start, mode, round, nodes, forgotten, .. } = &mut *self.aggregator;
+        let Aggregator { start, mode, round, nodes, forgotten, names, .. } = &mut *self.aggregator;
         let mut known = nodes.get_mut(&target.uid);
         if let Some(state) = &mut known {
             if state.last_listed == *round {
@@ -47,6 +48,8 @@ impl<'a> Round<'a> {
             values: Values::default(),
             damaged: FamilySet::default(),
             implausible: FamilySet::default(),
+            shares: Box::default(),
+            labels_overflowed: false,
         };
         if let Ok(sample) = &outcome {
             let continuity = match &known {
@@ -61,9 +64,13 @@ impl<'a> Round<'a> {
                 None => nodes.entry(target.uid).or_insert_with(|| Box::new(NodeState::new(*round, self.at))),
             };
             state.last_scraped_at = self.at;
-            let (figures, anomalies) = (&mut figures, &mut self.anomalies);
-            let pass = Pass { agent: target.agent, mode: *mode, figures, anomalies };
+            let pass = Pass { agent: target.agent, mode: *mode, figures: &mut figures, anomalies: &mut self.anomalies };
             let reporting = state.advance(sample, continuity, pass);
+            if continuity.is_new_process() || *mode == CounterMode::Totals {
+                state.labels.begin_anew();
+            }
+            state.labels.advance(sample, &mut figures, self.at, names);
+            state.note_absent_labels(sample);
             for (nodes, family) in self.reporting.iter_mut().zip(Family::ALL) {
                 // An IPv6 node is no part of the IPv4 sums, and not missed in them.
                 let counts = reporting.contains(family) || (state.ipv6 && family.counts_ipv4());
@@ -82,9 +89,12 @@ impl<'a> Round<'a> {
         anomalies.sort_by(|a, b| a.node().cmp(&b.node()));
 
         let mut sums = Sums { anomalies, ..Sums::default() };
+        let mut labels = LabelSums::new(&aggregator.names);
         for node in &nodes {
             sums.add(node);
+            labels.add(node);
         }
+        let breakdown = labels.breakdown();
         aggregator.forget(at);
         sums.coverage.report(&reporting);
         let metrics = sums.metrics();
@@ -99,6 +109,7 @@ impl<'a> Round<'a> {
             ipv6: sums.ipv6,
             nodes,
             anomalies: sums.anomalies,
+            breakdown,
         }
     }
 }

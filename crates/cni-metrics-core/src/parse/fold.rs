@@ -1,10 +1,12 @@
 //! Sample lines added up to a [`NodeSample`].
 
 use super::error::LineErrorKind;
+use super::kept::Values;
 use super::name::Series;
 use crate::agent::AgentVersion;
 use crate::catalogue::Family;
 use crate::ec2::Ec2Operation;
+use crate::labels::LabelledFamily;
 use crate::model::{FamilySample, LARGEST_COUNT, LATEST_START_SECONDS, LatencySample, NodeSample};
 
 /// What one line adds, found sound by itself.
@@ -96,6 +98,12 @@ impl<'p> Fold<'p> {
             Contribution::Nothing => {}
         }
         Ok(())
+    }
+
+    /// Notes by label set what was added to a counter: the values of the labels that are kept, as written.
+    #[inline]
+    pub(super) fn note_labels(&mut self, family: LabelledFamily, (first, second): Values<'_>, value: f64) {
+        self.sample.labels.add(family, first, second, value);
     }
 
     /// Notes that a line of the family is lost.

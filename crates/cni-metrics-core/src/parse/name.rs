@@ -1,6 +1,7 @@
 //! Which series of the catalogue a line begins with.
 
 use crate::catalogue::{FAMILIES, Family};
+use crate::labels::LabelledFamily;
 
 /// What a sample line contributes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -33,6 +34,12 @@ impl Series {
             Self::LatencyQuantile => FAMILIES + 3,
             Self::BuildInfo => FAMILIES + 4,
         }
+    }
+
+    /// The family it belongs to, if that keeps labels.
+    #[inline]
+    pub(super) fn labelled(self) -> Option<LabelledFamily> {
+        if let Self::Family(family) = self { LabelledFamily::of(family) } else { None }
     }
 
     /// The family it belongs to.

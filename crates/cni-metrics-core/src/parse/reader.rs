@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::error::{LineError, LineErrorKind, MAX_LINE_ERRORS, excerpt};
 use super::fold::{Contribution, Fold};
+use super::kept;
 use super::labels::{Canonical, Label, canonical};
 use super::limits::{MAX_LINE_BYTES, MAX_SERIES};
 use super::line::{Sample, sample, split};
@@ -236,7 +237,15 @@ impl<'p> Reader<'p> {
             }
         });
         match added {
-            Ok(goes_on) => goes_on,
+            Ok(goes_on) => {
+                if let Some(family) = series.labelled()
+                    && goes_on.is_ok()
+                    && let Some(values) = kept::of_canonical(family, labels)
+                {
+                    self.reading.fold.note_labels(family, values, value);
+                }
+                goes_on
+            }
             Err(kind) => {
                 self.fail(Some(series), start, kind);
                 Ok(())
@@ -260,6 +269,11 @@ impl<'p> Reader<'p> {
                     self.reading.fold.add(contribution)?;
                     if let Some(family) = series.family() {
                         self.reading.fold.note_readable(family, own);
+                    }
+                    if let Some(family) = series.labelled()
+                        && let Some(values) = kept::of_labels(family, &sample.labels)
+                    {
+                        self.reading.fold.note_labels(family, values, sample.value);
                     }
                     Ok(())
                 });

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use cni_metrics_core::agent::AgentFacts;
 use cni_metrics_core::aggregate::{Aggregator, CounterMode, HelperStart};
 use cni_metrics_core::catalogue::{Family, Kind};
+use cni_metrics_core::labels::{LabelledFamily, MAX_PAGE_SETS};
 use cni_metrics_core::model::{
     LARGEST_COUNT, LATEST_START_SECONDS, NodeName, NodeSample, Observation, PodUid, Target, UnixMillis,
 };
@@ -42,6 +43,14 @@ fn check_sample(sample: &NodeSample) {
     for own in sample.latency.iter().flatten() {
         assert!((0.0..=LARGEST_COUNT).contains(&own.sum_ms) && (0.0..=LARGEST_COUNT).contains(&own.count));
     }
+    for labelled in LabelledFamily::ALL {
+        let of_family = sample.labels.iter().filter(|set| set.family() == labelled);
+        let by_label = of_family.map(|set| set.value).sum::<u64>() + sample.labels.beyond(labelled);
+        let sum = sample.get(labelled.family()).map_or(0.0, |own| own.sum);
+        assert!(by_label as f64 <= sum, "{labelled:?}: {by_label} of {sum}");
+    }
+    assert!(sample.labels.len() <= 3 * usize::from(MAX_PAGE_SETS));
+    assert!(sample.labels.iter().all(|set| set.labels().all(|(_, value)| !value.contains(char::is_control))));
     assert!(sample.process_start_seconds.is_none_or(|start| (0.0..=LATEST_START_SECONDS).contains(&start)));
 }
 
@@ -68,6 +77,17 @@ fn check_aggregate(sample: &NodeSample) {
         assert!(expected.is_none_or(|value| value.total_cmp(&0.0).is_eq()), "{}", family.name());
     }
     assert!(second.anomalies.is_empty(), "{:?}", second.anomalies);
+    assert_eq!(second.breakdown.shares, []);
+    let mut look = Aggregator::new(start, CounterMode::Totals);
+    let (uid, node) = (PodUid::new("u"), NodeName::new("n"));
+    let target = Target { uid, node, created_at: None, labels: Arc::default(), agent: AgentFacts::default() };
+    let totals = look.round(UnixMillis(0), vec![Observation { target, expected: true, outcome: Ok(sample.clone()) }]);
+    for labelled in LabelledFamily::ALL {
+        let shares = totals.nodes.iter().flat_map(|node| &node.shares);
+        let sum = shares.filter(|share| share.set.family() == labelled).fold(0.0, |sum, share| sum + share.value);
+        let value = totals.metrics.get(labelled.family().metric()).unwrap_or(0.0);
+        assert!(sum.total_cmp(&value).is_eq(), "{labelled:?}: {sum} of {value}");
+    }
 }
 
 /// Two series out of order make the reader remember every series; what it reads must not change.

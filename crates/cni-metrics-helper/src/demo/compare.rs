@@ -138,7 +138,7 @@ pub(super) fn difference(published: Option<f64>, truth: Option<f64>) -> f64 {
 #[cfg(test)]
 mod tests {
     use cni_metrics_core::catalogue::Metric;
-    use cni_metrics_core::model::{Coverage, Ipv6Figures, Snapshot, UnixMillis, Values};
+    use cni_metrics_core::model::{Breakdown, Coverage, Ipv6Figures, Snapshot, UnixMillis, Values};
     use cni_sim::truth::RoundTruth;
 
     use super::*;
@@ -158,6 +158,7 @@ mod tests {
             ipv6: Ipv6Figures::default(),
             nodes: Vec::new(),
             anomalies: Vec::new(),
+            breakdown: Breakdown::default(),
         };
         let truth = RoundTruth {
             from: at,

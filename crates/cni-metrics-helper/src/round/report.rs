@@ -308,7 +308,7 @@ fn anomaly_text(anomaly: &Anomaly) -> String {
 mod tests {
     use std::sync::Arc;
 
-    use cni_metrics_core::model::{Coverage, Ipv6Figures, PodUid, UnixMillis, Values};
+    use cni_metrics_core::model::{Breakdown, Coverage, Ipv6Figures, PodUid, UnixMillis, Values};
 
     use super::*;
     use crate::logging::captured::captured_log;
@@ -331,6 +331,7 @@ mod tests {
             ipv6: Ipv6Figures::default(),
             nodes: Vec::new(),
             anomalies: Vec::new(),
+            breakdown: Breakdown::default(),
         };
         logged(|| report.round(&snapshot, Findings { listed: 1, blocked, api_answers }))
     }

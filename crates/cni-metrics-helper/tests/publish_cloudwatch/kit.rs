@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cni_metrics_core::catalogue::{Kind, METRICS, MetricSet};
-use cni_metrics_core::model::{Coverage, Ipv6Figures, Snapshot, UnixMillis, Values};
+use cni_metrics_core::model::{Breakdown, Coverage, Ipv6Figures, Snapshot, UnixMillis, Values};
 use cni_metrics_helper::clock::Clock;
 use cni_metrics_helper::lead::{Appointment, Leadership};
 use cni_metrics_helper::publish::cloudwatch::buffer::Point;
@@ -112,6 +112,7 @@ pub(crate) fn snapshot(round: u64, at: UnixMillis) -> Arc<Snapshot> {
         ipv6: Ipv6Figures::default(),
         nodes: Vec::new(),
         anomalies: Vec::new(),
+        breakdown: Breakdown::default(),
     })
 }
 

@@ -66,6 +66,8 @@ mod tests {
             values,
             damaged: FamilySet::default(),
             implausible: FamilySet::default(),
+            shares: Box::default(),
+            labels_overflowed: false,
         }
     }
 

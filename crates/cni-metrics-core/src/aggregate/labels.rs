@@ -1,0 +1,380 @@
+//! The counters' values of one node by label set.
+//!
+//! The family's value, as [`super::counter`] finds it, is a budget. Each label set's increase since its baseline is taken
+//! from it, then that of the label sets beyond the bounds, and what is left is unattributed: so the shares add up to the
+//! value whatever a page says. A whole family sets all baselines to what the page shows, as it sets the family's own. Of
+//! a damaged one they move only by what was taken, so that the rest is taken once the whole family is read again.
+
+use super::Total;
+use crate::labels::{LABELLED_FAMILIES, LabelNames, LabelShare, LabelledFamily, PageSet, Rest, Room};
+use crate::model::{Breakdown, NodeFigures, NodeSample, UnixMillis, Values};
+
+/// How many label sets the cluster's breakdown lists. What is beyond counts under [`Rest::Other`].
+pub const MAX_CLUSTER_SETS: usize = 256;
+
+/// The bits of all families.
+const ALL: u8 = u8::MAX;
+
+const _: () = assert!(LABELLED_FAMILIES == u8::BITS as usize, "a bit for each family");
+
+/// A node's label sets at its last good scrape.
+#[derive(Debug)]
+pub(super) struct LabelBaselines {
+    /// Label sets in the order in which pages have them, then the rests.
+    series: Box<[Series]>,
+    /// A bit for each family of which all baselines are known: a label set without a series counts from 0.
+    based: u8,
+    /// A bit for each [`Room`] in which a label set found none: what is new to it counts under [`Rest::Other`].
+    closed: u8,
+}
+
+/// One label set of one node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Series {
+    value: u64,
+    /// Its number in [`LabelNames`].
+    set: u32,
+    /// Unix seconds; 0 if it did not increase since it was first seen.
+    increased_s: u32,
+}
+
+const _: () = assert!(size_of::<Series>() == 16, "there are millions of them");
+
+/// What a page says of a family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    /// Nothing by which baselines could move.
+    Nothing,
+    /// Baselines, whose past is not known.
+    Baselines,
+    /// All of it.
+    Whole,
+    /// Lines of it are lost.
+    Part,
+}
+
+impl LabelBaselines {
+    /// Nothing is known of what was counted before.
+    pub(super) fn unknown() -> Self {
+        Self { series: Box::default(), based: 0, closed: 0 }
+    }
+
+    /// A process that is new: its label sets count from 0.
+    pub(super) fn begin_anew(&mut self) {
+        *self = Self { based: ALL, ..Self::unknown() };
+    }
+
+    /// Numbers of the label sets that have series.
+    pub(super) fn sets(&self) -> impl Iterator<Item = u32> {
+        self.series.iter().map(|series| series.set)
+    }
+
+    /// Each label set's number, its count, and when it last increased.
+    pub(super) fn counts(&self) -> impl Iterator<Item = (u32, u64, Option<UnixMillis>)> {
+        let time = |seconds: u32| (seconds > 0).then(|| UnixMillis(i64::from(seconds) * 1000));
+        self.series.iter().map(move |own| (own.set, own.value, time(own.increased_s)))
+    }
+
+    /// True if the baselines of all families are known.
+    pub(super) fn has_all_baselines(&self) -> bool {
+        self.based == ALL
+    }
+
+    /// A family that is not on the page, and counted nothing yet: its label sets will count from 0.
+    pub(super) fn counts_from_0(&mut self, family: LabelledFamily) {
+        self.based |= 1 << family as u8;
+    }
+
+    /// Takes a page in, and sets the shares of its node's `figures`, whose values are known.
+    pub(super) fn advance(
+        &mut self,
+        sample: &NodeSample,
+        figures: &mut NodeFigures,
+        at: UnixMillis,
+        names: &mut LabelNames,
+    ) {
+        let mut series = std::mem::take(&mut self.series).into_vec();
+        if series.is_empty() {
+            // A node's label sets hardly change after its first page; room for more would be paid for 100,000 times.
+            series.reserve_exact(sample.labels.len());
+        }
+        let mut page = Page {
+            series,
+            place: 0,
+            shown: LabelledFamily::ALL.map(|family| self.shown(family, sample, &figures.values)),
+            left: LabelledFamily::ALL.map(|family| figures.values.get(family.family().metric()).unwrap_or(0.0)),
+            others: LabelledFamily::ALL.map(|family| sample.labels.beyond(family)),
+            hides: LabelledFamily::ALL.map(|family| sample.labels.beyond(family) > 0),
+            closed: self.closed,
+            now_s: u32::try_from(at.0.div_euclid(1000)).unwrap_or(0),
+            names,
+            shares: Vec::new(),
+        };
+        for set in sample.labels.iter() {
+            page.take(set);
+        }
+        page.end();
+        page.take_others();
+        for (family, shown) in LabelledFamily::ALL.into_iter().zip(page.shown) {
+            if matches!(shown, Shown::Baselines | Shown::Whole) {
+                self.based |= 1 << family as u8;
+            }
+        }
+        self.closed = page.closed;
+        self.series = page.series.into_boxed_slice();
+        figures.labels_overflowed = self.closed != 0;
+        figures.shares = page.shares.into_boxed_slice();
+    }
+
+    fn shown(&self, family: LabelledFamily, sample: &NodeSample, values: &Values) -> Shown {
+        let is_based = self.based & (1 << family as u8) != 0;
+        let is_known = values.get(family.family().metric()).is_some();
+        match sample.get(family.family()) {
+            Some(own) if own.damaged => {
+                if is_based && is_known {
+                    Shown::Part
+                } else {
+                    Shown::Nothing
+                }
+            }
+            Some(_) if is_based && is_known => Shown::Whole,
+            Some(_) => Shown::Baselines,
+            None => Shown::Nothing,
+        }
+    }
+}
+
+/// A page that is being taken in.
+struct Page<'a> {
+    series: Vec<Series>,
+    /// The first of `series` that the page was not compared with.
+    place: usize,
+    shown: [Shown; LABELLED_FAMILIES],
+    /// Of each family's value, what has no share yet.
+    left: [f64; LABELLED_FAMILIES],
+    /// What the page shows of label sets without series.
+    others: [u64; LABELLED_FAMILIES],
+    /// The page has more label sets of the family than its sample holds.
+    hides: [bool; LABELLED_FAMILIES],
+    closed: u8,
+    now_s: u32,
+    names: &'a mut LabelNames,
+    shares: Vec<LabelShare>,
+}
+
+impl Page<'_> {
+    /// Takes in a label set. They come in order, and so are the series.
+    #[inline]
+    fn take(&mut self, page_set: PageSet<'_>) {
+        let family = page_set.key.family;
+        while let Some(series) = self.series.get(self.place)
+            && let Some(set) = self.names.get(series.set)
+        {
+            match set.order(page_set.key) {
+                std::cmp::Ordering::Less => {
+                    let vanished = set.family();
+                    self.miss(vanished);
+                    self.place += 1;
+                }
+                std::cmp::Ordering::Equal => {
+                    self.count(self.place, family, page_set.value);
+                    self.place += 1;
+                    return;
+                }
+                std::cmp::Ordering::Greater => break,
+            }
+        }
+        self.take_new(page_set);
+    }
+
+    /// A label set that has no series: gives it one where there is room.
+    #[cold]
+    fn take_new(&mut self, page_set: PageSet<'_>) {
+        let PageSet { key, value } = page_set;
+        match self.shown_of(key.family) {
+            Shown::Nothing => return,
+            Shown::Part if self.left_of(key.family) < 1.0 => return,
+            Shown::Part | Shown::Whole | Shown::Baselines => {}
+        }
+        let room = key.room();
+        let bit = 1 << room as u8;
+        let in_room = || {
+            let sets = self.series.iter().filter_map(|series| self.names.get(series.set));
+            sets.filter(|set| set.rest().is_none() && set.room() == room).count()
+        };
+        let set = if self.closed & bit == 0 && in_room() < room.limit() { self.names.number_of(key) } else { None };
+        match set {
+            Some(set) => {
+                self.series.insert(self.place, Series { value: 0, set, increased_s: 0 });
+                self.count(self.place, key.family, value);
+                self.place += 1;
+            }
+            None => self.add_other(key.family, room, value),
+        }
+    }
+
+    fn add_other(&mut self, family: LabelledFamily, room: Room, value: u64) {
+        self.closed |= 1 << room as u8;
+        if let Some(others) = self.others.get_mut(family as usize) {
+            *others = others.saturating_add(value);
+        }
+    }
+
+    /// The series that the page did not show.
+    fn end(&mut self) {
+        while let Some(series) = self.series.get(self.place)
+            && let Some(set) = self.names.get(series.set).filter(|set| set.rest().is_none())
+        {
+            let vanished = set.family();
+            self.miss(vanished);
+            self.place += 1;
+        }
+    }
+
+    /// The series at the place is not on the page.
+    fn miss(&mut self, family: LabelledFamily) {
+        let is_hidden = self.hides.get(family as usize).copied().unwrap_or(false);
+        if matches!(self.shown_of(family), Shown::Whole | Shown::Baselines)
+            && !is_hidden
+            && let Some(series) = self.series.get_mut(self.place)
+        {
+            series.value = 0;
+        }
+    }
+
+    /// Takes in what has no series, and what is left of the families' values.
+    fn take_others(&mut self) {
+        for family in LabelledFamily::ALL {
+            let index = family as usize;
+            let others = self.others.get(index).copied().unwrap_or(0);
+            if self.hides.get(index).copied().unwrap_or(false) {
+                self.closed |=
+                    1 << if family == LabelledFamily::AwsApiErrorCount { Room::Api } else { Room::Others } as u8;
+            }
+            let number = LabelNames::rest(family, Rest::Other);
+            let known = self.series.get(self.place..).unwrap_or_default().iter().position(|own| own.set == number);
+            match known {
+                Some(at) => self.count(self.place + at, family, others),
+                None if others > 0 => {
+                    self.series.push(Series { value: 0, set: number, increased_s: 0 });
+                    self.count(self.series.len() - 1, family, others);
+                }
+                None => {}
+            }
+            let left = self.left_of(family);
+            if left > 0.0 {
+                self.share(LabelNames::rest(family, Rest::Unattributed), left);
+            }
+        }
+    }
+
+    /// Takes from the family's value what the series at `at` increased by, and moves its baseline to `value`.
+    #[inline]
+    fn count(&mut self, at: usize, family: LabelledFamily, value: u64) {
+        let shown = self.shown_of(family);
+        let Some(series) = self.series.get_mut(at) else { return };
+        let increase = value.saturating_sub(series.value);
+        match shown {
+            Shown::Nothing => return,
+            Shown::Baselines => {
+                series.value = value;
+                return;
+            }
+            Shown::Whole => series.value = value,
+            Shown::Part => {}
+        }
+        if increase == 0 {
+            return;
+        }
+        let Some(left) = self.left.get_mut(family as usize) else { return };
+        let taken = (increase as f64).min(left.floor());
+        if taken < 1.0 {
+            return;
+        }
+        *left -= taken;
+        series.increased_s = self.now_s;
+        if shown == Shown::Part {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a whole number within 2^53")]
+            let taken = taken as u64;
+            series.value = series.value.saturating_add(taken);
+        }
+        let set = series.set;
+        self.share(set, taken);
+    }
+
+    fn share(&mut self, set: u32, value: f64) {
+        if let Some(set) = self.names.get(set) {
+            self.shares.push(LabelShare { set: set.clone(), value });
+        }
+    }
+
+    #[inline]
+    fn shown_of(&self, family: LabelledFamily) -> Shown {
+        self.shown.get(family as usize).copied().unwrap_or(Shown::Nothing)
+    }
+
+    #[inline]
+    fn left_of(&self, family: LabelledFamily) -> f64 {
+        self.left.get(family as usize).copied().unwrap_or(0.0)
+    }
+}
+
+/// The nodes' shares, added up.
+#[derive(Debug)]
+pub(super) struct LabelSums<'a> {
+    names: &'a LabelNames,
+    /// By the label sets' numbers.
+    sums: Vec<Total>,
+    overflowed: u64,
+}
+
+impl<'a> LabelSums<'a> {
+    pub(super) fn new(names: &'a LabelNames) -> Self {
+        Self { names, sums: vec![Total::default(); names.len()], overflowed: 0 }
+    }
+
+    pub(super) fn add(&mut self, node: &NodeFigures) {
+        self.overflowed += u64::from(node.labels_overflowed);
+        for share in &node.shares {
+            self.add_share(share.set.slot(), share.value);
+        }
+    }
+
+    fn add_share(&mut self, slot: usize, value: f64) {
+        if let Some(sum) = self.sums.get_mut(slot) {
+            *sum += value;
+        }
+    }
+
+    /// Errors before work, then the largest first. Those beyond [`MAX_CLUSTER_SETS`] are added to their family's rest.
+    pub(super) fn breakdown(mut self) -> Breakdown {
+        let mut shares = self.shares();
+        sort_worst_first(&mut shares);
+        let is_set = |share: &LabelShare| share.set.rest().is_none();
+        if shares.iter().filter(|share| is_set(share)).count() > MAX_CLUSTER_SETS {
+            for share in shares.into_iter().filter(is_set).skip(MAX_CLUSTER_SETS) {
+                let other = LabelNames::rest(share.set.family(), Rest::Other);
+                let moved = self.sums.get_mut(share.set.slot()).map(std::mem::take).unwrap_or_default();
+                if let Some(sum) = self.sums.get_mut(other as usize) {
+                    sum.whole = sum.whole.saturating_add(moved.whole);
+                }
+            }
+            shares = self.shares();
+            sort_worst_first(&mut shares);
+        }
+        Breakdown { shares, overflowed: self.overflowed }
+    }
+
+    fn shares(&self) -> Vec<LabelShare> {
+        let all = (0..).zip(&self.sums).filter(|(_, sum)| sum.get() > 0.0);
+        all.filter_map(|(number, sum)| Some(LabelShare { set: self.names.get(number)?.clone(), value: sum.get() }))
+            .collect()
+    }
+}
+
+fn sort_worst_first(shares: &mut [LabelShare]) {
+    shares.sort_by(|a, b| {
+        let (errors_a, errors_b) = (a.set.family().counts_errors(), b.set.family().counts_errors());
+        errors_b.cmp(&errors_a).then(b.value.total_cmp(&a.value)).then_with(|| a.set.cmp(&b.set))
+    });
+}

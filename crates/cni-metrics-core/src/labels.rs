@@ -1,0 +1,286 @@
+//! Labels that are kept: which counters keep theirs, and what a page says by label set.
+//!
+//! A *label set* is the values of the labels that a family keeps ([`LabelledFamily::label_names`]); whatever other labels a
+//! series has, it is added to its set. Three layers hold them:
+//!
+//! 1. [`PageLabels`]: a page's sums by label set, made by [`crate::parse`], bounded by [`MAX_PAGE_SETS`].
+//! 2. Each node's series in the [`crate::aggregate::Aggregator`], 16 bytes each, bounded by [`MAX_NODE_SETS`] and
+//!    [`MAX_GROWTH_SETS`]; readable by [`crate::aggregate::Aggregator::label_series`].
+//! 3. [`LabelShare`]s in a [`crate::model::Snapshot`]: how a counter's value of one node
+//!    ([`crate::model::NodeFigures::shares`]) or of the cluster ([`crate::model::Breakdown`]) is made up. They add up to
+//!    that value, always: what no label set explains is the share of [`Rest::Unattributed`].
+
+mod names;
+mod page;
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+pub(crate) use names::LabelNames;
+pub use page::{MAX_PAGE_SETS, PageLabels, PageSet};
+
+use crate::catalogue::Family;
+use crate::ec2::is_growth_api;
+
+/// How many bytes of a label's value are kept. The longest that ipamd writes, an error code of EC2, has some 50.
+pub const MAX_VALUE_BYTES: usize = 64;
+
+/// How many label sets of `aws_api_error_count`, and how many of all other families together, have series of their own at a
+/// node, from the start of its agent's process to its end. Label sets that come later count under [`Rest::Other`].
+pub const MAX_NODE_SETS: usize = 64;
+
+/// How many label sets of APIs by which a node gets more addresses have series of their own beside those of
+/// [`MAX_NODE_SETS`]. Eight APIs with all the codes that EC2 answers to them stay far below it.
+pub const MAX_GROWTH_SETS: usize = 256;
+
+/// Number of families that keep labels.
+pub const LABELLED_FAMILIES: usize = 8;
+
+/// A family of which the labels are kept. The order is that of the families' names, as on a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(missing_docs, reason = "the names are the families' own")]
+pub enum LabelledFamily {
+    AwsApiErrorCount,
+    AwsUtilsErrorCount,
+    DelIpReqCount,
+    Ec2ApiErrorCount,
+    Ec2ApiReqCount,
+    IpamdErrorCount,
+    PodEniErrorCount,
+    ReconcileCount,
+}
+
+impl LabelledFamily {
+    /// Every family that keeps labels, in order.
+    pub const ALL: [Self; LABELLED_FAMILIES] = [
+        Self::AwsApiErrorCount,
+        Self::AwsUtilsErrorCount,
+        Self::DelIpReqCount,
+        Self::Ec2ApiErrorCount,
+        Self::Ec2ApiReqCount,
+        Self::IpamdErrorCount,
+        Self::PodEniErrorCount,
+        Self::ReconcileCount,
+    ];
+
+    /// The family in the catalogue.
+    pub const fn family(self) -> Family {
+        match self {
+            Self::AwsApiErrorCount => Family::AwsApiErrorCount,
+            Self::AwsUtilsErrorCount => Family::AwsUtilsErrorCount,
+            Self::DelIpReqCount => Family::DelIpReqCount,
+            Self::Ec2ApiErrorCount => Family::Ec2ApiErrorCount,
+            Self::Ec2ApiReqCount => Family::Ec2ApiReqCount,
+            Self::IpamdErrorCount => Family::IpamdErrorCount,
+            Self::PodEniErrorCount => Family::PodEniErrorCount,
+            Self::ReconcileCount => Family::ReconcileCount,
+        }
+    }
+
+    /// The family as one that keeps labels, if it is one.
+    #[inline]
+    pub const fn of(family: Family) -> Option<Self> {
+        match family {
+            Family::AwsApiErrorCount => Some(Self::AwsApiErrorCount),
+            Family::AwsUtilsErrorCount => Some(Self::AwsUtilsErrorCount),
+            Family::DelIpReqCount => Some(Self::DelIpReqCount),
+            Family::Ec2ApiErrorCount => Some(Self::Ec2ApiErrorCount),
+            Family::Ec2ApiReqCount => Some(Self::Ec2ApiReqCount),
+            Family::IpamdErrorCount => Some(Self::IpamdErrorCount),
+            Family::PodEniErrorCount => Some(Self::PodEniErrorCount),
+            Family::ReconcileCount => Some(Self::ReconcileCount),
+            _ => None,
+        }
+    }
+
+    /// The labels that are kept: one or two. `code` of `aws_utils_error_count` is cut from its label `error`, which is
+    /// the whole text of an error.
+    pub const fn label_names(self) -> &'static [&'static str] {
+        match self {
+            Self::AwsApiErrorCount => &["api", "error"],
+            Self::AwsUtilsErrorCount => &["fn", "code"],
+            Self::DelIpReqCount => &["reason"],
+            Self::Ec2ApiErrorCount
+            | Self::Ec2ApiReqCount
+            | Self::IpamdErrorCount
+            | Self::PodEniErrorCount
+            | Self::ReconcileCount => &["fn"],
+        }
+    }
+
+    /// True if what it counts went wrong, false if it counts work.
+    pub const fn counts_errors(self) -> bool {
+        !matches!(self, Self::DelIpReqCount | Self::Ec2ApiReqCount | Self::ReconcileCount)
+    }
+}
+
+/// The bounds on a node's label sets: each has its own room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// `aws_api_error_count` of APIs by which a node gets more addresses.
+    Growth,
+    /// `aws_api_error_count` of all other APIs.
+    Api,
+    /// All other families.
+    Others,
+}
+
+impl Room {
+    pub(crate) const ALL: [Self; 3] = [Self::Growth, Self::Api, Self::Others];
+
+    /// How many label sets of it a node may have.
+    pub(crate) const fn limit(self) -> usize {
+        match self {
+            Self::Growth => MAX_GROWTH_SETS,
+            Self::Api | Self::Others => MAX_NODE_SETS,
+        }
+    }
+}
+
+/// A label set before it has a name of its own: its family, and the values of the labels that are kept. The second is empty
+/// where the family keeps one. In the order in which pages have them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct LabelKey<'a> {
+    pub(crate) family: LabelledFamily,
+    pub(crate) first: &'a [u8],
+    pub(crate) second: &'a [u8],
+}
+
+impl LabelKey<'_> {
+    pub(crate) fn room(self) -> Room {
+        match self.family {
+            LabelledFamily::AwsApiErrorCount if is_growth_api(self.first) => Room::Growth,
+            LabelledFamily::AwsApiErrorCount => Room::Api,
+            _ => Room::Others,
+        }
+    }
+}
+
+/// What of a counter has no label set of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Rest {
+    /// Label sets beyond the bounds.
+    Other,
+    /// What is known of the family and not of its label sets: an increase that spans a restart of the helper, the events of
+    /// lines that could not be read, of series without the label, and parts of an event.
+    Unattributed,
+}
+
+impl Rest {
+    /// The stable name: JSON key.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Other => "other",
+            Self::Unattributed => "unattributed",
+        }
+    }
+}
+
+/// A label set, or the rest, of a family. One of each is shared by all nodes.
+#[derive(Debug, Clone)]
+pub struct LabelSet {
+    family: LabelledFamily,
+    rest: Option<Rest>,
+    first: Box<str>,
+    second: Box<str>,
+    /// Its place in [`LabelNames`]; says nothing outside of it.
+    slot: u32,
+}
+
+impl LabelSet {
+    /// The family.
+    pub fn family(&self) -> LabelledFamily {
+        self.family
+    }
+
+    /// What it stands for where it is no label set.
+    pub fn rest(&self) -> Option<Rest> {
+        self.rest
+    }
+
+    /// Names and values of the labels; none for the rest. What would act on a terminal is escaped, and a value longer than
+    /// [`MAX_VALUE_BYTES`] ends with an ellipsis.
+    pub fn labels(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let names = if self.rest.is_none() { self.family.label_names() } else { &[] };
+        names.iter().copied().zip([&*self.first, &*self.second])
+    }
+
+    /// The value of one of the labels that the family keeps.
+    pub fn label(&self, name: &str) -> Option<&str> {
+        self.labels().find(|(own, _)| *own == name).map(|(_, value)| value)
+    }
+
+    /// True for errors of an API by which a node gets more addresses.
+    pub fn is_growth_error(&self) -> bool {
+        self.rest.is_none() && self.room() == Room::Growth
+    }
+
+    fn key(&self) -> LabelKey<'_> {
+        LabelKey { family: self.family, first: self.first.as_bytes(), second: self.second.as_bytes() }
+    }
+
+    pub(crate) fn room(&self) -> Room {
+        self.key().room()
+    }
+
+    /// How it is ordered to a label set of a page: the rest comes after all of them.
+    #[inline]
+    pub(crate) fn order(&self, key: LabelKey<'_>) -> Ordering {
+        if self.rest.is_some() { Ordering::Greater } else { self.key().cmp(&key) }
+    }
+
+    /// Its place in [`LabelNames`].
+    pub(crate) fn slot(&self) -> usize {
+        self.slot as usize
+    }
+}
+
+impl PartialEq for LabelSet {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for LabelSet {}
+
+impl PartialOrd for LabelSet {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for LabelSet {
+    /// By family, then label sets by their values before the rest.
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.family, self.rest, self.key()).cmp(&(other.family, other.rest, other.key()))
+    }
+}
+
+/// One label set's share of a counter's value.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LabelShare {
+    /// Which.
+    pub set: Arc<LabelSet>,
+    /// Above 0; as the counter's value an increase, or a total (see [`crate::aggregate::CounterMode`]). A whole number,
+    /// unless it is unattributed.
+    pub value: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labelled_families_are_the_counters_with_labels_in_the_order_of_their_names() {
+        let names = LabelledFamily::ALL.map(|own| own.family().name());
+        assert!(names.is_sorted());
+        for (number, own) in LabelledFamily::ALL.into_iter().enumerate() {
+            assert_eq!(own as usize, number);
+            assert_eq!(LabelledFamily::of(own.family()), Some(own));
+        }
+        for family in Family::ALL {
+            let has_labels = family.is_counter() && !family.is_plain_counter();
+            assert_eq!(LabelledFamily::of(family).is_some(), has_labels, "{}", family.name());
+        }
+    }
+}
