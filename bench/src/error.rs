@@ -170,7 +170,7 @@ mod tests {
             published("eniAllocated", 250, 20.0),
             published("addReqCount", 150, 3.0),
             published("addReqCount", 250, 4.0),
-            published("nobodyKnowsThis", 250, 4.0),
+            published("unknownMetric", 250, 4.0),
         ];
         let errors = compare(&points, &truths);
         assert_eq!((errors.largest_difference(), errors.largest_relative()), (0.0, 0.0));

@@ -85,7 +85,7 @@ pub async fn play(settings: DemoSettings, out: &mut dyn Write) -> anyhow::Result
     let (trigger, shutdown) = Shutdown::manual();
     let env = sim.env();
     let config = simulated::config(&env, &[])?;
-    let identity = simulated::identity(&env, &sim.world().scenario().cluster.name)?;
+    let identity = simulated::identity(&env, &sim.cluster().scenario().cluster.name)?;
     let app = App::build(config, AwsSource::Given(Box::new(identity)), clock, shutdown).await?;
     let (snapshots, index, sinks) = (app.snapshots(), app.index(), app.sinks());
     let running = tokio::spawn(app.run());
@@ -106,7 +106,7 @@ pub async fn play(settings: DemoSettings, out: &mut dyn Write) -> anyhow::Result
     }
     trigger.end();
     running.await.context("the helper did not end")?.context("the helper failed")?;
-    let given_up = GivenUp::new(&sinks, sim.world().cloudwatch_fault() != CloudWatchFault::None);
+    let given_up = GivenUp::new(&sinks, sim.cluster().cloudwatch_fault() != CloudWatchFault::None);
     let comparison = Comparison::new(&rounds, &sim.cloudwatch(), given_up);
     screen.end(&rounds, &comparison, out)?;
     sim.stop().await;
@@ -155,11 +155,11 @@ impl Played<'_> {
     /// behind; here a world that stands still would turn them into a whole round. A watch that is cut off by a fault
     /// stays behind, so this gives up soon where there is one.
     async fn watch_settled(&self) {
-        let mut faults = self.sim.world().scenario().faults.iter();
+        let mut faults = self.sim.cluster().scenario().faults.iter();
         let may_be_cut = faults.any(|fault| matches!(fault.fault.value, FaultKind::ApiServer(_)));
         let patience = if may_be_cut { CUT_WATCH_PATIENCE } else { WATCH_PATIENCE };
         let give_up = tokio::time::Instant::now() + patience;
-        let agents = self.sim.world().running_agents();
+        let agents = self.sim.cluster().running_agents();
         let shown = |index: &IndexReader| -> BTreeSet<String> {
             index.targets().0.iter().map(|(pod, _)| pod.name.to_string()).collect()
         };
@@ -170,7 +170,7 @@ impl Played<'_> {
 
     /// Moves the world on by one interval, then the clock, upon which the next round begins.
     async fn advance(&mut self) -> anyhow::Result<()> {
-        let world = Arc::clone(self.sim.world());
+        let world = Arc::clone(self.sim.cluster());
         let next_ms = world.now_ms() + i64::try_from(INTERVAL.as_millis())?;
         tokio::task::spawn_blocking(move || world.advance_to(next_ms)).await?;
         self.watch_settled().await;

@@ -39,7 +39,7 @@ impl Stand {
     fn start() -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let sim = runtime.block_on(Sim::start(SimOptions::new(Scenario::named("churn").unwrap()))).unwrap();
-        let start_ms = sim.world().now_ms();
+        let start_ms = sim.cluster().now_ms();
         Self { runtime, sim, start_ms }
     }
 

@@ -34,8 +34,8 @@ workload:
 fn inject(sim: &Sim, count: u32, fault: &str) -> usize {
     let spec = format!("{{ target: {{ group: hostile, count: {count} }}, fault: {{ {fault} }} }}");
     let spec: FaultSpec = serde_saphyr::from_str(&spec).unwrap();
-    assert_eq!(sim.world().mistakes(std::slice::from_ref(&spec)), Vec::<String>::new());
-    sim.world().inject(spec)
+    assert_eq!(sim.cluster().mistakes(std::slice::from_ref(&spec)), Vec::<String>::new());
+    sim.cluster().inject(spec)
 }
 
 /// The program, running against a simulated cluster.
@@ -117,7 +117,7 @@ async fn worst_pages_take_no_more_memory_than_they_may() {
         for fault in WORST_PAGES {
             let fault = inject(&sim, 1, fault);
             program.wait_rounds(3);
-            sim.world().clear(fault);
+            sim.cluster().clear(fault);
             program.wait_round("44/44 nodes");
         }
         let one = program.memory_bytes("VmHWM:").saturating_sub(idle);
@@ -125,7 +125,7 @@ async fn worst_pages_take_no_more_memory_than_they_may() {
         for fault in WORST_PAGES {
             let fault = inject(&sim, 40, fault);
             program.wait_rounds(3);
-            sim.world().clear(fault);
+            sim.cluster().clear(fault);
             program.wait_round("44/44 nodes");
         }
         let all = program.memory_bytes("VmHWM:").saturating_sub(idle);

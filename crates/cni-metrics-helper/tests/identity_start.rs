@@ -56,7 +56,7 @@ impl Stand {
     }
 
     fn node(&self) -> String {
-        let pods = self.sim.world().kube().pods();
+        let pods = self.sim.cluster().kube().pods();
         pods.iter().find_map(|pod| pod.node_name.as_ref()).unwrap().to_string()
     }
 
@@ -105,7 +105,7 @@ fn silent_metadata_delays_the_first_point_and_no_round() {
     stand.wait_points(1);
     let took = started.elapsed();
     assert!(took < Duration::from_mins(1), "{took:?}");
-    let name = stand.sim.world().scenario().cluster.name.clone();
+    let name = stand.sim.cluster().scenario().cluster.name.clone();
     assert_eq!(stand.ids(), BTreeSet::from([name]));
     // Four tries of two seconds lie behind the first request, and a round a second was measured all the time.
     let times: BTreeSet<i64> = stand.sim.cloudwatch().data().iter().map(|datum| datum.timestamp_ms).collect();
@@ -124,17 +124,17 @@ fn an_api_server_that_comes_late_is_waited_for_and_the_cluster_is_not_published_
     let stand = Stand::start();
     let fault = "{ target: {}, fault: { api-server: { kind: down } } }";
     let spec: cni_sim::scenario::FaultSpec = serde_saphyr::from_str(fault).unwrap();
-    assert_eq!(stand.sim.world().mistakes(std::slice::from_ref(&spec)), Vec::<String>::new());
-    let number = stand.sim.world().inject(spec);
+    assert_eq!(stand.sim.cluster().mistakes(std::slice::from_ref(&spec)), Vec::<String>::new());
+    let number = stand.sim.cluster().inject(spec);
     let settings = [("AWS_EC2_METADATA_DISABLED", "true"), ("AWS_REGION", "eu-central-1")];
     let helper = stand.helper(&settings);
     let address = admin(&helper);
     helper.wait_from(0, PATIENCE, "it waits", |line| line.contains("still waiting for the first list").then_some(()));
     let ready = get(&address, "/readyz");
     assert!(ready.contains(" 503 ") && ready.contains("have not been listed yet"), "{ready}");
-    stand.sim.world().clear(number);
+    stand.sim.cluster().clear(number);
     stand.wait_points(1);
-    let name = stand.sim.world().scenario().cluster.name.clone();
+    let name = stand.sim.cluster().scenario().cluster.name.clone();
     assert_eq!(stand.ids(), BTreeSet::from([name]));
     end(helper);
 }
@@ -167,8 +167,8 @@ fn a_cluster_without_a_usable_name_is_not_published_where_the_default_is_refused
 #[test]
 fn a_restart_with_a_spool_goes_on_counting_before_the_name_is_known() {
     let stand = Stand::of(Scenario::named("churn").unwrap());
-    let from = stand.sim.world().now_ms();
-    let name = stand.sim.world().scenario().cluster.name.clone();
+    let from = stand.sim.cluster().now_ms();
+    let name = stand.sim.cluster().scenario().cluster.name.clone();
     let spool = tempfile::tempdir().unwrap();
     let spool = spool.path().to_string_lossy();
     let first = stand.helper(&[("AWS_CLUSTER_ID", &name), ("SPOOL_DIR", &spool)]);

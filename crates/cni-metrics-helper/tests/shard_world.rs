@@ -68,7 +68,7 @@ fn check_nodes(snapshots: &[Arc<Snapshot>], truth: &RoundTruth) {
 
 /// Time → `SHARD` → value, of one metric of the cluster.
 fn published(world: &World, name: &str) -> BTreeMap<i64, BTreeMap<String, f64>> {
-    let cluster = world.sim.world().scenario().cluster.name.clone();
+    let cluster = world.sim.cluster().scenario().cluster.name.clone();
     let mut published: BTreeMap<i64, BTreeMap<String, f64>> = BTreeMap::new();
     for datum in world.sim.cloudwatch().data().iter().filter(|datum| datum.key.name == name) {
         let [(first, id), (second, shard)] = &datum.key.dimensions[..] else { panic!("{:?}", datum.key) };
@@ -154,8 +154,14 @@ async fn nothing_of_other_shards_is_kept() {
     round(&mut helpers).await;
     advance(&mut world, &helpers).await;
     round(&mut helpers).await;
-    let nodes: BTreeSet<String> =
-        world.sim.world().kube().pods().iter().filter_map(|pod| pod.node_name.as_deref().map(str::to_owned)).collect();
+    let nodes: BTreeSet<String> = world
+        .sim
+        .cluster()
+        .kube()
+        .pods()
+        .iter()
+        .filter_map(|pod| pod.node_name.as_deref().map(str::to_owned))
+        .collect();
     assert_eq!(nodes.len(), 60);
     let mut pods = 0;
     for (index, helper) in helpers.iter().enumerate() {
@@ -176,7 +182,7 @@ async fn nothing_of_other_shards_is_kept() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shard_without_nodes_says_so() {
     let mut world = World::start(scenario()).await;
-    let pods = world.sim.world().kube().pods();
+    let pods = world.sim.cluster().kube().pods();
     let empty = Shard::all(1000).find(|shard| !pods.iter().any(|pod| shard.owns(pod.node_name.as_deref()))).unwrap();
     let mut helper = world.helper(&["--shard", &empty.to_string()]).await;
     helper.round().await;
@@ -229,7 +235,7 @@ async fn each_shard_elects_among_its_own_replicas() {
         helper.round().await;
         helper.wait_all_sent().await;
     }
-    let (_, leases) = world.sim.world().kube().list(ObjectKind::Lease, None);
+    let (_, leases) = world.sim.cluster().kube().list(ObjectKind::Lease, None);
     let leases: BTreeSet<String> = leases.iter().map(|lease| lease.object.meta().name.to_string()).collect();
     assert_eq!(leases, BTreeSet::from(["helper-0-of-2".to_owned(), "helper-1-of-2".to_owned()]));
     for helper in helpers {

@@ -1,9 +1,9 @@
-//! Measures a large world: memory, time to warm up, time to advance, time to render, without any socket.
+//! Measures a large cluster: memory, time to warm up, time to advance, time to render, without any socket.
 //!
 //! `cargo run --release -p cni-sim --example world_size -- 10000`
 
 use cni_sim::api_server::Backend;
-use cni_sim::cluster::{Answer, PodKey, Via, World};
+use cni_sim::cluster::{Answer, PodKey, SimulatedCluster, Via};
 use cni_sim::scenario::Scenario;
 use cni_sim::truth::Window;
 use std::io::Write;
@@ -14,27 +14,27 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut out = std::io::stdout().lock();
     let start_ms = 1_772_352_000_000;
     let begun = Instant::now();
-    let world = World::new(&Scenario::calm(nodes), 1, start_ms)?;
+    let cluster = SimulatedCluster::new(&Scenario::calm(nodes), 1, start_ms)?;
     writeln!(out, "{nodes} nodes: up after {:.1} s, {}", begun.elapsed().as_secs_f64(), memory()?)?;
 
     let pods: Vec<PodKey> =
-        world.kube().pods().iter().map(|pod| PodKey::new(&*pod.meta.namespace, &*pod.meta.name)).collect();
+        cluster.kube().pods().iter().map(|pod| PodKey::new(&*pod.meta.namespace, &*pod.meta.name)).collect();
     let (mut bytes, mut rendering, mut advancing) = (0_usize, 0.0, 0.0);
     let rounds = 60_i64;
     for round in 1..=rounds {
         let begun = Instant::now();
-        world.advance_to(start_ms + round * 30_000);
+        cluster.advance_to(start_ms + round * 30_000);
         advancing += begun.elapsed().as_secs_f64();
         let begun = Instant::now();
         for pod in &pods {
-            if let Answer::Page { body, ticket } = world.serve(pod, Via::Proxy) {
+            if let Answer::Page { body, ticket } = cluster.serve(pod, Via::Proxy) {
                 bytes += body.len();
-                world.delivered(ticket);
+                cluster.delivered(ticket);
             }
         }
         rendering += begun.elapsed().as_secs_f64();
     }
-    let pages = world.truth().pages() as f64;
+    let pages = cluster.truth().pages() as f64;
     writeln!(
         out,
         "advancing: {:.0} simulated seconds a second; one page: {:.1} us and {:.0} bytes",
@@ -43,7 +43,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         bytes as f64 / pages
     )?;
     let begun = Instant::now();
-    let truth = world.truth().round(Window { from: 0, to: i64::MAX, collector_start: None, collector_start_api: None });
+    let truth =
+        cluster.truth().round(Window { from: 0, to: i64::MAX, collector_start: None, collector_start_api: None });
     writeln!(
         out,
         "truth of {} pages: {:.2} s; after {rounds} rounds {}",

@@ -1,4 +1,4 @@
-//! What one scrape of one agent meets: the vocabulary between the world and the servers that speak HTTP for it.
+//! The answer to one scrape of one agent, as the cluster hands it to the HTTP servers.
 
 use crate::kube_store::ObjectKey;
 use bytes::Bytes;
@@ -42,7 +42,7 @@ pub enum Via {
     Direct,
 }
 
-/// Identifies one rendered page. Hand it to `World::delivered` once the whole body was given to the peer:
+/// Identifies one rendered page. Hand it to `SimulatedCluster::delivered` once the whole body was given to the peer:
 /// only delivered pages are part of the truth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ServeTicket(pub(crate) u64);
@@ -59,7 +59,7 @@ impl ServeTicket {
     }
 }
 
-/// What a scrape meets. The HTTP layer plays it; it decides nothing.
+/// The answer to a scrape. The HTTP layer sends it and decides nothing.
 #[derive(Debug, Clone)]
 pub enum Answer {
     /// A good page (status 200, `text/plain; version=0.0.4; charset=utf-8; escaping=underscores`).
@@ -76,18 +76,18 @@ pub enum Answer {
         /// For the truth.
         ticket: ServeTicket,
     },
-    /// A good page that trickles in.
+    /// A good page that is sent slowly.
     SlowPage {
         /// The text, not compressed.
         body: Bytes,
-        /// Pace of the body.
+        /// Speed of the body.
         bytes_per_second: u32,
         /// Silence before the first byte.
         first_byte_after: Duration,
         /// For the truth.
         ticket: ServeTicket,
     },
-    /// An HTTP answer that is no page: an error status, or status 200 with a body nobody can use (HTML, garbage, nothing).
+    /// An HTTP answer without a page: an error status, or status 200 with an unusable body (HTML, garbage, nothing).
     Status {
         /// HTTP status code.
         code: u16,
@@ -122,7 +122,7 @@ pub enum Answer {
     },
     /// The request is read and never answered.
     Hang,
-    /// One byte a second, for ever.
+    /// One byte per second without end.
     EndlessSlow,
     /// The connection is reset after the request was read.
     Reset,

@@ -1,6 +1,6 @@
 //! The simulated Kubernetes API server: discovery, objects with watches, leases, and the pod proxy, over HTTP and HTTPS.
 //!
-//! It shows what is in the [`KubeStore`](crate::kube_store::KubeStore) and asks the world, through [`Backend`], what a
+//! It shows what is in the [`KubeStore`](crate::kube_store::KubeStore) and asks the cluster, through [`Backend`], what a
 //! scrape meets. `kubectl` and client libraries work against it unmodified.
 
 pub mod access;
@@ -21,7 +21,7 @@ mod service;
 mod status;
 mod table;
 mod watch;
-pub(crate) mod wire;
+pub(crate) mod connection;
 mod write;
 
 pub use access::{AccessControl, Rule, User};
@@ -49,7 +49,7 @@ use crate::tls::{Tls, TlsError};
 use listen::Listening;
 use service::Service;
 
-/// How often the server looks whether the world wants it down.
+/// How often the server checks for the fault that takes it down.
 const FAULT_POLL: Duration = Duration::from_millis(20);
 
 /// Why the server did not start.
@@ -168,7 +168,7 @@ impl ApiServer {
         [self.http_traffic.figures(), self.https_traffic.figures()]
     }
 
-    /// The same and the requests, for who outlives this handle.
+    /// The same and the requests, for readers that outlive this handle.
     pub(crate) fn meters(&self) -> ApiMeters {
         ApiMeters {
             service: Arc::clone(&self.service),
@@ -214,8 +214,8 @@ fn listen(
     Ok(bound)
 }
 
-/// Takes the server down and up again as the world says. A restarted server's watch cache begins at the present: who
-/// wants to go on from an earlier version gets 410 Gone.
+/// Takes the server down and up again as the cluster's faults require. The watch cache of a restarted server begins at the
+/// present: a client that resumes from an earlier version gets 410 Gone.
 async fn watch_fault(backend: SharedBackend, down: tokio::sync::watch::Sender<bool>, stop: CancellationToken) {
     loop {
         tokio::select! {

@@ -19,7 +19,7 @@ pub mod xml;
 
 use fault::Fault;
 
-/// The services' idea of now. The world's clock drives it in simulations, the wall clock elsewhere.
+/// The time that the services go by: the simulated cluster's in lockstep, the machine's otherwise.
 pub trait Clock: Send + Sync {
     /// Milliseconds since the Unix epoch.
     fn now_ms(&self) -> i64;
@@ -31,13 +31,13 @@ pub struct WallClock;
 
 impl Clock for WallClock {
     fn now_ms(&self) -> i64 {
-        jiff::Timestamp::now().as_millisecond()
+        crate::wall_clock::wall_ms()
     }
 }
 
-/// What is left of a fault once hanging and delays have been lived through.
+/// How a request proceeds after a fault's delay.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Verdict {
+pub enum FaultEffect {
     /// Answer.
     Serve,
     /// Carry the request out, then reset instead of answering.
@@ -50,19 +50,19 @@ pub enum Verdict {
     Refuse(Fault),
 }
 
-/// Lives through a fault's waiting part. A hang ends only with the connection.
-pub async fn endure(fault: Fault) -> Verdict {
+/// Waits as a fault requires and returns the rest of its effect. A hang ends only with the connection.
+pub async fn apply_delay(fault: Fault) -> FaultEffect {
     match fault {
-        Fault::None => Verdict::Serve,
+        Fault::None => FaultEffect::Serve,
         Fault::Delay(ms) => {
             tokio::time::sleep(std::time::Duration::from_millis(ms)).await;
-            Verdict::Serve
+            FaultEffect::Serve
         }
         Fault::Hang => std::future::pending().await,
-        Fault::Reset => Verdict::Reset,
-        Fault::ResetAfter => Verdict::ServeThenReset,
-        Fault::HangAfter => Verdict::ServeThenHang,
-        error => Verdict::Refuse(error),
+        Fault::Reset => FaultEffect::Reset,
+        Fault::ResetAfter => FaultEffect::ServeThenReset,
+        Fault::HangAfter => FaultEffect::ServeThenHang,
+        error => FaultEffect::Refuse(error),
     }
 }
 

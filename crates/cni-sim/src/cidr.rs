@@ -12,17 +12,17 @@ pub struct Cidr {
     pub prefix_len: u8,
 }
 
-/// Why a text is no usable block.
+/// Why a text is not a usable block.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CidrError {
     /// Not `a.b.c.d/n`.
-    #[error("{0:?} is no block; write it as 10.0.0.0/20")]
+    #[error("{0:?} is not a CIDR block: expected e.g. 10.0.0.0/20")]
     Shape(String),
     /// AWS allows /16 to /28.
     #[error("/{0} is out of range; AWS allows /16 to /28")]
     Length(u8),
     /// The base has bits beyond the prefix.
-    #[error("{given} does not begin on its boundary; {fits} would")]
+    #[error("{given} has host bits set: the block is {fits}")]
     Boundary {
         /// As written.
         given: String,

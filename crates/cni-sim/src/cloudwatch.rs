@@ -16,7 +16,7 @@ mod wire;
 
 use crate::aws::error::AwsError;
 use crate::aws::fault::{Fault, Faults};
-use crate::aws::{Clock, Verdict, auth, body, doc::Doc, endure, serve};
+use crate::aws::{Clock, FaultEffect, apply_delay, auth, body, doc::Doc, serve};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::Response;
@@ -87,13 +87,13 @@ async fn handle(State(cloudwatch): State<CloudWatch>, request: Request) -> Respo
         record.outcome = Outcome::Hung;
         cloudwatch.store.log(record.clone());
     }
-    match endure(fault).await {
-        Verdict::Reset => {
+    match apply_delay(fault).await {
+        FaultEffect::Reset => {
             record.outcome = Outcome::Reset;
             cloudwatch.store.log(record);
             serve::reset_response()
         }
-        Verdict::Refuse(fault) => {
+        FaultEffect::Refuse(fault) => {
             let error = AwsError::of_fault(&fault, &format!("cloudwatch:{}", call.operation));
             let error = error.unwrap_or_else(|| AwsError::new(500, "InternalFailure", "unscripted fault"));
             cloudwatch.finish(record, &wire, Err(error))
@@ -101,12 +101,12 @@ async fn handle(State(cloudwatch): State<CloudWatch>, request: Request) -> Respo
         verdict => {
             let answer = cloudwatch.answer(&parts.headers, &call, &mut record);
             record.handling_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-            if verdict == Verdict::ServeThenReset {
+            if verdict == FaultEffect::ServeThenReset {
                 record.outcome = if answer.is_ok() { Outcome::AcceptedThenReset } else { Outcome::Reset };
                 cloudwatch.store.log(record);
                 return serve::reset_response();
             }
-            if verdict == Verdict::ServeThenHang {
+            if verdict == FaultEffect::ServeThenHang {
                 record.outcome = if answer.is_ok() { Outcome::AcceptedThenHung } else { Outcome::Hung };
                 cloudwatch.store.log(record);
                 return std::future::pending().await;

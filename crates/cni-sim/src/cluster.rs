@@ -1,7 +1,7 @@
 //! The simulated cluster: nodes with one ipamd each, the subnets they share, the pods that come and go, and the faults.
 //!
-//! [`World`] is advanced by whoever drives its clock and read by the servers. Its state follows from scenario, seed and
-//! simulated time alone: the size of the steps does not matter. (Pages also count the scrapes they served, as real
+//! [`SimulatedCluster`] is advanced by the owner of its clock and read by the servers. Its state follows from scenario,
+//! seed and simulated time alone: the size of the steps does not matter. (Pages also count the scrapes they served, as real
 //! ones do.) Advancing is done by one thread at a time; pages are rendered under their node's own lock meanwhile.
 
 mod active;
@@ -21,6 +21,6 @@ mod whole;
 mod workload;
 
 pub use crate::answer::{Answer, PodKey, ServeTicket, Via};
-pub use advance::WorldError;
-pub use state::World;
-pub use views::{Status, SubnetStatus};
+pub use advance::SimulatedClusterError;
+pub use state::SimulatedCluster;
+pub use views::{ClusterStatus, SubnetStatus};

@@ -1,4 +1,4 @@
-//! The control listener: the truth, the world's state, its clock and its faults, for tests and curious people.
+//! The control listener: the truth, the cluster's state, its clock and its faults, for tests and inspection.
 //!
 //! | request | answer |
 //! |---|---|
@@ -9,13 +9,13 @@
 //! | `GET /agents` | names of the agents' pods that a collector would scrape now: Running and not being deleted |
 //! | `GET /cloudwatch/data` | every datum CloudWatch accepted |
 //! | `POST /cloudwatch/take` | the same since the last call; data and CloudWatch's request log are then forgotten |
-//! | `POST /forget` | forgets the pages handed over and pods that are gone: for runs without an end |
+//! | `POST /forget` | forgets the pages handed over and pods that are gone: for runs of unlimited length |
 //! | `GET /stats` | requests, connections, bytes, bursts of page requests, CloudWatch's requests |
 //! | `POST /prepare` | makes all pages of this moment, where pages are kept |
 
 use crate::api_server::ApiMeters;
 use crate::cloudwatch::store::{CloudWatchStore, Datum, Outcome};
-use crate::cluster::World;
+use crate::cluster::SimulatedCluster;
 use crate::meter::Traffic;
 use crate::scenario::FaultSpec;
 use crate::truth::Window;
@@ -31,15 +31,15 @@ use std::sync::Arc;
 /// What the listener needs.
 #[derive(Clone)]
 pub struct Control {
-    /// The world.
-    pub world: Arc<World>,
+    /// The cluster.
+    pub cluster: Arc<SimulatedCluster>,
     /// CloudWatch's store.
     pub cloudwatch: Arc<CloudWatchStore>,
     /// What the API server counts.
     pub(crate) api_server: ApiMeters,
     /// What the nodes' listener saw.
     pub(crate) nodes: Arc<Traffic>,
-    /// The clock moves only when told.
+    /// The clock moves only on request.
     pub lockstep: bool,
 }
 
@@ -68,13 +68,13 @@ struct Advance {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Faults {
+struct FaultsRequest {
     set: Vec<FaultSpec>,
     clear: Vec<usize>,
     clear_all: bool,
 }
 
-/// How much of the truth is told.
+/// How much of the truth the answer holds.
 #[derive(Debug, Deserialize)]
 struct Detail {
     /// False leaves out the figures of each node.
@@ -82,9 +82,9 @@ struct Detail {
 }
 
 async fn truth(State(control): State<Control>, Query(window): Query<Window>, Query(detail): Query<Detail>) -> Response {
-    // A replay of a large world's history takes a while.
+    // A replay of a large cluster's history takes a while.
     let answer = tokio::task::spawn_blocking(move || {
-        let mut truth = control.world.truth().round(window);
+        let mut truth = control.cluster.truth().round(window);
         if detail.nodes == Some(false) {
             truth.nodes.clear();
         }
@@ -95,55 +95,61 @@ async fn truth(State(control): State<Control>, Query(window): Query<Window>, Que
 }
 
 async fn state(State(control): State<Control>) -> Response {
-    ok(json!(control.world.status()))
+    ok(json!(control.cluster.status()))
 }
 
 async fn advance(State(control): State<Control>, body: String) -> Response {
-    let now_ms = control.world.now_ms();
+    let now_ms = control.cluster.now_ms();
     let to_ms = match read::<Advance>(&body) {
         Ok(Advance { to_ms: Some(to_ms), by_ms: None }) => to_ms,
         Ok(Advance { to_ms: None, by_ms: Some(by_ms) }) => now_ms.saturating_add(by_ms),
-        Ok(_) => return refuse(StatusCode::BAD_REQUEST, "give exactly one of to_ms and by_ms"),
+        Ok(_) => return refuse(StatusCode::BAD_REQUEST, "exactly one of to_ms and by_ms is required"),
         Err(message) => return refuse(StatusCode::BAD_REQUEST, &message),
     };
     if !control.lockstep {
-        return refuse(StatusCode::CONFLICT, "this clock runs by itself; start in lockstep to advance it by hand");
+        return refuse(
+            StatusCode::CONFLICT,
+            "this clock runs by itself: start the simulator with --lockstep to advance it by requests",
+        );
     }
     if to_ms < now_ms {
-        return refuse(StatusCode::BAD_REQUEST, &format!("{to_ms} has passed; it is {now_ms}"));
+        return refuse(
+            StatusCode::BAD_REQUEST,
+            &format!("the clock cannot be moved back to {to_ms}: it shows {now_ms}"),
+        );
     }
-    let world = control.world.clone();
-    let done = tokio::task::spawn_blocking(move || world.advance_to(to_ms)).await;
+    let cluster = control.cluster.clone();
+    let done = tokio::task::spawn_blocking(move || cluster.advance_to(to_ms)).await;
     match done {
-        Ok(()) => ok(json!({ "now_ms": control.world.now_ms() })),
+        Ok(()) => ok(json!({ "now_ms": control.cluster.now_ms() })),
         Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     }
 }
 
 async fn faults(State(control): State<Control>, body: String) -> Response {
-    let wanted = match read::<Faults>(&body) {
+    let wanted = match read::<FaultsRequest>(&body) {
         Ok(wanted) => wanted,
         Err(message) => return refuse(StatusCode::BAD_REQUEST, &message),
     };
     if wanted.clear_all {
-        control.world.clear_all();
+        control.cluster.clear_all();
     }
-    let unknown: Vec<usize> = wanted.clear.into_iter().filter(|number| !control.world.clear(*number)).collect();
+    let unknown: Vec<usize> = wanted.clear.into_iter().filter(|number| !control.cluster.clear(*number)).collect();
     if !unknown.is_empty() {
         return refuse(StatusCode::NOT_FOUND, &format!("there are no faults numbered {unknown:?}"));
     }
-    let mistakes = control.world.mistakes(&wanted.set);
+    let mistakes = control.cluster.mistakes(&wanted.set);
     if !mistakes.is_empty() {
         return refuse(StatusCode::BAD_REQUEST, &mistakes.join("\n"));
     }
-    let numbers: Vec<usize> = wanted.set.into_iter().map(|fault| control.world.inject(fault)).collect();
+    let numbers: Vec<usize> = wanted.set.into_iter().map(|fault| control.cluster.inject(fault)).collect();
     // They hold from now on, also while a lockstep clock stands still.
-    control.world.advance_to(control.world.now_ms());
+    control.cluster.advance_to(control.cluster.now_ms());
     ok(json!({ "numbers": numbers }))
 }
 
 async fn agents(State(control): State<Control>) -> Response {
-    ok(json!(control.world.running_agents()))
+    ok(json!(control.cluster.running_agents()))
 }
 
 async fn cloudwatch(State(control): State<Control>) -> Response {
@@ -155,7 +161,7 @@ async fn take(State(control): State<Control>) -> Response {
 }
 
 async fn forget(State(control): State<Control>) -> Response {
-    control.world.forget_logs();
+    control.cluster.forget_logs();
     ok(json!({}))
 }
 
@@ -186,9 +192,9 @@ fn data_json(data: &[Arc<Datum>]) -> Value {
     Value::Array(data)
 }
 
-/// What the sockets saw. Times are microseconds since the world was made.
+/// What the sockets saw. Times are microseconds since the cluster was made.
 async fn stats(State(control): State<Control>) -> Response {
-    let meter = control.world.meter();
+    let meter = control.cluster.meter();
     let (open, bursts) = meter.bursts();
     let requests = control.cloudwatch.requests();
     let accepted = requests.iter().filter(|request| request.outcome == Outcome::Accepted);
@@ -196,7 +202,7 @@ async fn stats(State(control): State<Control>) -> Response {
         "now_us": meter.now_us(),
         "wall_ms": crate::wall_clock::wall_ms(),
         "requests": control.api_server.requests(),
-        "resource_version": control.world.kube().resource_version(),
+        "resource_version": control.cluster.kube().resource_version(),
         "listeners": {
             "http": control.api_server.http.figures(),
             "https": control.api_server.https.figures(),
@@ -215,8 +221,8 @@ async fn stats(State(control): State<Control>) -> Response {
 }
 
 async fn prepare(State(control): State<Control>) -> Response {
-    let world = control.world.clone();
-    match tokio::task::spawn_blocking(move || world.prepare_pages()).await {
+    let cluster = control.cluster.clone();
+    match tokio::task::spawn_blocking(move || cluster.prepare_pages()).await {
         Ok(()) => ok(json!({})),
         Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     }

@@ -10,7 +10,7 @@ pub mod view;
 use crate::aws::doc::Doc;
 use crate::aws::error::AwsError;
 use crate::aws::fault::{Fault, Faults};
-use crate::aws::{Clock, Verdict, auth, body, endure, form, request_id, serve, xml};
+use crate::aws::{Clock, FaultEffect, apply_delay, auth, body, form, request_id, serve, xml};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -82,11 +82,11 @@ async fn handle(State(ec2): State<Ec2>, request: Request) -> Response {
     };
     let operation = input.get("Action").and_then(Doc::as_text).unwrap_or("");
     let at_ms = ec2.clock.now_ms();
-    let (answer, lost) = match endure(ec2.faults.decide(at_ms, operation)).await {
-        Verdict::Serve => (ec2.answer(&parts.headers, operation, &input), false),
-        Verdict::Refuse(fault) => (Err(error_of(&fault)), false),
-        Verdict::Reset | Verdict::ServeThenReset => (Err(AwsError::new(500, "Reset", "")), true),
-        Verdict::ServeThenHang => std::future::pending().await,
+    let (answer, lost) = match apply_delay(ec2.faults.decide(at_ms, operation)).await {
+        FaultEffect::Serve => (ec2.answer(&parts.headers, operation, &input), false),
+        FaultEffect::Refuse(fault) => (Err(error_of(&fault)), false),
+        FaultEffect::Reset | FaultEffect::ServeThenReset => (Err(AwsError::new(500, "Reset", "")), true),
+        FaultEffect::ServeThenHang => std::future::pending().await,
     };
     // For the log alone, so an expired token still names its key.
     let access_key_id =

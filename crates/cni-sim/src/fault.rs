@@ -1,4 +1,4 @@
-//! What can go wrong with the services around the nodes, as switches that can be set while the world runs.
+//! What can go wrong with the services around the nodes, as switches that can be set while the cluster runs.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +16,7 @@ pub enum ApiFault {
         /// `Retry-After` in seconds.
         #[serde(default)]
         retry_after_s: Option<u32>,
-        /// Share of the requests that meet it, 0 to 1.
+        /// Share of the requests that it affects, 0 to 1.
         #[serde(default = "one")]
         share: f64,
     },

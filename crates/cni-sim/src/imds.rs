@@ -40,11 +40,11 @@ pub enum Mode {
 #[derive(Clone)]
 pub struct Imds {
     clock: Arc<dyn Clock>,
-    state: Arc<Mutex<Inner>>,
+    state: Arc<Mutex<ImdsState>>,
     mode: watch::Sender<Mode>,
 }
 
-struct Inner {
+struct ImdsState {
     identity: Identity,
     /// Token to the time it expires.
     tokens: BTreeMap<String, i64>,
@@ -74,9 +74,9 @@ const RETRY: Duration = Duration::from_millis(20);
 const MAX_TTL_S: i64 = 21_600;
 
 impl Imds {
-    /// The service of one instance. Its role's credentials live six hours unless told otherwise.
+    /// The service of one instance. Its role's credentials expire after six hours by default.
     pub fn new(clock: Arc<dyn Clock>, identity: Identity) -> Self {
-        let inner = Inner {
+        let inner = ImdsState {
             identity,
             tokens: BTreeMap::new(),
             serial: 0,
@@ -97,7 +97,7 @@ impl Imds {
         *self.mode.borrow()
     }
 
-    /// Changes who the instance is: its tags, its role.
+    /// Changes the instance's identity: its tags, its role.
     pub fn update(&self, change: impl FnOnce(&mut Identity)) {
         change(&mut self.lock().identity);
     }
@@ -114,7 +114,7 @@ impl Imds {
         self.lock().log.clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, ImdsState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -1,8 +1,8 @@
 //! The objects behind the simulated API server: one store, one growing resourceVersion, a bounded history for watches.
 //!
-//! Writers (the world, and clients for leases) replace whole objects; readers get `Arc`s and never hold the lock while
+//! Writers (the cluster, and clients for leases) replace whole objects; readers get `Arc`s and never hold the lock while
 //! they render or send. A watcher is only a number, the last resourceVersion it has seen: it asks for what came after,
-//! and one that fell behind the history is told so ([`Expired`]) as etcd's compaction would.
+//! and one that fell behind the history gets [`Expired`], as with etcd's compaction would.
 
 pub mod json;
 mod kinds;

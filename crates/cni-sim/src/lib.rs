@@ -1,8 +1,8 @@
 //! A simulated EKS cluster over real sockets.
 //!
-//! A scenario describes a world: subnets, node groups, workload, faults. The [cluster] plays it
+//! A scenario describes a cluster: subnets, node groups, workload, faults. The [cluster] simulates it
 //! deterministically on a clock of its own; the [API server](api_server), the nodes' pages and the [AWS services](aws)
-//! show it over HTTP, and [fault] names what those services can be told to do wrong.
+//! show it over HTTP, and [fault] names the faults that can be injected into those services.
 
 pub mod scenario;
 
@@ -34,4 +34,4 @@ pub mod control;
 pub mod meter;
 pub mod sim;
 
-pub use sim::{Pace, Sim, SimError, SimOptions};
+pub use sim::{ClockMode, Sim, SimError, SimOptions};

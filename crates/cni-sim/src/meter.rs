@@ -1,4 +1,4 @@
-//! What the world's sockets saw: connections and bytes of each listener, and the bursts in which pages were asked for.
+//! What the cluster's sockets saw: connections and bytes of each listener, and the bursts in which pages were asked for.
 //!
 //! A benchmark reads it over the control listener. It holds for any collector, since nothing of it is the collector's
 //! own word: a round is a burst of page requests, from the first request to the moment the last one was answered or
@@ -163,11 +163,11 @@ impl Default for PageMeter {
 
 /// A request for a page that is not answered yet. Dropped when it is, or when the client has gone.
 #[derive(Debug)]
-pub(crate) struct Asked(Arc<PageMeter>);
+pub(crate) struct OpenRequest(Arc<PageMeter>);
 
 impl PageMeter {
     /// Notes a request.
-    pub(crate) fn asked(self: &Arc<Self>) -> Asked {
+    pub(crate) fn asked(self: &Arc<Self>) -> OpenRequest {
         let now_us = self.now_us();
         let mut bursts = self.lock();
         let quiet_us = u64::try_from(QUIET.as_micros()).unwrap_or(u64::MAX);
@@ -192,7 +192,7 @@ impl PageMeter {
             });
         }
         drop(bursts);
-        Asked(Arc::clone(self))
+        OpenRequest(Arc::clone(self))
     }
 
     /// A whole page was handed over.
@@ -224,7 +224,7 @@ impl PageMeter {
     }
 }
 
-impl Drop for Asked {
+impl Drop for OpenRequest {
     fn drop(&mut self) {
         let meter = &self.0;
         {

@@ -1,7 +1,7 @@
-//! The nodes' own listener: one socket for all of them, told apart by the loopback address that was connected to.
+//! The nodes' own listener: one socket for all of them, distinguished by the loopback address of the connection.
 //!
 //! Every simulated node has an address 127.x.y.z, and all of 127.0.0.0/8 leads to this machine. What a real network
-//! would refuse or drop before the connection opens can only be played after it: a refused agent resets the
+//! would refuse or drop before the connection opens can only be simulated after it: a refused agent resets the
 //! connection, a dropped one never answers on it.
 
 use std::io;
@@ -15,9 +15,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::answer::Via;
+use crate::api_server::connection::ConnectionState;
 use crate::api_server::listen::{Ends, Handler, Listening};
-use crate::api_server::scrape::{self, Played};
-use crate::api_server::wire::Wire;
+use crate::api_server::scrape::{self, ScrapeOutcome};
 use crate::api_server::{Body, SharedBackend, accepts_gzip, cut, full, http_date, with_type};
 use crate::meter::Traffic;
 use crate::port::HeldPort;
@@ -39,7 +39,7 @@ impl NodeServer {
         let stop = CancellationToken::new();
         let port = HeldPort::take(address)?;
         let (bound, listener) = (port.address(), port.listen()?);
-        // Nodes go on while the API server is down.
+        // Nodes keep serving while the API server is down.
         let (never_down, down) = tokio::sync::watch::channel(false);
         let handler = Arc::new(Nodes { backend: Arc::clone(&backend) });
         let traffic = Arc::<Traffic>::default();
@@ -85,10 +85,10 @@ impl Handler for Nodes {
         self: Arc<Self>,
         request: Request<Incoming>,
         ends: Ends,
-        wire: Arc<Wire>,
+        connection: Arc<ConnectionState>,
     ) -> Pin<Box<dyn Future<Output = io::Result<Response<Body>>> + Send>> {
         Box::pin(async move {
-            let mut response = self.answer(&request, ends, &wire).await?;
+            let mut response = self.answer(&request, ends, &connection).await?;
             response.headers_mut().insert(header::DATE, http_date(self.backend.now_ms()));
             Ok(response)
         })
@@ -96,7 +96,12 @@ impl Handler for Nodes {
 }
 
 impl Nodes {
-    async fn answer(&self, request: &Request<Incoming>, ends: Ends, wire: &Arc<Wire>) -> io::Result<Response<Body>> {
+    async fn answer(
+        &self,
+        request: &Request<Incoming>,
+        ends: Ends,
+        connection: &Arc<ConnectionState>,
+    ) -> io::Result<Response<Body>> {
         let text = |code, text: &'static str| Ok(with_type(code, "text/plain; charset=utf-8", full(text)));
         if request.uri().path() != "/metrics" {
             return text(StatusCode::NOT_FOUND, "404 page not found\n");
@@ -106,15 +111,15 @@ impl Nodes {
         }
         let encoding = request.headers().get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
         // The pod may have gone since the connection was opened.
-        let played = match self.backend.pod_by_ip(ends.local.ip().to_canonical()) {
-            Some(pod) => scrape::fetch(&self.backend, &pod, Via::Direct, accepts_gzip(encoding), wire).await,
-            None => Played::NotFound,
+        let outcome = match self.backend.pod_by_ip(ends.local.ip().to_canonical()) {
+            Some(pod) => scrape::fetch(&self.backend, &pod, Via::Direct, accepts_gzip(encoding), connection).await,
+            None => ScrapeOutcome::NotFound,
         };
-        match played {
-            Played::Response(response) => Ok(*response),
-            Played::Dropped => std::future::pending().await,
-            Played::Reset | Played::Refused | Played::NotFound => {
-                wire.reset_on_close();
+        match outcome {
+            ScrapeOutcome::Response(response) => Ok(*response),
+            ScrapeOutcome::Dropped => std::future::pending().await,
+            ScrapeOutcome::Reset | ScrapeOutcome::Refused | ScrapeOutcome::NotFound => {
+                connection.reset_on_close();
                 Err(cut())
             }
         }

@@ -2,7 +2,7 @@
 
 use crate::aws::fault::{Fault, Faults};
 use crate::aws::identity::Credentials;
-use crate::aws::{Clock, Verdict, endure, serve, time};
+use crate::aws::{Clock, FaultEffect, apply_delay, serve, time};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
@@ -15,12 +15,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[derive(Clone)]
 pub struct PodIdentity {
     clock: Arc<dyn Clock>,
-    state: Arc<Mutex<Inner>>,
+    state: Arc<Mutex<PodIdentityState>>,
     faults: Faults,
 }
 
 #[derive(Default)]
-struct Inner {
+struct PodIdentityState {
     accepted: Option<String>,
     serial: u64,
     credentials_live_ms: i64,
@@ -39,9 +39,9 @@ pub struct AgentCall {
 }
 
 impl PodIdentity {
-    /// An agent that accepts any token; its credentials live six hours unless told otherwise.
+    /// An agent that accepts any token; its credentials expire after six hours by default.
     pub fn new(clock: Arc<dyn Clock>, seed: u64) -> Self {
-        let inner = Inner { credentials_live_ms: 6 * 3_600_000, ..Inner::default() };
+        let inner = PodIdentityState { credentials_live_ms: 6 * 3_600_000, ..PodIdentityState::default() };
         Self { clock, state: Arc::new(Mutex::new(inner)), faults: Faults::new(seed) }
     }
 
@@ -65,7 +65,7 @@ impl PodIdentity {
         self.faults.clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, PodIdentityState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -96,13 +96,13 @@ pub fn router(agent: PodIdentity) -> Router {
 
 async fn credentials(State(agent): State<PodIdentity>, headers: HeaderMap) -> Response {
     let fault = agent.faults.decide(agent.clock.now_ms(), "GetCredentials");
-    match endure(fault).await {
-        Verdict::Serve => {}
-        Verdict::Reset | Verdict::ServeThenReset => return serve::reset_response(),
-        Verdict::ServeThenHang => std::future::pending().await,
-        Verdict::Refuse(Fault::AccessDenied) => return text(StatusCode::FORBIDDEN, "access denied".to_owned()),
-        Verdict::Refuse(Fault::Throttle) => return text(StatusCode::TOO_MANY_REQUESTS, "throttled".to_owned()),
-        Verdict::Refuse(_) => return text(StatusCode::INTERNAL_SERVER_ERROR, "internal error".to_owned()),
+    match apply_delay(fault).await {
+        FaultEffect::Serve => {}
+        FaultEffect::Reset | FaultEffect::ServeThenReset => return serve::reset_response(),
+        FaultEffect::ServeThenHang => std::future::pending().await,
+        FaultEffect::Refuse(Fault::AccessDenied) => return text(StatusCode::FORBIDDEN, "access denied".to_owned()),
+        FaultEffect::Refuse(Fault::Throttle) => return text(StatusCode::TOO_MANY_REQUESTS, "throttled".to_owned()),
+        FaultEffect::Refuse(_) => return text(StatusCode::INTERNAL_SERVER_ERROR, "internal error".to_owned()),
     }
     let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or("");
     match agent.exchange(token) {

@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpSocket};
 /// Connections that may wait to be accepted: a scrape of thousands of nodes opens many at once.
 const BACKLOG: u32 = 4096;
 
-/// A port that is held until this is dropped. The kernel gives it to nobody who did not ask for exactly this address with
+/// A port that is held until this is dropped. The kernel gives it only to a socket that asks for exactly this address with
 /// `SO_REUSEADDR`, as this process and programs written in Go do.
 #[derive(Debug)]
 pub struct HeldPort {

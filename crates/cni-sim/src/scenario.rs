@@ -1,4 +1,4 @@
-//! The description of a world: subnets, node groups, workload and faults, read from YAML.
+//! The description of a cluster: subnets, node groups, workload and faults, read from YAML.
 //!
 //! `docs/scenarios.md` documents every key; `scenarios/` holds an example for every feature, built in by name.
 

@@ -1,10 +1,10 @@
-//! The whole box: a world, its clock, and every server that shows it, on loopback.
+//! The simulator: a cluster, its clock, and every server that shows it, on loopback.
 
 mod services;
 
 use crate::api_server::{ApiServer, ApiServerError, ApiServerOptions};
 use crate::cloudwatch::store::CloudWatchStore;
-use crate::cluster::{World, WorldError};
+use crate::cluster::{SimulatedCluster, SimulatedClusterError};
 use crate::node::NodeServer;
 use crate::scenario::Scenario;
 use crate::truth::Truth;
@@ -23,32 +23,32 @@ use tokio_util::sync::CancellationToken;
 /// Between two steps of a clock that runs by itself.
 const STEP: Duration = Duration::from_millis(100);
 
-/// Simulated seconds a second at most; no machine keeps up with more than a thousandth of it.
+/// The highest speed, simulated seconds per second; no machine keeps up with more than a thousandth of it.
 const FASTEST: f64 = 1_000_000.0;
 
-/// How the world's clock runs.
+/// How the cluster's clock runs.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Pace {
-    /// By itself: so many simulated seconds a second.
+pub enum ClockMode {
+    /// By itself, at a speed.
     Realtime {
-        /// 1 is as fast as life; above 0, at most a million.
+        /// Simulated seconds per second; above 0, at most 1,000,000.
         speed: f64,
     },
-    /// Only when told: [`World::advance_to`] or `POST /advance`.
+    /// Only on request: [`SimulatedCluster::advance_to`] or `POST /advance`.
     Lockstep,
 }
 
 /// How to start. All listeners are on loopback; the nodes' listener refuses every other peer.
 #[derive(Debug, Clone)]
 pub struct SimOptions {
-    /// The world to play.
+    /// The cluster to simulate.
     pub scenario: Scenario,
-    /// Same seed, same world.
+    /// The same seed gives the same cluster.
     pub seed: u64,
     /// What the clock shows at the beginning, Unix milliseconds; without it, now.
     pub start_ms: Option<i64>,
-    /// How it goes on.
-    pub pace: Pace,
+    /// How its clock runs.
+    pub clock: ClockMode,
     /// The kubeconfig leads to HTTPS rather than HTTP.
     pub https: bool,
     /// Bearer token in the kubeconfig.
@@ -59,7 +59,7 @@ pub struct SimOptions {
     pub agent_port: u16,
     /// Port of the control listener; 0 takes a free one.
     pub control_port: u16,
-    /// Pages are compressed once for each moment of the world's clock ([`World::keep_pages`]).
+    /// Pages are compressed once for each moment of the cluster's clock ([`SimulatedCluster::keep_pages`]).
     pub keep_pages: bool,
     /// Where the kubeconfig goes; without it, a directory of its own that is removed in the end.
     pub directory: Option<PathBuf>,
@@ -72,7 +72,7 @@ impl SimOptions {
             scenario,
             seed: 1,
             start_ms: None,
-            pace: Pace::Realtime { speed: 1.0 },
+            clock: ClockMode::Realtime { speed: 1.0 },
             https: false,
             token: None,
             api_server: ApiServerOptions::default(),
@@ -83,20 +83,20 @@ impl SimOptions {
         }
     }
 
-    /// The same, advanced only when told.
+    /// The same, with a clock that moves only on request.
     #[must_use]
     pub fn lockstep(mut self) -> Self {
-        self.pace = Pace::Lockstep;
+        self.clock = ClockMode::Lockstep;
         self
     }
 }
 
-/// Why the box did not start.
+/// Why the simulator did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum SimError {
-    /// The scenario gives no world.
+    /// The cluster cannot be built from the scenario.
     #[error(transparent)]
-    World(#[from] WorldError),
+    SimulatedCluster(#[from] SimulatedClusterError),
     /// The API server.
     #[error("the simulated API server: {0}")]
     ApiServer(#[from] ApiServerError),
@@ -109,16 +109,16 @@ pub enum SimError {
         source: io::Error,
     },
     /// A speed of 0, below, too high, or no number.
-    #[error("speed {0} is out of range; allowed is above 0 and up to {FASTEST}")]
+    #[error("speed {0} is out of range: above 0, at most {FASTEST}")]
     Speed(f64),
-    /// The world's construction did not come to an end.
-    #[error("the world could not be built: {0}")]
+    /// The construction of the cluster was aborted.
+    #[error("the simulated cluster could not be built: {0}")]
     Aborted(String),
 }
 
-/// A running box. Dropping it stops it; [`Sim::stop`] waits until its ports are free.
+/// A running simulator. Dropping it stops it; [`Sim::stop`] waits until its ports are free.
 pub struct Sim {
-    world: Arc<World>,
+    cluster: Arc<SimulatedCluster>,
     services: Services,
     api_server: ApiServer,
     nodes: NodeServer,
@@ -132,9 +132,9 @@ pub struct Sim {
 }
 
 impl Sim {
-    /// Builds the world and starts every server. Must be called within a tokio runtime.
+    /// Builds the cluster and starts every server. Must be called within a tokio runtime.
     pub async fn start(options: SimOptions) -> Result<Self, SimError> {
-        if let Pace::Realtime { speed } = options.pace
+        if let ClockMode::Realtime { speed } = options.clock
             && !(speed > 0.0 && speed <= FASTEST)
         {
             return Err(SimError::Speed(speed));
@@ -142,33 +142,33 @@ impl Sim {
         let start_ms = options.start_ms.unwrap_or_else(crate::wall_clock::wall_ms);
         let (scenario, seed) = (options.scenario.clone(), options.seed);
         // Ten thousand nodes take a second or two to warm up.
-        let built = tokio::task::spawn_blocking(move || World::new(&scenario, seed, start_ms)).await;
-        let world = built.map_err(|error| SimError::Aborted(error.to_string()))??;
+        let built = tokio::task::spawn_blocking(move || SimulatedCluster::new(&scenario, seed, start_ms)).await;
+        let cluster = built.map_err(|error| SimError::Aborted(error.to_string()))??;
         let stop = CancellationToken::new();
         // Dropped on every early return: what was started before then ends.
         let guard = stop.clone().drop_guard();
 
         let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, options.agent_port));
-        let nodes = NodeServer::start(world.clone(), any).map_err(io_error("the nodes' listener"))?;
-        world.keep_pages(options.keep_pages);
-        world.set_metrics_port(nodes.address().port());
-        let api_server = ApiServer::start(world.clone(), options.api_server)?;
+        let nodes = NodeServer::start(cluster.clone(), any).map_err(io_error("the nodes' listener"))?;
+        cluster.keep_pages(options.keep_pages);
+        cluster.set_metrics_port(nodes.address().port());
+        let api_server = ApiServer::start(cluster.clone(), options.api_server)?;
         let mut tasks = Vec::new();
-        let lockstep = options.pace == Pace::Lockstep;
+        let lockstep = options.clock == ClockMode::Lockstep;
         let services =
-            Services::start(&world, seed, lockstep, &stop, &mut tasks).await.map_err(io_error("an AWS listener"))?;
+            Services::start(&cluster, seed, lockstep, &stop, &mut tasks).await.map_err(io_error("an AWS listener"))?;
         let control = services::bind(options.control_port).await.map_err(io_error("the control listener"))?;
         let control_address = control.local_addr().map_err(io_error("the control listener"))?;
         let router = control::router(control::Control {
-            world: world.clone(),
+            cluster: cluster.clone(),
             cloudwatch: services.cloudwatch.store(),
             api_server: api_server.meters(),
             nodes: Arc::clone(nodes.traffic()),
             lockstep,
         });
         tasks.push(tokio::spawn(crate::aws::serve::serve(control, router, stop.clone())));
-        if let Pace::Realtime { speed } = options.pace {
-            tasks.push(tokio::spawn(run_clock(world.clone(), speed, stop.clone())));
+        if let ClockMode::Realtime { speed } = options.clock {
+            tasks.push(tokio::spawn(run_clock(cluster.clone(), speed, stop.clone())));
         }
         let (directory, own_directory) =
             directory(options.directory).map_err(io_error("the kubeconfig's directory"))?;
@@ -177,8 +177,8 @@ impl Sim {
             .map_err(io_error("the kubeconfig"))?;
         guard.disarm();
         Ok(Self {
-            region: world.scenario().cluster.region.clone(),
-            world,
+            region: cluster.scenario().cluster.region.clone(),
+            cluster,
             services,
             api_server,
             nodes,
@@ -190,7 +190,7 @@ impl Sim {
         })
     }
 
-    /// The environment in which `kubectl`, AWS clients and the helper find the box.
+    /// The environment in which `kubectl`, AWS clients and the helper find the simulator.
     pub fn env(&self) -> Vec<(String, String)> {
         let http = |address: SocketAddr| format!("http://{address}");
         [
@@ -215,14 +215,14 @@ impl Sim {
         &self.kubeconfig
     }
 
-    /// The world, to advance and to inspect.
-    pub fn world(&self) -> &Arc<World> {
-        &self.world
+    /// The cluster, to advance and to inspect.
+    pub fn cluster(&self) -> &Arc<SimulatedCluster> {
+        &self.cluster
     }
 
     /// What a perfect collector would publish.
     pub fn truth(&self) -> &Truth {
-        self.world.truth()
+        self.cluster.truth()
     }
 
     /// What CloudWatch has accepted.
@@ -306,9 +306,9 @@ fn directory(wanted: Option<PathBuf>) -> io::Result<(PathBuf, Option<PathBuf>)> 
     Ok((own.clone(), Some(own)))
 }
 
-async fn run_clock(world: Arc<World>, speed: f64, stop: CancellationToken) {
+async fn run_clock(cluster: Arc<SimulatedCluster>, speed: f64, stop: CancellationToken) {
     let started = Instant::now();
-    let start_ms = world.now_ms();
+    let start_ms = cluster.now_ms();
     let mut ticks = tokio::time::interval(STEP);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
@@ -318,9 +318,9 @@ async fn run_clock(world: Arc<World>, speed: f64, stop: CancellationToken) {
         }
         let elapsed = started.elapsed().mul_f64(speed);
         let elapsed_ms = i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX);
-        let (world, to_ms) = (world.clone(), start_ms.saturating_add(elapsed_ms));
-        // A step of a large world at high speed takes longer than a server may be kept waiting.
-        if tokio::task::spawn_blocking(move || world.advance_to(to_ms)).await.is_err() {
+        let (cluster, to_ms) = (cluster.clone(), start_ms.saturating_add(elapsed_ms));
+        // A step of a large cluster at high speed takes longer than a server may be kept waiting.
+        if tokio::task::spawn_blocking(move || cluster.advance_to(to_ms)).await.is_err() {
             return;
         }
     }

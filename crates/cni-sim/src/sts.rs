@@ -4,7 +4,7 @@ use crate::aws::doc::Doc;
 use crate::aws::error::AwsError;
 use crate::aws::fault::Faults;
 use crate::aws::identity::Credentials;
-use crate::aws::{Clock, Verdict, auth, body, endure, form, query, request_id, serve};
+use crate::aws::{Clock, FaultEffect, apply_delay, auth, body, form, query, request_id, serve};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -20,12 +20,12 @@ const ACCOUNT: &str = "123456789012";
 #[derive(Clone)]
 pub struct Sts {
     clock: Arc<dyn Clock>,
-    state: Arc<Mutex<Inner>>,
+    state: Arc<Mutex<StsState>>,
     faults: Faults,
 }
 
 #[derive(Default)]
-struct Inner {
+struct StsState {
     accepted: Option<String>,
     serial: u64,
     credentials_live_ms: Option<i64>,
@@ -73,7 +73,7 @@ impl Sts {
         self.faults.clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, StsState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -163,14 +163,14 @@ async fn handle(State(sts): State<Sts>, request: Request) -> Response {
         Err(error) => return respond("", Err(error)),
     };
     let operation = input.get("Action").and_then(Doc::as_text).unwrap_or("");
-    match endure(sts.faults.decide(sts.clock.now_ms(), operation)).await {
-        Verdict::Serve => respond(operation, sts.answer(&parts.headers, operation, &input)),
-        Verdict::Refuse(fault) => {
+    match apply_delay(sts.faults.decide(sts.clock.now_ms(), operation)).await {
+        FaultEffect::Serve => respond(operation, sts.answer(&parts.headers, operation, &input)),
+        FaultEffect::Refuse(fault) => {
             let error = AwsError::of_fault(&fault, &format!("sts:{operation}"));
             respond(operation, Err(error.unwrap_or_else(|| AwsError::new(500, "InternalFailure", "unscripted fault"))))
         }
-        Verdict::Reset | Verdict::ServeThenReset => serve::reset_response(),
-        Verdict::ServeThenHang => std::future::pending().await,
+        FaultEffect::Reset | FaultEffect::ServeThenReset => serve::reset_response(),
+        FaultEffect::ServeThenHang => std::future::pending().await,
     }
 }
 

@@ -9,8 +9,8 @@ mod needs;
 #[path = "api_server/client.rs"]
 mod client;
 #[cfg(test)]
-#[path = "api_server/world.rs"]
-mod world;
+#[path = "api_server/cluster.rs"]
+mod cluster;
 
 #[cfg(test)]
 #[path = "api_server/access.rs"]

@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use cni_sim::api_server::Backend;
-use cni_sim::cluster::{Answer, PodKey, Via, World};
+use cni_sim::cluster::{Answer, PodKey, SimulatedCluster, Via};
 use cni_sim::scenario::{FaultSpec, Scenario};
 use cni_sim::truth::{NodeNumbers, Window};
 use proptest::prelude::*;
@@ -12,26 +12,26 @@ const START_MS: i64 = 1_772_352_000_000;
 
 type Pages = Vec<(PodKey, NodeNumbers, bytes::Bytes)>;
 
-fn pages(world: &World) -> Pages {
+fn pages(cluster: &SimulatedCluster) -> Pages {
     let with_page = |(pod, numbers): (PodKey, NodeNumbers)| {
-        let page = world.peek(&pod).unwrap();
+        let page = cluster.peek(&pod).unwrap();
         (pod, numbers, page)
     };
-    world.numbers().into_iter().map(with_page).collect()
+    cluster.numbers().into_iter().map(with_page).collect()
 }
 
-fn played(scenario: &Scenario, seed: u64, steps: &[i64]) -> Arc<World> {
-    let world = World::new(scenario, seed, START_MS).unwrap();
+fn played(scenario: &Scenario, seed: u64, steps: &[i64]) -> Arc<SimulatedCluster> {
+    let cluster = SimulatedCluster::new(scenario, seed, START_MS).unwrap();
     let mut at = START_MS;
     for step in steps {
         at += step;
-        world.advance_to(at);
+        cluster.advance_to(at);
     }
-    world
+    cluster
 }
 
-fn objects(world: &World) -> Vec<String> {
-    world.kube().pods().iter().map(|pod| format!("{:?} {:?} {:?}", pod.meta, pod.pod_ip, pod.containers)).collect()
+fn objects(cluster: &SimulatedCluster) -> Vec<String> {
+    cluster.kube().pods().iter().map(|pod| format!("{:?} {:?} {:?}", pod.meta, pod.pod_ip, pod.containers)).collect()
 }
 
 proptest! {
@@ -53,20 +53,20 @@ proptest! {
 }
 
 #[test]
-fn another_seed_is_another_world() {
+fn another_seed_is_another_cluster() {
     let scenario = Scenario::named("churn").unwrap();
     let minutes = [600_000];
     assert_ne!(pages(&played(&scenario, 1, &minutes)), pages(&played(&scenario, 2, &minutes)));
 }
 
 /// Scrapes all agents and says what a collector that was there from the beginning would publish.
-fn scraped(world: &World) -> std::collections::BTreeMap<&'static str, f64> {
-    for (pod, ..) in pages(world) {
-        if let Answer::Page { ticket, .. } = world.serve(&pod, Via::Proxy) {
-            world.delivered(ticket);
+fn scraped(cluster: &SimulatedCluster) -> std::collections::BTreeMap<&'static str, f64> {
+    for (pod, ..) in pages(cluster) {
+        if let Answer::Page { ticket, .. } = cluster.serve(&pod, Via::Proxy) {
+            cluster.delivered(ticket);
         }
     }
-    world.truth().round(Window { from: 0, to: i64::MAX, collector_start: None, collector_start_api: None }).metrics
+    cluster.truth().round(Window { from: 0, to: i64::MAX, collector_start: None, collector_start_api: None }).metrics
 }
 
 #[test]
@@ -80,21 +80,22 @@ fn the_truth_is_the_same_too() {
 
 #[test]
 fn an_injected_fault_holds_until_it_is_cleared() {
-    let world = World::new(&Scenario::calm(6), 1, START_MS).unwrap();
+    let cluster = SimulatedCluster::new(&Scenario::calm(6), 1, START_MS).unwrap();
     let fault: FaultSpec = serde_saphyr::from_str("{ fault: hang, target: { count: 2 } }").unwrap();
-    let number = world.inject(fault);
-    world.advance_to(START_MS + 1);
-    let hung = || pages(&world).iter().filter(|(pod, ..)| matches!(world.serve(pod, Via::Proxy), Answer::Hang)).count();
+    let number = cluster.inject(fault);
+    cluster.advance_to(START_MS + 1);
+    let hung =
+        || pages(&cluster).iter().filter(|(pod, ..)| matches!(cluster.serve(pod, Via::Proxy), Answer::Hang)).count();
     assert_eq!(hung(), 2);
-    assert!(world.clear(number));
+    assert!(cluster.clear(number));
     assert_eq!(hung(), 0);
-    assert!(!world.clear(99));
+    assert!(!cluster.clear(99));
 }
 
 #[test]
 fn calm_has_as_many_nodes_as_asked_for() {
     for nodes in [1, 2, 7, 100, 1_000] {
-        let world = World::new(&Scenario::calm(nodes), 1, START_MS).unwrap();
-        assert_eq!((world.status().nodes, world.status().serving), (nodes, nodes));
+        let cluster = SimulatedCluster::new(&Scenario::calm(nodes), 1, START_MS).unwrap();
+        assert_eq!((cluster.status().nodes, cluster.status().serving), (nodes, nodes));
     }
 }

@@ -1,8 +1,8 @@
-//! A world that keeps its pages shows what one that renders them does, tells what its sockets saw, and answers late.
+//! A cluster that keeps its pages shows what one that renders them does, tells what its sockets saw, and answers late.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use cni_sim::api_server::Backend;
-use cni_sim::cluster::{Answer, PodKey, Via, World};
+use cni_sim::cluster::{Answer, PodKey, SimulatedCluster, Via};
 use cni_sim::scenario::{Scenario, Span};
 use cni_sim::{Sim, SimOptions};
 use flate2::read::GzDecoder;
@@ -13,46 +13,46 @@ use tokio::net::TcpStream;
 
 const START_MS: i64 = 1_772_352_000_000;
 
-fn agents(world: &World) -> Vec<PodKey> {
-    world.kube().pods().iter().map(|pod| PodKey::new(&*pod.meta.namespace, &*pod.meta.name)).collect()
+fn agents(cluster: &SimulatedCluster) -> Vec<PodKey> {
+    cluster.kube().pods().iter().map(|pod| PodKey::new(&*pod.meta.namespace, &*pod.meta.name)).collect()
 }
 
 /// The page as its reader unpacks it.
-fn kept(world: &World, pod: &PodKey) -> String {
-    let packed = if let Answer::KeptPage { packed, .. } = world.serve(pod, Via::Proxy) { Some(packed) } else { None };
+fn kept(cluster: &SimulatedCluster, pod: &PodKey) -> String {
+    let packed = if let Answer::KeptPage { packed, .. } = cluster.serve(pod, Via::Proxy) { Some(packed) } else { None };
     let mut text = String::new();
     GzDecoder::new(&*packed.unwrap()).read_to_string(&mut text).unwrap();
     text
 }
 
-fn fresh(world: &World, pod: &PodKey) -> String {
-    String::from_utf8(world.peek(pod).unwrap().to_vec()).unwrap()
+fn fresh(cluster: &SimulatedCluster, pod: &PodKey) -> String {
+    String::from_utf8(cluster.peek(pod).unwrap().to_vec()).unwrap()
 }
 
 #[test]
 fn kept_pages_say_what_fresh_ones_do() {
-    let world = World::new(&Scenario::calm(12), 7, START_MS).unwrap();
-    world.keep_pages(true);
-    let pods = agents(&world);
-    world.prepare_pages();
+    let cluster = SimulatedCluster::new(&Scenario::calm(12), 7, START_MS).unwrap();
+    cluster.keep_pages(true);
+    let pods = agents(&cluster);
+    cluster.prepare_pages();
     for minute in 0..5 {
-        world.advance_to(START_MS + minute * 60_000);
+        cluster.advance_to(START_MS + minute * 60_000);
         for pod in &pods {
-            assert!(kept(&world, pod) == fresh(&world, pod), "{pod} after {minute} minutes");
+            assert!(kept(&cluster, pod) == fresh(&cluster, pod), "{pod} after {minute} minutes");
         }
     }
-    let before = kept(&world, &pods[0]);
+    let before = kept(&cluster, &pods[0]);
     // The same moment, and something happens to the node.
     let restart = "{ fault: { restart: {} } }";
-    world.inject(serde_saphyr::from_str(restart).unwrap());
-    world.advance_to(world.now_ms());
-    match world.serve(&pods[0], Via::Proxy) {
-        Answer::KeptPage { .. } => assert!(kept(&world, &pods[0]) == fresh(&world, &pods[0])),
+    cluster.inject(serde_saphyr::from_str(restart).unwrap());
+    cluster.advance_to(cluster.now_ms());
+    match cluster.serve(&pods[0], Via::Proxy) {
+        Answer::KeptPage { .. } => assert!(kept(&cluster, &pods[0]) == fresh(&cluster, &pods[0])),
         other => assert!(matches!(other, Answer::Refused), "an agent that starts serves no page, not {other:?}"),
     }
-    world.advance_to(world.now_ms() + 60_000);
-    let after = kept(&world, &pods[0]);
-    assert!(after == fresh(&world, &pods[0]) && after != before);
+    cluster.advance_to(cluster.now_ms() + 60_000);
+    let after = kept(&cluster, &pods[0]);
+    assert!(after == fresh(&cluster, &pods[0]) && after != before);
 }
 
 async fn get(address: std::net::SocketAddr, path: &str) -> String {
@@ -70,10 +70,10 @@ async fn the_sockets_tell_what_they_saw_and_nodes_answer_late() {
     scenario.cluster.node_latency = Span { ms: 80 };
     let options = SimOptions { keep_pages: true, ..SimOptions::new(scenario).lockstep() };
     let sim = Sim::start(options).await.unwrap();
-    let pods = agents(sim.world());
-    let (api, port) = (sim.api_server().http_address().unwrap(), sim.world().metrics_port());
+    let pods = agents(sim.cluster());
+    let (api, port) = (sim.api_server().http_address().unwrap(), sim.cluster().metrics_port());
     // Made before it was served: a page kept for a moment does not count the scrapes within it.
-    let pages: Vec<String> = pods.iter().map(|pod| fresh(sim.world(), pod)).collect();
+    let pages: Vec<String> = pods.iter().map(|pod| fresh(sim.cluster(), pod)).collect();
     let began = Instant::now();
     for (pod, page) in pods.iter().zip(&pages) {
         let path = format!("/api/v1/namespaces/{}/pods/{}:{port}/proxy/metrics", pod.namespace, pod.name);

@@ -61,10 +61,10 @@ fn every_dangling_reference_is_listed_at_once() {
     assert_names(
         &message,
         &[
-            "my.yaml:8: node_groups[0].subnet: \"b\" does not exist; allowed are a",
+            "my.yaml:8: node_groups[0].subnet: \"b\" does not exist; valid names: a",
             "my.yaml:6: node_groups[0].instance_type",
             "m5.large",
-            "my.yaml:11: faults[0].target.group: \"h\" does not exist; allowed are g",
+            "my.yaml:11: faults[0].target.group: \"h\" does not exist; valid names: g",
             "my.yaml:12: faults[0].fault.action",
             "CreateNetworkInterface",
         ],

@@ -4,7 +4,7 @@
 
 use cni_sim::scenario::Scenario;
 use cni_sim::truth::Window;
-use cni_sim::{Pace, Sim, SimError, SimOptions};
+use cni_sim::{ClockMode, Sim, SimError, SimOptions};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -96,9 +96,9 @@ const FOLDED: &[(&str, &str)] = &[
 /// socket has taken the last byte, which may be after its reader has it.
 async fn scrape_all(sim: &Sim) -> BTreeMap<String, f64> {
     let from = wall_ms();
-    let port = sim.world().metrics_port();
+    let port = sim.cluster().metrics_port();
     let mut total: BTreeMap<String, f64> = BTreeMap::new();
-    for pod in sim.world().kube().pods() {
+    for pod in sim.cluster().kube().pods() {
         let path = format!("/api/v1/namespaces/kube-system/pods/{}:{port}/proxy/metrics", pod.meta.name);
         let (status, page) = request(sim.api_server().http_address().unwrap(), "GET", &path, "").await;
         assert_eq!(status, 200, "{page}");
@@ -108,7 +108,7 @@ async fn scrape_all(sim: &Sim) -> BTreeMap<String, f64> {
             *total.entry(family).or_default() += sum;
         }
     }
-    let pages = sim.world().kube().pods().len() as u64;
+    let pages = sim.cluster().kube().pods().len() as u64;
     let noted = || {
         let window = Window { from, to: wall_ms(), collector_start: None, collector_start_api: None };
         sim.truth().round(window).deliveries
@@ -126,13 +126,13 @@ async fn scrape_all(sim: &Sim) -> BTreeMap<String, f64> {
 async fn what_the_pages_say_is_what_the_truth_says() {
     for name in ["mixed-version", "throttling", "subnet-exhaustion", "prefix"] {
         let sim = Sim::start(SimOptions::new(Scenario::named(name).unwrap()).lockstep()).await.unwrap();
-        let world = sim.world();
-        world.advance_to(world.start_ms() + 300_000);
+        let cluster = sim.cluster();
+        cluster.advance_to(cluster.start_ms() + 300_000);
         let from = wall_ms();
         let first = scrape_all(&sim).await;
         let between = wall_ms() + 1;
         tokio::time::sleep(Duration::from_millis(3)).await;
-        world.advance_to(world.now_ms() + 300_000);
+        cluster.advance_to(cluster.now_ms() + 300_000);
         let second = scrape_all(&sim).await;
         let window = |from, to| Window { from, to, collector_start: None, collector_start_api: None };
         // Without a collector start the first round counts from the beginning of each process.
@@ -152,7 +152,7 @@ async fn what_the_pages_say_is_what_the_truth_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_control_listener_steers_a_lockstep_world() {
+async fn the_control_listener_steers_a_lockstep_cluster() {
     let sim = Sim::start(SimOptions::new(Scenario::calm(3)).lockstep()).await.unwrap();
     let control = sim.control_address();
     let (_, before) = json(control, "GET", "/state", "").await;
@@ -189,11 +189,11 @@ async fn the_control_listener_steers_a_lockstep_world() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_of_its_own_runs_at_its_speed() {
     let mut options = SimOptions::new(Scenario::calm(2));
-    options.pace = Pace::Realtime { speed: 600.0 };
+    options.clock = ClockMode::Realtime { speed: 600.0 };
     let sim = Sim::start(options).await.unwrap();
-    let start_ms = sim.world().start_ms();
+    let start_ms = sim.cluster().start_ms();
     let waited = tokio::time::timeout(LIMIT, async {
-        while sim.world().now_ms() < start_ms + 120_000 {
+        while sim.cluster().now_ms() < start_ms + 120_000 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     });
@@ -202,7 +202,7 @@ async fn a_clock_of_its_own_runs_at_its_speed() {
     assert_eq!(status, 409);
     sim.stop().await;
     let mut options = SimOptions::new(Scenario::calm(2));
-    options.pace = Pace::Realtime { speed: 0.0 };
+    options.clock = ClockMode::Realtime { speed: 0.0 };
     assert!(matches!(Sim::start(options).await, Err(SimError::Speed(_))));
 }
 
@@ -220,7 +220,7 @@ async fn the_environment_leads_to_every_server() {
     }
     // Directly: each pod on its own loopback address.
     let port: u16 = env["AGENT_PORT"].parse().unwrap();
-    for pod in sim.world().kube().pods() {
+    for pod in sim.cluster().kube().pods() {
         let (status, page) = request(SocketAddr::new(pod.pod_ip.unwrap(), port), "GET", "/metrics", "").await;
         assert_eq!(status, 200);
         assert_eq!(sums(&page)["awscni_assigned_ip_addresses"], 12.0);

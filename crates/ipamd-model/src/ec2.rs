@@ -1,4 +1,4 @@
-//! EC2 and IMDS as the agent meets them: operations, error codes, the instance's own state, and subnets.
+//! EC2 and IMDS as the agent sees them: operations, error codes, the instance's own state, and subnets.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -43,7 +43,7 @@ impl fmt::Debug for EniId {
     }
 }
 
-/// A subnet of the world, by its number there.
+/// A subnet of the VPC, by its number there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SubnetId(pub u32);
 
@@ -285,7 +285,7 @@ impl ImdsRead {
     }
 }
 
-/// EC2, IMDS and the subnets, as one node meets them.
+/// EC2, IMDS and the subnets, as one node sees them.
 pub trait Cloud {
     /// The code with which `op` fails now, if it does.
     fn fault(&mut self, op: Ec2Op, at_ms: i64) -> Option<Ec2Code>;
@@ -315,7 +315,7 @@ pub enum EniKind {
     EfaOnly,
 }
 
-/// The tags that decide who manages an ENI.
+/// The tags that decide whether the agent manages an ENI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ManagedBy {
     /// Tagged with this instance's id.

@@ -210,7 +210,7 @@ impl Metrics {
 
     /// Counts one EC2 operation in all four families.
     ///
-    /// An ENI that EC2 does not know is no error to the request families: only the latency tells.
+    /// An ENI that EC2 does not know is not an error in the request families; only the latency family counts it.
     pub(crate) fn call(&mut self, call: Call, at_ms: i64) {
         self.observe((call.op.latency_name(), call.code), call.ms, at_ms);
         bump(&mut self.requests, call.op);

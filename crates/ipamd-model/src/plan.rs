@@ -1,4 +1,4 @@
-//! The machine used as a calculator: what a node settles at, and how many pods it may have.
+//! The model as a calculator: what a node settles at, and how many pods it may have.
 
 use std::net::Ipv4Addr;
 

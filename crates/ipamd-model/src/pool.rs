@@ -1,4 +1,4 @@
-//! The datastore: ENIs, their addresses and who uses them.
+//! The datastore: ENIs, their addresses and the pods that use them.
 //!
 //! An address is in one of four places: with the subnet (then it is not here at all), free, assigned to a pod, or
 //! cooling after a pod left it. `decide` holds the arithmetic of when to grow and shrink, `release` chooses what may go.

@@ -10,5 +10,5 @@ mod histories;
 #[path = "node/timers.rs"]
 mod timers;
 #[cfg(test)]
-#[path = "node/world.rs"]
-mod world;
+#[path = "node/cloud.rs"]
+mod cloud;

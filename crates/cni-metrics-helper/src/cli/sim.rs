@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::Args;
 use cni_sim::api_server::ApiServerOptions;
 use cni_sim::scenario::{Scenario, Span};
-use cni_sim::sim::{Pace, Sim, SimOptions};
+use cni_sim::sim::{ClockMode, Sim, SimOptions};
 
 use crate::shutdown::{Grace, Shutdown};
 
@@ -85,10 +85,10 @@ pub fn run(args: &SimArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     let mut scenario = args.world.scenario()?;
     scenario.cluster.node_latency = args.node_latency.unwrap_or(scenario.cluster.node_latency);
     scenario.cluster.manifest_padding_bytes = args.manifest_padding.unwrap_or(scenario.cluster.manifest_padding_bytes);
-    let pace = if args.lockstep { Pace::Lockstep } else { Pace::Realtime { speed: args.speed } };
+    let clock = if args.lockstep { ClockMode::Lockstep } else { ClockMode::Realtime { speed: args.speed } };
     let options = SimOptions {
         seed: args.world.seed,
-        pace,
+        clock,
         https: args.https,
         api_server: ApiServerOptions { http: Some(args.listen), ..ApiServerOptions::default() },
         agent_port: args.agent_port,
@@ -100,7 +100,7 @@ pub fn run(args: &SimArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     super::run::wide_runtime()?.block_on(async {
         let mut shutdown = Shutdown::on_signals(Grace::default())?;
         let sim = Sim::start(options).await?;
-        let scenario = sim.world().scenario();
+        let scenario = sim.cluster().scenario();
         writeln!(out, "# {}: {} nodes, seed {}; stop with Ctrl-C", scenario.name, scenario.nodes(), args.world.seed)?;
         writeln!(out, "# in another shell, paste this; then try: kubectl get pods -n kube-system -o wide")?;
         for (name, value) in sim.env() {

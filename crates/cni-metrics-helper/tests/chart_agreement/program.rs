@@ -56,7 +56,7 @@ impl Session {
         access.add_token(TOKEN, account);
         access.enforce_tokens(true);
 
-        let node = sim.world().kube().pods().iter().find_map(|pod| pod.node_name.clone()).unwrap();
+        let node = sim.cluster().kube().pods().iter().find_map(|pod| pod.node_name.clone()).unwrap();
         let mut command = Process::command(Path::new(PROGRAM));
         command
             .env_clear()
@@ -112,7 +112,7 @@ impl Session {
     /// How many nodes there are.
     pub(crate) fn nodes(&self) -> u64 {
         let nodes: BTreeSet<_> =
-            self.sim.world().kube().pods().into_iter().filter_map(|pod| pod.node_name.clone()).collect();
+            self.sim.cluster().kube().pods().into_iter().filter_map(|pod| pod.node_name.clone()).collect();
         u64::try_from(nodes.len()).unwrap()
     }
 

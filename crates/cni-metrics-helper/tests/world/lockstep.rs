@@ -74,7 +74,7 @@ impl World {
 
     /// Starts a helper with these flags on top of the usual ones.
     pub(crate) async fn helper(&mut self, flags: &[&str]) -> Helper {
-        let cluster = self.sim.world().scenario().cluster.name.clone();
+        let cluster = self.sim.cluster().scenario().cluster.name.clone();
         self.helper_of(&cluster, flags).await
     }
 
@@ -108,14 +108,14 @@ impl World {
         let hides_no_pods = ["resource: leases", "resource: pods/proxy"].iter().any(|of| fault.contains(of));
         self.hides_pods |= fault.starts_with("api-server") && !hides_no_pods;
         let spec: FaultSpec = serde_saphyr::from_str(&format!("{{ target: {target}, fault: {{ {fault} }} }}")).unwrap();
-        assert_eq!(self.sim.world().mistakes(std::slice::from_ref(&spec)), Vec::<String>::new());
-        let number = self.sim.world().inject(spec);
-        self.sim.world().advance_to(self.now_ms);
+        assert_eq!(self.sim.cluster().mistakes(std::slice::from_ref(&spec)), Vec::<String>::new());
+        let number = self.sim.cluster().inject(spec);
+        self.sim.cluster().advance_to(self.now_ms);
         number
     }
 
     pub(crate) fn clear(&self, fault: usize) {
-        self.sim.world().clear(fault);
+        self.sim.cluster().clear(fault);
     }
 
     /// Moves the world on by one interval, waits until these helpers' watches show it as it is, then moves the clock.
@@ -129,7 +129,7 @@ impl World {
         while Clock::wall().now().0 <= self.cut_ms {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        let (world, now_ms) = (Arc::clone(self.sim.world()), self.now_ms);
+        let (world, now_ms) = (Arc::clone(self.sim.cluster()), self.now_ms);
         tokio::task::spawn_blocking(move || world.advance_to(now_ms)).await.unwrap();
         for helper in helpers {
             helper.watch_settled(&self.sim, self.hides_pods).await;
@@ -244,7 +244,7 @@ impl Helper {
 }
 
 fn running_agents(sim: &Sim, shard: Option<Shard>) -> BTreeSet<String> {
-    let asked = sim.world().kube().pods().into_iter().filter(|pod| {
+    let asked = sim.cluster().kube().pods().into_iter().filter(|pod| {
         let is_agent = pod.meta.labels.iter().any(|(name, value)| (&**name, &**value) == ("k8s-app", "aws-node"));
         let is_ours = shard.is_none_or(|shard| shard.owns(pod.node_name.as_deref()));
         is_ours && is_agent && pod.meta.deletion_ms.is_none() && pod.phase == PodPhase::Running

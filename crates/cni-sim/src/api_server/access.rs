@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-/// The user of requests that carry no known token while tokens are not enforced.
+/// The user of requests without a known token while tokens are not enforced.
 pub const ADMIN: &str = "kubernetes-admin";
 
-/// Somebody who may send requests.
+/// A user that may send requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
     /// `system:serviceaccount:kube-system:cni-metrics-helper`, …
@@ -33,7 +33,7 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// A rule for one verb on one resource, for everybody, everywhere.
+    /// A rule for one verb on one resource, for every user, everywhere.
     pub fn new(verb: &str, resource: &str) -> Self {
         Self { verb: verb.to_owned(), resource: resource.to_owned(), ..Self::default() }
     }

@@ -1,4 +1,4 @@
-//! What the HTTP servers ask of the world: the one seam between sockets and simulation.
+//! What the HTTP servers ask of the cluster: the interface between sockets and simulation.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use crate::fault::ApiFault;
 use crate::kube_store::KubeStore;
 use crate::meter::PageMeter;
 
-/// The world as the servers see it. Every method is called from request tasks of a multi-threaded runtime: none may
+/// The cluster as the servers see it. Every method is called from request tasks of a multi-threaded runtime: none may
 /// block for long, none may call back into a server.
 pub trait Backend: Send + Sync + 'static {
     /// The objects of the cluster.
@@ -18,7 +18,7 @@ pub trait Backend: Send + Sync + 'static {
     /// The simulated time, milliseconds since the epoch: object ages and the `Date` header.
     fn now_ms(&self) -> i64;
 
-    /// What a scrape of this pod's metrics page meets now. The port and path asked for are already known to be the
+    /// The answer to a scrape of this pod's metrics page now. The port and path asked for are already known to be the
     /// metrics page's (see [`Self::metrics_port`]). Called once per scrape; with [`Via::Proxy`] the pod exists in
     /// [`Self::kube`].
     fn serve(&self, pod: &PodKey, via: Via) -> Answer;

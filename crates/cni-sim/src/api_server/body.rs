@@ -12,7 +12,7 @@ use http_body::{Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 
-use super::wire::Wire;
+use super::connection::ConnectionState;
 use crate::answer::ServeTicket;
 
 /// Any response body; an error in it cuts the connection.
@@ -56,15 +56,15 @@ pub(crate) struct PageBody {
 }
 
 enum PageEnd {
-    Delivered(Option<(ServeTicket, Arc<Wire>)>),
+    Delivered(Option<(ServeTicket, Arc<ConnectionState>)>),
     Cut,
 }
 
 impl PageBody {
     /// A whole page; its ticket goes to the connection with the last byte.
-    pub(crate) fn delivered(bytes: Bytes, ticket: ServeTicket, wire: Arc<Wire>) -> Body {
+    pub(crate) fn delivered(bytes: Bytes, ticket: ServeTicket, connection: Arc<ConnectionState>) -> Body {
         let announced = bytes.len() as u64;
-        let end = PageEnd::Delivered(Some((ticket, wire)));
+        let end = PageEnd::Delivered(Some((ticket, connection)));
         Self { bytes: Some(bytes), announced, end }.boxed_unsync()
     }
 
@@ -83,8 +83,8 @@ impl http_body::Body for PageBody {
         let bytes = self.bytes.take();
         match (&mut self.end, bytes) {
             (PageEnd::Delivered(last), bytes) => {
-                if let Some((ticket, wire)) = last.take() {
-                    wire.page_written(ticket);
+                if let Some((ticket, connection)) = last.take() {
+                    connection.page_written(ticket);
                 }
                 Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
             }

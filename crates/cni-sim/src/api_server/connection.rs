@@ -14,14 +14,14 @@ use crate::answer::ServeTicket;
 use crate::meter::Metered;
 
 /// What the answers on a connection and its socket tell each other.
-pub(crate) struct Wire {
+pub(crate) struct ConnectionState {
     backend: SharedBackend,
     /// Pages whose last byte is in hyper's buffer but perhaps not in the socket's.
     written: Mutex<Vec<ServeTicket>>,
     reset: AtomicBool,
 }
 
-impl Wire {
+impl ConnectionState {
     pub(crate) fn new(backend: SharedBackend) -> Arc<Self> {
         Arc::new(Self { backend, written: Mutex::default(), reset: AtomicBool::new(false) })
     }
@@ -59,21 +59,21 @@ impl Transport {
     }
 }
 
-/// A [`Transport`] that reports to its [`Wire`].
+/// A [`Transport`] that reports to its [`ConnectionState`].
 pub(crate) struct Connection {
     transport: Transport,
-    wire: Arc<Wire>,
+    connection: Arc<ConnectionState>,
 }
 
 impl Connection {
-    pub(crate) fn new(transport: Transport, wire: Arc<Wire>) -> Self {
-        Self { transport, wire }
+    pub(crate) fn new(transport: Transport, connection: Arc<ConnectionState>) -> Self {
+        Self { transport, connection }
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if self.wire.reset.load(Ordering::Relaxed) {
+        if self.connection.reset.load(Ordering::Relaxed) {
             // If it fails the peer sees an orderly close: the connection is gone either way.
             let _ = self.transport.metered().tcp().set_zero_linger();
         }
@@ -123,7 +123,7 @@ impl AsyncWrite for Connection {
             Transport::Tls(stream) => Pin::new(stream).poll_flush(cx),
         };
         if matches!(flushed, Poll::Ready(Ok(()))) {
-            self.wire.flushed();
+            self.connection.flushed();
         }
         flushed
     }

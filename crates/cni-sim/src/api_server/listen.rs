@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::backend::SharedBackend;
 use super::body::Body;
-use super::wire::{Connection, Transport, Wire};
+use super::connection::{Connection, ConnectionState, Transport};
 use crate::meter::{Metered, Traffic};
 use crate::port::HeldPort;
 
@@ -43,7 +43,7 @@ pub(crate) trait Handler: Send + Sync + 'static {
     }
 
     /// Answers one request.
-    fn handle(self: Arc<Self>, request: Request<Incoming>, ends: Ends, wire: Arc<Wire>) -> Answering;
+    fn handle(self: Arc<Self>, request: Request<Incoming>, ends: Ends, connection: Arc<ConnectionState>) -> Answering;
 }
 
 /// Everything a listener and its connections share.
@@ -105,27 +105,27 @@ impl<H: Handler> Listening<H> {
         let Ok(local) = stream.local_addr() else { return };
         let ends = Ends { local, peer };
         let stream = Metered::new(stream, Arc::clone(&self.traffic));
-        let wire = Wire::new(Arc::clone(&self.backend));
+        let connection = ConnectionState::new(Arc::clone(&self.backend));
         if !self.handler.admits(ends) {
-            wire.reset_on_close();
-            drop(Connection::new(Transport::Plain(stream), wire));
+            connection.reset_on_close();
+            drop(Connection::new(Transport::Plain(stream), connection));
             return;
         }
         // Small answers must not wait for the peer's delayed ACK; if it fails they are only slower.
         let _ = stream.tcp().set_nodelay(true);
-        let mut connection = self.clone();
+        let mut listening = self.clone();
         tokio::spawn(async move {
-            let mut down = connection.down.clone();
-            let stop = connection.stop.clone();
+            let mut down = listening.down.clone();
+            let stop = listening.stop.clone();
             tokio::select! {
-                () = connection.serve(stream, ends, Arc::clone(&wire)) => {}
+                () = listening.serve(stream, ends, Arc::clone(&connection)) => {}
                 () = stop.cancelled() => {}
-                _ = down.wait_for(|down| *down) => wire.reset_on_close(),
+                _ = down.wait_for(|down| *down) => connection.reset_on_close(),
             }
         });
     }
 
-    async fn serve(&mut self, stream: Metered, ends: Ends, wire: Arc<Wire>) {
+    async fn serve(&mut self, stream: Metered, ends: Ends, connection: Arc<ConnectionState>) {
         let transport = match &self.tls {
             None => Transport::Plain(stream),
             Some(tls) => match tls.accept(stream).await {
@@ -134,14 +134,14 @@ impl<H: Handler> Listening<H> {
                 Err(_) => return,
             },
         };
-        let connection = TokioIo::new(Connection::new(transport, Arc::clone(&wire)));
+        let io = TokioIo::new(Connection::new(transport, Arc::clone(&connection)));
         let handler = Arc::clone(&self.handler);
-        let service = service_fn(move |request| Arc::clone(&handler).handle(request, ends, Arc::clone(&wire)));
+        let service = service_fn(move |request| Arc::clone(&handler).handle(request, ends, Arc::clone(&connection)));
         // Errors here are peers that went away and scripted breaks: nothing to report.
         let _ = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(None)
-            .serve_connection(connection, service)
+            .serve_connection(io, service)
             .await;
     }
 }

@@ -9,9 +9,9 @@ use tokio::time::sleep;
 
 use super::backend::SharedBackend;
 use super::body::{self, Body};
-use super::scrape::{self, Played};
+use super::connection::ConnectionState;
+use super::scrape::{self, ScrapeOutcome};
 use super::status::Status;
-use super::wire::Wire;
 use crate::answer::{PodKey, Via};
 use crate::kube_store::ObjectKey;
 
@@ -29,7 +29,7 @@ pub(crate) struct ProxyRequest<'a> {
 pub(crate) async fn serve(
     backend: &SharedBackend,
     request: &ProxyRequest<'_>,
-    wire: &Arc<Wire>,
+    connection: &Arc<ConnectionState>,
 ) -> Result<Response<Body>, Status> {
     let Some((scheme, name, port)) = split_target(request.target) else {
         return Err(Status::bad_request(format!("invalid pod request {:?}", request.target)));
@@ -57,15 +57,17 @@ pub(crate) async fn serve(
             body::full("404 page not found\n"),
         ));
     }
-    match scrape::fetch(backend, &pod_key, Via::Proxy, request.gzip, wire).await {
-        Played::Response(response) => Ok(*response),
-        Played::Reset => Err(unreachable("EOF")),
-        Played::Refused => Err(unreachable(&format!("dial tcp {}: connect: connection refused", address(ip, port)))),
-        Played::Dropped => {
+    match scrape::fetch(backend, &pod_key, Via::Proxy, request.gzip, connection).await {
+        ScrapeOutcome::Response(response) => Ok(*response),
+        ScrapeOutcome::Reset => Err(unreachable("EOF")),
+        ScrapeOutcome::Refused => {
+            Err(unreachable(&format!("dial tcp {}: connect: connection refused", address(ip, port))))
+        }
+        ScrapeOutcome::Dropped => {
             sleep(request.dial_timeout).await;
             Err(unreachable(&format!("dial tcp {}: i/o timeout", address(ip, port))))
         }
-        Played::NotFound => Err(missing()),
+        ScrapeOutcome::NotFound => Err(missing()),
     }
 }
 

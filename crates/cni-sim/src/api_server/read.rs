@@ -153,7 +153,8 @@ fn chunk_at(
     Ok((Chunk { version, items, is_last: remaining == 0 }, Some(remaining)))
 }
 
-/// 410 with a token that goes on from the same place at the present version, for clients that can live with that.
+/// 410 with a token that continues from the same place at the present version, for clients that accept an inconsistent
+/// list.
 fn expired_chunk(kube: &KubeStore, token: &Continue) -> Status {
     let inconsistent =
         Continue { version: kube.resource_version(), namespace: token.namespace.clone(), name: token.name.clone() };

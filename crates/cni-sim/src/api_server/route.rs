@@ -84,7 +84,7 @@ impl Route {
         let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.plural() == resource && kind.group() == group) else {
             return Self::Unknown;
         };
-        // `/api/v1/pods/x` and `/api/v1/namespaces/a/nodes` are no paths of the API.
+        // `/api/v1/pods/x` and `/api/v1/namespaces/a/nodes` are not paths of the API.
         let one_without_its_namespace = kind.namespaced() && namespace.is_none() && name.is_some();
         if one_without_its_namespace || (!kind.namespaced() && namespace.is_some()) {
             return Self::Unknown;
@@ -135,7 +135,7 @@ impl Query {
     }
 }
 
-/// Undoes `%XX`; what is no valid escape stays as it is.
+/// Decodes `%XX`; an invalid escape stays as it is.
 fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

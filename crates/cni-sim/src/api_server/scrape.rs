@@ -1,4 +1,4 @@
-//! Playing an [`Answer`] over HTTP, the same way behind the proxy and on the node itself.
+//! Sends an [`Answer`] over HTTP, the same way behind the proxy and on the node itself.
 
 use std::io::{Read as _, Write as _};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::backend::SharedBackend;
 use super::body::{self, Body, PageBody};
-use super::wire::Wire;
+use super::connection::ConnectionState;
 use crate::answer::{Answer, PodKey, ServeTicket, Via};
 use crate::meter::PageMeter;
 
@@ -29,7 +29,7 @@ const FILLER: &str =
     "# a comment line that says nothing, repeated until the reader has had enough of it ............\n";
 
 /// What the server that was asked has to do with an answer.
-pub(crate) enum Played {
+pub(crate) enum ScrapeOutcome {
     /// Send this.
     Response(Box<Response<Body>>),
     /// The agent broke the connection.
@@ -42,32 +42,39 @@ pub(crate) enum Played {
     NotFound,
 }
 
-impl Played {
+impl ScrapeOutcome {
     fn response(code: StatusCode, content_type: &'static str, body: Body) -> Self {
         Self::Response(Box::new(body::with_type(code, content_type, body)))
     }
 }
 
-/// Asks the world what this scrape meets, and plays it.
-pub(crate) async fn fetch(backend: &SharedBackend, pod: &PodKey, via: Via, gzip: bool, wire: &Arc<Wire>) -> Played {
+/// Asks the cluster for the answer to a scrape and sends it.
+pub(crate) async fn fetch(
+    backend: &SharedBackend,
+    pod: &PodKey,
+    via: Via,
+    gzip: bool,
+    connection: &Arc<ConnectionState>,
+) -> ScrapeOutcome {
     let _asked = backend.page_meter().map(PageMeter::asked);
     let latency = backend.latency();
     if !latency.is_zero() {
         sleep(latency).await;
     }
-    play(backend.serve(pod, via), gzip, wire).await
+    respond(backend.serve(pod, via), gzip, connection).await
 }
 
-/// Plays an answer. Waits as long as the answer says before the headers; for ever if it hangs.
-pub(crate) async fn play(answer: Answer, gzip: bool, wire: &Arc<Wire>) -> Played {
+/// Sends an answer. Waits as long as the answer says before the headers; without end if it hangs.
+pub(crate) async fn respond(answer: Answer, gzip: bool, connection: &Arc<ConnectionState>) -> ScrapeOutcome {
     match answer {
-        Answer::Page { body, ticket } => page(body, ticket, gzip, wire),
-        Answer::KeptPage { packed, ticket } => kept(packed, ticket, gzip, wire),
+        Answer::Page { body, ticket } => page(body, ticket, gzip, connection),
+        Answer::KeptPage { packed, ticket } => kept(packed, ticket, gzip, connection),
         Answer::SlowPage { body, bytes_per_second, first_byte_after, ticket } => {
             sleep(first_byte_after).await;
             let length = body.len() as u64;
-            let played = Played::response(StatusCode::OK, PAGE_TYPE, trickle(body, bytes_per_second, ticket, wire));
-            with_length(played, length)
+            let outcome =
+                ScrapeOutcome::response(StatusCode::OK, PAGE_TYPE, trickle(body, bytes_per_second, ticket, connection));
+            with_length(outcome, length)
         }
         Answer::Status { code, retry_after_s, content_type, body } => {
             let code = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -75,29 +82,32 @@ pub(crate) async fn play(answer: Answer, gzip: bool, wire: &Arc<Wire>) -> Played
             if let Some(seconds) = retry_after_s {
                 response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
             }
-            Played::Response(Box::new(response))
+            ScrapeOutcome::Response(Box::new(response))
         }
         Answer::LongHeaders { count } => long_headers(count),
         Answer::GzipBomb { unpacked_bytes } => {
-            gzipped(Played::response(StatusCode::OK, PAGE_TYPE, bomb(unpacked_bytes)))
+            gzipped(ScrapeOutcome::response(StatusCode::OK, PAGE_TYPE, bomb(unpacked_bytes)))
         }
-        Answer::Huge { bytes } => with_length(Played::response(StatusCode::OK, PAGE_TYPE, huge(bytes)), bytes),
+        Answer::Huge { bytes } => with_length(ScrapeOutcome::response(StatusCode::OK, PAGE_TYPE, huge(bytes)), bytes),
         Answer::Truncated { body, announced_bytes } => {
             let announced = announced_bytes.max(body.len() as u64 + 1);
-            with_length(Played::response(StatusCode::OK, PAGE_TYPE, PageBody::truncated(body, announced)), announced)
+            with_length(
+                ScrapeOutcome::response(StatusCode::OK, PAGE_TYPE, PageBody::truncated(body, announced)),
+                announced,
+            )
         }
         Answer::Hang => std::future::pending().await,
-        Answer::EndlessSlow => Played::response(StatusCode::OK, PAGE_TYPE, endless()),
-        Answer::Reset => Played::Reset,
-        Answer::Refused => Played::Refused,
-        Answer::Dropped => Played::Dropped,
-        Answer::NotFound => Played::NotFound,
+        Answer::EndlessSlow => ScrapeOutcome::response(StatusCode::OK, PAGE_TYPE, endless()),
+        Answer::Reset => ScrapeOutcome::Reset,
+        Answer::Refused => ScrapeOutcome::Refused,
+        Answer::Dropped => ScrapeOutcome::Dropped,
+        Answer::NotFound => ScrapeOutcome::NotFound,
     }
 }
 
-fn long_headers(count: u32) -> Played {
-    let mut played = Played::response(StatusCode::OK, PAGE_TYPE, body::full("awscni_eni_max 3\n"));
-    if let Played::Response(response) = &mut played {
+fn long_headers(count: u32) -> ScrapeOutcome {
+    let mut outcome = ScrapeOutcome::response(StatusCode::OK, PAGE_TYPE, body::full("awscni_eni_max 3\n"));
+    if let ScrapeOutcome::Response(response) = &mut outcome {
         let filler = HeaderValue::from_maybe_shared(Bytes::from(vec![b'a'; 1000]));
         for number in 0..count {
             if let (Ok(name), Ok(value)) = (HeaderName::try_from(format!("x-filler-{number}")), &filler) {
@@ -105,46 +115,50 @@ fn long_headers(count: u32) -> Played {
             }
         }
     }
-    played
+    outcome
 }
 
 /// A page that was compressed before.
-fn kept(packed: Bytes, ticket: ServeTicket, gzip: bool, wire: &Arc<Wire>) -> Played {
+fn kept(packed: Bytes, ticket: ServeTicket, gzip: bool, connection: &Arc<ConnectionState>) -> ScrapeOutcome {
     if gzip {
-        return gzipped(Played::response(
+        return gzipped(ScrapeOutcome::response(
             StatusCode::OK,
             PAGE_TYPE,
-            PageBody::delivered(packed, ticket, Arc::clone(wire)),
+            PageBody::delivered(packed, ticket, Arc::clone(connection)),
         ));
     }
     let mut text = Vec::with_capacity(packed.len() * 8);
     // What was packed here unpacks; an empty page would be seen at once by any reader.
     let _ = flate2::read::GzDecoder::new(&*packed).read_to_end(&mut text);
-    page(text.into(), ticket, false, wire)
+    page(text.into(), ticket, false, connection)
 }
 
-fn page(text: Bytes, ticket: ServeTicket, gzip: bool, wire: &Arc<Wire>) -> Played {
+fn page(text: Bytes, ticket: ServeTicket, gzip: bool, connection: &Arc<ConnectionState>) -> ScrapeOutcome {
     if gzip {
         let packed = packed(&text, Compression::fast());
-        gzipped(Played::response(StatusCode::OK, PAGE_TYPE, PageBody::delivered(packed, ticket, Arc::clone(wire))))
+        gzipped(ScrapeOutcome::response(
+            StatusCode::OK,
+            PAGE_TYPE,
+            PageBody::delivered(packed, ticket, Arc::clone(connection)),
+        ))
     } else {
-        Played::response(StatusCode::OK, PAGE_TYPE, PageBody::delivered(text, ticket, Arc::clone(wire)))
+        ScrapeOutcome::response(StatusCode::OK, PAGE_TYPE, PageBody::delivered(text, ticket, Arc::clone(connection)))
     }
 }
 
-fn gzipped(mut played: Played) -> Played {
-    if let Played::Response(response) = &mut played {
+fn gzipped(mut outcome: ScrapeOutcome) -> ScrapeOutcome {
+    if let ScrapeOutcome::Response(response) = &mut outcome {
         response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
-    played
+    outcome
 }
 
 /// Streams have no length of their own to announce.
-fn with_length(mut played: Played, bytes: u64) -> Played {
-    if let Played::Response(response) = &mut played {
+fn with_length(mut outcome: ScrapeOutcome, bytes: u64) -> ScrapeOutcome {
+    if let ScrapeOutcome::Response(response) = &mut outcome {
         response.headers_mut().insert(header::CONTENT_LENGTH, bytes.into());
     }
-    played
+    outcome
 }
 
 /// One gzip member, as `promhttp` writes it.
@@ -155,22 +169,22 @@ pub(crate) fn packed(text: &[u8], level: Compression) -> Bytes {
     encoder.finish().unwrap_or_default().into()
 }
 
-fn trickle(text: Bytes, bytes_per_second: u32, ticket: ServeTicket, wire: &Arc<Wire>) -> Body {
-    let wire = Arc::clone(wire);
-    let state = (text, ticket, wire, Instant::now());
+fn trickle(text: Bytes, bytes_per_second: u32, ticket: ServeTicket, connection: &Arc<ConnectionState>) -> Body {
+    let connection = Arc::clone(connection);
+    let state = (text, ticket, connection, Instant::now());
     let each = (bytes_per_second / TRICKLE_STEPS_PER_SECOND).max(1);
     // Paces below one byte a step stretch the step instead.
     let step = TRICKLE_STEP.max(Duration::from_secs(1) / bytes_per_second.max(1));
-    body::stream(stream::unfold(state, move |(mut rest, ticket, wire, due)| async move {
+    body::stream(stream::unfold(state, move |(mut rest, ticket, connection, due)| async move {
         if rest.is_empty() {
             return None;
         }
         sleep_until(due).await;
         let piece = rest.split_to(rest.len().min(usize::try_from(each).unwrap_or(usize::MAX)));
         if rest.is_empty() {
-            wire.page_written(ticket);
+            connection.page_written(ticket);
         }
-        Some((Ok(piece), (rest, ticket, wire, due + step)))
+        Some((Ok(piece), (rest, ticket, connection, due + step)))
     }))
 }
 

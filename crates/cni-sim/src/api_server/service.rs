@@ -1,4 +1,4 @@
-//! One request: faults first, then who asks, what for, whether they may, and the answer.
+//! One request: faults, authentication, authorization, answer.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use super::access::{ADMIN, AccessControl, Action, User};
 use super::backend::SharedBackend;
 use super::body::{self, Body};
+use super::connection::ConnectionState;
 use super::listen::{Ends, Handler};
 use super::negotiate::{Format, accepts_gzip};
 use super::options::ApiServerOptions;
@@ -25,7 +26,6 @@ use super::selector::Selector;
 use super::status::Status;
 use super::table::{IncludeObject, TableStyle};
 use super::watch::WatchRequest;
-use super::wire::Wire;
 use super::write::LeaseWrite;
 use super::{discovery, read, review, watch as watching};
 use crate::fault::ApiFault;
@@ -51,13 +51,13 @@ impl Handler for Service {
         self: Arc<Self>,
         request: Request<Incoming>,
         _ends: Ends,
-        wire: Arc<Wire>,
+        connection: Arc<ConnectionState>,
     ) -> Pin<Box<dyn Future<Output = io::Result<Response<Body>>> + Send>> {
         Box::pin(async move {
             let fault = self.backend.api_fault();
-            let mut response = match self.gate(&fault, &wire).await? {
+            let mut response = match self.gate(&fault, &connection).await? {
                 Some(refused) => refused.into_response(),
-                None => self.answer(request, &fault, &wire).await.unwrap_or_else(Status::into_response),
+                None => self.answer(request, &fault, &connection).await.unwrap_or_else(Status::into_response),
             };
             response.headers_mut().insert(header::DATE, http_date(self.backend.now_ms()));
             response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
@@ -74,7 +74,7 @@ pub(crate) fn http_date(now_ms: i64) -> HeaderValue {
 }
 
 /// A request, taken apart.
-struct Call<'a> {
+struct ApiRequest<'a> {
     method: &'a Method,
     headers: &'a HeaderMap,
     query: Query,
@@ -83,7 +83,7 @@ struct Call<'a> {
     body: Bytes,
 }
 
-impl Call<'_> {
+impl ApiRequest<'_> {
     fn header(&self, name: header::HeaderName) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
@@ -98,12 +98,12 @@ impl Service {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What a fault of the whole server does to a request before anybody looks at it.
-    async fn gate(&self, fault: &ApiFault, wire: &Wire) -> io::Result<Option<Status>> {
+    /// What a fault of the whole server does to a request before it is read.
+    async fn gate(&self, fault: &ApiFault, connection: &ConnectionState) -> io::Result<Option<Status>> {
         match fault {
             ApiFault::Down => {
                 self.down.send_replace(true);
-                wire.reset_on_close();
+                connection.reset_on_close();
                 Err(body::cut())
             }
             ApiFault::Latency { delay_ms } => {
@@ -122,7 +122,7 @@ impl Service {
         &self,
         request: Request<Incoming>,
         fault: &ApiFault,
-        wire: &Arc<Wire>,
+        connection: &Arc<ConnectionState>,
     ) -> Result<Response<Body>, Status> {
         let (parts, body) = request.into_parts();
         let route = Route::parse(parts.uri.path());
@@ -138,7 +138,7 @@ impl Service {
         let body = Limited::new(body, MAX_REQUEST_BYTES).collect().await.map_err(|_| {
             Status::new(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", "request body is too large")
         })?;
-        let call = Call {
+        let call = ApiRequest {
             method: &parts.method,
             headers: &parts.headers,
             query: Query::parse(parts.uri.query()),
@@ -155,7 +155,7 @@ impl Service {
                 review::answer(&resource, &call.body, &call.user, allows)
             }
             Route::Review(_) => Err(Status::method_not_allowed()),
-            Route::Proxy { namespace, target, path } => self.proxy(&call, &namespace, &target, &path, wire).await,
+            Route::Proxy { namespace, target, path } => self.proxy(&call, &namespace, &target, &path, connection).await,
             Route::Objects { kind, namespace, name } => {
                 self.objects(&call, kind, namespace.as_deref(), name.as_deref())
             }
@@ -165,11 +165,11 @@ impl Service {
 
     async fn proxy(
         &self,
-        call: &Call<'_>,
+        call: &ApiRequest<'_>,
         namespace: &str,
         target: &str,
         path: &str,
-        wire: &Arc<Wire>,
+        connection: &Arc<ConnectionState>,
     ) -> Result<Response<Body>, Status> {
         let verb = match *call.method {
             Method::GET | Method::HEAD => "get",
@@ -179,12 +179,12 @@ impl Service {
         self.authorize(call, &Action { verb, group: "", resource: "pods/proxy", namespace, name: target })?;
         let gzip = accepts_gzip(call.header(header::ACCEPT_ENCODING));
         let dial_timeout = self.options.dial_timeout;
-        proxy::serve(&self.backend, &ProxyRequest { namespace, target, path, gzip, dial_timeout }, wire).await
+        proxy::serve(&self.backend, &ProxyRequest { namespace, target, path, gzip, dial_timeout }, connection).await
     }
 
     fn objects(
         &self,
-        call: &Call<'_>,
+        call: &ApiRequest<'_>,
         kind: Kind,
         namespace: Option<&str>,
         name: Option<&str>,
@@ -235,7 +235,7 @@ impl Service {
     }
 
     /// Counts what is asked for, then refuses it or not.
-    fn authorize(&self, call: &Call<'_>, action: &Action<'_>) -> Result<(), Status> {
+    fn authorize(&self, call: &ApiRequest<'_>, action: &Action<'_>) -> Result<(), Status> {
         self.count(action);
         if self.permits(call, action) {
             return Ok(());
@@ -260,13 +260,18 @@ impl Service {
         *counts.entry(format!("{} {}", action.verb, action.resource)).or_default() += 1;
     }
 
-    fn permits(&self, call: &Call<'_>, action: &Action<'_>) -> bool {
+    fn permits(&self, call: &ApiRequest<'_>, action: &Action<'_>) -> bool {
         let refused = matches!(call.fault, ApiFault::Deny { verb, resource } if action.is(verb, resource));
         !refused && self.access.allows(&call.user, action)
     }
 }
 
-fn selector(call: &Call<'_>, kind: Kind, namespace: Option<&str>, name: Option<&str>) -> Result<Selector, Status> {
+fn selector(
+    call: &ApiRequest<'_>,
+    kind: Kind,
+    namespace: Option<&str>,
+    name: Option<&str>,
+) -> Result<Selector, Status> {
     let (labels, fields) = (call.query.get("labelSelector"), call.query.get("fieldSelector"));
     let parsed = Selector::parse(namespace, name, labels, fields);
     parsed.and_then(|selector| selector.check_fields(kind).map(|()| selector)).map_err(|error| {
@@ -280,7 +285,8 @@ fn selector(call: &Call<'_>, kind: Kind, namespace: Option<&str>, name: Option<&
     })
 }
 
-/// A number in [0, 1) for the n-th request, the same in every run: whether it meets a fault that hits a share of them.
+/// A number in [0, 1) for the n-th request, the same in every run: decides whether a fault that affects a share of the
+/// requests affects this one.
 fn fraction(sequence: u64) -> f64 {
     Random::new(0).skip(sequence).fraction()
 }

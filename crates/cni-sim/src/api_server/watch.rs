@@ -68,9 +68,9 @@ pub(crate) fn start(backend: SharedBackend, request: WatchRequest, query: &Query
         _ => {
             let (version, all) = kube.list(request.kind, None);
             let selected = all.into_iter().filter(|stored| request.selector.matches(&stored.object));
-            ready.extend(selected.map(|stored| Event::Object("ADDED", stored)));
+            ready.extend(selected.map(|stored| WatchEvent::Object("ADDED", stored)));
             if initial_events && bookmarks {
-                ready.push_back(Event::Bookmark { version, ends_initial_events: true });
+                ready.push_back(WatchEvent::Bookmark { version, ends_initial_events: true });
             }
             version
         }
@@ -90,7 +90,7 @@ pub(crate) fn start(backend: SharedBackend, request: WatchRequest, query: &Query
     Ok(body::with_type(StatusCode::OK, "application/json", body::stream(watcher.into_stream())))
 }
 
-enum Event {
+enum WatchEvent {
     Object(&'static str, Stored),
     Bookmark { version: u64, ends_initial_events: bool },
     Error(Expired),
@@ -102,7 +102,7 @@ struct Watcher {
     changed: Receiver<u64>,
     /// Everything up to this version is in `ready` or sent.
     cursor: u64,
-    ready: VecDeque<Event>,
+    ready: VecDeque<WatchEvent>,
     deadline: Instant,
     next_bookmark: Option<Instant>,
     ended: bool,
@@ -144,7 +144,7 @@ impl Watcher {
     fn collect(&mut self) {
         match self.backend.kube().changes_since(self.request.kind, self.cursor, PORTION) {
             Err(expired) => {
-                self.ready.push_back(Event::Error(expired));
+                self.ready.push_back(WatchEvent::Error(expired));
                 self.ended = true;
             }
             Ok((now, changes)) => {
@@ -166,27 +166,27 @@ impl Watcher {
             () = sleep_until(self.deadline) => None,
             () = sleep_until(bookmark_at), if self.next_bookmark.is_some() => {
                 self.next_bookmark = Some(bookmark_at + self.request.bookmark_interval);
-                self.ready.push_back(Event::Bookmark { version: self.cursor, ends_initial_events: false });
+                self.ready.push_back(WatchEvent::Bookmark { version: self.cursor, ends_initial_events: false });
                 Some(())
             }
         }
     }
 
-    fn write(&self, event: &Event) -> String {
+    fn write(&self, event: &WatchEvent) -> String {
         let (format, style) = (self.request.format, TableStyle { now_ms: self.backend.now_ms(), ..self.request.style });
         let mut json = Json::new();
         json.object(|json| match event {
-            Event::Object(kind, stored) => {
+            WatchEvent::Object(kind, stored) => {
                 json.str_at("type", kind);
                 json.member("object", |json| write_one(json, stored, format, style));
             }
-            Event::Bookmark { version, ends_initial_events } => {
+            WatchEvent::Bookmark { version, ends_initial_events } => {
                 json.str_at("type", "BOOKMARK");
                 json.member("object", |json| {
                     write_bookmark(json, self.request.kind, *version, *ends_initial_events, format, style);
                 });
             }
-            Event::Error(expired) => {
+            WatchEvent::Error(expired) => {
                 json.str_at("type", "ERROR");
                 json.raw_at("object", &Status::expired(expired.to_string()).to_json().to_string());
             }
@@ -196,16 +196,16 @@ impl Watcher {
 }
 
 /// What a change is to a watcher with a selector: an object that begins to match is new to it, one that stops is gone.
-fn event_of(change: Change, selector: &Selector) -> Option<Event> {
+fn event_of(change: Change, selector: &Selector) -> Option<WatchEvent> {
     let version = change.resource_version;
     let before = change.before.filter(|stored| selector.matches(&stored.object));
     let after = change.after.filter(|object| selector.matches(object));
     let stored = |object| Stored { resource_version: version, object };
     match (before, after) {
-        (None, Some(object)) => Some(Event::Object("ADDED", stored(object))),
-        (Some(_), Some(object)) => Some(Event::Object("MODIFIED", stored(object))),
+        (None, Some(object)) => Some(WatchEvent::Object("ADDED", stored(object))),
+        (Some(_), Some(object)) => Some(WatchEvent::Object("MODIFIED", stored(object))),
         // The last state, with the version of the deletion.
-        (Some(before), None) => Some(Event::Object("DELETED", stored(before.object))),
+        (Some(before), None) => Some(WatchEvent::Object("DELETED", stored(before.object))),
         (None, None) => None,
     }
 }

@@ -14,7 +14,7 @@ const GROUP: &str = "coordination.k8s.io";
 const RESOURCE: &str = "leases";
 const KIND: &str = "Lease";
 
-/// How often a patch without a resourceVersion is tried again when somebody else wrote in between.
+/// How often a patch without a resourceVersion is tried again when another client wrote in between.
 const PATCH_ATTEMPTS: usize = 5;
 
 /// One write request for a lease.

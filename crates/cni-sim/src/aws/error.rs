@@ -48,7 +48,7 @@ impl AwsError {
         Self::shaped(400, "MissingParameter", "MissingRequiredParameterException", message)
     }
 
-    /// What a scripted fault answers in CloudWatch, STS and their like; `None` for faults that are no answer.
+    /// What a scripted fault answers in CloudWatch, STS and their like; `None` for faults without an answer.
     pub fn of_fault(fault: &Fault, action: &str) -> Option<Self> {
         Some(match fault {
             Fault::Throttle => Self::shaped(400, "Throttling", "ThrottlingException", "Rate exceeded"),

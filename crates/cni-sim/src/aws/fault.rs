@@ -79,7 +79,7 @@ impl FaultRule {
     }
 }
 
-/// A further source of faults asked for each request, such as the world's own fault plan.
+/// A further source of faults asked for each request, such as the cluster's own fault plan.
 pub type FaultSource = Arc<dyn Fn(&str) -> Fault + Send + Sync>;
 
 /// A service's fault script; a cheap handle whose clones share one script, so it can be changed while serving.
@@ -91,12 +91,12 @@ pub struct Faults {
 struct Script {
     random: Random,
     rules: Vec<FaultRule>,
-    limit: Option<Bucket>,
+    limit: Option<TokenBucket>,
     source: Option<FaultSource>,
 }
 
 /// Token bucket over the service's clock: one second's worth may come at once.
-struct Bucket {
+struct TokenBucket {
     per_second: f64,
     tokens: f64,
     filled_at_ms: i64,
@@ -124,7 +124,7 @@ impl Faults {
     /// Requests above this rate are throttled. `None` lifts the limit.
     pub fn set_rate_limit(&self, per_second: Option<f64>) {
         self.lock().limit =
-            per_second.map(|rate| Bucket { per_second: rate, tokens: rate.max(1.0), filled_at_ms: i64::MIN });
+            per_second.map(|rate| TokenBucket { per_second: rate, tokens: rate.max(1.0), filled_at_ms: i64::MIN });
     }
 
     /// Asks `source` too, after the script's own rules.
@@ -154,7 +154,7 @@ impl Faults {
     }
 }
 
-impl Bucket {
+impl TokenBucket {
     fn take(&mut self, now_ms: i64) -> bool {
         if self.filled_at_ms != i64::MIN {
             let elapsed_s = now_ms.saturating_sub(self.filled_at_ms).max(0) as f64 / 1000.0;

@@ -1,6 +1,6 @@
 //! One accepted datum, its series, and its statistics.
 
-use super::put::Datum as Given;
+use super::put::GivenDatum;
 use std::sync::Arc;
 
 /// What makes a metric one series.
@@ -49,7 +49,7 @@ pub struct Datum {
 }
 
 impl Datum {
-    pub(super) fn from_given(given: Given, key: Arc<SeriesKey>, arrived_ms: i64, request: u64) -> Self {
+    pub(super) fn from_given(given: GivenDatum, key: Arc<SeriesKey>, arrived_ms: i64, request: u64) -> Self {
         let counts = given.counts.unwrap_or_default();
         let mut values: Vec<(f64, f64)> = given.values.unwrap_or_default().into_iter().map(|v| (v, 1.0)).collect();
         for (value, count) in values.iter_mut().zip(counts) {

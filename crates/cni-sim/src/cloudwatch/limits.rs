@@ -1,7 +1,7 @@
 //! The documented limits of `PutMetricData` (API reference, and "CloudWatch service quotas"). Like AWS, an answer names every fault of the request, each with its place,
 //! and one fault refuses the whole request.
 
-use super::put::{Datum, Put, StatisticSet};
+use super::put::{GivenDatum, Put, StatisticSet};
 use crate::aws::error::AwsError;
 
 /// One request's body, after unpacking.
@@ -48,7 +48,7 @@ const UNITS: [&str; 27] = [
 
 /// Checks a request as a whole.
 pub(super) fn check(put: &Put, now_ms: i64) -> Result<(), AwsError> {
-    let mut faults = Faults::default();
+    let mut faults = Violations::default();
     check_namespace(&mut faults, put.namespace.as_deref());
     if put.data.is_empty() {
         faults.missing("The parameter MetricData is required.");
@@ -65,7 +65,7 @@ pub(super) fn check(put: &Put, now_ms: i64) -> Result<(), AwsError> {
     faults.into_result()
 }
 
-fn check_namespace(faults: &mut Faults, namespace: Option<&str>) {
+fn check_namespace(faults: &mut Violations, namespace: Option<&str>) {
     let Some(namespace) = namespace else { return faults.missing("The parameter Namespace is required.") };
     check_text(faults, "Namespace", namespace, MAX_NAME_LENGTH);
     let allowed = |c: char| c.is_ascii_alphanumeric() || ".-_/#: ".contains(c);
@@ -74,7 +74,7 @@ fn check_namespace(faults: &mut Faults, namespace: Option<&str>) {
     }
 }
 
-fn check_datum(faults: &mut Faults, datum: &Datum, now_ms: i64) {
+fn check_datum(faults: &mut Violations, datum: &GivenDatum, now_ms: i64) {
     let path = &datum.path;
     match datum.name.as_deref() {
         None => faults.missing(format!("The parameter {path}.MetricName is required.")),
@@ -107,7 +107,7 @@ fn check_datum(faults: &mut Faults, datum: &Datum, now_ms: i64) {
     }
 }
 
-fn check_dimensions(faults: &mut Faults, datum: &Datum) {
+fn check_dimensions(faults: &mut Violations, datum: &GivenDatum) {
     let path = &datum.path;
     if datum.dimensions.len() > MAX_DIMENSIONS {
         faults.invalid(format!("The collection {path}.Dimensions must not have a size greater than {MAX_DIMENSIONS}."));
@@ -134,7 +134,7 @@ fn check_dimensions(faults: &mut Faults, datum: &Datum) {
 }
 
 /// A name or a dimension's value: printable ASCII, not blank, not too long.
-fn check_text(faults: &mut Faults, place: &str, text: &str, max_length: usize) {
+fn check_text(faults: &mut Violations, place: &str, text: &str, max_length: usize) {
     if text.trim().is_empty() {
         return faults.invalid(format!("The parameter {place} must contain at least one non-whitespace character."));
     }
@@ -147,7 +147,7 @@ fn check_text(faults: &mut Faults, place: &str, text: &str, max_length: usize) {
 }
 
 /// Exactly one of `Value`, `StatisticValues` and `Values`; `Counts` only beside `Values`, and as many.
-fn check_value_shape(faults: &mut Faults, datum: &Datum) {
+fn check_value_shape(faults: &mut Violations, datum: &GivenDatum) {
     let path = &datum.path;
     let given: Vec<&str> = [
         ("Value", datum.value.is_some()),
@@ -168,7 +168,7 @@ fn check_value_shape(faults: &mut Faults, datum: &Datum) {
     }
 }
 
-fn check_statistics(faults: &mut Faults, path: &str, set: &StatisticSet) {
+fn check_statistics(faults: &mut Violations, path: &str, set: &StatisticSet) {
     let members = [("SampleCount", set.count), ("Sum", set.sum), ("Minimum", set.min), ("Maximum", set.max)];
     for (name, value) in members {
         match value {
@@ -188,7 +188,7 @@ fn check_statistics(faults: &mut Faults, path: &str, set: &StatisticSet) {
     }
 }
 
-fn check_values(faults: &mut Faults, datum: &Datum) {
+fn check_values(faults: &mut Violations, datum: &GivenDatum) {
     let path = &datum.path;
     for (name, list) in [("Values", &datum.values), ("Counts", &datum.counts)] {
         let list = list.as_deref().unwrap_or_default();
@@ -209,7 +209,7 @@ fn check_values(faults: &mut Faults, datum: &Datum) {
     }
 }
 
-fn check_number(faults: &mut Faults, place: &str, value: f64) {
+fn check_number(faults: &mut Violations, place: &str, value: f64) {
     let limit = 2_f64.powi(360);
     if !value.is_finite() {
         faults.invalid(format!("The value {value} for parameter {place} is invalid."));
@@ -220,11 +220,11 @@ fn check_number(faults: &mut Faults, place: &str, value: f64) {
 
 /// All faults found so far. The first one's code is the answer's; the message names them all, a line each.
 #[derive(Default)]
-struct Faults {
+struct Violations {
     found: Vec<AwsError>,
 }
 
-impl Faults {
+impl Violations {
     fn invalid(&mut self, message: impl Into<String>) {
         self.found.push(AwsError::invalid_value(message));
     }

@@ -187,7 +187,7 @@ fn fill(value: Value, filler: f64, lookup: &Lookup<'_>) -> Result<Value, String>
     Ok(if all.len() == 1 { Value::Series(all.remove(0)) } else { Value::Array(all) })
 }
 
-/// Point by point. Two series meet where both have a point; what is not a number any more is no point.
+/// Point by point, at the times at which both series have a point; a result that is not a number is left out.
 fn combine(left: Value, right: Value, op: fn(f64, f64) -> f64) -> Result<Value, String> {
     let join = |a: &Points, b: &Points| -> Points {
         a.iter().filter_map(|(at, x)| Some((*at, op(*x, *b.get(at)?)))).filter(|(_, v)| v.is_finite()).collect()

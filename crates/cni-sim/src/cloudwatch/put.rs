@@ -8,13 +8,13 @@ use crate::aws::error::AwsError;
 pub(super) struct Put {
     pub(super) namespace: Option<String>,
     /// The data of `MetricData`, then those of `EntityMetricData`.
-    pub(super) data: Vec<Datum>,
+    pub(super) data: Vec<GivenDatum>,
     pub(super) entity_count: usize,
 }
 
 /// One datum as the client wrote it.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(super) struct Datum {
+pub(super) struct GivenDatum {
     /// Where it stands, as AWS names it in errors: `MetricData.member.1`.
     pub(super) path: String,
     pub(super) name: Option<String>,
@@ -56,12 +56,16 @@ impl Put {
     }
 }
 
-fn decode_data(input: &Doc, list: &str) -> Result<Vec<Datum>, AwsError> {
+fn decode_data(input: &Doc, list: &str) -> Result<Vec<GivenDatum>, AwsError> {
     let items = member(input, list, Doc::list)?.unwrap_or_default();
-    items.iter().enumerate().map(|(index, item)| Datum::decode(item, format!("{list}.member.{}", index + 1))).collect()
+    items
+        .iter()
+        .enumerate()
+        .map(|(index, item)| GivenDatum::decode(item, format!("{list}.member.{}", index + 1)))
+        .collect()
 }
 
-impl Datum {
+impl GivenDatum {
     fn decode(item: &Doc, path: String) -> Result<Self, AwsError> {
         let statistics = item.get("StatisticValues").map(StatisticSet::decode).transpose()?;
         Ok(Self {

@@ -183,7 +183,7 @@ impl Evaluation<'_> {
     fn points(&self, query: &MetricQuery) -> Points {
         let Source::Metric { key, period_s, statistic, unit } = &query.source else { return BTreeMap::new() };
         let buckets = aggregate(&self.store.series_of(key), self.range.clone(), *period_s, unit.as_deref());
-        let value = |at_ms, bucket: &super::statistic::Bucket| Some((at_ms, bucket.evaluate(*statistic)?));
+        let value = |at_ms, bucket: &super::statistic::PeriodSamples| Some((at_ms, bucket.evaluate(*statistic)?));
         buckets.iter().filter_map(|(at_ms, buckets)| buckets.first().and_then(|bucket| value(*at_ms, bucket))).collect()
     }
 }

@@ -34,14 +34,14 @@ impl Statistic {
 
 /// The samples of one period.
 #[derive(Debug, Clone)]
-pub(super) struct Bucket {
+pub(super) struct PeriodSamples {
     statistics: Statistics,
     /// The values themselves; `None` once a statistic set has hidden some.
     values: Option<Vec<(f64, f64)>>,
     pub(super) unit: String,
 }
 
-impl Bucket {
+impl PeriodSamples {
     /// `None` where the data cannot tell, as with percentiles of statistic sets.
     pub(super) fn evaluate(&self, statistic: Statistic) -> Option<f64> {
         let of = self.statistics;
@@ -88,10 +88,10 @@ pub(super) fn aggregate(
     range_ms: Range<i64>,
     period_s: i64,
     unit: Option<&str>,
-) -> BTreeMap<i64, Vec<Bucket>> {
+) -> BTreeMap<i64, Vec<PeriodSamples>> {
     let period_ms = period_s * 1000;
     let start = floor_to(range_ms.start, period_ms.min(60_000));
-    let mut buckets: BTreeMap<i64, Vec<Bucket>> = BTreeMap::new();
+    let mut buckets: BTreeMap<i64, Vec<PeriodSamples>> = BTreeMap::new();
     for datum in data.iter().filter(|datum| unit.is_none_or(|unit| unit == datum.unit)) {
         let at = floor_to(datum.timestamp_ms, i64::from(datum.resolution_s) * 1000);
         if !(start..range_ms.end).contains(&at) {
@@ -100,7 +100,8 @@ pub(super) fn aggregate(
         let of_period = buckets.entry(start + floor_to(at - start, period_ms)).or_default();
         // Data of different units never mix.
         let index = of_period.iter().position(|bucket| bucket.unit == datum.unit).unwrap_or_else(|| {
-            let empty = Bucket { statistics: Statistics::NONE, values: Some(Vec::new()), unit: datum.unit.clone() };
+            let empty =
+                PeriodSamples { statistics: Statistics::NONE, values: Some(Vec::new()), unit: datum.unit.clone() };
             of_period.push(empty);
             of_period.len() - 1
         });

@@ -1,7 +1,7 @@
 //! What CloudWatch has accepted, and the log of every request. Tests read both directly.
 
 pub use super::datum::{Datum, SeriesKey};
-use super::put::{Datum as Given, Put};
+use super::put::{GivenDatum, Put};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -88,12 +88,12 @@ impl RequestRecord {
 /// Accepted data and the request log.
 #[derive(Debug)]
 pub struct CloudWatchStore {
-    inner: Mutex<Inner>,
+    inner: Mutex<StoreState>,
     changed: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
-struct Inner {
+struct StoreState {
     data: Vec<Arc<Datum>>,
     series: BTreeMap<Arc<SeriesKey>, Vec<Arc<Datum>>>,
     requests: Vec<RequestRecord>,
@@ -143,17 +143,17 @@ impl CloudWatchStore {
         self.lock().series.iter().map(|(key, data)| (Arc::clone(key), latest(data))).collect()
     }
 
-    /// Forgets everything; request numbers go on.
+    /// Deletes everything; request numbers continue.
     pub fn clear(&self) {
         self.take();
     }
 
     /// Everything accepted since the last call, in the order of arrival; it and the request log are forgotten in the
-    /// same step, so that nothing that arrives meanwhile is lost. Request numbers go on.
+    /// same step, so that nothing that arrives meanwhile is lost. Request numbers continue.
     pub fn take(&self) -> Vec<Arc<Datum>> {
         let mut inner = self.lock();
         let numbers = inner.numbers;
-        std::mem::replace(&mut *inner, Inner { numbers, ..Inner::default() }).data
+        std::mem::replace(&mut *inner, StoreState { numbers, ..StoreState::default() }).data
     }
 
     /// Waits until `done` holds, looking again after every change; false if that took longer than `limit`.
@@ -194,13 +194,13 @@ impl CloudWatchStore {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, StoreState> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Inner {
-    fn intern(&self, namespace: &str, given: &Given) -> Arc<SeriesKey> {
+impl StoreState {
+    fn intern(&self, namespace: &str, given: &GivenDatum) -> Arc<SeriesKey> {
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
         let mut dimensions: Vec<_> = given.dimensions.iter().map(|(n, v)| (text(n), text(v))).collect();
         dimensions.sort();

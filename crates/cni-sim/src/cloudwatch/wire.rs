@@ -1,4 +1,4 @@
-//! The three protocols CloudWatch speaks, told apart by path and headers, each with its own success and error shape.
+//! The three protocols of CloudWatch, distinguished by path and headers, each with its own success and error shape.
 
 use crate::aws::doc::Doc;
 use crate::aws::error::AwsError;

@@ -74,7 +74,7 @@ pub(super) struct ActiveFaults {
 }
 
 impl ActiveFaults {
-    /// What the page of this node meets, on this way.
+    /// The fault of this node's page on this path.
     pub(super) fn page(&self, slot: &Slot, via: crate::answer::Via) -> Option<&FaultKind> {
         let mut fitting =
             self.list.iter().filter(|active| active.kind.is_page_fault() && active.members.contains(slot));

@@ -3,8 +3,8 @@
 use super::engine::{Engine, Event};
 use super::group_plan::GroupPlan;
 use super::objects::Objects;
-use super::state::{METRICS_PORT, World};
-use super::subnet::Subnet;
+use super::state::{METRICS_PORT, SimulatedCluster};
+use super::subnet::SubnetPool;
 use crate::cidr::{Cidr, CidrError};
 use crate::kube_store::KubeStore;
 use crate::scenario::{FaultSpec, Scenario};
@@ -17,12 +17,12 @@ use std::sync::{Arc, Mutex, RwLock};
 /// Nodes of a group come up within this time of each other.
 const LAUNCH_SPREAD_MS: u64 = 20_000;
 
-/// Why a world could not be made.
+/// Why a cluster could not be made.
 #[derive(Debug, thiserror::Error)]
-pub enum WorldError {
+pub enum SimulatedClusterError {
     /// A subnet's block is not usable.
     #[error("subnet {name}: {source}")]
-    Subnet {
+    SubnetPool {
         /// The scenario's name for it.
         name: String,
         /// Why.
@@ -41,15 +41,15 @@ pub enum WorldError {
     },
 }
 
-impl World {
+impl SimulatedCluster {
     /// Builds the scenario's cluster and lets it warm up, so that its clock shows `start_ms`.
-    pub fn new(scenario: &Scenario, seed: u64, start_ms: i64) -> Result<Arc<Self>, WorldError> {
+    pub fn new(scenario: &Scenario, seed: u64, start_ms: i64) -> Result<Arc<Self>, SimulatedClusterError> {
         let created_ms = start_ms - scenario.warm_up.ms;
         let mut engine = Engine { subnets: subnets(scenario, seed)?, ..Engine::default() };
         let mut plans = Vec::new();
         for group in &scenario.node_groups {
             let plan = GroupPlan::new(group, &scenario.subnets);
-            plans.push(plan.ok_or_else(|| WorldError::Group(group.name.clone()))?);
+            plans.push(plan.ok_or_else(|| SimulatedClusterError::Group(group.name.clone()))?);
         }
         let mut random = Random::stream(seed, u64::MAX);
         for (index, group) in scenario.node_groups.iter().enumerate() {
@@ -58,7 +58,7 @@ impl World {
                 engine.at(created_ms + offset.min(scenario.warm_up.ms), Event::Join(index));
             }
         }
-        let world = Arc::new(Self {
+        let cluster = Arc::new(Self {
             scenario: scenario.clone(),
             seed,
             start_ms,
@@ -66,28 +66,28 @@ impl World {
             metrics_port: AtomicU16::new(METRICS_PORT),
             keeps_pages: AtomicBool::new(false),
             meter: Arc::default(),
-            // Two watch windows of every object a large world has.
+            // Two watch windows of every object a large cluster has.
             kube: KubeStore::new((scenario.nodes() as usize * 4).max(crate::kube_store::DEFAULT_HISTORY)),
             truth: Truth::default(),
             objects: Objects::new(scenario, created_ms),
             plans,
-            roster: RwLock::default(),
+            node_index: RwLock::default(),
             active: RwLock::default(),
             engine: Mutex::new(engine),
         });
-        world.objects.found(&world.kube);
+        cluster.objects.found(&cluster.kube);
         {
-            let mut engine = world.engine();
+            let mut engine = cluster.engine();
             for fault in &scenario.faults {
-                world.schedule(&mut engine, fault.clone(), i64::MIN);
+                cluster.schedule(&mut engine, fault.clone(), i64::MIN);
             }
         }
-        world.advance_to(start_ms);
-        let joined = world.engine().alive;
+        cluster.advance_to(start_ms);
+        let joined = cluster.engine().alive;
         if joined == 0 && scenario.nodes() > 0 {
-            return Err(WorldError::TooSmall { joined, wanted: scenario.nodes() });
+            return Err(SimulatedClusterError::TooSmall { joined, wanted: scenario.nodes() });
         }
-        Ok(world)
+        Ok(cluster)
     }
 
     /// Lets everything happen that is due until `to_ms`. A time that has passed changes nothing.
@@ -103,16 +103,16 @@ impl World {
             self.objects.daemon_set(&self.kube, engine.alive, engine.serving);
         }
         drop(engine);
-        self.truth.mark(wall_ms(), self.now_ms());
+        self.truth.record_clock(wall_ms(), self.now_ms());
     }
 
-    /// What is wrong with faults that are to be injected; nothing if they fit this world.
+    /// What is wrong with faults that are to be injected; nothing if they fit this cluster.
     pub fn mistakes(&self, faults: &[FaultSpec]) -> Vec<String> {
         let trial = Scenario { faults: faults.to_vec(), ..self.scenario.clone() };
         crate::scenario::checks::mistakes(&trial, "request")
     }
 
-    /// Adds a fault to the running world; one whose time has passed begins with the next step of the clock. The answer
+    /// Adds a fault to the running cluster; one whose time has passed begins with the next step of the clock. The answer
     /// is its number, for [`Self::clear`].
     pub fn inject(&self, fault: FaultSpec) -> usize {
         let mut engine = self.engine();
@@ -162,14 +162,14 @@ impl World {
     }
 }
 
-fn subnets(scenario: &Scenario, seed: u64) -> Result<Vec<Subnet>, WorldError> {
+fn subnets(scenario: &Scenario, seed: u64) -> Result<Vec<SubnetPool>, SimulatedClusterError> {
     let mut random = Random::stream(seed, u64::MAX - 1);
     let mut all = Vec::new();
     for spec in &scenario.subnets {
-        let cidr =
-            Cidr::read(&spec.cidr.value).map_err(|source| WorldError::Subnet { name: spec.name.clone(), source })?;
+        let cidr = Cidr::read(&spec.cidr.value)
+            .map_err(|source| SimulatedClusterError::SubnetPool { name: spec.name.clone(), source })?;
         let id = format!("subnet-0{:016x}", random.bits());
-        let mut subnet = Subnet::new(id, &spec.name, &spec.zone, cidr, spec.role, spec.ipv6, seed);
+        let mut subnet = SubnetPool::new(id, &spec.name, &spec.zone, cidr, spec.role, spec.ipv6, seed);
         subnet.seize_piece(spec.used.0);
         subnet.fragment(spec.fragmented.0);
         all.push(subnet);

@@ -1,6 +1,6 @@
-//! EC2 and the metadata service as one simulated node meets them: the world's subnets, and the faults aimed at it.
+//! EC2 and the metadata service as one simulated node sees them: the cluster's subnets, and the faults aimed at it.
 
-use super::subnet::Subnet;
+use super::subnet::SubnetPool;
 use crate::scenario::Role;
 use ipamd_model::ec2::{Block, Cloud, Ec2Code, Ec2Op, ImdsRead, SubnetId, SubnetRole, SubnetView};
 use ipamd_model::random::Random;
@@ -20,9 +20,9 @@ pub(super) enum CloudFault {
 
 /// One node's way to EC2.
 pub(super) struct NodeCloud<'a> {
-    /// Every subnet of the world; `SubnetId` is the index.
-    pub(super) subnets: &'a mut [Subnet],
-    /// Zone of the node: subnets elsewhere are out of its reach.
+    /// Every subnet of the cluster; `SubnetId` is the index.
+    pub(super) subnets: &'a mut [SubnetPool],
+    /// Zone of the node: it has no access to subnets elsewhere.
     pub(super) zone: &'a str,
     /// Faults that hold for this node.
     pub(super) faults: Vec<(Range<i64>, CloudFault)>,
@@ -31,7 +31,7 @@ pub(super) struct NodeCloud<'a> {
 }
 
 impl NodeCloud<'_> {
-    fn subnet(&mut self, id: SubnetId) -> Option<&mut Subnet> {
+    fn subnet(&mut self, id: SubnetId) -> Option<&mut SubnetPool> {
         self.subnets.get_mut(id.0 as usize)
     }
 }
@@ -84,7 +84,7 @@ impl Cloud for NodeCloud<'_> {
     }
 
     fn take_ipv6_prefix(&mut self, subnet: SubnetId) -> Result<Ipv6Addr, Ec2Code> {
-        self.subnet(subnet).and_then(Subnet::take_ipv6_prefix).ok_or(Ec2Code::InsufficientCidrBlocks)
+        self.subnet(subnet).and_then(SubnetPool::take_ipv6_prefix).ok_or(Ec2Code::InsufficientCidrBlocks)
     }
 
     fn give_back(&mut self, subnet: SubnetId, block: Block) {
@@ -92,7 +92,7 @@ impl Cloud for NodeCloud<'_> {
         match block {
             Block::Address(address) => subnet.give_back_address(address),
             Block::Prefix(base) => subnet.give_back_prefix(base),
-            // A /64 holds more /80 blocks than a world has nodes: none is lent a second time.
+            // A /64 holds more /80 blocks than a cluster has nodes: none is assigned twice.
             Block::Ipv6Prefix(_) => {}
         }
     }

@@ -1,10 +1,10 @@
-//! What moves the world: a queue of events in the order of their time, so that the same seed gives the same world
+//! What moves the cluster: a queue of events in the order of their time, so that the same seed gives the same cluster
 //! however the clock is advanced.
 
 use super::active::Members;
 use super::cloud::{CloudFault, NodeCloud};
 use super::slot::Slot;
-use super::subnet::Subnet;
+use super::subnet::SubnetPool;
 use crate::scenario::FaultSpec;
 use ipamd_model::node::{Node, PodKey as ModelPod};
 use ipamd_model::random::Random;
@@ -54,7 +54,7 @@ pub(super) struct Driver {
 /// All mutable state but the nodes themselves.
 #[derive(Debug, Default)]
 pub(super) struct Engine {
-    pub(super) subnets: Vec<Subnet>,
+    pub(super) subnets: Vec<SubnetPool>,
     pub(super) queue: BinaryHeap<Reverse<(i64, Event)>>,
     pub(super) drivers: Vec<Driver>,
     /// Everything that was ever scheduled; an event names a fault by its index.
@@ -82,7 +82,7 @@ impl Engine {
         self.queue.pop().map(|Reverse(next)| next)
     }
 
-    /// Lets a node meet EC2, then sees when it is due again. `None` if the instance is gone.
+    /// Runs a node against EC2, then schedules its next event. `None` if the instance is gone.
     pub(super) fn with_node<R>(
         &mut self,
         slot: &Slot,
@@ -116,7 +116,7 @@ impl Engine {
     }
 }
 
-/// The number under which the model knows the `serial`-th pod of a node; distinct over the world.
+/// The number under which the model knows the `serial`-th pod of a node; distinct over the cluster.
 pub(super) fn pod_number(index: usize, serial: u64) -> ModelPod {
     ModelPod(((index as u64) << 32) | (serial & 0xffff_ffff))
 }

@@ -4,7 +4,7 @@ use super::active::{Active, Members};
 use super::cloud::CloudFault;
 use super::engine::{Engine, Event};
 use super::slot::Slot;
-use super::state::World;
+use super::state::SimulatedCluster;
 use crate::scenario::{FaultKind, FaultSpec};
 use ipamd_model::ec2::Ec2Op;
 use ipamd_model::random::mix;
@@ -19,7 +19,7 @@ const DELETED_AFTER_MS: i64 = 100_000;
 /// How soon others take again what is given back to a dry subnet.
 const DRY_AGAIN_MS: i64 = 1_000;
 
-impl World {
+impl SimulatedCluster {
     /// Puts a fault on the schedule; the answer is its number.
     pub(super) fn schedule(&self, engine: &mut Engine, fault: FaultSpec, not_before_ms: i64) -> usize {
         let number = engine.faults.len();
@@ -101,7 +101,7 @@ impl World {
         }
     }
 
-    /// Others take addresses of a subnet, and go on doing so while a dry fault lasts.
+    /// Others take addresses of a subnet, and continue to while a `subnet-dry` fault lasts.
     fn seize(engine: &mut Engine, number: usize, at: Option<usize>, kind: &FaultKind, now_ms: i64) {
         let Some((index, subnet)) = at.and_then(|index| Some((index, engine.subnets.get_mut(index)?))) else { return };
         let taken = match kind {

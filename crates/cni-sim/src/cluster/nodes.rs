@@ -5,7 +5,7 @@ use super::engine::{Driver, Engine, Event};
 use super::group_plan::GroupPlan;
 use super::objects::{AGENT_NAMESPACE, Objects};
 use super::slot::{AgentShown, Slot, SlotParts};
-use super::state::World;
+use super::state::SimulatedCluster;
 use super::workload;
 use crate::answer::PodKey;
 use crate::kube_store::ObjectKey;
@@ -20,7 +20,7 @@ use std::sync::Arc;
 /// A node that found no primary address tries again after this.
 const JOIN_AGAIN_MS: i64 = 60_000;
 
-impl World {
+impl SimulatedCluster {
     /// A new instance of a group joins.
     pub(super) fn join(&self, engine: &mut Engine, group: usize, now_ms: i64) {
         let Some(plan) = self.plans.get(group) else { return };

@@ -1,7 +1,7 @@
-//! What a scrape meets.
+//! How the cluster answers scrapes.
 
 use super::slot::{Kept, Slot};
-use super::state::World;
+use super::state::SimulatedCluster;
 use crate::answer::{Answer, PodKey, ServeTicket, Via};
 use crate::api_server::{Backend, scrape};
 use crate::fault::ApiFault;
@@ -21,7 +21,7 @@ const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8; escaping=underscor
 /// A page of a busy node; saves growing the buffer a dozen times.
 const PAGE_BYTES: usize = 24 * 1024;
 
-impl World {
+impl SimulatedCluster {
     /// The page of a node as it reads now, and its numbers; `None` while the port is closed.
     fn page(&self, slot: &Slot) -> Option<(Bytes, NodeNumbers)> {
         let flavour = self.plans.get(slot.group)?.flavour;
@@ -36,7 +36,7 @@ impl World {
         Some((Bytes::from(text), NodeNumbers::of(&numbers, flavour)))
     }
 
-    /// The page of a node, compressed, and its numbers: made once for each moment of the world's clock, and again when
+    /// The page of a node, compressed, and its numbers: made once for each moment of the cluster's clock, and again when
     /// something happens to the node in that moment. How often it was served is not something; so between two moments
     /// its count of scrapes stands still.
     fn kept_page(&self, slot: &Slot) -> Option<Kept> {
@@ -52,7 +52,7 @@ impl World {
     }
 
     /// Makes all pages of this moment at once, on every core, so that serving them costs next to nothing. Only of use
-    /// in a world that keeps its pages ([`World::keep_pages`]).
+    /// in a cluster that keeps its pages ([`SimulatedCluster::keep_pages`]).
     pub fn prepare_pages(&self) {
         let slots = self.slots();
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -76,13 +76,13 @@ impl World {
     }
 
     fn find(&self, pod: &PodKey) -> Option<Arc<Slot>> {
-        let roster = self.roster();
-        let index = *roster.by_pod.get(&pod.name)?;
-        roster.slots.get(index).filter(|slot| slot.pod == *pod).map(Arc::clone)
+        let node_index = self.node_index();
+        let index = *node_index.by_pod.get(&pod.name)?;
+        node_index.slots.get(index).filter(|slot| slot.pod == *pod).map(Arc::clone)
     }
 }
 
-impl Backend for World {
+impl Backend for SimulatedCluster {
     fn kube(&self) -> &KubeStore {
         self.kube()
     }
@@ -132,9 +132,9 @@ impl Backend for World {
 
     fn pod_by_ip(&self, ip: IpAddr) -> Option<PodKey> {
         let IpAddr::V4(ip) = ip else { return None };
-        let roster = self.roster();
-        let index = *roster.by_ip.get(&ip)?;
-        roster.slots.get(index).map(|slot| slot.pod.clone())
+        let node_index = self.node_index();
+        let index = *node_index.by_ip.get(&ip)?;
+        node_index.slots.get(index).map(|slot| slot.pod.clone())
     }
 
     fn api_fault(&self) -> ApiFault {
@@ -184,7 +184,7 @@ fn spoilt(fault: &FaultKind, page: &Bytes, index: usize) -> Answer {
         FaultKind::ShortLines { bytes } => ok(TEXT, short_lines(*bytes)),
         FaultKind::OddValues { value } => ok(TEXT, odd_values(page, value)),
         FaultKind::LongHeaders { count } => Answer::LongHeaders { count: *count },
-        // `Refused`; the rest is no page fault and never comes here.
+        // `Refused`; the rest are not page faults and never get here.
         _ => Answer::Refused,
     }
 }

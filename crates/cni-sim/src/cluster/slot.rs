@@ -1,4 +1,4 @@
-//! One place in the cluster: an instance, its agent, and what the Kubernetes API was last told about them.
+//! One simulated node: its instance, its agent, and what the Kubernetes API shows of them.
 
 use crate::answer::PodKey;
 use crate::truth::NodeNumbers;
@@ -7,7 +7,7 @@ use ipamd_model::node::{Node, Phase};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// A node of the world. What never changes is plain; the rest is behind the node's own lock, so that pages are
+/// A node of the cluster. What never changes is plain; the rest is behind the node's own lock, so that pages are
 /// rendered side by side.
 #[derive(Debug)]
 pub(super) struct Slot {

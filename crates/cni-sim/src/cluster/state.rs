@@ -23,16 +23,16 @@ const AGENTS_LABEL: (&str, &str) = ("k8s-app", "aws-node");
 
 /// Where to find nodes.
 #[derive(Debug, Default)]
-pub(super) struct Roster {
+pub(super) struct NodeIndex {
     /// Every node there ever was, by index.
     pub(super) slots: Vec<Arc<Slot>>,
     pub(super) by_pod: HashMap<String, usize>,
     pub(super) by_ip: HashMap<Ipv4Addr, usize>,
 }
 
-/// The simulated world. All times are Unix milliseconds of its own clock unless a name says `wall`.
+/// The simulated cluster. All times are Unix milliseconds of its own clock unless a name says `wall`.
 #[derive(Debug)]
-pub struct World {
+pub struct SimulatedCluster {
     pub(super) scenario: Scenario,
     pub(super) seed: u64,
     pub(super) start_ms: i64,
@@ -44,13 +44,13 @@ pub struct World {
     pub(super) truth: Truth,
     pub(super) objects: Objects,
     pub(super) plans: Vec<GroupPlan>,
-    pub(super) roster: RwLock<Roster>,
+    pub(super) node_index: RwLock<NodeIndex>,
     pub(super) active: RwLock<ActiveFaults>,
     pub(super) engine: Mutex<Engine>,
 }
 
-impl World {
-    /// What the world's clock shows.
+impl SimulatedCluster {
+    /// What the cluster's clock shows.
     pub fn now_ms(&self) -> i64 {
         self.now_ms.load(Ordering::Acquire)
     }
@@ -81,12 +81,12 @@ impl World {
 
     /// Forgets what is kept only to be looked up later: the pages handed over (the newest of each pod stays, as the
     /// base of the next increase) and pods that are gone. A driver that compares each round and then forgets it can go
-    /// on without an end.
+    /// on indefinitely.
     pub fn forget_logs(&self) {
         self.truth.forget();
     }
 
-    /// The scenario that is played.
+    /// The scenario that is simulated.
     pub fn scenario(&self) -> &Scenario {
         &self.scenario
     }
@@ -101,8 +101,8 @@ impl World {
         self.metrics_port.store(port, Ordering::Relaxed);
     }
 
-    /// With true, pages are compressed once for each moment of the clock and served again until it moves. For worlds
-    /// that stand still while they are asked, and that must not cost more than whoever asks.
+    /// With true, pages are compressed once for each moment of the clock and served again until it moves. For clusters
+    /// whose clock stands still while a program is measured, so that the simulator costs less than that program.
     pub fn keep_pages(&self, keep: bool) {
         self.keeps_pages.store(keep, Ordering::Relaxed);
     }
@@ -137,36 +137,36 @@ impl World {
     }
 
     pub(super) fn enlist(&self, slot: &Arc<Slot>) {
-        let mut roster = self.roster_mut();
-        roster.by_pod.insert(slot.pod.name.clone(), slot.index);
-        roster.by_ip.insert(slot.ip, slot.index);
-        roster.slots.push(Arc::clone(slot));
+        let mut node_index = self.node_index_mut();
+        node_index.by_pod.insert(slot.pod.name.clone(), slot.index);
+        node_index.by_ip.insert(slot.ip, slot.index);
+        node_index.slots.push(Arc::clone(slot));
     }
 
     pub(super) fn delist(&self, slot: &Slot) {
-        let mut roster = self.roster_mut();
-        roster.by_pod.remove(&slot.pod.name);
-        roster.by_ip.remove(&slot.ip);
+        let mut node_index = self.node_index_mut();
+        node_index.by_pod.remove(&slot.pod.name);
+        node_index.by_ip.remove(&slot.ip);
     }
 
     pub(super) fn slots(&self) -> Vec<Arc<Slot>> {
-        self.roster().slots.clone()
+        self.node_index().slots.clone()
     }
 
     pub(super) fn slot_at(&self, index: usize) -> Option<Arc<Slot>> {
-        self.roster().slots.get(index).map(Arc::clone)
+        self.node_index().slots.get(index).map(Arc::clone)
     }
 
     pub(super) fn engine(&self) -> MutexGuard<'_, Engine> {
         self.engine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn roster(&self) -> RwLockReadGuard<'_, Roster> {
-        self.roster.read().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn node_index(&self) -> RwLockReadGuard<'_, NodeIndex> {
+        self.node_index.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn roster_mut(&self) -> RwLockWriteGuard<'_, Roster> {
-        self.roster.write().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn node_index_mut(&self) -> RwLockWriteGuard<'_, NodeIndex> {
+        self.node_index.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn active(&self) -> RwLockReadGuard<'_, ActiveFaults> {

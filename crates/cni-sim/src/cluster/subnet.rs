@@ -1,4 +1,4 @@
-//! One subnet's address space, address by address, as EC2 lends it.
+//! One subnet's address space, address by address, as EC2 assigns it.
 
 use super::whole::whole;
 use crate::cidr::Cidr;
@@ -9,9 +9,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 /// Addresses of a /28.
 const PREFIX_SIZE: u32 = 16;
 
-/// A subnet and who holds what in it.
+/// A subnet and the addresses assigned in it.
 #[derive(Debug, Clone)]
-pub(super) struct Subnet {
+pub(super) struct SubnetPool {
     /// `subnet-…`.
     pub(super) id: String,
     /// The scenario's name for it.
@@ -24,15 +24,15 @@ pub(super) struct Subnet {
     pub(super) role: Role,
     ipv6: Option<Ipv6Addr>,
     ipv6_lent: u64,
-    /// One bit an address, set while somebody holds it.
+    /// One bit per address, set while it is assigned.
     held: Vec<u64>,
     free: u32,
     lent: u32,
     random: Random,
 }
 
-impl Subnet {
-    /// An empty subnet; `seed` decides the order in which addresses are lent.
+impl SubnetPool {
+    /// An empty subnet; `seed` decides the order in which addresses are assigned.
     pub(super) fn new(
         id: String,
         name: &str,
@@ -68,7 +68,7 @@ impl Subnet {
         self.free
     }
 
-    /// Addresses lent to nodes, those of prefixes included.
+    /// Addresses assigned to nodes, those of prefixes included.
     pub(super) fn lent(&self) -> u32 {
         self.lent
     }
@@ -121,7 +121,7 @@ impl Subnet {
     /// Lends a /80 of the subnet's /64.
     pub(super) fn take_ipv6_prefix(&mut self) -> Option<Ipv6Addr> {
         let base = u128::from(self.ipv6?);
-        // 65,536 blocks in a /64; they are not lent twice, because nodes seldom give one back.
+        // 65,536 blocks in a /64; none is assigned twice, because nodes seldom release one.
         (self.ipv6_lent < 1 << 16).then(|| {
             self.ipv6_lent += 1;
             Ipv6Addr::from(base | (u128::from(self.ipv6_lent) << 48))
@@ -250,9 +250,9 @@ impl Subnet {
 mod tests {
     use super::*;
 
-    fn subnet(cidr: &str) -> Subnet {
+    fn subnet(cidr: &str) -> SubnetPool {
         let cidr = Cidr::read(cidr).unwrap();
-        Subnet::new("subnet-1".to_owned(), "a", "z", cidr, Role::Untagged, None, 7)
+        SubnetPool::new("subnet-1".to_owned(), "a", "z", cidr, Role::Untagged, None, 7)
     }
 
     #[test]

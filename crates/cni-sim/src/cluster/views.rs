@@ -1,7 +1,7 @@
-//! The world as EC2 and a curious reader see it.
+//! The cluster as EC2 and `GET /state` show it.
 
 use super::slot::Slot;
-use super::state::World;
+use super::state::SimulatedCluster;
 use crate::aws::identity::Identity;
 use crate::ec2::view::{Attachment, Ec2View, Instance, NetworkInterface, Subnet as Ec2Subnet, Tags};
 use crate::scenario::Role;
@@ -10,9 +10,9 @@ use ipamd_model::random::mix;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// The world at a glance.
+/// Clock, nodes, subnets and faults in short.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Status {
+pub struct ClusterStatus {
     /// Name of the scenario.
     pub scenario: String,
     /// What the clock showed at the beginning, Unix ms.
@@ -33,7 +33,7 @@ pub struct Status {
     pub pages: u64,
 }
 
-/// One subnet at a glance.
+/// One subnet in short.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SubnetStatus {
     /// The scenario's name for it.
@@ -44,16 +44,16 @@ pub struct SubnetStatus {
     pub free: u32,
     /// /28 blocks that it would still give out.
     pub free_prefixes: u32,
-    /// Addresses lent to the nodes.
+    /// Addresses assigned to the nodes.
     pub lent: u32,
 }
 
-impl World {
-    /// The world at a glance.
-    pub fn status(&self) -> Status {
+impl SimulatedCluster {
+    /// Clock, nodes, subnets and faults in short.
+    pub fn status(&self) -> ClusterStatus {
         let engine = self.engine();
         let faults = self.active();
-        Status {
+        ClusterStatus {
             scenario: self.scenario.name.clone(),
             start_ms: self.start_ms,
             now_ms: self.now_ms(),
@@ -156,7 +156,7 @@ impl World {
     }
 }
 
-impl Ec2View for World {
+impl Ec2View for SimulatedCluster {
     fn subnets(&self) -> Vec<Ec2Subnet> {
         let engine = self.engine();
         engine

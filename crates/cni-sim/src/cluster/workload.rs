@@ -3,7 +3,7 @@
 use super::engine::{Engine, Event, pod_number};
 use super::objects::workload_name;
 use super::slot::Slot;
-use super::state::World;
+use super::state::SimulatedCluster;
 use super::whole::whole;
 use crate::kube_store::ObjectKey;
 use crate::scenario::{Scenario, Workload};
@@ -46,7 +46,7 @@ fn pods_of(entry: &Workload, since_start_ms: i64) -> f64 {
     pods
 }
 
-impl World {
+impl SimulatedCluster {
     /// One look at one node's pods.
     pub(super) fn run_workload(&self, engine: &mut Engine, slot: &Slot, now_ms: i64) {
         if !slot.alive() {

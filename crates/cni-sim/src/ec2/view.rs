@@ -1,4 +1,4 @@
-//! What the EC2 server needs to know of the world: plain snapshots, filled by whoever owns the world.
+//! What the EC2 server needs to know of the cluster: plain snapshots, filled by the owner of the cluster.
 
 use std::collections::BTreeMap;
 

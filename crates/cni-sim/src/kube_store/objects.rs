@@ -46,7 +46,7 @@ pub struct Uid(pub u128);
 
 impl Uid {
     /// The UID the store gives an object that was written without one: a hash of kind, key and creation time, so the
-    /// same world has the same UIDs and a recreated object has another.
+    /// same cluster has the same UIDs and a recreated object has another.
     pub fn derived(kind: &str, key: &ObjectKey, created_ms: i64) -> Self {
         let mut hash: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
         let parts: [&[u8]; 4] =

@@ -54,7 +54,7 @@ pub enum WriteConflict {
     /// Update or deletion of what is not there.
     #[error("the object does not exist")]
     Missing,
-    /// The object was changed by somebody else.
+    /// The object was changed by another writer.
     #[error("the object has been modified")]
     Modified,
 }
@@ -74,7 +74,7 @@ pub enum Expect {
 struct Table {
     objects: BTreeMap<ObjectKey, Stored>,
     history: VecDeque<Change>,
-    /// Changes up to here are forgotten.
+    /// Changes up to here are no longer kept.
     forgotten_to: u64,
 }
 

@@ -39,7 +39,7 @@ impl Scenario {
     /// pods each, a little churn.
     pub fn calm(nodes: u32) -> Self {
         let zones = ["a", "b", "c"];
-        // A /16 a zone holds about 2,000 nodes of this mix; larger worlds get more subnets.
+        // A /16 a zone holds about 2,000 nodes of this mix; larger clusters get more subnets.
         let per_zone = (nodes / 3_000).saturating_add(1);
         let mut subnets = Vec::new();
         let mut node_groups = Vec::new();

@@ -7,7 +7,7 @@ use crate::cidr::Cidr;
 use ipamd_model::ec2::Ec2Op;
 use std::collections::BTreeSet;
 
-/// No collector waits that long.
+/// Above every collector's timeout.
 const LONGEST_LATENCY_MS: i64 = 60_000;
 
 /// Every mistake, each naming file, line, key, value and what is allowed.
@@ -58,7 +58,7 @@ impl Mistakes<'_> {
     fn reference(&mut self, value: Option<&At<String>>, key: &str, allowed: &BTreeSet<&str>) {
         if let Some(at) = value.filter(|at| !allowed.contains(at.value.as_str())) {
             let allowed: Vec<&str> = allowed.iter().copied().collect();
-            self.add(at.line, key, &format!("{:?} does not exist; allowed are {}", at.value, allowed.join(", ")));
+            self.add(at.line, key, &format!("{:?} does not exist; valid names: {}", at.value, allowed.join(", ")));
         }
     }
 }
@@ -85,7 +85,7 @@ fn check_groups(scenario: &Scenario, subnets: &BTreeSet<&str>, found: &mut Mista
         let instance_type = &group.instance_type;
         if ipamd_model::limits::find(&instance_type.value).is_none() {
             let near = ipamd_model::limits::nearest(&instance_type.value, 3).join(", ");
-            let what = format!("{:?} is no known type; near are {near}", instance_type.value);
+            let what = format!("{:?} is an unknown instance type; similar types: {near}", instance_type.value);
             found.add(instance_type.line, &format!("{key}.instance_type"), &what);
         }
     }
@@ -108,7 +108,7 @@ fn check_fault(
         }
         FaultKind::MissingIam { action } if Ec2Op::by_name(&action.value).is_none() => {
             let allowed = Ec2Op::ALL.map(Ec2Op::name).join(", ");
-            let what = format!("{:?} is no action of ipamd; allowed are {allowed}", action.value);
+            let what = format!("{:?} is not an EC2 action of ipamd; valid actions: {allowed}", action.value);
             found.add(action.line, &format!("{key}.fault.action"), &what);
         }
         FaultKind::Join { .. } if fault.target.group.is_none() => {

@@ -8,13 +8,13 @@ use serde::Deserialize;
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FaultSpec {
-    /// From the clock's start; what is injected into a running world begins at once if this has passed.
+    /// From the clock's start; what is injected into a running cluster begins at once if this has passed.
     #[serde(default)]
     pub at: Span,
     /// How long it lasts; without it, to the end.
     #[serde(default, rename = "for")]
     pub lasts: Option<Span>,
-    /// Which nodes meet it (faults of subnets and services have no target).
+    /// Which nodes it affects (faults of subnets and services have no target).
     #[serde(default)]
     pub target: Target,
     /// What happens.
@@ -42,7 +42,7 @@ pub struct Target {
     pub count: Option<u32>,
 }
 
-/// The way on which a page cannot be had.
+/// The path on which a page cannot be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reach {
@@ -59,9 +59,9 @@ pub enum Reach {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case", rename_all_fields = "snake_case", deny_unknown_fields)]
 pub enum FaultKind {
-    /// The page trickles.
+    /// The page is sent slowly.
     SlowPage {
-        /// Pace of the body.
+        /// Speed of the body.
         bytes_per_second: u32,
         /// Silence before the first byte.
         #[serde(default)]
@@ -69,7 +69,7 @@ pub enum FaultKind {
     },
     /// The request is never answered.
     Hang,
-    /// One byte a second, for ever.
+    /// One byte per second without end.
     Endless,
     /// The connection is reset.
     Reset,
@@ -81,7 +81,7 @@ pub enum FaultKind {
         #[serde(default)]
         via: Reach,
     },
-    /// Status 200 and bytes that are no text.
+    /// Status 200 and bytes that are not text.
     Garbage,
     /// Status 200 and an HTML page, as a captive proxy gives.
     Html,

@@ -8,7 +8,7 @@ use super::spec::Scenario;
 #[derive(Debug, thiserror::Error)]
 pub enum ScenarioError {
     /// No built-in scenario has this name.
-    #[error("there is no scenario named {name:?}; there are: {known}")]
+    #[error("unknown scenario {name:?}; available scenarios: {known}")]
     UnknownName {
         /// What was asked for.
         name: String,
@@ -23,7 +23,7 @@ pub enum ScenarioError {
         /// The system's answer.
         source: std::io::Error,
     },
-    /// The text is no YAML or does not fit the keys.
+    /// The text is not YAML, or its keys or values are invalid.
     #[error("{file}:{line}: {message}")]
     Malformed {
         /// File or built-in name.
@@ -33,7 +33,7 @@ pub enum ScenarioError {
         /// What is wrong, with the place marked.
         message: String,
     },
-    /// The keys fit but contradict each other; every mistake is listed.
+    /// The keys are valid but contradict each other; every mistake is listed.
     #[error("{}", .0.join("\n"))]
     Contradictory(Vec<String>),
 }

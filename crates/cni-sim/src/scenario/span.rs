@@ -4,7 +4,7 @@ use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// A length of simulated time, written `90s`, `10m`, `2h` or `1d`.
+/// A duration in simulated time, written `90s`, `10m`, `2h` or `1d`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize)]
 #[serde(transparent)]
 pub struct Span {
@@ -50,7 +50,7 @@ impl<'de> Deserialize<'de> for Span {
         let text = String::deserialize(deserializer)?;
         Self::read(&text).ok_or_else(|| {
             D::Error::custom(format!(
-                "{text:?} is no length of time; write a whole number and ms, s, m, h or d, as in 90s"
+                "invalid duration {text:?}: expected a whole number and ms, s, m, h or d, e.g. 90s"
             ))
         })
     }
@@ -67,7 +67,7 @@ impl<'de> Deserialize<'de> for Share {
         if (0.0..=1.0).contains(&value) {
             Ok(Self(value))
         } else {
-            Err(D::Error::custom(format!("{value} is no share; allowed are 0 to 1")))
+            Err(D::Error::custom(format!("{value} is out of range: a share is 0 to 1")))
         }
     }
 }
@@ -81,7 +81,7 @@ pub struct At<T> {
     pub line: u64,
 }
 
-/// Where a value was written is no part of what it is.
+/// The line is not part of the value.
 impl<T: PartialEq> PartialEq for At<T> {
     fn eq(&self, other: &Self) -> bool {
         self.value == other.value

@@ -1,9 +1,9 @@
-//! The AWS services of the box, and the world's faults on their way to them.
+//! The simulator's AWS services, and how the cluster's faults reach them.
 
 use crate::aws::fault::Fault;
 use crate::aws::{Clock, WallClock, serve};
 use crate::cloudwatch::{self, CloudWatch};
-use crate::cluster::World;
+use crate::cluster::SimulatedCluster;
 use crate::ec2::{self, Ec2};
 use crate::fault::{CloudWatchFault, Ec2Fault, ImdsFault};
 use crate::imds::{self, Imds, Mode};
@@ -21,11 +21,11 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// How soon the metadata service follows the world.
+/// How often the metadata service checks the cluster for its fault.
 const FOLLOW: Duration = Duration::from_millis(50);
 
 /// The services. Their clock is the machine's, since a helper of its own process stamps its points and judges its
-/// credentials by that; only in lockstep does CloudWatch go by the world's, as whoever drives the world does.
+/// credentials by that; only in lockstep does CloudWatch go by the cluster's, as the driver of the cluster does.
 pub(super) struct Services {
     pub(super) cloudwatch: CloudWatch,
     pub(super) cloudwatch_address: SocketAddr,
@@ -39,10 +39,10 @@ pub(super) struct Services {
     pub(super) pod_identity_address: SocketAddr,
 }
 
-/// The world's own time.
-struct WorldClock(Arc<World>);
+/// The cluster's own time.
+struct ClusterClock(Arc<SimulatedCluster>);
 
-impl Clock for WorldClock {
+impl Clock for ClusterClock {
     fn now_ms(&self) -> i64 {
         self.0.now_ms()
     }
@@ -50,25 +50,26 @@ impl Clock for WorldClock {
 
 impl Services {
     pub(super) async fn start(
-        world: &Arc<World>,
+        cluster: &Arc<SimulatedCluster>,
         seed: u64,
         lockstep: bool,
         stop: &CancellationToken,
         tasks: &mut Vec<JoinHandle<()>>,
     ) -> io::Result<Self> {
         let clock = Arc::new(WallClock);
-        let points_clock: Arc<dyn Clock> = if lockstep { Arc::new(WorldClock(world.clone())) } else { clock.clone() };
+        let points_clock: Arc<dyn Clock> =
+            if lockstep { Arc::new(ClusterClock(cluster.clone())) } else { clock.clone() };
         let cloudwatch = CloudWatch::new(points_clock, seed);
-        let ec2 = Ec2::new(clock.clone(), world.clone(), seed);
+        let ec2 = Ec2::new(clock.clone(), cluster.clone(), seed);
         let sts = Sts::new(clock.clone(), seed);
-        let imds = Imds::new(clock.clone(), world.identity());
+        let imds = Imds::new(clock.clone(), cluster.identity());
         let pod_identity = PodIdentity::new(clock, seed);
         let draw = Draw::new(seed);
-        let source = (world.clone(), draw.clone());
+        let source = (cluster.clone(), draw.clone());
         cloudwatch
             .faults()
             .set_source(Some(Arc::new(move |_| cloudwatch_fault(&source.0.cloudwatch_fault(), &source.1))));
-        let source = (world.clone(), draw);
+        let source = (cluster.clone(), draw);
         ec2.faults().set_source(Some(Arc::new(move |_| ec2_fault(&source.0.ec2_fault(), &source.1))));
 
         let cloudwatch_address = spawn(cloudwatch::router(cloudwatch.clone()), stop, tasks).await?;
@@ -78,7 +79,7 @@ impl Services {
         let port = HeldPort::take(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
         let imds_address = port.address();
         tasks.push(tokio::spawn(imds::serve(port, imds.clone(), stop.clone())));
-        tasks.push(tokio::spawn(follow(world.clone(), imds.clone(), stop.clone())));
+        tasks.push(tokio::spawn(follow(cluster.clone(), imds.clone(), stop.clone())));
         Ok(Self {
             cloudwatch,
             cloudwatch_address,
@@ -106,8 +107,8 @@ async fn spawn(router: Router, stop: &CancellationToken, tasks: &mut Vec<JoinHan
     Ok(address)
 }
 
-/// Sets the metadata service's mode when the world's fault changes, and only then: what a test sets by hand stays.
-async fn follow(world: Arc<World>, imds: Imds, stop: CancellationToken) {
+/// Sets the metadata service's mode when the cluster's fault changes, and only then: what a test sets by hand stays.
+async fn follow(cluster: Arc<SimulatedCluster>, imds: Imds, stop: CancellationToken) {
     let mut last = ImdsFault::None;
     let mut ticks = tokio::time::interval(FOLLOW);
     loop {
@@ -115,7 +116,7 @@ async fn follow(world: Arc<World>, imds: Imds, stop: CancellationToken) {
             () = stop.cancelled() => return,
             _ = ticks.tick() => {}
         }
-        let now = world.imds_fault();
+        let now = cluster.imds_fault();
         if now != last {
             imds.set_mode(match now {
                 ImdsFault::None => Mode::Normal,

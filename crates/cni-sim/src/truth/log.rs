@@ -21,10 +21,10 @@ struct Log {
     next_ticket: u64,
     delivered: u64,
     /// (wall, sim), ascending.
-    marks: Vec<(i64, i64)>,
+    clock_readings: Vec<(i64, i64)>,
 }
 
-/// The record of what the world handed over.
+/// The record of what the cluster handed over.
 #[derive(Debug, Default)]
 pub struct Truth {
     log: Mutex<Log>,
@@ -86,16 +86,16 @@ impl Truth {
         Some(pod.facts.pod.clone())
     }
 
-    /// The world's clock shows `sim_ms` at `wall_ms`.
-    pub(crate) fn mark(&self, wall_ms: i64, sim_ms: i64) {
+    /// The cluster's clock shows `sim_ms` at `wall_ms`.
+    pub(crate) fn record_clock(&self, wall_ms: i64, sim_ms: i64) {
         let mut log = self.lock();
-        match log.marks.last_mut() {
+        match log.clock_readings.last_mut() {
             Some(last) if last.0 >= wall_ms => last.1 = sim_ms,
-            _ => log.marks.push((wall_ms, sim_ms)),
+            _ => log.clock_readings.push((wall_ms, sim_ms)),
         }
-        if log.marks.len() > 200_000 {
+        if log.clock_readings.len() > 200_000 {
             let mut index = 0_u32;
-            log.marks.retain(|_| {
+            log.clock_readings.retain(|_| {
                 index += 1;
                 index.is_multiple_of(2)
             });
@@ -107,8 +107,8 @@ impl Truth {
     pub(crate) fn forget(&self) {
         let mut log = self.lock();
         log.pods.iter_mut().for_each(|pod| pod.fold(0));
-        if let Some(newest) = log.marks.pop() {
-            log.marks = vec![newest];
+        if let Some(newest) = log.clock_readings.pop() {
+            log.clock_readings = vec![newest];
         }
         if log.pods.iter().all(|pod| pod.deleting_wall_ms.is_none()) {
             return;
@@ -128,9 +128,9 @@ impl Truth {
     pub fn round(&self, window: Window) -> RoundTruth {
         let log = self.lock();
         // What the API server's clock showed when the collector started is known here, if the collector did not say.
-        let api = window.collector_start.map(|start| sim_at(&log.marks, start));
+        let api = window.collector_start.map(|start| sim_at(&log.clock_readings, start));
         let window = Window { collector_start_api: window.collector_start_api.or(api), ..window };
-        round(&log.pods, |wall_ms| sim_at(&log.marks, wall_ms), window)
+        round(&log.pods, |wall_ms| sim_at(&log.clock_readings, wall_ms), window)
     }
 
     fn with_pod(&self, uid: &str, change: impl FnOnce(&mut PodRecord)) {
@@ -157,8 +157,8 @@ fn share_latency(before: Option<&Delivery>, mut numbers: Arc<NodeNumbers>) -> Ar
     numbers
 }
 
-/// The world's time at a moment of the wall clock.
-fn sim_at(marks: &[(i64, i64)], wall_ms: i64) -> i64 {
-    let after = marks.partition_point(|(wall, _)| *wall <= wall_ms);
-    marks.get(after.saturating_sub(1)).map_or(i64::MAX, |(_, sim)| *sim)
+/// The cluster's time at a moment of the wall clock.
+fn sim_at(clock_readings: &[(i64, i64)], wall_ms: i64) -> i64 {
+    let after = clock_readings.partition_point(|(wall, _)| *wall <= wall_ms);
+    clock_readings.get(after.saturating_sub(1)).map_or(i64::MAX, |(_, sim)| *sim)
 }

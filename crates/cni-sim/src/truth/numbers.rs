@@ -149,7 +149,7 @@ impl NodeNumbers {
     }
 }
 
-/// Only what EC2 was called for: reads of the metadata service and waits are no EC2 operations.
+/// EC2 operations only, without reads of the metadata service and waits.
 fn latencies(model: &ModelTruth) -> Arc<[ApiLatency]> {
     let is_ec2 = |api: &str| Ec2Op::ALL.iter().any(|op| op.latency_name() == api);
     let mut apis: Vec<ApiLatency> = Vec::new();

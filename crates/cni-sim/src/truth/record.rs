@@ -4,7 +4,7 @@ use super::numbers::{COUNTERS, Counters, NodeNumbers, add};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// What is known of a pod for ever.
+/// What does not change during the life of a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PodFacts {
     /// Pod UID.
@@ -48,7 +48,7 @@ pub(crate) struct PodRecord {
 }
 
 impl PodRecord {
-    /// Whether the pod should have answered a round that began at `wall_ms`, which was `sim_ms` in the world.
+    /// Whether the pod should have answered a round that began at `wall_ms`, which was `sim_ms` in the cluster.
     pub(crate) fn expected_at(&self, wall_ms: i64, sim_ms: i64, grace_ms: i64, scraped_before: bool) -> bool {
         self.running_wall_ms.is_some_and(|at| at <= wall_ms)
             && self.deleting_wall_ms.is_none_or(|at| at > wall_ms)

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 /// older, unless the API server made its pod later.
 const DOUBTFUL_MS: i64 = 5_000;
 
-/// A pod's first minute, in which nobody expects a page.
+/// A pod's first minute, in which no page is expected.
 const GRACE_MS: i64 = 60_000;
 
 /// What is asked: one round of one collector, in wall-clock Unix milliseconds, both ends included.
@@ -22,7 +22,7 @@ pub struct Window {
     /// When the collector started, by its own clock; without it, before everything.
     #[serde(default)]
     pub collector_start: Option<i64>,
-    /// The same by the API server's clock; without it, what the world's clock showed then.
+    /// The same by the API server's clock; without it, what the cluster's clock showed then.
     #[serde(default)]
     pub collector_start_api: Option<i64>,
 }

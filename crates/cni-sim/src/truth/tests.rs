@@ -3,7 +3,7 @@
 use super::numbers::{ApiLatency, COUNTERS, GAUGES, Gauge, NodeNumbers};
 use super::{PodFacts, RoundTruth, Truth, Window};
 
-/// A page with `add` `AddNetwork` requests, `assigned` pods and one API of so many calls and milliseconds.
+/// A page with `add` `AddNetwork` requests, `assigned` pods and one API with `count` calls of `sum_ms` together.
 fn page(process_start_ms: i64, add: f64, assigned: f64, (count, sum_ms): (u64, u64)) -> NodeNumbers {
     let mut counters = [Some(0.0); COUNTERS.len()];
     counters[4] = Some(add);
@@ -36,7 +36,7 @@ fn round(truth: &Truth, from: i64, to: i64, collector_start: i64) -> RoundTruth 
 fn small_cluster() -> Truth {
     let truth = Truth::default();
     for second in 0..140 {
-        truth.mark(second * 1_000, second * 1_000);
+        truth.record_clock(second * 1_000, second * 1_000);
     }
     pod(&truth, "a", 0, 0);
     pod(&truth, "b", 0, 0);
@@ -93,7 +93,7 @@ fn a_collector_that_starts_later_knows_less() {
 #[test]
 fn a_missed_scrape_loses_nothing_and_is_seen() {
     let truth = Truth::default();
-    truth.mark(0, 100_000);
+    truth.record_clock(0, 100_000);
     pod(&truth, "a", 0, 0);
     scrape(&truth, "a", 1_000, page(0, 1.0, 1.0, (0, 0)));
     let missed = round(&truth, 30_000, 40_000, -50_000);
@@ -106,9 +106,9 @@ fn a_missed_scrape_loses_nothing_and_is_seen() {
 #[test]
 fn pods_that_are_young_or_going_are_not_expected() {
     let truth = Truth::default();
-    truth.mark(0, 0);
-    truth.mark(50_000, 50_000);
-    truth.mark(70_000, 70_000);
+    truth.record_clock(0, 0);
+    truth.record_clock(50_000, 50_000);
+    truth.record_clock(70_000, 70_000);
     pod(&truth, "a", 1_000, 1_000);
     let expected = |at| round(&truth, at, at + 10, 0).metrics["nodesExpected"];
     assert_eq!((expected(50_000), expected(70_000)), (0.0, 1.0));
@@ -201,7 +201,7 @@ fn dropped_history_still_adds_up_for_a_collector_that_saw_it_all() {
     let all = round(&truth, i64::from(scrapes) - 10, i64::from(scrapes), -100_000);
     assert_eq!(all.cumulative["addReqCount"], 25.0 * 999.0);
     assert!(all.complete);
-    // Whoever came in the middle of what was dropped cannot be answered for.
+    // For a collector that started between the dropped pages the answer is incomplete.
     let late = truth.round(Window { from: 24_990, to: 25_000, collector_start: Some(100), collector_start_api: None });
     assert!(!late.complete);
 }

@@ -6,14 +6,14 @@ use http::Method;
 use http_body_util::BodyExt;
 
 use crate::client::{get, get_with, open, send, tls};
-use crate::world::TestWorld;
+use crate::cluster::TestCluster;
 
 const PROXY: &str = "/api/v1/namespaces/kube-system/pods/aws-node-00000:61678/proxy/metrics";
 const HELPER: &str = "system:serviceaccount:kube-system:cni-metrics-helper";
 
 #[tokio::test]
 async fn unknown_tokens_get_401_when_tokens_are_enforced() {
-    let server = TestWorld::new(1).server();
+    let server = TestCluster::new(1).server();
     server.access().add_token("good", User { name: HELPER.to_owned(), allowed: None });
     server.access().enforce_tokens(true);
     let refused = get_with(&server, "/api/v1/pods", &[("authorization", "Bearer bad")]).await;
@@ -28,7 +28,7 @@ async fn unknown_tokens_get_401_when_tokens_are_enforced() {
 
 #[tokio::test]
 async fn a_denied_proxy_is_refused_in_rbac_words() {
-    let server = TestWorld::new(1).server();
+    let server = TestCluster::new(1).server();
     server.access().add_token("t", User { name: HELPER.to_owned(), allowed: None });
     let token = [("authorization", "Bearer t")];
     assert_eq!(get_with(&server, PROXY, &token).await.status, 200);
@@ -54,7 +54,7 @@ async fn a_denied_proxy_is_refused_in_rbac_words() {
 
 #[tokio::test]
 async fn a_user_with_rules_may_do_only_those() {
-    let server = TestWorld::new(1).server();
+    let server = TestCluster::new(1).server();
     let rule = Rule { namespace: "kube-system".to_owned(), ..Rule::new("list", "pods") };
     server.access().add_token("t", User { name: HELPER.to_owned(), allowed: Some(vec![rule]) });
     let token = [("authorization", "Bearer t")];
@@ -66,10 +66,10 @@ async fn a_user_with_rules_may_do_only_those() {
 }
 
 #[tokio::test]
-async fn the_worlds_denial_hits_everybody_and_can_be_asked_about() {
-    let world = TestWorld::new(1);
-    let server = world.server();
-    world.fault(ApiFault::Deny { verb: "*".to_owned(), resource: "pods/proxy".to_owned() });
+async fn a_denial_of_the_cluster_applies_to_every_user_and_can_be_reviewed() {
+    let cluster = TestCluster::new(1);
+    let server = cluster.server();
+    cluster.fault(ApiFault::Deny { verb: "*".to_owned(), resource: "pods/proxy".to_owned() });
     assert_eq!(get(&server, PROXY).await.status, 403);
     assert_eq!(get(&server, "/api/v1/pods").await.status, 200);
     for (subresource, allowed) in [("proxy", false), ("", true)] {
@@ -87,7 +87,7 @@ async fn the_worlds_denial_hits_everybody_and_can_be_asked_about() {
 
 #[tokio::test]
 async fn https_works_with_the_generated_authority_and_only_with_it() {
-    let server = TestWorld::new(1).server();
+    let server = TestCluster::new(1).server();
     let address = server.https_address().unwrap();
     let stream = tls(address, server.ca_pem().unwrap()).await.unwrap();
     let response = open(stream, Method::GET, "/version", &[], "").await.unwrap();

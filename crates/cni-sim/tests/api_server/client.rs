@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 pub(crate) struct Answered {
     pub(crate) status: StatusCode,
@@ -59,7 +59,7 @@ pub(crate) async fn send(
         let body = body.collect().await?.to_bytes();
         Ok(Answered { status: parts.status, headers: parts.headers, body })
     };
-    tokio::time::timeout(PATIENCE, exchange).await.expect("an answer in time")
+    tokio::time::timeout(TIMEOUT, exchange).await.expect("an answer in time")
 }
 
 /// The answer's head and a body to be read at will.
@@ -121,7 +121,7 @@ impl Watch {
                 let line: Vec<u8> = self.buffer.drain(..=end).collect();
                 return Some(serde_json::from_slice(&line).unwrap());
             }
-            let frame = tokio::time::timeout(PATIENCE, self.body.frame()).await.expect("an event in time")?.ok()?;
+            let frame = tokio::time::timeout(TIMEOUT, self.body.frame()).await.expect("an event in time")?.ok()?;
             self.buffer.extend_from_slice(&frame.into_data().unwrap_or_default());
         }
     }

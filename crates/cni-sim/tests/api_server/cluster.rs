@@ -1,4 +1,4 @@
-//! A world of a few objects and scripted answers, behind the servers under test.
+//! A cluster of a few objects and scripted answers, behind the servers under test.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -19,31 +19,31 @@ pub(crate) const NOW_MS: i64 = 1_795_230_000_000;
 
 pub(crate) const PAGE: &str = "# TYPE awscni_total_ip_addresses gauge\nawscni_total_ip_addresses 27\n";
 
-pub(crate) struct TestWorld {
+pub(crate) struct TestCluster {
     kube: KubeStore,
     answers: Mutex<BTreeMap<String, Answer>>,
     fault: Mutex<ApiFault>,
     delivered: watch::Sender<Vec<u64>>,
 }
 
-impl TestWorld {
+impl TestCluster {
     /// Namespaces, a `DaemonSet`, and `nodes` nodes with one `aws-node` pod each.
     pub(crate) fn new(nodes: u32) -> Arc<Self> {
         Self::with_history(nodes, 1000)
     }
 
     pub(crate) fn with_history(nodes: u32, history: usize) -> Arc<Self> {
-        let world = Self {
+        let cluster = Self {
             kube: KubeStore::new(history),
             answers: Mutex::default(),
             fault: Mutex::default(),
             delivered: watch::Sender::new(Vec::new()),
         };
         for name in ["default", "kube-system"] {
-            world.kube.upsert_namespace(NamespaceObject { meta: Meta::new("", name, NOW_MS - 86_400_000) });
+            cluster.kube.upsert_namespace(NamespaceObject { meta: Meta::new("", name, NOW_MS - 86_400_000) });
         }
         let template = Arc::new(PodTemplate::aws_node("v1.23.0", &[]).padded(4000));
-        world.kube.upsert_daemon_set(DaemonSetObject {
+        cluster.kube.upsert_daemon_set(DaemonSetObject {
             meta: Meta::new("kube-system", "aws-node", NOW_MS - 86_400_000),
             selector: pairs([("k8s-app", "aws-node")]),
             template: Arc::clone(&template),
@@ -54,10 +54,10 @@ impl TestWorld {
             generation: 3,
         });
         for index in 0..nodes {
-            world.kube.upsert_node(node(index));
-            world.kube.upsert_pod(aws_node(index, &template));
+            cluster.kube.upsert_node(node(index));
+            cluster.kube.upsert_pod(aws_node(index, &template));
         }
-        Arc::new(world)
+        Arc::new(cluster)
     }
 
     pub(crate) fn store(&self) -> &KubeStore {
@@ -93,7 +93,7 @@ impl TestWorld {
     }
 }
 
-impl Backend for TestWorld {
+impl Backend for TestCluster {
     fn kube(&self) -> &KubeStore {
         &self.kube
     }

@@ -8,7 +8,7 @@ use http::Method;
 use tokio::net::TcpStream;
 
 use crate::client::{get, send};
-use crate::world::TestWorld;
+use crate::cluster::TestCluster;
 
 /// Nothing here takes nearly as long, but on a busy machine it may take long.
 const LIMIT: Duration = Duration::from_mins(1);
@@ -26,14 +26,14 @@ pub(crate) async fn until_up(server: &ApiServer) {
 
 #[tokio::test]
 async fn overload_answers_with_retry_after_for_its_share() {
-    let world = TestWorld::new(1);
-    let server = world.server();
-    world.fault(ApiFault::Status { code: 429, retry_after_s: Some(3), share: 1.0 });
+    let cluster = TestCluster::new(1);
+    let server = cluster.server();
+    cluster.fault(ApiFault::Status { code: 429, retry_after_s: Some(3), share: 1.0 });
     let refused = get(&server, "/api/v1/pods").await;
     assert_eq!((refused.status.as_u16(), refused.header("retry-after")), (429, "3"));
     assert_eq!(refused.json()["reason"], "TooManyRequests");
     assert_eq!(refused.json()["details"]["retryAfterSeconds"], 3);
-    world.fault(ApiFault::Status { code: 503, retry_after_s: None, share: 0.5 });
+    cluster.fault(ApiFault::Status { code: 503, retry_after_s: None, share: 0.5 });
     let mut refusals = 0;
     for _ in 0..40 {
         refusals += u32::from(get(&server, "/api/v1/namespaces").await.status == 503);
@@ -43,10 +43,10 @@ async fn overload_answers_with_retry_after_for_its_share() {
 
 #[tokio::test]
 async fn a_server_that_is_down_refuses_and_comes_back_at_its_address() {
-    let world = TestWorld::new(1);
-    let server = world.server();
+    let cluster = TestCluster::new(1);
+    let server = cluster.server();
     let address = server.http_address().unwrap();
-    world.fault(ApiFault::Down);
+    cluster.fault(ApiFault::Down);
     let refused = async {
         loop {
             match TcpStream::connect(address).await {
@@ -58,16 +58,16 @@ async fn a_server_that_is_down_refuses_and_comes_back_at_its_address() {
     };
     let kind = tokio::time::timeout(LIMIT, refused).await.expect("refused at last");
     assert_eq!(kind, std::io::ErrorKind::ConnectionRefused);
-    world.fault(ApiFault::None);
+    cluster.fault(ApiFault::None);
     until_up(&server).await;
     assert_eq!(get(&server, "/api/v1/pods").await.status, 200);
 }
 
 #[tokio::test]
 async fn latency_delays_and_stop_frees_the_port() {
-    let world = TestWorld::new(1);
-    let server = world.server();
-    world.fault(ApiFault::Latency { delay_ms: 80 });
+    let cluster = TestCluster::new(1);
+    let server = cluster.server();
+    cluster.fault(ApiFault::Latency { delay_ms: 80 });
     let before = std::time::Instant::now();
     assert_eq!(get(&server, "/livez").await.status, 200);
     assert!(before.elapsed() >= Duration::from_millis(80));

@@ -11,8 +11,8 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
+use crate::cluster::{TestCluster, pod_key, pod_name};
 use crate::needs;
-use crate::world::{TestWorld, pod_key, pod_name};
 
 const TOKEN: &str = "secret-of-the-test";
 
@@ -66,8 +66,8 @@ fn row<'a>(text: &'a str, first: &str) -> Vec<&'a str> {
 #[tokio::test]
 #[ignore = "needs kubectl: run .ci/run"]
 async fn get_shows_pods_nodes_and_daemon_sets() {
-    let world = TestWorld::new(4);
-    let server = world.server();
+    let cluster = TestCluster::new(4);
+    let server = cluster.server();
     server.access().enforce_tokens(true);
     let kubectl = Kubectl::new(&server, true);
     let pods = kubectl.ok("get pods -A -o wide").await;
@@ -102,11 +102,11 @@ async fn get_shows_pods_nodes_and_daemon_sets() {
 #[tokio::test]
 #[ignore = "needs kubectl: run .ci/run"]
 async fn raw_proxy_describe_and_can_i() {
-    let world = TestWorld::new(2);
-    let server = world.server();
+    let cluster = TestCluster::new(2);
+    let server = cluster.server();
     let kubectl = Kubectl::new(&server, true);
     let page = kubectl.ok("get --raw /api/v1/namespaces/kube-system/pods/aws-node-00001:61678/proxy/metrics").await;
-    assert_eq!(page, crate::world::PAGE);
+    assert_eq!(page, crate::cluster::PAGE);
     let described = kubectl.ok("describe pod -n kube-system aws-node-00001").await;
     for expected in
         ["Controlled By:  DaemonSet/aws-node", "WARM_ENI_TARGET:", "Started:      Sat, 21 Nov 2026", "127.1.0.2"]
@@ -117,7 +117,7 @@ async fn raw_proxy_describe_and_can_i() {
     assert!(node.contains("aws-node-00000"), "{node}");
     assert_eq!(kubectl.ok("auth can-i get pods --subresource=proxy -n kube-system").await.trim(), "yes");
     assert!(kubectl.ok("auth whoami").await.contains("tester"));
-    world.fault(ApiFault::Deny { verb: "get".to_owned(), resource: "pods/proxy".to_owned() });
+    cluster.fault(ApiFault::Deny { verb: "get".to_owned(), resource: "pods/proxy".to_owned() });
     let (allowed, answer) = kubectl.output("auth can-i get pods --subresource=proxy -n kube-system").await;
     assert!(!allowed && answer.starts_with("no"), "{answer}");
     let (read, answer) =
@@ -128,8 +128,8 @@ async fn raw_proxy_describe_and_can_i() {
 #[tokio::test]
 #[ignore = "needs kubectl: run .ci/run"]
 async fn watch_prints_changes_as_they_happen() {
-    let world = TestWorld::new(2);
-    let server = world.server();
+    let cluster = TestCluster::new(2);
+    let server = cluster.server();
     let kubectl = Kubectl::new(&server, false);
     let mut command = kubectl.command("get pods -n kube-system --watch --no-headers");
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
@@ -140,9 +140,9 @@ async fn watch_prints_changes_as_they_happen() {
     };
     assert_eq!(next().await, "aws-node-00000 2/2 Running");
     assert_eq!(next().await, "aws-node-00001 2/2 Running");
-    let mut pod = world.store().pod(&pod_key(1)).unwrap().as_ref().clone();
-    pod.meta.deletion_ms = Some(crate::world::NOW_MS);
-    world.store().upsert_pod(pod);
+    let mut pod = cluster.store().pod(&pod_key(1)).unwrap().as_ref().clone();
+    pod.meta.deletion_ms = Some(crate::cluster::NOW_MS);
+    cluster.store().upsert_pod(pod);
     assert_eq!(next().await, "aws-node-00001 2/2 Terminating");
     child.kill().await.unwrap();
 }

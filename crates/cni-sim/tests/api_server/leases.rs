@@ -5,7 +5,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use crate::client::{Answered, send};
-use crate::world::TestWorld;
+use crate::cluster::TestCluster;
 
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases";
 const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/helper";
@@ -28,7 +28,7 @@ fn lease(holder: &str) -> Value {
 
 #[tokio::test]
 async fn of_two_writers_with_the_same_version_one_wins() {
-    let server = TestWorld::new(1).server();
+    let server = TestCluster::new(1).server();
     let created = json_call(&server, Method::POST, LEASES, &lease("a")).await;
     assert_eq!(created.status, 201);
     let again = json_call(&server, Method::POST, LEASES, &lease("b")).await;
@@ -55,7 +55,7 @@ async fn of_two_writers_with_the_same_version_one_wins() {
 
 #[tokio::test]
 async fn bad_writes_are_refused_with_the_api_servers_codes() {
-    let server = TestWorld::new(1).server();
+    let server = TestCluster::new(1).server();
     assert_eq!(json_call(&server, Method::PUT, LEASE, &lease("a")).await.status, 404);
     json_call(&server, Method::POST, LEASES, &lease("a")).await;
     assert_eq!(json_call(&server, Method::PUT, LEASE, &lease("a")).await.status, 422, "no resourceVersion");
@@ -72,7 +72,7 @@ async fn bad_writes_are_refused_with_the_api_servers_codes() {
 
 #[tokio::test]
 async fn patches_merge_and_apply_creates() {
-    let server = TestWorld::new(1).server();
+    let server = TestCluster::new(1).server();
     let apply = "application/apply-patch+yaml";
     let path = format!("{LEASE}?fieldManager=test&force=true");
     assert_eq!(call(&server, Method::PATCH, &path, apply, &lease("a")).await.status, 201);
@@ -88,7 +88,7 @@ async fn patches_merge_and_apply_creates() {
 
 #[tokio::test]
 async fn deletion_honours_its_preconditions() {
-    let server = TestWorld::new(1).server();
+    let server = TestCluster::new(1).server();
     json_call(&server, Method::POST, LEASES, &lease("a")).await;
     let wrong = json!({ "kind": "DeleteOptions", "apiVersion": "v1", "preconditions": { "resourceVersion": "1" } });
     assert_eq!(json_call(&server, Method::DELETE, LEASE, &wrong).await.status, 409);

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::client::{get, get_with};
-use crate::world::{NOW_MS, TestWorld, pod_key, pod_name};
+use crate::cluster::{NOW_MS, TestCluster, pod_key, pod_name};
 
 fn names(list: &Value) -> Vec<String> {
     let items = list["items"].as_array().unwrap();
@@ -12,17 +12,17 @@ fn names(list: &Value) -> Vec<String> {
 
 #[tokio::test]
 async fn chunks_show_one_version_whatever_happens_in_between() {
-    let world = TestWorld::new(25);
-    let server = world.server();
+    let cluster = TestCluster::new(25);
+    let server = cluster.server();
     let first = get(&server, "/api/v1/namespaces/kube-system/pods?limit=10").await.json();
     assert_eq!(first["metadata"]["remainingItemCount"], 15);
     let version = first["metadata"]["resourceVersion"].clone();
     // One that was shown, one that was not yet, and a new one in the middle of what is still to come.
-    assert!(world.store().delete_pod(&pod_key(3)));
-    assert!(world.store().delete_pod(&pod_key(12)));
-    let mut extra = world.store().pod(&pod_key(20)).unwrap().as_ref().clone();
+    assert!(cluster.store().delete_pod(&pod_key(3)));
+    assert!(cluster.store().delete_pod(&pod_key(12)));
+    let mut extra = cluster.store().pod(&pod_key(20)).unwrap().as_ref().clone();
     extra.meta.name = "aws-node-00015-new".into();
-    world.store().upsert_pod(extra);
+    cluster.store().upsert_pod(extra);
 
     let mut all = names(&first);
     let mut token = first["metadata"]["continue"].as_str().map(str::to_owned);
@@ -41,12 +41,12 @@ async fn chunks_show_one_version_whatever_happens_in_between() {
 
 #[tokio::test]
 async fn a_forgotten_chunk_is_gone_and_offers_to_go_on() {
-    let world = TestWorld::new(6);
-    let server = world.server();
+    let cluster = TestCluster::new(6);
+    let server = cluster.server();
     let first = get(&server, "/api/v1/pods?limit=4").await.json();
     let token = first["metadata"]["continue"].as_str().unwrap();
-    world.store().delete_pod(&pod_key(0));
-    world.store().forget_history();
+    cluster.store().delete_pod(&pod_key(0));
+    cluster.store().forget_history();
     let gone = get(&server, &format!("/api/v1/pods?limit=4&continue={token}")).await;
     assert_eq!(gone.status, 410);
     let status = gone.json();
@@ -61,14 +61,14 @@ async fn a_forgotten_chunk_is_gone_and_offers_to_go_on() {
 
 #[tokio::test]
 async fn version_zero_ignores_the_limit_as_the_watch_cache_does() {
-    let server = TestWorld::new(6).server();
+    let server = TestCluster::new(6).server();
     assert_eq!(names(&get(&server, "/api/v1/pods?limit=2&resourceVersion=0").await.json()).len(), 6);
 }
 
 #[tokio::test]
 async fn selectors_narrow_and_mistakes_are_400() {
-    let world = TestWorld::new(5);
-    let server = world.server();
+    let cluster = TestCluster::new(5);
+    let server = cluster.server();
     for (query, expected) in [
         ("labelSelector=k8s-app%3Daws-node", 5),
         ("labelSelector=controller-revision-hash+in+%28old%2Cx%29", 2),
@@ -90,8 +90,8 @@ async fn selectors_narrow_and_mistakes_are_400() {
 
 #[tokio::test]
 async fn long_lists_are_whole_json_and_every_representation_is_complete() {
-    let world = TestWorld::new(300);
-    let server = world.server();
+    let cluster = TestCluster::new(300);
+    let server = cluster.server();
     let full = get(&server, "/api/v1/pods").await;
     assert!(full.body.len() > 300 * 8_000, "padded manifests: {}", full.body.len());
     let list = full.json();
@@ -120,7 +120,7 @@ async fn long_lists_are_whole_json_and_every_representation_is_complete() {
 
 #[tokio::test]
 async fn single_objects_discovery_and_the_simulated_date() {
-    let server = TestWorld::new(2).server();
+    let server = TestCluster::new(2).server();
     let pod = get(&server, "/api/v1/namespaces/kube-system/pods/aws-node-00001").await;
     assert_eq!(pod.header("date"), "Sat, 21 Nov 2026 03:00:00 GMT", "{NOW_MS}");
     assert_eq!(pod.json()["kind"], "Pod");

@@ -8,7 +8,7 @@ use cni_sim::kube_store::{PodPhase, pairs};
 use serde_json::json;
 
 use crate::client::{Watch, get};
-use crate::world::{TestWorld, pod_key, pod_name};
+use crate::cluster::{TestCluster, pod_key, pod_name};
 
 fn brief(kind: &str, name: &str, version: u64) -> (String, String, u64) {
     (kind.to_owned(), name.to_owned(), version)
@@ -16,34 +16,34 @@ fn brief(kind: &str, name: &str, version: u64) -> (String, String, u64) {
 
 #[tokio::test]
 async fn events_follow_the_version_and_selectors_decide_what_they_are() {
-    let world = TestWorld::new(3);
-    let server = world.server();
-    let from = world.store().resource_version();
+    let cluster = TestCluster::new(3);
+    let server = cluster.server();
+    let from = cluster.store().resource_version();
     let path = format!("/api/v1/pods?watch=1&resourceVersion={from}&labelSelector=k8s-app%3Daws-node");
     let mut watch = Watch::start(&server, &path, &[]).await;
     assert_eq!(watch.status, 200);
 
-    let mut pod = world.store().pod(&pod_key(1)).unwrap().as_ref().clone();
+    let mut pod = cluster.store().pod(&pod_key(1)).unwrap().as_ref().clone();
     pod.phase = PodPhase::Failed;
-    let modified = world.store().upsert_pod(pod.clone());
-    assert_eq!(world.store().upsert_pod(pod.clone()), modified, "writing the same again is no change");
+    let modified = cluster.store().upsert_pod(pod.clone());
+    assert_eq!(cluster.store().upsert_pod(pod.clone()), modified, "writing the same again is no change");
     assert_eq!(watch.next_brief().await, brief("MODIFIED", &pod_name(1), modified));
 
     let labels = pod.meta.labels.clone();
     pod.meta.labels = pairs([("k8s-app", "other")]);
-    let unlabelled = world.store().upsert_pod(pod.clone());
+    let unlabelled = cluster.store().upsert_pod(pod.clone());
     assert_eq!(watch.next_brief().await, brief("DELETED", &pod_name(1), unlabelled));
     pod.meta.labels = labels;
-    let labelled = world.store().upsert_pod(pod);
+    let labelled = cluster.store().upsert_pod(pod);
     assert_eq!(watch.next_brief().await, brief("ADDED", &pod_name(1), labelled));
-    world.store().delete_pod(&pod_key(2));
-    assert_eq!(watch.next_brief().await, brief("DELETED", &pod_name(2), world.store().resource_version()));
+    cluster.store().delete_pod(&pod_key(2));
+    assert_eq!(watch.next_brief().await, brief("DELETED", &pod_name(2), cluster.store().resource_version()));
 }
 
 #[tokio::test]
 async fn a_watch_without_version_begins_with_what_is_there() {
-    let world = TestWorld::new(2);
-    let server = world.server();
+    let cluster = TestCluster::new(2);
+    let server = cluster.server();
     let mut watch = Watch::start(&server, "/api/v1/nodes?watch=true&timeoutSeconds=1", &[]).await;
     let first = watch.next().await.unwrap();
     assert_eq!((&first["type"], &first["object"]["kind"]), (&json!("ADDED"), &json!("Node")));
@@ -53,7 +53,7 @@ async fn a_watch_without_version_begins_with_what_is_there() {
 
 #[tokio::test]
 async fn a_watch_list_ends_its_initial_events_with_a_marked_bookmark() {
-    let server = TestWorld::new(2).server();
+    let server = TestCluster::new(2).server();
     let query = "watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
     let mut watch = Watch::start(&server, &format!("/api/v1/pods?{query}"), &[]).await;
     watch.next().await.unwrap();
@@ -67,14 +67,14 @@ async fn a_watch_list_ends_its_initial_events_with_a_marked_bookmark() {
 
 #[tokio::test]
 async fn bookmarks_move_on_with_changes_of_other_kinds() {
-    let world = TestWorld::new(2);
+    let cluster = TestCluster::new(2);
     let options = ApiServerOptions { bookmark_interval: Duration::from_millis(50), ..ApiServerOptions::default() };
-    let server = world.server_with(options);
-    let from = world.store().resource_version();
+    let server = cluster.server_with(options);
+    let from = cluster.store().resource_version();
     let path = format!("/api/v1/nodes?watch=1&allowWatchBookmarks=1&resourceVersion={from}");
     let mut watch = Watch::start(&server, &path, &[]).await;
-    world.store().delete_pod(&pod_key(0));
-    let now = world.store().resource_version();
+    cluster.store().delete_pod(&pod_key(0));
+    let now = cluster.store().resource_version();
     loop {
         let (kind, _, version) = watch.next_brief().await;
         assert_eq!(kind, "BOOKMARK");
@@ -88,8 +88,8 @@ async fn bookmarks_move_on_with_changes_of_other_kinds() {
 #[tokio::test]
 async fn an_expired_version_is_gone_in_either_form() {
     for over_http in [false, true] {
-        let world = TestWorld::with_history(3, 2);
-        let server = world.server_with(ApiServerOptions { gone_over_http: over_http, ..ApiServerOptions::default() });
+        let cluster = TestCluster::with_history(3, 2);
+        let server = cluster.server_with(ApiServerOptions { gone_over_http: over_http, ..ApiServerOptions::default() });
         let mut watch = Watch::start(&server, "/api/v1/pods?watch=1&resourceVersion=2", &[]).await;
         if over_http {
             assert_eq!(watch.status, 410);
@@ -105,7 +105,7 @@ async fn an_expired_version_is_gone_in_either_form() {
 
 #[tokio::test]
 async fn table_watches_send_tables() {
-    let server = TestWorld::new(1).server();
+    let server = TestCluster::new(1).server();
     let accept = [("accept", "application/json;as=Table;v=v1;g=meta.k8s.io")];
     let mut watch = Watch::start(&server, "/api/v1/pods?watch=1", &accept).await;
     let event = watch.next().await.unwrap();
@@ -115,15 +115,15 @@ async fn table_watches_send_tables() {
 
 #[tokio::test]
 async fn a_restart_cuts_watches_and_forgets_history() {
-    let world = TestWorld::new(2);
-    let server = world.server();
-    let from = world.store().resource_version();
+    let cluster = TestCluster::new(2);
+    let server = cluster.server();
+    let from = cluster.store().resource_version();
     let path = format!("/api/v1/pods?watch=1&resourceVersion={from}");
     let mut watch = Watch::start(&server, &path, &[]).await;
-    world.fault(ApiFault::Down);
+    cluster.fault(ApiFault::Down);
     assert_eq!(watch.next().await, None, "the connection is cut");
-    world.store().delete_pod(&pod_key(0));
-    world.fault(ApiFault::None);
+    cluster.store().delete_pod(&pod_key(0));
+    cluster.fault(ApiFault::None);
     crate::faults::until_up(&server).await;
     let mut again = Watch::start(&server, &path, &[]).await;
     assert_eq!(again.next().await.unwrap()["object"]["code"], 410);

@@ -22,7 +22,7 @@ fn venv() -> PathBuf {
     venv
 }
 
-struct World {
+struct SimulatedCluster {
     cloudwatch: CloudWatch,
     sts: Sts,
     agent: PodIdentity,
@@ -30,7 +30,7 @@ struct World {
     servers: [(&'static str, Server); 5],
 }
 
-impl World {
+impl SimulatedCluster {
     async fn start() -> Self {
         // These clients compare expiry times with the machine's clock.
         let clock: Arc<dyn Clock> = Arc::new(WallClock);
@@ -75,9 +75,9 @@ impl World {
 #[ignore = "needs the Python of crates/cni-sim/tests/aws/setup_venv.sh: run .ci/run"]
 async fn boto3_in_every_protocol() {
     let venv = venv();
-    let world = World::start().await;
-    world.run(&venv, "boto3_round_trip.py").await;
-    let requests = world.cloudwatch.store().requests();
+    let cluster = SimulatedCluster::start().await;
+    cluster.run(&venv, "boto3_round_trip.py").await;
+    let requests = cluster.cloudwatch.store().requests();
     for protocol in ["smithy-rpc-v2-cbor", "json", "query"] {
         let puts = requests.iter().filter(|r| r.protocol == protocol && r.operation == "PutMetricData");
         assert!(puts.clone().count() >= 2, "{protocol} was not spoken");
@@ -90,21 +90,21 @@ async fn boto3_in_every_protocol() {
 #[ignore = "needs the Python of crates/cni-sim/tests/aws/setup_venv.sh: run .ci/run"]
 async fn the_aws_command_line() {
     let venv = venv();
-    let world = World::start().await;
-    world.run(&venv, "awscli_round_trip.py").await;
-    assert_eq!(world.cloudwatch.store().series("Cli", "fromCli", &[("CLUSTER_ID", "c1")]).len(), 2);
+    let cluster = SimulatedCluster::start().await;
+    cluster.run(&venv, "awscli_round_trip.py").await;
+    assert_eq!(cluster.cloudwatch.store().series("Cli", "fromCli", &[("CLUSTER_ID", "c1")]).len(), 2);
 }
 
 #[tokio::test]
 #[ignore = "needs the Python of crates/cni-sim/tests/aws/setup_venv.sh: run .ci/run"]
 async fn boto3_finds_its_credentials() {
     let venv = venv();
-    let world = World::start().await;
-    world.run(&venv, "boto3_credentials.py").await;
-    assert_eq!(world.sts.calls()[0].token, "jwt-from-file");
-    assert_eq!(world.agent.calls()[0].token, "pod-token-from-file");
-    assert!(world.imds.requests().iter().any(|r| r.path.ends_with("/security-credentials/eks-node-role")));
-    let requests = world.cloudwatch.store().requests();
+    let cluster = SimulatedCluster::start().await;
+    cluster.run(&venv, "boto3_credentials.py").await;
+    assert_eq!(cluster.sts.calls()[0].token, "jwt-from-file");
+    assert_eq!(cluster.agent.calls()[0].token, "pod-token-from-file");
+    assert!(cluster.imds.requests().iter().any(|r| r.path.ends_with("/security-credentials/eks-node-role")));
+    let requests = cluster.cloudwatch.store().requests();
     let keys: Vec<_> = requests.iter().map(|request| request.access_key_id.as_str()).collect();
     assert!(keys.iter().any(|key| key.starts_with("ASIASIMSTS")), "{keys:?}");
     assert!(keys.iter().any(|key| key.starts_with("ASIASIMPODID")), "{keys:?}");

@@ -1,7 +1,7 @@
 //! Subnets with real address space, shared by many nodes.
 //!
 //! A subnet is a row of 16-bit words, one word a /28 block and one bit an address, so that "is there a whole /28 left?"
-//! is the question whether a word is zero. Addresses are lent from scattered blocks, as EC2 does: that is what
+//! is the question whether a word is zero. Addresses are assigned from scattered blocks, as EC2 does: that is what
 //! fragments a subnet until no /28 is left although many addresses are free.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -43,7 +43,7 @@ pub struct Vpc {
 struct Subnet {
     spec: SubnetSpec,
     base: u32,
-    /// A bit set is an address lent or reserved.
+    /// A bit that is set is an address that is assigned or reserved.
     blocks: Vec<u16>,
     free: u32,
     next_ipv6: u128,
@@ -51,7 +51,7 @@ struct Subnet {
 }
 
 impl Vpc {
-    /// Subnets whose addresses are lent in an order drawn from `seed`.
+    /// Subnets whose addresses are assigned in an order drawn from `seed`.
     pub fn new(subnets: Vec<SubnetSpec>, seed: u64) -> Self {
         let subnets = subnets.into_iter().map(|spec| Subnet::new(spec, seed)).collect();
         Self { subnets }

@@ -15,7 +15,7 @@ pub enum IpamdError {
     ReconcileDelEni,
     /// Creating, attaching or modifying an ENI failed.
     AllocEni,
-    /// No address could be had, on one ENI or with a new one.
+    /// No address was available, on one ENI or with a new one.
     AllocAddresses,
     /// The look-up after `PrivateIpAddressLimitExceeded` failed.
     GetEniAddresses,

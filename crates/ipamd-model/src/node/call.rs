@@ -6,7 +6,7 @@ use crate::ec2::{Cloud, Ec2Code, Ec2Op, ImdsRead};
 use crate::metrics::Call;
 
 impl Node {
-    /// One EC2 operation: the world may fail it, else `act` does it and may fail itself.
+    /// One EC2 operation: the cloud may fail it, else `act` does it and may fail itself.
     pub(super) fn call<T>(
         &mut self,
         script: &mut Script,

@@ -14,7 +14,7 @@ use crate::settings::Mode;
 const SET_UP_TRIES: u8 = 6;
 /// ... with this pause in between.
 const SET_UP_PAUSE_MS: i64 = 10_000;
-/// The agent waits this long for the API server, then goes on without it.
+/// The agent waits this long for the API server, then continues without it.
 const API_SERVER_WAIT_MS: i64 = 30_000;
 /// Kubelet's back-off between crashes.
 const BACK_OFF_MS: (i64, i64) = (10_000, 300_000);
@@ -220,7 +220,7 @@ impl Node {
         }
     }
 
-    /// Writes the two ceilings: whoever else's ENIs are here count against them.
+    /// Writes the two ceilings: ENIs that the agent does not manage count against them.
     pub(super) fn find_unmanaged(&mut self) {
         let untagged_too = self.spec.settings.manage_untagged;
         let foreign = self.instance.enis.iter().filter(|eni| !eni.is_managed(untagged_too));

@@ -37,7 +37,7 @@ impl Node {
         self.restart(now_ms, cloud);
     }
 
-    /// Somebody else attaches an ENI.
+    /// An ENI is attached by something other than the agent.
     pub fn attach_eni(&mut self, eni: ForeignEni, now_ms: i64, cloud: &mut dyn Cloud) -> Result<EniId, Ec2Code> {
         self.advance(now_ms, cloud);
         if self.instance.enis.len() >= usize::from(self.spec.limits.max_enis) {

@@ -54,7 +54,7 @@ impl Node {
         Some(())
     }
 
-    /// An ENI that somebody attached: tag it, take it in.
+    /// An ENI that the agent did not attach: it is tagged and added.
     fn adopt_met(&mut self, s: &mut Script, id: EniId, cloud: &mut dyn Cloud) {
         let kind = self.instance.eni(id).map(|eni| (eni.kind, eni.tagged));
         let wants_tags = kind.is_some_and(|(kind, tagged)| kind != EniKind::Trunk && !tagged);

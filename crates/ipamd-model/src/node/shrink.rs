@@ -1,4 +1,4 @@
-//! Shrinking: CIDRs without pods beyond the targets, and one ENI nobody needs.
+//! Shrinking: CIDRs without pods beyond the targets, and one ENI that is not needed.
 
 use super::effect::{Effect, Retry, Script};
 use super::state::{HALF_LOOP_MS, Leaked, Node, Step};

@@ -147,7 +147,7 @@ pub enum NodeError {
     NoPrimaryAddress,
 }
 
-/// An ENI that somebody other than the agent attaches.
+/// An ENI that is attached by something other than the agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ForeignEni {
     /// Kind.

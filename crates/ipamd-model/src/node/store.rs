@@ -76,7 +76,7 @@ impl Node {
     }
 
     /// Takes a CIDR out that EC2 no longer has: its pods lose their addresses. Neither per-CIDR gauge nor, for a single
-    /// address, per-ENI gauge is told.
+    /// address, per-ENI gauge is updated.
     pub(super) fn sweep_block(&mut self, id: EniId, block: Block) {
         let Some(pods) = self.pool.remove_block(id, block, true) else { return };
         self.metrics.force_removed_ips += u64::from(pods);

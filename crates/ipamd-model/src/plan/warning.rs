@@ -139,7 +139,7 @@ fn ignored(question: &NodeQuestion, mode: Mode) -> Vec<Warning> {
     }
     let minimum = settings.minimum_ip_target;
     let by = if settings.warm_ip_target != 0 { "WARM_IP_TARGET" } else { "MINIMUM_IP_TARGET" };
-    // A value other than the default of 1 was chosen by somebody, who should know.
+    // A value other than the default of 1 was chosen on purpose.
     if settings.warm_eni_target != 1 && prefix {
         found.push(Warning::WarmEniIgnored { by: "prefix delegation" });
     } else if settings.warm_eni_target != 1 && settings.ip_targets_defined() {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::Ipv6Addr;
 
-/// A /80 and who uses it.
+/// A /80 and the addresses in use in it.
 #[derive(Debug, Clone)]
 pub(super) struct Prefix {
     pub(super) base: Ipv6Addr,

@@ -1,4 +1,4 @@
-//! What may leave the pool: CIDRs without pods, and whole ENIs nobody needs.
+//! What may leave the pool: CIDRs without pods, and whole ENIs that are not needed.
 
 use super::datastore::{Cidr, Placement, Pool, PoolEni};
 use super::decide::Targets;

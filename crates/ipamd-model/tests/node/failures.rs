@@ -1,9 +1,9 @@
-//! What moves when EC2, IMDS or the world around the node fail.
+//! What moves when EC2, IMDS or the cloud around the node fail.
 
 use ipamd_model::ec2::{Ec2Code, Ec2Op, EniKind, ImdsRead, ManagedBy, SubnetRole};
 use ipamd_model::node::{AddOutcome, DelOutcome, ForeignEni, InitFailure, Phase, TrunkController};
 
-use super::world::{Lab, OTHER, SUBNET};
+use super::cloud::{Lab, OTHER, SUBNET};
 
 fn ipamd(lab: &Lab, site: &str) -> u64 {
     lab.counter(&format!("awscni_ipamd_error_count{{fn=\"{site}\"}}"))
@@ -21,8 +21,8 @@ fn api(lab: &Lab, op: &str, code: &str) -> u64 {
 fn an_empty_subnet_fails_both_ways_and_pauses() {
     let mut lab = Lab::serving((3, 10), &[("WARM_IP_TARGET", "2")], |_| {});
     let lack = Ec2Code::InsufficientFreeAddressesInSubnet;
-    lab.world.fail(Ec2Op::AssignPrivateIpAddresses, lack);
-    lab.world.fail(Ec2Op::CreateNetworkInterface, lack);
+    lab.cloud.fail(Ec2Op::AssignPrivateIpAddresses, lack);
+    lab.cloud.fail(Ec2Op::CreateNetworkInterface, lack);
     lab.add(1);
     lab.pass(60_000);
     assert_eq!(api(&lab, "AssignPrivateIpAddresses", lack.name()), 2);
@@ -38,7 +38,7 @@ fn an_empty_subnet_fails_both_ways_and_pauses() {
 fn without_discovery_the_first_lack_pauses_and_no_eni_is_tried() {
     let env = [("WARM_IP_TARGET", "2"), ("ENABLE_SUBNET_DISCOVERY", "false")];
     let mut lab = Lab::serving((3, 10), &env, |_| {});
-    lab.world.fail(Ec2Op::AssignPrivateIpAddresses, Ec2Code::InsufficientFreeAddressesInSubnet);
+    lab.cloud.fail(Ec2Op::AssignPrivateIpAddresses, Ec2Code::InsufficientFreeAddressesInSubnet);
     lab.add(1);
     lab.pass(100_000);
     assert_eq!(ipamd(&lab, "increaseIPPoolAllocIPAddressesFailed"), 1);
@@ -48,7 +48,7 @@ fn without_discovery_the_first_lack_pauses_and_no_eni_is_tried() {
 #[test]
 fn at_the_eni_limit_a_lack_repeats_every_cycle() {
     let mut lab = Lab::serving((1, 10), &[("WARM_IP_TARGET", "2")], |_| {});
-    lab.world.fail(Ec2Op::AssignPrivateIpAddresses, Ec2Code::InsufficientFreeAddressesInSubnet);
+    lab.cloud.fail(Ec2Op::AssignPrivateIpAddresses, Ec2Code::InsufficientFreeAddressesInSubnet);
     lab.add(1);
     lab.pass(60_000);
     assert!(ipamd(&lab, "increaseIPPoolAllocIPAddressesFailed") >= 10);
@@ -59,8 +59,8 @@ fn a_fragmented_subnet_has_no_prefix_though_it_has_addresses() {
     let env = [("ENABLE_PREFIX_DELEGATION", "true"), ("WARM_PREFIX_TARGET", "1")];
     let mut lab = Lab::serving((3, 10), &env, |_| {});
     let lack = Ec2Code::InsufficientCidrBlocks;
-    lab.world.fail(Ec2Op::AssignPrivateIpAddresses, lack);
-    lab.world.fail(Ec2Op::CreateNetworkInterface, lack);
+    lab.cloud.fail(Ec2Op::AssignPrivateIpAddresses, lack);
+    lab.cloud.fail(Ec2Op::CreateNetworkInterface, lack);
     lab.add(1);
     lab.pass(60_000);
     assert_eq!(api(&lab, "AssignPrivateIpAddresses", "InsufficientCidrBlocks"), 2);
@@ -71,7 +71,7 @@ fn a_fragmented_subnet_has_no_prefix_though_it_has_addresses() {
 #[test]
 fn throttling_has_no_pause_and_keeps_the_loop_busy() {
     let mut lab = Lab::serving((3, 10), &[("WARM_IP_TARGET", "2")], |_| {});
-    lab.world.fail(Ec2Op::AssignPrivateIpAddresses, Ec2Code::RequestLimitExceeded);
+    lab.cloud.fail(Ec2Op::AssignPrivateIpAddresses, Ec2Code::RequestLimitExceeded);
     lab.add(1);
     lab.pass(100_000);
     let errors = api(&lab, "AssignPrivateIpAddresses", "RequestLimitExceeded");
@@ -84,7 +84,7 @@ fn throttling_has_no_pause_and_keeps_the_loop_busy() {
 #[test]
 fn no_answer_is_no_api_error() {
     let mut lab = Lab::serving((3, 10), &[("WARM_IP_TARGET", "2")], |_| {});
-    lab.world.fail(Ec2Op::AssignPrivateIpAddresses, Ec2Code::NoAnswer);
+    lab.cloud.fail(Ec2Op::AssignPrivateIpAddresses, Ec2Code::NoAnswer);
     lab.add(1);
     lab.pass(100_000);
     assert_eq!(lab.truth().aws_api_errors, 0);
@@ -98,20 +98,20 @@ fn no_answer_is_no_api_error() {
 #[test]
 fn a_full_instance_churns_enis() {
     let mut lab = Lab::serving((3, 4), &[("WARM_ENI_TARGET", "2"), ("MANAGE_UNTAGGED_ENI", "true")], |_| {});
-    lab.world.fail(Ec2Op::AttachNetworkInterface, Ec2Code::AttachmentLimitExceeded);
-    let free = lab.world.vpc.free_addresses(SUBNET);
+    lab.cloud.fail(Ec2Op::AttachNetworkInterface, Ec2Code::AttachmentLimitExceeded);
+    let free = lab.cloud.vpc.free_addresses(SUBNET);
     lab.pass(180_000);
     let errors = api(&lab, "AttachNetworkInterface", "AttachmentLimitExceeded");
     assert!(errors >= 10, "{errors}");
     assert_eq!(ipamd(&lab, "increaseIPPoolAllocENI"), errors);
     assert_eq!(lab.counter("awscni_ec2api_req_count{fn=\"DeleteNetworkInterface\"}"), errors);
-    assert_eq!((lab.world.vpc.free_addresses(SUBNET), lab.node.leaked_enis().count()), (free, 0));
+    assert_eq!((lab.cloud.vpc.free_addresses(SUBNET), lab.node.leaked_enis().count()), (free, 0));
 }
 
 #[test]
 fn a_failed_modify_makes_the_agent_wait_for_a_phantom() {
     let mut lab = Lab::serving((3, 4), &[], |_| {});
-    lab.world.fail(Ec2Op::ModifyNetworkInterfaceAttribute, Ec2Code::UnauthorizedOperation);
+    lab.cloud.fail(Ec2Op::ModifyNetworkInterfaceAttribute, Ec2Code::UnauthorizedOperation);
     lab.add(1);
     lab.pass(100_000);
     assert_eq!((ipamd(&lab, "increaseIPPoolwaitENIAttachedFailed"), lab.truth().in_progress), (0, 1));
@@ -132,7 +132,7 @@ fn shedding(op: Ec2Op, code: Ec2Code) -> Lab {
     }
     assert_eq!(lab.truth().eni_allocated, 2);
     lab.pass(60_000);
-    lab.world.fail(op, code);
+    lab.cloud.fail(op, code);
     lab.del(2);
     lab.del(1);
     lab
@@ -145,7 +145,7 @@ fn a_detach_that_fails_brings_the_eni_back() {
     lab.pass(330_000);
     assert!(api(&lab, "DetachNetworkInterface", "OperationNotPermitted") >= 12);
     assert!(ipamd(&lab, "decreaseIPPoolFreeENIFailed") >= 1);
-    lab.world.heal();
+    lab.cloud.heal();
     lab.until(100, |lab| lab.counter("awscni_reconcile_count{fn=\"eniReconcileAdd\"}") == 1);
 }
 
@@ -159,7 +159,7 @@ fn a_delete_that_fails_leaks_the_eni_until_the_hourly_search() {
     assert_eq!((lab.node.leaked_enis().count(), lab.truth().eni_allocated), (1, 1));
     lab.pass(4_000_000);
     assert!(lab.page().contains("fn=\"cleanUpLeakedENIDeleteErr\"} 1\n"));
-    lab.world.heal();
+    lab.cloud.heal();
     lab.pass(4_000_000);
     assert_eq!(lab.node.leaked_enis().count(), 0);
 }
@@ -181,7 +181,7 @@ fn a_refused_unassign_makes_the_total_flap() {
     let mut lab = Lab::serving((3, 10), &[("WARM_IP_TARGET", "1")], |_| {});
     lab.add(1);
     lab.pass(20_000);
-    lab.world.fail(Ec2Op::UnassignPrivateIpAddresses, Ec2Code::UnauthorizedOperation);
+    lab.cloud.fail(Ec2Op::UnassignPrivateIpAddresses, Ec2Code::UnauthorizedOperation);
     lab.del(1);
     lab.until(50, |lab| lab.truth().total < 2.0);
     lab.until(50, |lab| lab.truth().total > 1.0);
@@ -193,8 +193,8 @@ fn a_refused_unassign_makes_the_total_flap() {
 fn imds_failing_at_run_time() {
     let mut lab = Lab::serving((3, 10), &[], |_| {});
     lab.pass(30_000);
-    lab.world.fail_imds(ImdsRead::Macs);
-    lab.world.fail_imds(ImdsRead::VpcCidrs);
+    lab.cloud.fail_imds(ImdsRead::Macs);
+    lab.cloud.fail_imds(ImdsRead::VpcCidrs);
     lab.pass(120_000);
     let failed = ipamd(&lab, "reconcileFailedGetENIs");
     assert!(failed >= 8, "retried every cycle: {failed}");
@@ -216,14 +216,14 @@ fn what_a_start_does_not_survive() {
         (Ec2Op::ModifyNetworkInterfaceAttribute, false),
     ] {
         let mut lab = Lab::new((3, 10), &[], |_| {});
-        lab.world.fail(op, Ec2Code::UnauthorizedOperation);
+        lab.cloud.fail(op, Ec2Code::UnauthorizedOperation);
         lab.until(50, |lab| lab.node.phase() != Phase::Starting);
         assert_eq!(!lab.node.is_serving(), fatal, "{op:?}");
         assert_eq!(lab.add(1) == AddOutcome::NotReady, fatal);
         assert_eq!(lab.truth().add_requests, u64::from(!fatal));
     }
     let mut unlisted = Lab::new((3, 10), &[], |spec| spec.limits.listed = false);
-    unlisted.world.fail(Ec2Op::DescribeInstanceTypes, Ec2Code::UnauthorizedOperation);
+    unlisted.cloud.fail(Ec2Op::DescribeInstanceTypes, Ec2Code::UnauthorizedOperation);
     unlisted.until(50, |lab| lab.node.phase() != Phase::Starting);
     assert!(matches!(unlisted.node.phase(), Phase::Crashed { reason: InitFailure::Ec2(_), .. }));
 }
@@ -236,8 +236,8 @@ fn a_vanished_eni_takes_its_pods_addresses() {
         lab.pass(30_000);
     }
     let second = lab.node.instance().enis[1].id;
-    lab.world.fail(Ec2Op::CreateNetworkInterface, Ec2Code::InternalError);
-    lab.node.detach_eni(second, &mut lab.world);
+    lab.cloud.fail(Ec2Op::CreateNetworkInterface, Ec2Code::InternalError);
+    lab.node.detach_eni(second, &mut lab.cloud);
     lab.until(100, |lab| lab.truth().force_removed_enis == 1);
     let truth = lab.truth();
     assert_eq!((truth.force_removed_ips, truth.assigned, truth.eni_allocated), (2, 3, 2));
@@ -253,8 +253,8 @@ fn vanished_addresses_are_swept() {
         lab.add(pod);
     }
     let primary = lab.node.instance().enis[0].id;
-    lab.world.fail(Ec2Op::AssignPrivateIpAddresses, Ec2Code::InternalError);
-    assert_eq!(lab.node.lose_addresses(primary, 2, &mut lab.world), 2);
+    lab.cloud.fail(Ec2Op::AssignPrivateIpAddresses, Ec2Code::InternalError);
+    assert_eq!(lab.node.lose_addresses(primary, 2, &mut lab.cloud), 2);
     lab.until(100, |lab| lab.truth().force_removed_ips == 2);
     assert_eq!((lab.truth().assigned, lab.truth().total), (1, 1.0));
     assert_eq!(lab.counter("awscni_reconcile_count{fn=\"eniIPPoolReconcileDel\"}"), 2);
@@ -266,13 +266,13 @@ fn vanished_addresses_are_swept() {
 fn enis_of_others_lower_the_ceilings() {
     let mut lab = Lab::serving((4, 10), &[("WARM_IP_TARGET", "1")], |_| {});
     let foreign = |kind, managed_by| ForeignEni { kind, managed_by, subnet: OTHER, addresses: 0 };
-    lab.node.attach_eni(foreign(EniKind::Interface, ManagedBy::NoManage), lab.now_ms, &mut lab.world).unwrap();
+    lab.node.attach_eni(foreign(EniKind::Interface, ManagedBy::NoManage), lab.now_ms, &mut lab.cloud).unwrap();
     lab.pass(70_000);
     assert_eq!((lab.truth().eni_max, lab.truth().ip_max, lab.truth().eni_allocated), (3, 27, 1));
-    lab.node.attach_eni(foreign(EniKind::EfaOnly, ManagedBy::Own), lab.now_ms, &mut lab.world).unwrap();
+    lab.node.attach_eni(foreign(EniKind::EfaOnly, ManagedBy::Own), lab.now_ms, &mut lab.cloud).unwrap();
     lab.pass(70_000);
     assert_eq!((lab.truth().eni_max, lab.truth().ip_max, lab.truth().eni_allocated), (2, 18, 1));
-    lab.node.attach_eni(foreign(EniKind::Interface, ManagedBy::Other), lab.now_ms, &mut lab.world).unwrap();
+    lab.node.attach_eni(foreign(EniKind::Interface, ManagedBy::Other), lab.now_ms, &mut lab.cloud).unwrap();
     lab.pass(70_000);
     assert_eq!(lab.counter("awscni_reconcile_count{fn=\"eniReconcileAdd\"}"), 1);
     let strict = Lab::serving((4, 10), &[("MANAGE_UNTAGGED_ENI", "false")], |_| {});
@@ -289,7 +289,7 @@ fn one_place_is_kept_for_the_trunk() {
     let mut lab = Lab::serving((3, 10), &env, |_| {});
     lab.pass(300_000);
     assert_eq!((lab.truth().eni_allocated, lab.truth().total, lab.truth().pod_eni_errors), (3, 18.0, 0));
-    assert!(lab.node.add_branch_pod(lab.now_ms, &mut lab.world));
+    assert!(lab.node.add_branch_pod(lab.now_ms, &mut lab.cloud));
     assert_eq!((lab.truth().add_requests, lab.truth().assigned), (1, 0));
     let mut incompatible = Lab::serving((3, 10), &env, |spec| spec.limits.trunk_compatible = false);
     incompatible.pass(300_000);
@@ -317,11 +317,11 @@ fn a_cordoned_node_does_not_grow_but_still_lets_addresses_go() {
 #[test]
 fn discovery_goes_where_addresses_are() {
     let mut lab = Lab::new((3, 10), &[("WARM_ENI_TARGET", "2")], |_| {});
-    lab.world.role(OTHER, SubnetRole::On);
+    lab.cloud.role(OTHER, SubnetRole::On);
     lab.pass(60_000);
     assert_eq!(lab.node.instance().enis[1].subnet, OTHER);
     let mut fixed = Lab::new((3, 10), &[("WARM_ENI_TARGET", "2"), ("ENABLE_SUBNET_DISCOVERY", "false")], |_| {});
-    fixed.world.role(OTHER, SubnetRole::On);
+    fixed.cloud.role(OTHER, SubnetRole::On);
     fixed.pass(60_000);
     assert!(fixed.node.instance().enis.iter().all(|eni| eni.subnet == SUBNET));
     assert_eq!(fixed.node.instance().enis.len(), 2);
@@ -366,12 +366,12 @@ fn switching_prefixes_on_gives_the_unused_addresses_up() {
     let mut lab = Lab::serving((3, 10), &[], |_| {});
     lab.add(1);
     let settings = ipamd_model::settings::Settings::manifest_with([("ENABLE_PREFIX_DELEGATION", "true")]);
-    lab.node.set_settings(settings, lab.now_ms, &mut lab.world);
+    lab.node.set_settings(settings, lab.now_ms, &mut lab.cloud);
     lab.pass(20_000);
     assert_eq!((lab.truth().prefixes, lab.truth().total), (1, 17.0));
     lab.add(2);
     let settings = ipamd_model::settings::Settings::manifest_with([("WARM_IP_TARGET", "1")]);
-    lab.node.set_settings(settings, lab.now_ms, &mut lab.world);
+    lab.node.set_settings(settings, lab.now_ms, &mut lab.cloud);
     lab.pass(20_000);
     assert_eq!((lab.truth().prefixes, lab.truth().assigned), (1, 2));
     lab.del(2);

@@ -8,7 +8,7 @@ use ipamd_model::node::{AddOutcome, ForeignEni, Phase, PodKey};
 use ipamd_model::pool::{Placement, PoolEni};
 use proptest::prelude::*;
 
-use super::world::{Lab, OTHER, SUBNET};
+use super::cloud::{Lab, OTHER, SUBNET};
 
 /// Addresses of the two subnets together.
 const WHOLE: u32 = 2 * (1_024 - 5);
@@ -78,24 +78,24 @@ fn play(lab: &mut Lab, event: &Event) {
         Event::Del(pod) => {
             lab.del(*pod);
         }
-        Event::Fail(op, code) => lab.world.fail(Ec2Op::ALL[*op], CODES[*code]),
-        Event::FailImds(read) => lab.world.fail_imds(*read),
-        Event::Heal => lab.world.heal(),
-        Event::Restart => lab.node.restart(lab.now_ms, &mut lab.world),
+        Event::Fail(op, code) => lab.cloud.fail(Ec2Op::ALL[*op], CODES[*code]),
+        Event::FailImds(read) => lab.cloud.fail_imds(*read),
+        Event::Heal => lab.cloud.heal(),
+        Event::Restart => lab.node.restart(lab.now_ms, &mut lab.cloud),
         Event::Cordon(cordoned) => lab.node.set_cordoned(*cordoned),
         Event::Attach(managed) => {
             let managed_by = if *managed { ManagedBy::Untagged } else { ManagedBy::NoManage };
             let eni = ForeignEni { kind: EniKind::Interface, managed_by, subnet: OTHER, addresses: 2 };
-            let _full: Result<_, Ec2Code> = lab.node.attach_eni(eni, lab.now_ms, &mut lab.world);
+            let _full: Result<_, Ec2Code> = lab.node.attach_eni(eni, lab.now_ms, &mut lab.cloud);
         }
         Event::Detach(index) => {
             if let Some(id) = eni(lab, *index) {
-                lab.node.detach_eni(id, &mut lab.world);
+                lab.node.detach_eni(id, &mut lab.cloud);
             }
         }
         Event::Lose(index, count) => {
             if let Some(id) = eni(lab, *index) {
-                lab.node.lose_addresses(id, *count, &mut lab.world);
+                lab.node.lose_addresses(id, *count, &mut lab.cloud);
             }
         }
     }
@@ -103,7 +103,7 @@ fn play(lab: &mut Lab, event: &Event) {
 
 /// Every address of the subnets is free there, on an attached ENI, or on a leaked one.
 fn addresses_are_conserved(lab: &Lab) {
-    let free = lab.world.vpc.free_addresses(SUBNET) + lab.world.vpc.free_addresses(OTHER);
+    let free = lab.cloud.vpc.free_addresses(SUBNET) + lab.cloud.vpc.free_addresses(OTHER);
     let enis = lab.node.instance().enis.iter().chain(lab.node.leaked_enis());
     let held: usize = enis.map(|eni| 1 + eni.addresses.len() + 16 * eni.prefixes.len()).sum();
     assert_eq!(free as usize + held, WHOLE as usize);
@@ -180,8 +180,8 @@ proptest! {
             }
             last = now;
         }
-        lab.node.terminate(&mut lab.world);
-        prop_assert_eq!(lab.world.vpc.free_addresses(SUBNET) + lab.world.vpc.free_addresses(OTHER), WHOLE);
+        lab.node.terminate(&mut lab.cloud);
+        prop_assert_eq!(lab.cloud.vpc.free_addresses(SUBNET) + lab.cloud.vpc.free_addresses(OTHER), WHOLE);
     }
 
     #[test]
@@ -212,7 +212,7 @@ fn after_half_the_node_came_and_went_nothing_is_held_or_leaked() {
     let (enis, addresses) = (3, 10);
     let mut lab = Lab::serving((enis, addresses), &[("WARM_IP_TARGET", "3"), ("WARM_ENI_TARGET", "0")], |_| {});
     lab.pass(120_000);
-    let (before, free) = (lab.truth(), lab.world.vpc.free_addresses(SUBNET));
+    let (before, free) = (lab.truth(), lab.cloud.vpc.free_addresses(SUBNET));
     // ENIs times slots, less the one node and one more, halved.
     let pods = u64::from(enis * (addresses - 1) - 1 - 1) / 2;
     for pod in 1..=pods {
@@ -221,12 +221,12 @@ fn after_half_the_node_came_and_went_nothing_is_held_or_leaked() {
         }
     }
     lab.pass(60_000);
-    assert!(lab.truth().eni_allocated > before.eni_allocated && lab.world.vpc.free_addresses(SUBNET) < free);
+    assert!(lab.truth().eni_allocated > before.eni_allocated && lab.cloud.vpc.free_addresses(SUBNET) < free);
     for pod in 1..=pods {
         lab.del(pod);
     }
     lab.pass(360_000);
     let after = lab.truth();
     assert_eq!((after.eni_allocated, after.total, after.assigned), (before.eni_allocated, before.total, 0));
-    assert_eq!((lab.world.vpc.free_addresses(SUBNET), lab.node.leaked_enis().count()), (free, 0));
+    assert_eq!((lab.cloud.vpc.free_addresses(SUBNET), lab.node.leaked_enis().count()), (free, 0));
 }

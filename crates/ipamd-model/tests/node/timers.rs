@@ -1,6 +1,6 @@
 //! Every timer of the loop, by when its effects are seen.
 
-use super::world::{Lab, SUBNET};
+use super::cloud::{Lab, SUBNET};
 use ipamd_model::ec2::{Ec2Code, Ec2Op, ImdsRead, SubnetRole};
 use ipamd_model::metrics::Truth;
 use ipamd_model::node::{AddOutcome, DelReason, InitFailure, Phase, PodKey, TrunkController};
@@ -91,7 +91,7 @@ fn a_released_address_comes_back_after_sixty_seconds() {
     let mut lab = Lab::serving((3, 10), &env, silent);
     lab.add(1);
     lab.pass(20_000);
-    lab.world.fail(Ec2Op::UnassignPrivateIpAddresses, Ec2Code::UnauthorizedOperation);
+    lab.cloud.fail(Ec2Op::UnassignPrivateIpAddresses, Ec2Code::UnauthorizedOperation);
     lab.del(1);
     let total = lab.truth().total;
     lab.until(50, |lab| lab.truth().total < total);
@@ -104,7 +104,7 @@ fn a_released_address_comes_back_after_sixty_seconds() {
 #[test]
 fn growth_pauses_two_minutes_when_the_subnet_is_empty() {
     let mut lab = Lab::serving((3, 10), &[("WARM_ENI_TARGET", "2")], |_| {});
-    lab.world.fail(Ec2Op::CreateNetworkInterface, Ec2Code::InsufficientFreeAddressesInSubnet);
+    lab.cloud.fail(Ec2Op::CreateNetworkInterface, Ec2Code::InsufficientFreeAddressesInSubnet);
     let times = rises(&mut lab, 700_000, |truth| truth.ipamd_errors.cast_signed());
     assert!(times.len() >= 4, "{times:?}");
     assert!(gaps(&times).iter().all(|gap| (120_000..=126_500).contains(gap)), "{:?}", gaps(&times));
@@ -126,7 +126,7 @@ fn a_new_eni_stays_a_minute() {
     lab.until(50, |lab| lab.truth().eni_allocated <= 1);
     let stayed_ms = lab.now_ms - came_ms;
     lab.pass(10_000);
-    let asked = |wanted| lab.world.calls.iter().find(|(op, _)| *op == wanted).unwrap().1;
+    let asked = |wanted| lab.cloud.calls.iter().find(|(op, _)| *op == wanted).unwrap().1;
     let pause_ms = asked(Ec2Op::DeleteNetworkInterface) - asked(Ec2Op::DetachNetworkInterface);
     assert!((2_111..=2_295).contains(&pause_ms), "a detach, then two seconds: {pause_ms}");
     assert!((59_950..=66_000).contains(&stayed_ms), "{stayed_ms}");
@@ -135,7 +135,7 @@ fn a_new_eni_stays_a_minute() {
 #[test]
 fn security_groups_are_looked_at_every_thirty_seconds() {
     let mut lab = Lab::serving((3, 10), &[], |_| {});
-    lab.world.fail_imds(ImdsRead::SecurityGroups);
+    lab.cloud.fail_imds(ImdsRead::SecurityGroups);
     let times = rises(&mut lab, 200_000, |truth| truth.aws_api_errors.cast_signed());
     assert!(times.len() >= 6);
     assert!(gaps(&times).iter().all(|gap| *gap == 30_000), "{times:?}");
@@ -145,9 +145,9 @@ fn security_groups_are_looked_at_every_thirty_seconds() {
 fn leaked_enis_are_searched_hourly() {
     let mut lab = Lab::serving((3, 10), &[], |_| {});
     let served_ms = lab.now_ms;
-    lab.world.calls.clear();
+    lab.cloud.calls.clear();
     lab.pass(300 * 3_600_000);
-    let scans = lab.world.calls.iter().filter(|(op, _)| *op == Ec2Op::DescribeNetworkInterfaces);
+    let scans = lab.cloud.calls.iter().filter(|(op, _)| *op == Ec2Op::DescribeNetworkInterfaces);
     let times: Vec<_> = scans.map(|(_, at_ms)| *at_ms).collect();
     assert!((0..=299_000).contains(&(times[0] - served_ms)), "{served_ms} {}", times[0]);
     let gaps = gaps(&times);
@@ -155,15 +155,15 @@ fn leaked_enis_are_searched_hourly() {
     // An hour and up to 299 s: over three hundred searches both ends are come close to.
     assert!((3_600_000..3_610_000).contains(least) && (3_889_000..=3_899_000).contains(most), "{least} {most}");
     let mut off = Lab::serving((3, 10), &[("DISABLE_LEAKED_ENI_CLEANUP", "true")], |_| {});
-    off.world.calls.clear();
+    off.cloud.calls.clear();
     off.pass(2 * 3_600_000);
-    assert!(off.world.calls.iter().all(|(op, _)| *op != Ec2Op::DescribeNetworkInterfaces));
+    assert!(off.cloud.calls.iter().all(|(op, _)| *op != Ec2Op::DescribeNetworkInterfaces));
 }
 
 #[test]
 fn crashes_back_off_up_to_five_minutes() {
     let mut lab = Lab::new((3, 10), &[], |_| {});
-    lab.world.fail_imds(ImdsRead::Identity);
+    lab.cloud.fail_imds(ImdsRead::Identity);
     let mut pauses = Vec::new();
     for _ in 0..7 {
         while !matches!(lab.node.phase(), Phase::Crashed { .. }) {
@@ -182,7 +182,7 @@ fn crashes_back_off_up_to_five_minutes() {
 #[test]
 fn set_up_is_tried_six_times_ten_seconds_apart() {
     let mut lab = Lab::new((3, 10), &[], |_| {});
-    lab.world.fail(Ec2Op::DescribeSubnets, Ec2Code::UnauthorizedOperation);
+    lab.cloud.fail(Ec2Op::DescribeSubnets, Ec2Code::UnauthorizedOperation);
     lab.until(50, |lab| lab.node.is_serving());
     let took_ms = lab.now_ms - lab.start_ms;
     assert!((52_000..=58_000).contains(&took_ms), "{took_ms}");
@@ -211,7 +211,7 @@ fn an_excluded_enis_address_leaves_the_map_five_seconds_after_its_pod() {
     let mut lab = Lab::serving((3, 10), &[("WARM_IP_TARGET", "2")], |_| {});
     lab.add(1);
     lab.pass(20_000);
-    lab.world.role(SUBNET, SubnetRole::Off);
+    lab.cloud.role(SUBNET, SubnetRole::Off);
     lab.restart();
     let slots = |lab: &Lab| lab.node.pool().enis()[0].slots_used();
     // At start the addresses without pods went; the pod's own stays with it.
@@ -238,7 +238,7 @@ fn a_page_in_between_shows_a_step_under_way() {
     lab.pass(100);
     assert_eq!(lab.truth().in_progress, 0);
     assert_eq!(
-        lab.node.del_pod(PodKey(9), DelReason::SetupNsFailed, lab.now_ms, &mut lab.world),
+        lab.node.del_pod(PodKey(9), DelReason::SetupNsFailed, lab.now_ms, &mut lab.cloud),
         ipamd_model::node::DelOutcome::UnknownPod
     );
     assert_eq!(lab.counter("awscni_del_ip_req_count{reason=\"SetupNSFailed\"}"), 1);

@@ -1,4 +1,4 @@
-//! One node in a world whose failures a test scripts.
+//! One node in a cloud whose failures a test scripts.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -14,7 +14,7 @@ pub(crate) const SUBNET: SubnetId = SubnetId(0);
 pub(crate) const OTHER: SubnetId = SubnetId(1);
 
 /// Two subnets and a list of what fails.
-pub(crate) struct World {
+pub(crate) struct ScriptedCloud {
     pub(crate) vpc: Vpc,
     roles: BTreeMap<SubnetId, SubnetRole>,
     faults: BTreeMap<Ec2Op, Ec2Code>,
@@ -23,7 +23,7 @@ pub(crate) struct World {
     pub(crate) calls: Vec<(Ec2Op, i64)>,
 }
 
-impl World {
+impl ScriptedCloud {
     pub(crate) fn fail(&mut self, op: Ec2Op, code: Ec2Code) {
         self.faults.insert(op, code);
     }
@@ -42,7 +42,7 @@ impl World {
     }
 }
 
-impl Cloud for World {
+impl Cloud for ScriptedCloud {
     fn fault(&mut self, op: Ec2Op, at_ms: i64) -> Option<Ec2Code> {
         self.calls.push((op, at_ms));
         self.faults.get(&op).copied()
@@ -77,10 +77,10 @@ impl Cloud for World {
     }
 }
 
-/// A node, its world and their clock.
+/// A node, its cloud and their clock.
 pub(crate) struct Lab {
     pub(crate) node: Node,
-    pub(crate) world: World,
+    pub(crate) cloud: ScriptedCloud,
     pub(crate) start_ms: i64,
     pub(crate) now_ms: i64,
 }
@@ -92,8 +92,8 @@ impl Lab {
         first.ipv6_base = Some(Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, 0, 0));
         let second = SubnetSpec::new(SubnetId(1), Ipv4Addr::new(10, 0, 4, 0), 22);
         let vpc = Vpc::new(vec![first, second], 3);
-        let mut world =
-            World { vpc, roles: BTreeMap::new(), faults: BTreeMap::new(), imds: Vec::new(), calls: Vec::new() };
+        let mut cloud =
+            ScriptedCloud { vpc, roles: BTreeMap::new(), faults: BTreeMap::new(), imds: Vec::new(), calls: Vec::new() };
         let mut limits = InstanceLimits::custom(enis, addresses);
         limits.listed = true;
         let settings = Settings::manifest_with(env.iter().copied());
@@ -103,8 +103,8 @@ impl Lab {
         spec.max_pods = Some(1_000);
         change(&mut spec);
         let start_ms = 1_700_000_000_000;
-        let node = Node::new(spec, start_ms, &mut world).unwrap();
-        Self { node, world, start_ms, now_ms: start_ms }
+        let node = Node::new(spec, start_ms, &mut cloud).unwrap();
+        Self { node, cloud, start_ms, now_ms: start_ms }
     }
 
     /// A node that has just begun to serve.
@@ -133,20 +133,20 @@ impl Lab {
 
     pub(crate) fn pass(&mut self, span_ms: i64) {
         self.now_ms += span_ms;
-        self.node.advance(self.now_ms, &mut self.world);
+        self.node.advance(self.now_ms, &mut self.cloud);
     }
 
     pub(crate) fn restart(&mut self) {
-        self.node.restart(self.now_ms, &mut self.world);
+        self.node.restart(self.now_ms, &mut self.cloud);
         self.serve();
     }
 
     pub(crate) fn add(&mut self, pod: u64) -> AddOutcome {
-        self.node.add_pod(PodKey(pod), self.now_ms, &mut self.world)
+        self.node.add_pod(PodKey(pod), self.now_ms, &mut self.cloud)
     }
 
     pub(crate) fn del(&mut self, pod: u64) -> DelOutcome {
-        self.node.del_pod(PodKey(pod), DelReason::PodDeleted, self.now_ms, &mut self.world)
+        self.node.del_pod(PodKey(pod), DelReason::PodDeleted, self.now_ms, &mut self.cloud)
     }
 
     pub(crate) fn truth(&self) -> Truth {
