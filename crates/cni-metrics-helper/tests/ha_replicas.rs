@@ -101,7 +101,7 @@ impl Pair {
 
     /// The lease as it is now.
     fn lease(&self) -> LeaseSpec {
-        let (_, leases) = self.sim.world().kube().list(Kind::Lease, None);
+        let (_, leases) = self.sim.cluster().kube().list(Kind::Lease, None);
         let Object::Lease(lease) = &leases[0].object else { panic!("{:?}", leases[0].object) };
         serde_json::from_value(lease.spec.clone().into()).unwrap()
     }
