@@ -194,7 +194,7 @@ async fn retry_after_is_waited_for_where_there_is_time_and_not_where_there_is_no
     let (api, asked) = stand_in().await;
     let began = Instant::now();
     // It says 60 s, and the scrape has less.
-    let short_of_time = scraper(Via::Proxy, api, api.port(), LONG - SHORT);
+    let short_of_time = scraper(Via::Proxy, api, api.port(), LONG.saturating_sub(SHORT));
     let error = short_of_time.scrape(&pod("wait-too-long"), patient_ask()).await.unwrap_err();
     assert_eq!(error.kind(), FailureKind::RateLimitedByNode);
     assert_eq!(asked.times.load(Ordering::SeqCst), 1);
