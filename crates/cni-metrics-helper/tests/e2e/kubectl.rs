@@ -53,7 +53,8 @@ impl Kubectl {
         let home = self.kubeconfig.parent().unwrap();
         let mut child = Command::new(&self.program)
             .args(arguments)
-            .arg("--request-timeout=30s")
+            // The API server's own schema, which is read before an object is applied, can take a busy machine long.
+            .arg("--request-timeout=3m")
             .env_clear()
             .env("HOME", home)
             .env("KUBECONFIG", &self.kubeconfig)

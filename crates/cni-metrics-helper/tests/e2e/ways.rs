@@ -43,7 +43,13 @@ fn nodes_out_of_the_api_servers_reach_are_asked_directly_until_the_way_is_open()
     cluster.open_the_way_to_nodes();
     program.wait_line("the API server reaches all nodes on the agents' port again");
     program.wait_coverage(2, 2);
-    assert!(cluster.nodes.iter().all(|node| node.agent.proxied()));
+    // In a round of a busy machine the API server can be too slow, and the direct way is the better one again.
+    let mut rounds = 1;
+    while !cluster.nodes.iter().all(|node| node.agent.proxied()) {
+        assert!(rounds < 30, "in {rounds} rounds not all nodes were asked through the API server");
+        program.wait_coverage(2, 2);
+        rounds += 1;
+    }
     assert_eq!(program.count_lines("tcp/61678"), 1, "the missing rule is told once, not each round");
     drop(program);
     drop(beside_the_nodes);
