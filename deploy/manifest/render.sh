@@ -10,7 +10,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
   --set env.AWS_CLUSTER_ID=xx-cluster-id-xx \
   --set env.AWS_REGION=xx-region-0 \
   --set 'serviceAccount.annotations.eks\.amazonaws\.com/role-arn=xx-role-arn-xx' \
-  >crates/cni-metrics-helper/src/cli/generate/manifest.yaml
+  >crates/cni-generate/src/manifest.yaml
 
 [[ -n ${HELPER:-} ]] || exit 0
 "$HELPER" generate manifest >deploy/manifest/cni-metrics-helper.yaml

@@ -8,12 +8,12 @@ use anyhow::Context;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
+use cni_aws::AwsHttp;
 use cni_metrics_core::catalogue::CATALOGUE;
 use cni_metrics_core::model::UnixMillis;
-use cni_metrics_helper::aws::AwsHttp;
-use cni_metrics_helper::publish::Selection;
-use cni_metrics_helper::publish::cloudwatch::buffer::Point;
-use cni_metrics_helper::publish::cloudwatch::{AwsCloudWatch, CloudWatchSettings, MetricSink, limits};
+use cni_publish::Selection;
+use cni_publish::cloudwatch::buffer::Point;
+use cni_publish::cloudwatch::{AwsCloudWatch, CloudWatchSettings, MetricSink, limits};
 
 const CLUSTER_ID: &str = "bench";
 

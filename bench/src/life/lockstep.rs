@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
+use cni_collector::discover::IndexReader;
 use cni_metrics_core::model::UnixMillis;
 use cni_metrics_helper::app::{App, AwsSource, RunError, SnapshotReader};
-use cni_metrics_helper::clock::{Clock, ClockDriver};
 use cni_metrics_helper::demo::simulated;
-use cni_metrics_helper::discover::IndexReader;
-use cni_metrics_helper::publish::SinkStats;
-use cni_metrics_helper::shutdown::{Shutdown, Trigger};
+use cni_publish::SinkStats;
+use cni_runtime::clock::{Clock, ClockDriver};
+use cni_runtime::shutdown::{Shutdown, Trigger};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;

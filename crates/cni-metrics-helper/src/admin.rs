@@ -24,14 +24,14 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::clock::Clock;
-use crate::discover::Discovery;
-use crate::identity::IdentityReader;
-use crate::lead::{Leadership, Role};
-use crate::listen::{self, Limits, Listener};
-use crate::publish::SinkStats;
-use crate::self_stats::SelfStats;
-use crate::supervise::Supervisor;
+use cni_aws::identity::IdentityReader;
+use cni_collector::discover::Discovery;
+use cni_collector::self_stats::SelfStats;
+use cni_publish::SinkStats;
+use cni_publish::listen::{self, Limits, Listener};
+use cni_runtime::clock::Clock;
+use cni_runtime::gate::{Leadership, Role};
+use cni_runtime::supervise::Supervisor;
 
 pub use names::{Kind, NAMES, Name};
 

@@ -11,22 +11,23 @@ use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use crate::admin::{Admin, AdminError, AdminParts};
-use crate::clock::{Clock, Tick, Ticks};
 use crate::config::{CloudWatchConfig, Config, ElectionConfig};
-use crate::discover::connect::{Clients, ConnectError, connect};
-use crate::discover::{Discovery, IndexReader};
-use crate::identity::{
+use cni_aws::identity::{
     self, FALLBACK_CLUSTER_ID, Identity, IdentityError, IdentityLimits, IdentityReader, IdentitySettings,
 };
-use crate::lead::{Election, LeadSettings, Leadership};
-use crate::publish::cloudwatch::{AwsCloudWatch, CloudWatchSettings, CloudWatchSettingsError, spool};
-use crate::publish::prometheus::{PrometheusError, PrometheusSettings};
-use crate::publish::{Published, Publisher, Selection, SinkStats, cloudwatch as to_cloudwatch, log, prometheus};
-use crate::round::{RoundParts, Rounds};
-use crate::scrape::Scraper;
-use crate::self_stats::SelfStats;
-use crate::shutdown::{Shutdown, Stage};
-use crate::supervise::{Supervisor, TaskEnded, caught};
+use cni_collector::discover::connect::{Clients, ConnectError, connect};
+use cni_collector::discover::{Discovery, IndexReader};
+use cni_collector::lead::{Election, LeadSettings};
+use cni_collector::round::{RoundParts, Rounds};
+use cni_collector::scrape::Scraper;
+use cni_collector::self_stats::SelfStats;
+use cni_publish::cloudwatch::{AwsCloudWatch, CloudWatchSettings, CloudWatchSettingsError, spool};
+use cni_publish::prometheus::{PrometheusError, PrometheusSettings};
+use cni_publish::{Published, Publisher, Selection, SinkStats, cloudwatch as to_cloudwatch, log, prometheus};
+use cni_runtime::clock::{Clock, Tick, Ticks};
+use cni_runtime::gate::Leadership;
+use cni_runtime::shutdown::{Shutdown, Stage};
+use cni_runtime::supervise::{Supervisor, TaskEnded, caught};
 
 /// Rounds whose points CloudWatch gets in one request, as the Go helper sends them.
 const FLUSH_INTERVALS: u32 = 2;
@@ -524,7 +525,7 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_mins(1);
 
-    async fn app(sim: &Sim) -> (App, crate::shutdown::Trigger) {
+    async fn app(sim: &Sim) -> (App, cni_runtime::shutdown::Trigger) {
         let kubeconfig = sim.kubeconfig_path().display().to_string();
         let flags = ["test", "--kubeconfig", &kubeconfig, "--interval", "1", "--use-cloudwatch", "false"];
         let flags = Flags::parse_from(flags.into_iter().chain(["--admin-address", "127.0.0.1:0"]));

@@ -1,7 +1,6 @@
 //! The command line: one file a subcommand.
 
 pub mod demo;
-pub mod generate;
 pub mod inspect;
 pub mod once;
 pub mod plan;
@@ -14,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::logging;
+use cni_runtime::logging;
 
 /// Cluster metrics of the Amazon VPC CNI, exact, to CloudWatch, Prometheus and logs.
 ///
@@ -40,7 +39,7 @@ enum Command {
     /// Work out what a node's warm pool settles at, or how many pods a node can hold
     Plan(plan::PlanArgs),
     /// Write manifests, IAM policies, dashboards, alarms and rules
-    Generate(generate::GenerateArgs),
+    Generate(cni_generate::GenerateArgs),
     /// Serve a simulated cluster on real sockets, for kubectl, AWS clients and the helper
     Sim(sim::SimArgs),
     /// Run the helper against a simulated cluster and compare what it publishes with the truth
@@ -75,7 +74,7 @@ impl Cli {
             Some(Command::Inspect(args)) => inspect::run(&args, &mut out, &mut logging::Stderr),
             Some(Command::Plan(args)) => plan::run(args, &mut out).map(|()| ExitCode::SUCCESS),
             Some(Command::Generate(args)) => {
-                generate::run(args, &mut out, &mut logging::Stderr).map(|()| ExitCode::SUCCESS)
+                cni_generate::run(args, &mut out, &mut logging::Stderr).map(|()| ExitCode::SUCCESS)
             }
             Some(Command::Sim(args)) => sim::run(&args, &mut out),
             Some(Command::Demo(args)) => demo::run(&args, &mut out),

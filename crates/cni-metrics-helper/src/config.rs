@@ -16,15 +16,15 @@ pub use read::Mistake;
 use read::{Reader, given};
 
 use crate::cli::settings::SettingsArgs;
-use crate::discover::DiscoverSettings;
-use crate::discover::connect::ConnectSettings;
-use crate::identity::ClusterIdFallback;
-use crate::logging::{LogFormat, LogSettings};
-use crate::publish::cloudwatch::limits;
-use crate::publish::{Selection, SelectionError};
-use crate::scrape::{LARGE_PAGES_BYTES, ScrapeSettings, Via};
-use crate::shard::{Shard, ShardError};
-use crate::shutdown::Grace;
+use cni_aws::identity::ClusterIdFallback;
+use cni_collector::discover::DiscoverSettings;
+use cni_collector::discover::connect::ConnectSettings;
+use cni_collector::scrape::{LARGE_PAGES_BYTES, ScrapeSettings, Via};
+use cni_publish::{Selection, SelectionError};
+use cni_runtime::logging::{LogFormat, LogSettings};
+use cni_runtime::shutdown::Grace;
+use cni_types::names;
+use cni_types::shard::{Shard, ShardError};
 
 /// A round's share of the interval.
 const ROUND_SHARE: f64 = 0.8;
@@ -281,13 +281,15 @@ fn cloudwatch(reader: &mut Reader, args: &SettingsArgs) -> Option<Option<CloudWa
 }
 
 fn namespace(text: &str) -> Result<String, String> {
-    limits::check_namespace(text).map(|()| text.to_owned()).map_err(|_| limits::NAMESPACE_RULE.to_owned())
+    names::is_namespace(text).then(|| text.to_owned()).ok_or_else(|| names::NAMESPACE_RULE.to_owned())
 }
 
 fn cluster_id(text: &str) -> Result<Option<String>, String> {
     let given = Some(text.to_owned()).filter(|text| !text.is_empty());
-    limits::check_cluster_id(given.as_deref().unwrap_or("-")).map_err(|_| limits::CLUSTER_ID_RULE.to_owned())?;
-    Ok(given)
+    match given.as_deref().is_none_or(names::is_cluster_id) {
+        true => Ok(given),
+        false => Err(names::CLUSTER_ID_RULE.to_owned()),
+    }
 }
 
 fn fallback(text: &str) -> Result<ClusterIdFallback, String> {

@@ -23,9 +23,9 @@ use cni_sim::truth::{RoundTruth, Window};
 use self::compare::{Comparison, GivenUp};
 use self::screen::{Lines, Screen};
 use crate::app::{App, AwsSource};
-use crate::clock::{Clock, ClockDriver};
-use crate::discover::IndexReader;
-use crate::shutdown::Shutdown;
+use cni_collector::discover::IndexReader;
+use cni_runtime::clock::{Clock, ClockDriver};
+use cni_runtime::shutdown::Shutdown;
 
 /// From one round to the next, in the world's time: the default of the settings for a simulated cluster.
 const INTERVAL: Duration = Duration::from_secs(30);

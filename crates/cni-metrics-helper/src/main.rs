@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use cni_metrics_helper::cli::Cli;
-use cni_metrics_helper::logging;
+use cni_runtime::logging;
 
 /// Lines of the log that are not written yet are waited for this long.
 const LAST_LINES: Duration = Duration::from_secs(1);

@@ -44,9 +44,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use books::Books;
-use cni_metrics_helper::discover::connect::{ConnectSettings, connect};
-use cni_metrics_helper::lead::PUBLISHED_UNTIL;
-use cni_metrics_helper::publish::stats::DropReason;
+use cni_collector::discover::connect::{ConnectSettings, connect};
+use cni_collector::lead::PUBLISHED_UNTIL;
+use cni_publish::stats::DropReason;
 use cni_sim::aws::fault::{Fault, FaultRule};
 use cni_sim::cloudwatch::store::{CloudWatchStore, Outcome};
 use cni_sim::scenario::Scenario;

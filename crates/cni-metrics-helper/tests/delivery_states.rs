@@ -16,12 +16,12 @@ use std::time::Duration;
 
 use cni_metrics_core::catalogue::{Kind, Metric, MetricSet};
 use cni_metrics_core::model::{Breakdown, Coverage, Ipv6Figures, Snapshot, UnixMillis, Values};
-use cni_metrics_helper::clock::Clock;
-use cni_metrics_helper::lead::{Appointment, Leadership};
-use cni_metrics_helper::publish::cloudwatch::buffer::{Kept, Point};
-use cni_metrics_helper::publish::cloudwatch::{CloudWatchSettings, MetricSink, PutError, spawn, spool};
-use cni_metrics_helper::publish::stats::DropReason;
-use cni_metrics_helper::publish::{Published, Publisher, Selection, SinkStats};
+use cni_publish::cloudwatch::buffer::{Kept, Point};
+use cni_publish::cloudwatch::{CloudWatchSettings, MetricSink, PutError, spawn, spool};
+use cni_publish::stats::DropReason;
+use cni_publish::{Published, Publisher, Selection, SinkStats};
+use cni_runtime::clock::Clock;
+use cni_runtime::gate::{Appointment, Leadership};
 use tokio::sync::watch;
 use tokio::time::Instant;
 

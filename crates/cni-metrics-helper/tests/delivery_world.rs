@@ -16,8 +16,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use cni_metrics_core::catalogue::{CATALOGUE, Kind};
-use cni_metrics_helper::publish::cloudwatch::spool;
-use cni_metrics_helper::publish::stats::DropReason;
+use cni_publish::cloudwatch::spool;
+use cni_publish::stats::DropReason;
 use cni_sim::cloudwatch::store::Outcome;
 use cni_sim::scenario::Scenario;
 use lockstep::{Helper, INTERVAL, World, text};

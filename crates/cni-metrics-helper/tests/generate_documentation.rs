@@ -5,11 +5,11 @@
 use std::path::Path;
 
 use clap::Parser;
+use cni_generate::{self, GenerateArgs};
 use cni_metrics_core::catalogue::Metric;
 use cni_metrics_core::model::FailureKind;
-use cni_metrics_helper::cli::generate::{self, GenerateArgs};
-use cni_metrics_helper::publish::cloudwatch::advice::minimal_policy;
-use cni_metrics_helper::publish::prometheus::names::{COUNTERS, GAUGES, LEGACY};
+use cni_publish::cloudwatch::advice::minimal_policy;
+use cni_publish::prometheus::names::{COUNTERS, GAUGES, LEGACY};
 
 #[derive(Parser)]
 struct Cli {
@@ -92,7 +92,14 @@ fn sources(folder: &Path, all: &mut String) {
 #[test]
 fn every_quoted_log_line_is_one_that_the_program_writes() {
     let mut code = String::new();
-    for folder in ["src", "../cni-metrics-core/src"] {
+    for folder in [
+        "src",
+        "../cni-metrics-core/src",
+        "../cni-collector/src",
+        "../cni-publish/src",
+        "../cni-aws/src",
+        "../cni-runtime/src",
+    ] {
         sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut code);
     }
     let code = code.replace("\\\"", "\"");
@@ -130,7 +137,7 @@ fn every_generate_command_runs() {
             let cli = Cli::try_parse_from(std::iter::once("generate").chain(words));
             let cli = cli.unwrap_or_else(|said| panic!("{name}: {line}: {said}"));
             let mut out = Vec::new();
-            generate::run(cli.generate, &mut out, &mut std::io::sink())
+            cni_generate::run(cli.generate, &mut out, &mut std::io::sink())
                 .unwrap_or_else(|said| panic!("{name}: {line}: {said:#}"));
             assert!(!out.is_empty());
             seen += 1;
@@ -143,7 +150,7 @@ fn every_generate_command_runs() {
 fn the_policy_in_the_log_is_the_one_that_is_generated() {
     let cli = Cli::parse_from(["generate", "iam-policy", "--cloudwatch-namespace", "Networks"]);
     let mut generated = Vec::new();
-    generate::run(cli.generate, &mut generated, &mut std::io::sink()).unwrap();
+    cni_generate::run(cli.generate, &mut generated, &mut std::io::sink()).unwrap();
     let generated: serde_json::Value = serde_json::from_slice(&generated).unwrap();
     let logged: serde_json::Value = serde_json::from_str(&minimal_policy("Networks")).unwrap();
     assert_eq!(generated, logged);

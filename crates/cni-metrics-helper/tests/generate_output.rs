@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use clap::Parser;
+use cni_generate::{self, GenerateArgs};
 use cni_metrics_core::catalogue::{Kind, Metric};
-use cni_metrics_helper::cli::generate::{self, GenerateArgs};
 use serde_json::Value;
 
 use helm::{CHART, Helm, parsed, repository};
@@ -30,7 +30,7 @@ fn try_generate(arguments: &str) -> Result<String, String> {
     let words = std::iter::once("generate").chain(arguments.split_whitespace());
     let cli = Cli::try_parse_from(words).map_err(|error| error.to_string())?;
     let mut out = Vec::new();
-    generate::run(cli.generate, &mut out, &mut std::io::sink()).map_err(|error| format!("{error:#}"))?;
+    cni_generate::run(cli.generate, &mut out, &mut std::io::sink()).map_err(|error| format!("{error:#}"))?;
     Ok(String::from_utf8(out).unwrap())
 }
 
@@ -92,7 +92,7 @@ fn the_manifests_template_is_the_charts_rendering_of_today() {
         "--set=env.AWS_REGION=xx-region-0",
         r"--set=serviceAccount.annotations.eks\.amazonaws\.com/role-arn=xx-role-arn-xx",
     ]);
-    let template = include_str!("../src/cli/generate/manifest.yaml");
+    let template = include_str!("../../cni-generate/src/manifest.yaml");
     assert_eq!(template, rendered.unwrap(), "deploy/manifest/render.sh renews it");
 }
 
@@ -506,7 +506,7 @@ fn a_clusters_name_is_on_every_alert_as_it_is() {
     words.extend(["--cluster-id", "a {{b}} \"c\": #d"]);
     let cli = Cli::try_parse_from(std::iter::once("generate").chain(words)).unwrap();
     let mut rules = Vec::new();
-    generate::run(cli.generate, &mut rules, &mut std::io::sink()).unwrap();
+    cni_generate::run(cli.generate, &mut rules, &mut std::io::sink()).unwrap();
     std::fs::write(dir.path().join("rules.yaml"), &rules).unwrap();
 
     let rules: Value = serde_saphyr::from_str(std::str::from_utf8(&rules).unwrap()).unwrap();

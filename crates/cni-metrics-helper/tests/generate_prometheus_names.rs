@@ -7,13 +7,13 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use clap::Parser;
+use cni_generate::{self, GenerateArgs};
 use cni_metrics_core::agent::AgentFacts;
 use cni_metrics_core::aggregate::{Aggregator, CounterMode, HelperStart};
 use cni_metrics_core::catalogue::{Family, Kind};
 use cni_metrics_core::model::{NodeLabels, NodeName, Observation, PodUid, Target, UnixMillis};
 use cni_metrics_core::parse::parse;
-use cni_metrics_helper::cli::generate::{self, GenerateArgs};
-use cni_metrics_helper::publish::prometheus::page::Exposed;
+use cni_publish::prometheus::page::Exposed;
 
 #[derive(Parser)]
 struct Cli {
@@ -24,7 +24,7 @@ struct Cli {
 fn generate(arguments: &str) -> String {
     let cli = Cli::parse_from(std::iter::once("generate").chain(arguments.split_whitespace()));
     let mut out = Vec::new();
-    generate::run(cli.generate, &mut out, &mut std::io::sink()).unwrap();
+    cni_generate::run(cli.generate, &mut out, &mut std::io::sink()).unwrap();
     String::from_utf8(out).unwrap()
 }
 

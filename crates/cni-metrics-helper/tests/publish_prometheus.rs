@@ -15,10 +15,10 @@ use cni_metrics_core::model::{
     Breakdown, Coverage, FailureKind, FamilySet, Ipv6Figures, NodeFigures, NodeLabels, NodeName, PodUid, Snapshot,
     UnixMillis, Values,
 };
-use cni_metrics_helper::clock::Clock;
-use cni_metrics_helper::publish::Publisher;
-use cni_metrics_helper::publish::prometheus::{PrometheusSettings, spawn};
-use cni_metrics_helper::shard::Shard;
+use cni_publish::Publisher;
+use cni_publish::prometheus::{PrometheusSettings, spawn};
+use cni_runtime::clock::Clock;
+use cni_types::shard::Shard;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 

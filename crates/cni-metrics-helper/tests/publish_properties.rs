@@ -12,10 +12,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cni_metrics_core::catalogue::{Kind, METRICS};
 use cni_metrics_core::model::UnixMillis;
-use cni_metrics_helper::publish::cloudwatch::buffer::{Kept, Point, marks};
-use cni_metrics_helper::publish::cloudwatch::delivery::{Delivery, Refusal};
-use cni_metrics_helper::publish::cloudwatch::spool::{self, Image, Origin};
-use cni_metrics_helper::publish::selection::ROWS;
+use cni_publish::cloudwatch::buffer::{Kept, Point, marks};
+use cni_publish::cloudwatch::delivery::{Delivery, Refusal};
+use cni_publish::cloudwatch::spool::{self, Image, Origin};
+use cni_publish::selection::ROWS;
 use proptest::prelude::*;
 
 #[derive(Debug, Clone)]

@@ -7,11 +7,11 @@ use cni_metrics_core::model::{FailureKind, UnixMillis};
 
 use super::names::{self, Kind, Name};
 use super::process::ProcessFigures;
-use crate::listen::{Closed, Listener};
-use crate::publish::SinkStats;
-use crate::publish::prometheus::text::{head, sample};
-use crate::publish::stats::{DropReason, LATENCY_BOUNDS_SECONDS, RequestOutcome};
-use crate::self_stats::{ROUND_BOUNDS_SECONDS, SelfFigures};
+use cni_collector::self_stats::{ROUND_BOUNDS_SECONDS, SelfFigures};
+use cni_publish::SinkStats;
+use cni_publish::listen::{Closed, Listener};
+use cni_publish::prometheus::text::{head, sample};
+use cni_publish::stats::{DropReason, LATENCY_BOUNDS_SECONDS, RequestOutcome};
 
 /// The whole page.
 pub(super) fn render(parts: &AdminParts) -> String {
@@ -34,7 +34,7 @@ pub(super) fn render(parts: &AdminParts) -> String {
 
 /// What was given up so that the process goes on. All of it is the process' own.
 fn limits(page: &mut Page) {
-    page.one(&names::LOG_LOST, count(crate::logging::lost_lines()));
+    page.one(&names::LOG_LOST, count(cni_runtime::logging::lost_lines()));
     page.head(&names::CLOSED);
     for listener in Listener::ALL {
         for why in Closed::ALL {

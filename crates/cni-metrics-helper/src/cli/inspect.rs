@@ -13,7 +13,7 @@ use cni_metrics_core::model::{Anomaly, FailureKind, NodeName, NodeSample, Observ
 use cni_metrics_core::parse::parse;
 
 use super::OutputArgs;
-use crate::clock::Clock;
+use cni_runtime::clock::Clock;
 
 /// A saved page larger than this is refused, as a scraped one is by default.
 const MAX_BYTES: u64 = 8 << 20;

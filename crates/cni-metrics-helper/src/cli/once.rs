@@ -9,13 +9,13 @@ use cni_metrics_core::aggregate::CounterMode;
 
 use super::OutputArgs;
 use super::settings::SettingsArgs;
-use crate::clock::Clock;
 use crate::config::Config;
-use crate::discover::Discovery;
-use crate::discover::connect::connect;
-use crate::round::{RoundParts, Rounds};
-use crate::scrape::Scraper;
-use crate::shutdown::Shutdown;
+use cni_collector::discover::Discovery;
+use cni_collector::discover::connect::connect;
+use cni_collector::round::{RoundParts, Rounds};
+use cni_collector::scrape::Scraper;
+use cni_runtime::clock::Clock;
+use cni_runtime::shutdown::Shutdown;
 
 /// How long the first list of pods may take: that of 100,000 takes some ten seconds.
 const LIST_PATIENCE: Duration = Duration::from_mins(1);
@@ -35,7 +35,7 @@ pub struct OnceArgs {
 /// Runs one round and prints it. The exit code is 1 when agents were expected and none answered.
 pub fn run(args: &OnceArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     let config = Config::read(&args.settings)?;
-    crate::logging::init(config.log)?;
+    cni_runtime::logging::init(config.log)?;
     super::run::warn_of(&config);
     let runtime = super::run::runtime()?;
     let snapshot = runtime.block_on(one_round(&config))?;

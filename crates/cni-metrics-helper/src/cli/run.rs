@@ -10,9 +10,9 @@ use tracing::warn;
 
 use super::settings::SettingsArgs;
 use crate::app::{App, AwsSource};
-use crate::clock::Clock;
 use crate::config::Config;
-use crate::shutdown::Shutdown;
+use cni_runtime::clock::Clock;
+use cni_runtime::shutdown::Shutdown;
 
 /// What `run` takes.
 #[derive(Debug, Args)]
@@ -31,7 +31,7 @@ pub fn run(args: &RunArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     if args.check {
         return check(&config, out);
     }
-    crate::logging::init(config.log)?;
+    cni_runtime::logging::init(config.log)?;
     warn_of(&config);
     let shutdown = Shutdown::on_signals(config.grace).context("signals cannot be received")?;
     let runtime = runtime()?;

@@ -10,7 +10,7 @@ use cni_sim::api_server::ApiServerOptions;
 use cni_sim::scenario::{Scenario, Span};
 use cni_sim::sim::{ClockMode, Sim, SimOptions};
 
-use crate::shutdown::{Grace, Shutdown};
+use cni_runtime::shutdown::{Grace, Shutdown};
 
 /// Which world to play.
 #[derive(Debug, Clone, Args)]

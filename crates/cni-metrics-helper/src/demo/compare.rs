@@ -8,8 +8,8 @@ use cni_sim::cloudwatch::store::{CloudWatchStore, Outcome};
 use tokio::sync::watch;
 
 use super::PlayedRound;
-use crate::publish::SinkStats;
-use crate::publish::stats::DropReason;
+use cni_publish::SinkStats;
+use cni_publish::stats::DropReason;
 
 /// One metric over the whole demo.
 #[derive(Debug)]

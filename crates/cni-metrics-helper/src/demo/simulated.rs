@@ -7,10 +7,10 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use clap::Parser;
 
-use crate::aws::AwsHttp;
 use crate::cli::settings::SettingsArgs;
 use crate::config::Config;
-use crate::identity::{CredentialKind, Found, Identity};
+use cni_aws::AwsHttp;
+use cni_aws::identity::{CredentialKind, Found, Identity};
 
 /// Where the values of the identity come from, as messages name it.
 const SOURCE: &str = "the simulated world";

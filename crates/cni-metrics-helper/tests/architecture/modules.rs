@@ -41,7 +41,7 @@ fn name(module: &[String]) -> String {
 }
 
 /// Everything that a module uses, directly or not.
-fn reached<'a>(from: &Module, uses: &'a BTreeMap<&'a Module, BTreeSet<Module>>) -> BTreeSet<&'a Module> {
+fn reached<'a>(from: &'a Module, uses: &'a BTreeMap<&'a Module, BTreeSet<Module>>) -> BTreeSet<&'a Module> {
     let (mut seen, mut next) = (BTreeSet::new(), vec![from]);
     while let Some(module) = next.pop() {
         next.extend(uses[module].iter().filter(|used| seen.insert(*used)));

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use cni_metrics_core::catalogue::{CATALOGUE, Kind, MetricSet};
 use cni_metrics_core::model::Snapshot;
-use cni_metrics_helper::publish::cloudwatch::spool::Restored;
-use cni_metrics_helper::publish::stats::DropReason;
-use cni_metrics_helper::publish::{Selection, SinkStats};
+use cni_publish::cloudwatch::spool::Restored;
+use cni_publish::stats::DropReason;
+use cni_publish::{Selection, SinkStats};
 use cni_sim::cloudwatch::store::{CloudWatchStore, Outcome};
 use cni_sim::truth::RoundTruth;
 

@@ -5,18 +5,18 @@ use std::process::Stdio;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use cni_metrics_core::catalogue::MetricSet;
-use cni_metrics_core::model::UnixMillis;
-use cni_metrics_helper::clock::Clock;
-use cni_metrics_helper::discover::{Evidence, Listing};
-use cni_metrics_helper::identity::{
+use cni_aws::identity::{ClusterEvidence, Listing};
+use cni_aws::identity::{
     ClusterIdFallback, Identity, IdentityLimits, IdentityReader, IdentitySettings, IdentityState, resolve,
 };
-use cni_metrics_helper::publish::Selection;
-use cni_metrics_helper::publish::cloudwatch::buffer::Point;
-use cni_metrics_helper::publish::cloudwatch::{AwsCloudWatch, CloudWatchSettings, MetricSink};
-use cni_metrics_helper::publish::selection::ROWS;
-use cni_metrics_helper::shutdown::Shutdown;
+use cni_metrics_core::catalogue::MetricSet;
+use cni_metrics_core::model::UnixMillis;
+use cni_publish::Selection;
+use cni_publish::cloudwatch::buffer::Point;
+use cni_publish::cloudwatch::{AwsCloudWatch, CloudWatchSettings, MetricSink};
+use cni_publish::selection::ROWS;
+use cni_runtime::clock::Clock;
+use cni_runtime::shutdown::Shutdown;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;
@@ -173,12 +173,12 @@ impl std::io::Write for Log {
 }
 
 /// What the watches have shown: names that the case gives; the label only later, or never, if it says so.
-fn evidence() -> (watch::Sender<Evidence>, Evidence) {
+fn evidence() -> (watch::Sender<ClusterEvidence>, ClusterEvidence) {
     let names = |name: Option<String>| {
         name.into_iter().flat_map(|names| names.split(',').map(str::to_owned).collect::<Vec<_>>()).collect()
     };
     let listing = |silent: &str| if variable(silent).is_some() { Listing::Awaited } else { Listing::Complete };
-    let all = Evidence {
+    let all = ClusterEvidence {
         pods: listing("HINT_PODS_SILENT"),
         agent_names: names(variable("HINT_AWS_NODE")),
         nodes: listing("HINT_NODES_SILENT"),
@@ -186,7 +186,7 @@ fn evidence() -> (watch::Sender<Evidence>, Evidence) {
         instance_id: variable("HINT_INSTANCE"),
     };
     let first = match variable("HINT_LATE") {
-        Some(_) => Evidence { eksctl_names: Vec::new(), agent_names: Vec::new(), ..all.clone() },
+        Some(_) => ClusterEvidence { eksctl_names: Vec::new(), agent_names: Vec::new(), ..all.clone() },
         None => all.clone(),
     };
     (watch::Sender::new(first), all)
@@ -251,7 +251,7 @@ async fn report() -> Value {
         (Err(error), None) => return json!({ "error": error, "seconds": took }),
         (Ok(_), None) => return json!({ "error": "what was known is not known any more" }),
     };
-    let found = |found: &cni_metrics_helper::identity::Found| json!({ "value": found.value, "source": found.source });
+    let found = |found: &cni_aws::identity::Found| json!({ "value": found.value, "source": found.source });
     let mut report = json!({
         "region": found(&identity.region),
         "cluster_id": found(&identity.cluster_id),

@@ -9,9 +9,9 @@ use std::time::Duration;
 use crate::kit::{self, Bench, FLUSH, INTERVAL, Log, Scripted, after, down, millis, settings, snapshot, throttled};
 use cni_metrics_core::catalogue::{METRICS, Metric};
 use cni_metrics_core::model::{UnixMillis, Values};
-use cni_metrics_helper::clock::Clock;
-use cni_metrics_helper::publish::cloudwatch::{Opened, PutError};
-use cni_metrics_helper::publish::stats::{DropReason, RequestOutcome};
+use cni_publish::cloudwatch::{Opened, PutError};
+use cni_publish::stats::{DropReason, RequestOutcome};
+use cni_runtime::clock::Clock;
 use tokio::time::Instant;
 
 const MINUTE: Duration = Duration::from_mins(1);

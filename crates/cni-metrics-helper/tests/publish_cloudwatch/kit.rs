@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use cni_metrics_core::catalogue::{Kind, METRICS, MetricSet};
 use cni_metrics_core::model::{Breakdown, Coverage, Ipv6Figures, Snapshot, UnixMillis, Values};
-use cni_metrics_helper::clock::Clock;
-use cni_metrics_helper::lead::{Appointment, Leadership};
-use cni_metrics_helper::publish::cloudwatch::buffer::Point;
-use cni_metrics_helper::publish::cloudwatch::{CloudWatchSettings, MetricSink, Opened, PutError, spawn};
-use cni_metrics_helper::publish::selection::ROWS;
-use cni_metrics_helper::publish::{Publisher, Selection, SinkStats};
+use cni_publish::cloudwatch::buffer::Point;
+use cni_publish::cloudwatch::{CloudWatchSettings, MetricSink, Opened, PutError, spawn};
+use cni_publish::selection::ROWS;
+use cni_publish::{Publisher, Selection, SinkStats};
+use cni_runtime::clock::Clock;
+use cni_runtime::gate::{Appointment, Leadership};
 use tokio::sync::watch;
 
 /// 2026-01-01, when these tests' clocks start.

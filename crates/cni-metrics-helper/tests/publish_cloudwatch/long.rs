@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use cni_metrics_core::catalogue::METRICS;
 use cni_metrics_core::model::UnixMillis;
-use cni_metrics_helper::clock::Clock;
-use cni_metrics_helper::publish::cloudwatch::spool::open;
-use cni_metrics_helper::publish::cloudwatch::{CloudWatchSettings, PutError};
-use cni_metrics_helper::publish::stats::DropReason;
+use cni_publish::cloudwatch::spool::open;
+use cni_publish::cloudwatch::{CloudWatchSettings, PutError};
+use cni_publish::stats::DropReason;
+use cni_runtime::clock::Clock;
 use tokio::time::Instant;
 
 use crate::kit::{Bench, INTERVAL, Log, START, Scripted, settings, throttled};

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use cni_metrics_core::catalogue::{Kind, METRICS};
 use cni_metrics_core::model::UnixMillis;
-use cni_metrics_helper::clock::Clock;
-use cni_metrics_helper::publish::Published;
-use cni_metrics_helper::publish::cloudwatch::spool::{look, open};
-use cni_metrics_helper::publish::cloudwatch::{CloudWatchSettings, PutError, Restored};
-use cni_metrics_helper::publish::selection::ROWS;
-use cni_metrics_helper::publish::stats::DropReason;
+use cni_publish::Published;
+use cni_publish::cloudwatch::spool::{look, open};
+use cni_publish::cloudwatch::{CloudWatchSettings, PutError, Restored};
+use cni_publish::selection::ROWS;
+use cni_publish::stats::DropReason;
+use cni_runtime::clock::Clock;
 
 use crate::kit::{Bench, FLUSH, INTERVAL, Log, Scripted, after, down, settings, snapshot};
 

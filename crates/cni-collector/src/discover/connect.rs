@@ -1,0 +1,81 @@
+//! How the API server is reached: the pod's own service account, or a kubeconfig.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use thiserror::Error;
+
+pub(crate) use cni_runtime::text::causes;
+
+/// Where to find the API server; both `None` means the pod's service account, else the default kubeconfig.
+#[derive(Debug, Clone, Default)]
+pub struct ConnectSettings {
+    /// A kubeconfig file.
+    pub kubeconfig: Option<PathBuf>,
+    /// A context in it.
+    pub context: Option<String>,
+}
+
+/// Why there is no client.
+#[derive(Debug, Error)]
+pub enum ConnectError {
+    /// Neither in a cluster nor a kubeconfig.
+    #[error(
+        "no Kubernetes API server to talk to: not running in a pod (KUBERNETES_SERVICE_HOST is not set) and no usable \
+         kubeconfig ({0}); pass --kubeconfig FILE, set KUBECONFIG, or run inside the cluster"
+    )]
+    NowhereToGo(String),
+    /// The pod's service account cannot be used.
+    #[error("the pod's service account cannot be used: {0}")]
+    InCluster(String),
+    /// A kubeconfig was named but cannot be used.
+    #[error("kubeconfig {path} cannot be used: {reason}")]
+    Kubeconfig {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The client cannot be built from the configuration.
+    #[error("the Kubernetes client cannot be built: {0}")]
+    Client(String),
+}
+
+/// A client for watches, and one for scrapes.
+#[derive(Clone)]
+pub struct Clients {
+    /// For lists and watches: the library's own retries on.
+    pub watch: Client,
+    /// For scrapes: no retries, since those of the library would hide a dead node for minutes.
+    pub scrape: Client,
+}
+
+/// Builds both clients. Nothing is sent yet.
+pub async fn connect(settings: &ConnectSettings) -> Result<Clients, ConnectError> {
+    let mut config = load(settings).await?;
+    config.connect_timeout = Some(Duration::from_secs(5));
+    config.default_retry = false;
+    let build = |config| Client::try_from(config).map_err(|error| ConnectError::Client(causes(&error)));
+    let mut watch = config.clone();
+    // The watches have limits of their own; this is for a connection that dies while no request uses it.
+    watch.read_timeout = Some(Duration::from_secs(100));
+    Ok(Clients { watch: build(watch)?, scrape: build(config)? })
+}
+
+async fn load(settings: &ConnectSettings) -> Result<Config, ConnectError> {
+    let options = KubeConfigOptions { context: settings.context.clone(), ..KubeConfigOptions::default() };
+    if let Some(path) = &settings.kubeconfig {
+        let failed = |reason: String| ConnectError::Kubeconfig { path: path.display().to_string(), reason };
+        let file = Kubeconfig::read_from(path).map_err(|error| failed(causes(&error)))?;
+        return Config::from_custom_kubeconfig(file, &options).await.map_err(|error| failed(causes(&error)));
+    }
+    if settings.context.is_none()
+        && std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
+        && std::env::var_os("KUBECONFIG").is_none()
+    {
+        return Config::incluster().map_err(|error| ConnectError::InCluster(causes(&error)));
+    }
+    Config::from_kubeconfig(&options).await.map_err(|error| ConnectError::NowhereToGo(causes(&error)))
+}

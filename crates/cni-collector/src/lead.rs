@@ -1,0 +1,101 @@
+//! Who publishes, when several replicas run: a Kubernetes Lease.
+//!
+//! A leader may publish until two thirds of the lease's duration after it *began* its last successful renewal; another
+//! replica takes over only after it has watched the lease unchanged for the whole duration, by its own clock. The times
+//! in the lease itself do not decide who leads, so clocks may differ; and since [`Leadership::is_leading`] looks at the clock and
+//! not at a flag, a process that was stopped for a minute no longer leads when it goes on.
+//!
+//! The lease also says, in an annotation, up to which round everything is published: see [`Leadership::admits`]. It is
+//! believed only as far as it can be true by our own clock, and never written later than our own clock and one interval.
+//!
+//! A leader that cannot renew goes on measuring as long as no other replica is seen to hold the lease. What it measures
+//! meanwhile is its own if it finds the lease as it left it, and is not published otherwise ([`Leadership::rounds_not_ours`]). A replica
+//! whose rounds do not turn leaves the lease to others.
+
+mod candidate;
+mod lease;
+
+use std::time::Duration;
+
+use kube::Client;
+use tokio::sync::watch;
+
+use cni_runtime::clock::Clock;
+use cni_runtime::gate::Leadership;
+use cni_runtime::supervise::Supervisor;
+
+/// How the election is held.
+#[derive(Debug, Clone)]
+pub struct LeadSettings {
+    /// The lease's namespace: the helper's own.
+    pub namespace: String,
+    /// The lease's name.
+    pub name: String,
+    /// Unique to this process.
+    pub identity: String,
+    /// How long a lease lasts without renewal.
+    pub duration: Duration,
+    /// This replica measures while it does not lead, so that rounds which another has published must be left out.
+    pub is_warm: bool,
+    /// Time between rounds.
+    pub interval: Duration,
+    /// What rounds are dated with.
+    pub clock: Clock,
+}
+
+impl LeadSettings {
+    /// A replica whose loop has not turned for this long leaves the lease to others.
+    fn stuck_after(&self) -> Duration {
+        (self.clock.limit(self.interval) * STUCK_INTERVALS).max(self.duration * 2)
+    }
+}
+
+/// The share of the duration in which a leader may publish after a renewal.
+const PUBLISH_SHARE: f64 = 2.0 / 3.0;
+
+/// How often a lease is looked at: so often within its duration.
+const LOOKS_PER_LEASE: u32 = 8;
+
+/// The longest `LEASE_DURATION` there is: a longer one in a lease is not of this program, and not waited for.
+const LONGEST_LEASE: Duration = Duration::from_mins(5);
+
+/// Clocks of machines in one cluster differ by this at most; beyond it and an interval, a published-until is not believed.
+const MAX_CLOCK_SKEW: Duration = Duration::from_secs(10);
+
+/// Intervals in which the round loop must have turned once for the replica to lead.
+const STUCK_INTERVALS: u32 = 3;
+
+/// The annotation that says up to which round, Unix milliseconds, everything is published or about to be.
+pub const PUBLISHED_UNTIL: &str = "cni-metrics-helper/published-until";
+
+/// The election's task. [`Election::resign`] releases the lease; dropped without it, the lease runs out by itself.
+#[derive(Debug)]
+pub struct Election {
+    task: tokio::task::JoinHandle<()>,
+    stop: watch::Sender<bool>,
+}
+
+impl Election {
+    /// Stands for election. What happens is logged as it changes.
+    pub fn stand(client: Client, settings: LeadSettings, supervisor: &Supervisor) -> (Self, Leadership) {
+        let (office, leadership) = Leadership::elected(settings.is_warm, settings.clock.clone(), settings.interval);
+        let (stop, stopped) = watch::channel(false);
+        let asked = stopped.clone();
+        let task = supervisor
+            .spawn_until("election", lease::stand(client, settings, office, stopped), move || *asked.borrow());
+        (Self { task, stop }, leadership)
+    }
+
+    /// Gives the lease back at once, so that another replica need not wait for it to run out.
+    pub async fn resign(mut self, within: Duration) {
+        self.stop.send_replace(true);
+        // A release that hangs is no reason to stay: the lease then runs out by itself.
+        let _late = tokio::time::timeout(within, &mut self.task).await;
+    }
+}
+
+impl Drop for Election {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

@@ -1,0 +1,441 @@
+//! The election's task: reads and writes the Lease object, with the API server's own optimistic locking.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cni_metrics_core::model::UnixMillis;
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kube::api::{ObjectMeta, PostParams};
+use kube::{Api, Client};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::{debug, info, warn};
+
+use super::candidate::{Candidate, Doubt, Moment, Record, Step, Wish, Write};
+use super::{LOOKS_PER_LEASE, LeadSettings, PUBLISHED_UNTIL};
+use crate::discover::connect::causes;
+use cni_runtime::gate::{Office, Standing};
+
+/// A published-until that cannot be is logged again after this time.
+const DOUBT_AGAIN: Duration = Duration::from_hours(1);
+
+struct Clerk {
+    api: Api<Lease>,
+    settings: LeadSettings,
+    candidate: Candidate,
+    office: Office,
+    /// The failure last logged.
+    failure: Option<String>,
+    /// The impossible published-until last logged, and when.
+    doubt: Option<(Doubt, Instant)>,
+    led: bool,
+    /// When the lease was last held, by the clock of rounds.
+    held_at: Option<UnixMillis>,
+}
+
+/// Why a look at the lease led to nothing.
+enum Failure {
+    /// The API server says that we may not.
+    Denied(String),
+    /// It did not answer, or not usefully.
+    Other(String),
+}
+
+impl Failure {
+    fn of(error: &kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) if matches!(status.code, 401 | 403) => Self::Denied(causes(error)),
+            _ => Self::Other(causes(error)),
+        }
+    }
+
+    fn late(limit: Duration) -> Self {
+        Self::Other(format!("no answer within {:.1} s", limit.as_secs_f64()))
+    }
+}
+
+/// Looks at the lease again and again until asked to stop; then gives it back.
+pub(super) async fn stand(client: Client, settings: LeadSettings, office: Office, mut stopped: watch::Receiver<bool>) {
+    let period = settings.duration / LOOKS_PER_LEASE;
+    let api = Api::namespaced(client, &settings.namespace);
+    let candidate = Candidate::new(settings.identity.clone(), settings.duration, settings.interval);
+    let (mut claims, mut turns) = (office.claims.clone(), office.turns.clone());
+    let mut clerk = Clerk { api, settings, candidate, office, failure: None, doubt: None, led: false, held_at: None };
+    loop {
+        clerk.look(period).await;
+        let next = Instant::now() + period;
+        // A round is about to be published: the lease must say so first. Failures keep their distance.
+        let claimed = async {
+            let news = claims.wait_for(|claims| claims.until() > clerk.confirmed()).await.map(drop);
+            if news.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        // The first turn of the loop is not waited for a whole period.
+        let turned = async {
+            if turns.wait_for(Option::is_some).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = ended(&mut stopped) => break,
+            () = claimed, if clerk.may_claim() => {}
+            () = turned, if !clerk.has_turned() => {}
+            () = sleep_until(next) => {}
+        }
+    }
+    clerk.release().await;
+}
+
+/// A leader whose clock is ahead writes another impossible time with each round: that is logged once an hour.
+fn is_news(logged: Option<(Doubt, Instant)>, doubt: Doubt, now: Instant) -> bool {
+    logged.is_none_or(|(last, at)| last.said != doubt.said && now.saturating_duration_since(at) >= DOUBT_AGAIN)
+}
+
+/// A sender that is gone ends us too.
+async fn ended(stopped: &mut watch::Receiver<bool>) {
+    let _gone = stopped.wait_for(|stopped| *stopped).await;
+}
+
+impl Clerk {
+    fn confirmed(&self) -> Option<UnixMillis> {
+        self.office.standing.borrow().confirmed
+    }
+
+    fn may_claim(&self) -> bool {
+        self.failure.is_none() && self.candidate.leads(Instant::now())
+    }
+
+    fn has_turned(&self) -> bool {
+        self.office.turns.borrow().is_some()
+    }
+
+    /// The round loop turned not long ago.
+    fn turns(&self) -> bool {
+        let limit = self.settings.stuck_after();
+        self.office.turns.borrow().is_some_and(|turned| turned.elapsed() <= limit)
+    }
+
+    /// One look, and one write where it is our turn. Both requests together are given two periods, so that a server
+    /// that hangs cannot hold back the next try.
+    async fn look(&mut self, period: Duration) {
+        let began = Instant::now();
+        let limit = period * 2;
+        let outcome = match timeout(limit, self.try_hold(began, limit)).await {
+            Ok(outcome) => outcome,
+            Err(_elapsed) => Err(Failure::late(limit)),
+        };
+        let claimed = match outcome {
+            Ok(Some(write)) => {
+                self.candidate.held(began, write);
+                self.held_at = Some(self.settings.clock.now());
+                write.claimed
+            }
+            Ok(None) => {
+                self.candidate.lost();
+                None
+            }
+            Err(failure) => return self.failed(failure),
+        };
+        self.failure = None;
+        let deadline = self.candidate.leads_until();
+        let waits = deadline.is_none() && !self.turns();
+        self.publish(|standing| {
+            standing.leads_until = deadline;
+            standing.confirmed = claimed;
+            standing.trouble = waits.then(|| (None, Arc::from("this replica's rounds do not turn")));
+        });
+        self.tell();
+    }
+
+    /// What was sent where the lease is ours now; `None` where it is not.
+    async fn try_hold(&mut self, now: Instant, limit: Duration) -> Result<Option<Write>, Failure> {
+        let current = self.api.get_opt(&self.settings.name).await.map_err(|error| Failure::of(&error))?;
+        if now.elapsed() > limit {
+            // The process was stopped in between: what it has in hand is the lease of then, and the rounds, which did not
+            // turn either, have not had their chance to.
+            return Err(Failure::late(limit));
+        }
+        let record = current.as_ref().map(record);
+        let claimed = self.office.claims.borrow().until();
+        let at = Moment { now, wall: self.settings.clock.now() };
+        let wish = Wish { claimed, is_ready: self.turns() };
+        let step = self.candidate.look(at, record.as_ref(), wish);
+        self.publish(|_standing| {});
+        let (write, holder) = match step {
+            Step::Hold(write) => {
+                // While the write is under way it is not known what the lease says. Only then are the claims read, so that
+                // each claim is either in this write or waits for its end.
+                self.office.standing.send_modify(|standing| standing.confirmed = None);
+                let claimed = self.office.claims.borrow().until();
+                (self.candidate.claim(at.wall, write, claimed), Some(self.settings.identity.clone()))
+            }
+            Step::Release(write) => {
+                self.gives_up();
+                (write, None)
+            }
+            Step::Wait => return Ok(None),
+        };
+        let lease = self.lease(current.as_ref(), write, holder.clone());
+        let written = match current {
+            None => self.api.create(&PostParams::default(), &lease).await,
+            Some(_) => self.api.replace(&self.settings.name, &PostParams::default(), &lease).await,
+        };
+        match written {
+            Ok(_) => Ok(holder.map(|_ours| write)),
+            // Another was faster.
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(None),
+            Err(error) => Err(Failure::of(&error)),
+        }
+    }
+
+    /// Tells the rest of the program what the candidate knows, and whatever `change` adds to it.
+    fn publish(&mut self, change: impl FnOnce(&mut Standing)) {
+        let (holds, tenure, by_others) = (self.candidate.holds(), self.candidate.tenure(), self.candidate.by_others());
+        let other = self.candidate.other().map(Arc::from);
+        self.office.standing.send_modify(|standing| {
+            (standing.holds, standing.tenure, standing.by_others) = (holds, tenure, by_others);
+            standing.other = other;
+            change(standing);
+        });
+        let now = Instant::now();
+        if let Some(doubt) = self.candidate.doubt().filter(|doubt| is_news(self.doubt, *doubt, now)) {
+            let ahead = doubt.said.0.saturating_sub(doubt.assumed.0) / 1000;
+            warn!(
+                "lease {}/{} says that rounds are published until Unix time {} ms, which is {ahead} s ahead of this \
+                 machine's clock: not believed; rounds up to now count as published, later ones are published by their \
+                 leader. Check the clocks of the replicas' nodes",
+                self.settings.namespace, self.settings.name, doubt.said.0
+            );
+            self.doubt = Some((doubt, now));
+        }
+    }
+
+    /// The lease as `write` says, keeping what others wrote beside it.
+    fn lease(&self, current: Option<&Lease>, write: Write, holder: Option<String>) -> Lease {
+        let now = Some(MicroTime(Timestamp::now()));
+        let spec = current.and_then(|lease| lease.spec.clone()).unwrap_or_default();
+        let mut metadata = current.map_or_else(
+            || ObjectMeta { name: Some(self.settings.name.clone()), ..ObjectMeta::default() },
+            |lease| lease.metadata.clone(),
+        );
+        let annotations = metadata.annotations.get_or_insert_default();
+        match write.published_until {
+            Some(until) => annotations.insert(PUBLISHED_UNTIL.to_owned(), until.0.to_string()),
+            None => annotations.remove(PUBLISHED_UNTIL),
+        };
+        Lease {
+            metadata,
+            spec: Some(LeaseSpec {
+                holder_identity: holder,
+                lease_duration_seconds: i32::try_from(self.settings.duration.as_secs()).ok(),
+                acquire_time: if write.was_ours { spec.acquire_time } else { now.clone() },
+                renew_time: now,
+                lease_transitions: Some(write.transitions),
+                ..spec
+            }),
+        }
+    }
+
+    /// A leader stays one until its time runs out by itself; a failure is logged once.
+    fn failed(&mut self, failure: Failure) {
+        let LeadSettings { namespace, name, .. } = &self.settings;
+        let (text, remedy) = match failure {
+            Failure::Denied(text) => {
+                let role = format!("; a Role with get, create and update on leases is needed in namespace {namespace}");
+                (text, role)
+            }
+            Failure::Other(text) => (text, String::new()),
+        };
+        if self.failure.as_deref() == Some(&text) {
+            debug!("lease {name} failed again: {text}");
+        } else if self.candidate.holds() {
+            warn!("cannot renew lease {namespace}/{name}, trying again: {text}{remedy}");
+        } else {
+            warn!("cannot acquire lease {namespace}/{name}, trying again: {text}{remedy}");
+        }
+        let trouble = (self.held_at.filter(|_| self.candidate.holds()), Arc::from(text.as_str()));
+        self.failure = Some(text);
+        self.publish(|standing| standing.trouble = Some(trouble));
+        self.tell();
+    }
+
+    /// The rounds do not turn: another replica may do better.
+    fn gives_up(&mut self) {
+        let LeadSettings { namespace, name, identity, .. } = &self.settings;
+        self.office.standing.send_modify(|standing| standing.leads_until = None);
+        self.led = false;
+        warn!(
+            "not leading any more: {identity} releases lease {namespace}/{name}: no round ended for {:.0} s; it stands for \
+             election again once its rounds turn",
+            self.settings.stuck_after().as_secs_f64()
+        );
+    }
+
+    fn tell(&mut self) {
+        let leads = self.candidate.leads(Instant::now());
+        let LeadSettings { namespace, name, identity, .. } = &self.settings;
+        match (self.led, leads, self.candidate.other()) {
+            (false, true, _) => info!("leading: {identity} holds the lease {namespace}/{name}"),
+            (true, false, Some(other)) => {
+                warn!("not leading any more: {identity} lost lease {namespace}/{name} to {other}");
+            }
+            (true, false, None) => warn!(
+                "not leading any more: {identity} could not renew lease {namespace}/{name} ({}); it goes on measuring, and \
+                 publishes what it measured if no other replica held the lease meanwhile",
+                self.failure.as_deref().unwrap_or(if self.candidate.holds() {
+                    "the answer came too late"
+                } else {
+                    "another write came first"
+                })
+            ),
+            _ => {}
+        }
+        self.led = leads;
+    }
+
+    /// Empties the holder, so that another replica takes over at its next look.
+    async fn release(&mut self) {
+        self.office.standing.send_modify(|standing| standing.leads_until = None);
+        if !self.candidate.holds() {
+            return;
+        }
+        let LeadSettings { namespace, name, .. } = self.settings.clone();
+        let current = match self.api.get_opt(&name).await {
+            Ok(Some(current)) => current,
+            Ok(None) => return,
+            Err(error) => return warn!("cannot release lease {namespace}/{name}: {}", causes(&error)),
+        };
+        let at = Moment { now: Instant::now(), wall: self.settings.clock.now() };
+        let wish = Wish { claimed: self.office.claims.borrow().until(), is_ready: false };
+        let Step::Release(write) = self.candidate.look(at, Some(&record(&current)), wish) else { return };
+        let free = self.lease(Some(&current), write, None);
+        match self.api.replace(&name, &PostParams::default(), &free).await {
+            Ok(_) => info!("released lease {namespace}/{name}"),
+            Err(error) => warn!("cannot release lease {namespace}/{name}: {}", causes(&error)),
+        }
+    }
+}
+
+fn record(lease: &Lease) -> Record {
+    let spec = lease.spec.as_ref();
+    let seconds = spec.and_then(|spec| spec.lease_duration_seconds).and_then(|seconds| u64::try_from(seconds).ok());
+    Record {
+        holder: spec.and_then(|spec| spec.holder_identity.clone()).filter(|holder| !holder.is_empty()),
+        duration: Duration::from_secs(seconds.unwrap_or(0)),
+        version: lease.metadata.resource_version.clone().unwrap_or_default(),
+        transitions: spec.and_then(|spec| spec.lease_transitions).unwrap_or(0),
+        published_until: published_until(lease),
+    }
+}
+
+/// Up to which round everything is published, as the lease says it. What is no number says nothing.
+fn published_until(lease: &Lease) -> Option<UnixMillis> {
+    lease.metadata.annotations.as_ref()?.get(PUBLISHED_UNTIL)?.parse().ok().map(UnixMillis)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use axum::body::Body;
+    use http::{Method, Request, Response, StatusCode};
+
+    use super::*;
+    use crate::captured::captured_log;
+    use cni_runtime::clock::Clock;
+    use cni_runtime::gate::Leadership;
+
+    /// An API server with one lease. A read whose answer takes `pause` is as if this process had been stopped after the
+    /// answer was sent.
+    #[derive(Default)]
+    struct Server {
+        lease: Option<Lease>,
+        pause: Option<Duration>,
+    }
+
+    async fn answer(server: Arc<Mutex<Server>>, request: Request<kube::client::Body>) -> Response<Body> {
+        let is_read = request.method() == Method::GET;
+        let body = request.into_body().collect_bytes().await.unwrap();
+        let (lease, pause) = {
+            let mut server = server.lock().unwrap();
+            if !is_read {
+                let mut lease: Lease = serde_json::from_slice(&body).unwrap();
+                let version = format!("{:?}", lease.spec.as_ref().map(|spec| &spec.renew_time));
+                lease.metadata.resource_version = Some(version);
+                server.lease = Some(lease);
+            }
+            (server.lease.clone(), server.pause.take())
+        };
+        if let Some(pause) = pause {
+            tokio::time::advance(pause).await;
+        }
+        let mut response = Response::new(Body::from(serde_json::to_vec(&lease).unwrap()));
+        if lease.is_none() {
+            *response.body_mut() = Body::from(r#"{"kind":"Status","apiVersion":"v1","code":404,"reason":"NotFound"}"#);
+            *response.status_mut() = StatusCode::NOT_FOUND;
+        }
+        response
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_read_that_spanned_a_stop_of_the_process_decides_nothing() {
+        let server = Arc::new(Mutex::new(Server::default()));
+        let answering = Arc::clone(&server);
+        let service = tower::service_fn(move |request| {
+            let answered = answer(Arc::clone(&answering), request);
+            async move { Ok::<_, std::convert::Infallible>(answered.await) }
+        });
+        let settings = LeadSettings {
+            namespace: "kube-system".into(),
+            name: "helper".into(),
+            identity: "a".into(),
+            duration: Duration::from_secs(5),
+            is_warm: true,
+            interval: Duration::from_secs(1),
+            clock: Clock::wall(),
+        };
+        let (office, leadership) = Leadership::elected(true, settings.clock.clone(), settings.interval);
+        let candidate = Candidate::new(settings.identity.clone(), settings.duration, settings.interval);
+        let api = Api::namespaced(Client::new(service, "default"), "kube-system");
+        let mut clerk =
+            Clerk { api, settings, candidate, office, failure: None, doubt: None, led: false, held_at: None };
+        let (subscriber, log) = captured_log();
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let period = Duration::from_millis(625);
+
+        leadership.turned();
+        clerk.look(period).await;
+        assert!(leadership.is_leading());
+        server.lock().unwrap().pause = Some(Duration::from_secs(12));
+        clerk.look(period).await;
+        assert!(!leadership.is_leading());
+        // Not given back: nobody knows who holds it by now, and the rounds turn as soon as they can.
+        let holder = server.lock().unwrap().lease.clone().and_then(|lease| lease.spec?.holder_identity);
+        assert_eq!(holder.as_deref(), Some("a"));
+        let lines = log.lines();
+        assert!(lines.iter().any(|line| line.contains("not leading any more: a could not renew")), "{lines:#?}");
+        leadership.turned();
+        clerk.look(period).await;
+        assert!(leadership.is_leading());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_stays_ahead_is_logged_once_an_hour() {
+        let (mut logged, mut lines) = (None, 0);
+        for round in 0..2880 {
+            let said = UnixMillis(3_600_000 + round * 30_000);
+            let doubt = Doubt { said, assumed: UnixMillis(round * 30_000) };
+            // The lease is looked at several times a round.
+            for _look in 0..5 {
+                if is_news(logged, doubt, Instant::now()) {
+                    (logged, lines) = (Some((doubt, Instant::now())), lines + 1);
+                }
+            }
+            tokio::time::advance(Duration::from_secs(30)).await;
+        }
+        assert_eq!(lines, 24);
+    }
+}

@@ -1,0 +1,445 @@
+//! A round's scrapes: begun as the pace allows, each page folded as it comes, until all have ended or the deadline came.
+
+use std::time::Duration;
+
+use cni_metrics_core::aggregate;
+use cni_metrics_core::model::{FailureKind, NodeSample, Observation, Target};
+use cni_metrics_core::parse::{Parsed, Parser, Progress, parse};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use kube::Client;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::history::History;
+use super::pace::{Flights, Pace, Sign};
+use super::suspicion::{self, Suspicion};
+use super::{Scraped, Targets};
+use crate::discover::Pod;
+use crate::scrape::{ApiServerEvidence, Ask, Path, ScrapeError, Scraper};
+use crate::self_stats::RoundFigures;
+use cni_runtime::clock::after;
+use cni_runtime::shutdown::Shutdown;
+
+/// After the signal to stop, a round in flight has at most this long, and a quarter of the time to end, before the scrapes
+/// still open are given up.
+const STOPPING_ROUND: Duration = Duration::from_secs(2);
+
+/// Scrapes that the deadline ends say so themselves; this long is waited for it, so that they are not taken for nodes that
+/// were never asked.
+const LAST_ANSWERS: Duration = Duration::from_millis(250);
+
+/// How often it is looked who has waited for long.
+const PARKING_STEP: Duration = Duration::from_millis(50);
+
+/// This much of a page is read at a time: a real page has some 15 KB, a very large node's some 100 KB.
+const STEP_BYTES: usize = 64 << 10;
+
+/// A page of no use that is larger than this is not read as far again for a while.
+const WASTE_BYTES: usize = 256 << 10;
+
+/// The round gives its thread to others after this long, however many pages wait to be read.
+const LONGEST_TURN: Duration = Duration::from_millis(2);
+
+/// Direct connections are kept for the next round in clusters of up to this number of nodes: some 10 MB.
+const KEPT_CONNECTIONS: usize = 500;
+
+/// Who is asked next, by position among the targets.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    /// Nodes that answered or were never asked, from the last to the first.
+    steady: Vec<Asked>,
+    /// Nodes that failed lately, from the last to the first. They are spread out: no more hung ones wait at once than must,
+    /// and none keeps a good one from being asked.
+    suspects: Vec<Asked>,
+    /// How many there were of each in the beginning.
+    sizes: (usize, usize),
+}
+
+/// Whom to ask, whether directly at once, and how much of the page is worth reading.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    position: usize,
+    directly: bool,
+    page_limit: Option<usize>,
+}
+
+impl Queue {
+    pub(super) fn new(targets: &Targets, history: &History, round: u64) -> Self {
+        let mut order: Vec<((u8, u64), Asked)> = targets
+            .iter()
+            .enumerate()
+            .map(|(position, (pod, _))| {
+                let directly = history.takes_detour(&pod.uid, round);
+                let page_limit = history.page_limit(&pod.uid, round);
+                (history.order(&pod.uid, round), Asked { position, directly, page_limit })
+            })
+            .collect();
+        order.sort_by_key(|(order, _)| std::cmp::Reverse(*order));
+        let (suspects, steady): (Vec<_>, Vec<_>) = order.into_iter().partition(|((class, _), _)| *class > 1);
+        let asked = |all: Vec<(_, Asked)>| all.into_iter().map(|(_, asked)| asked).collect::<Vec<_>>();
+        let sizes = (steady.len(), suspects.len());
+        Self { steady: asked(steady), suspects: asked(suspects), sizes }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.steady.is_empty() && self.suspects.is_empty()
+    }
+
+    /// The next one for whom there is room, and whether it failed lately.
+    fn next(&mut self, flights: &Flights, pace: &Pace) -> Option<(Asked, bool)> {
+        if !flights.has_room(pace) {
+            return None;
+        }
+        // The suspects are spread over the first half of the round, so that the last of them is given up before the others'
+        // time and a scrape's have passed.
+        let (steady_asked, suspects_asked) = (self.sizes.0 - self.steady.len(), self.sizes.1 - self.suspects.len());
+        let turn = suspects_asked * self.sizes.0 <= 2 * steady_asked * self.sizes.1;
+        if turn
+            && flights.has_room_for_suspect(pace)
+            && let Some(asked) = self.suspects.pop()
+        {
+            return Some((asked, true));
+        }
+        self.steady.pop().map(|asked| (asked, false))
+    }
+}
+
+/// What a round asks, and until when.
+pub(super) struct FanOut<'a> {
+    pub(super) scraper: &'a Scraper,
+    /// The API server itself, for when nodes' answers accuse it.
+    pub(super) api: &'a Client,
+    pub(super) targets: &'a Targets,
+    pub(super) deadline: Instant,
+    /// One permit: for the large page that is read.
+    pub(super) large_pages: Semaphore,
+}
+
+/// A scrape that ended: what is kept of it, what the page said, and its share of the round's figures.
+type Ended = (Scraped, Option<NodeSample>, RoundFigures);
+
+/// What a round's scrapes brought.
+pub(super) struct Gathered {
+    /// By target.
+    pub(super) scraped: Vec<Scraped>,
+    pub(super) figures: RoundFigures,
+    /// What is known of the API server without relying on a node's answer.
+    pub(super) evidence: ApiServerEvidence,
+}
+
+/// A round under way.
+struct Gathering {
+    results: Vec<Option<Scraped>>,
+    flights: Flights,
+    figures: RoundFigures,
+    suspicion: Suspicion,
+    is_stopping: bool,
+}
+
+impl FanOut<'_> {
+    /// Asks all of `queue`. Pages go to `round` as they come.
+    pub(super) async fn run(
+        &self,
+        mut queue: Queue,
+        pace: &mut Pace,
+        round: &mut aggregate::Round<'_>,
+        shutdown: &Shutdown,
+    ) -> Gathered {
+        let mut gathering = Gathering::new(self.targets.len());
+        let (mut scrapes, mut probes) = (FuturesUnordered::new(), FuturesUnordered::new());
+        let mut stop = shutdown.clone();
+        let mut end = std::pin::pin!(tokio::time::sleep_until(after(self.deadline, LAST_ANSWERS)));
+        let mut parking = tokio::time::interval(PARKING_STEP);
+        parking.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        pace.begin(self.targets.len());
+        let mut turn = Instant::now();
+        loop {
+            if turn.elapsed() >= LONGEST_TURN {
+                tokio::task::yield_now().await;
+                turn = Instant::now();
+            }
+            if !queue.is_empty() && Instant::now() >= self.deadline {
+                queue = Queue::default();
+            }
+            while let Some((asked, suspect)) = queue.next(&gathering.flights, pace) {
+                let Some((pod, target)) = self.targets.get(asked.position) else { continue };
+                let number = gathering.flights.begin(Instant::now(), suspect);
+                scrapes.push(async move { (number, asked.position, target, self.scrape(pod, asked).await) });
+            }
+            tokio::select! {
+                biased;
+                next = scrapes.next() => match next {
+                    Some((number, position, target, (scraped, sample, share))) => {
+                        fold(round, target, sample);
+                        if gathering.take(number, position, scraped, share, pace) {
+                            probes.push(suspicion::ask(self.api));
+                        }
+                    }
+                    None if queue.is_empty() && probes.is_empty() => return gathering.finish(pace),
+                    // Nothing is under way, so there is room for the next.
+                    None if !queue.is_empty() => {}
+                    None => tokio::select! {
+                        Some(state) = probes.next() => gathering.asked(state, pace),
+                        () = &mut end => return gathering.finish(pace),
+                    },
+                },
+                Some(state) = probes.next() => gathering.asked(state, pace),
+                () = &mut end => return gathering.finish(pace),
+                () = stop.ended(), if !gathering.is_stopping => {
+                    gathering.is_stopping = true;
+                    end.as_mut().reset(self.deadline.min(after(Instant::now(), STOPPING_ROUND.min(shutdown.grace() / 4))));
+                }
+                now = parking.tick(), if !queue.is_empty() => gathering.flights.park(now, pace.parked_after()),
+            }
+        }
+    }
+
+    async fn scrape(&self, pod: &Pod, asked: Asked) -> Ended {
+        let keep_connection = self.targets.len() <= KEPT_CONNECTIONS;
+        let ask = Ask {
+            known_detour: asked.directly,
+            keep_connection,
+            page_limit: asked.page_limit,
+            round_deadline: self.deadline,
+        };
+        let page = match self.scraper.scrape(pod, ask).await {
+            Ok(page) => page,
+            Err(error) => return (Scraped::failed(error), None, RoundFigures::default()),
+        };
+        let (parsed, parsing) = if page.body.len() <= STEP_BYTES {
+            let began = Instant::now();
+            (parse(&page.body), began.elapsed())
+        } else {
+            Box::pin(parse_in_steps(&self.large_pages, &page.body)).await
+        };
+        let figures = RoundFigures {
+            page_bytes: page.body.len() as u64,
+            by_proxy: u64::from(page.path == Path::Proxy),
+            directly: u64::from(page.path == Path::Direct),
+            bad_lines: parsed.error_count,
+            parsing,
+            ..RoundFigures::default()
+        };
+        let (outcome, sample) = match parsed.sample {
+            Ok(sample) => (Ok(()), Some(sample)),
+            Err(error) if error.kind() == FailureKind::TooLarge => {
+                (Err(Box::new(ScrapeError::TooManySeries(error.to_string()))), None)
+            }
+            Err(error) => (Err(Box::new(ScrapeError::BadPage(error.to_string()))), None),
+        };
+        let is_waste = sample.is_none() && page.body.len() > WASTE_BYTES;
+        // A page that is refused as a whole is reported as such.
+        let first_error = parsed.errors.first().filter(|_| sample.is_some());
+        let line_errors = first_error.map(|first| match parsed.error_count {
+            1 => format!("a bad line on the node's page: {first}; metrics with bad lines are left out at this node").into(),
+            count => format!(
+                "{count} bad lines on the node's page, the first is {first}; metrics with bad lines are left out at this \
+                 node"
+            )
+            .into(),
+        });
+        (Scraped { outcome, path: Some(page.path), detour: page.detour, line_errors, is_waste }, sample, figures)
+    }
+}
+
+/// Reads a large page step by step, and only one at a time, so that the round's thread does its other work in between.
+async fn parse_in_steps(large_pages: &Semaphore, page: &[u8]) -> (Parsed, Duration) {
+    let _turn = large_pages.acquire().await;
+    let (mut parser, mut parsing) = (Parser::new(page), Duration::ZERO);
+    loop {
+        let began = Instant::now();
+        let progress = parser.step(STEP_BYTES);
+        parsing = parsing.saturating_add(began.elapsed());
+        match progress {
+            Progress::More(next) => parser = next,
+            Progress::Done(parsed) => return (parsed, parsing),
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+impl Gathering {
+    fn new(targets: usize) -> Self {
+        Self {
+            results: std::iter::repeat_with(|| None).take(targets).collect(),
+            flights: Flights::default(),
+            figures: RoundFigures::default(),
+            suspicion: Suspicion::new(targets),
+            is_stopping: false,
+        }
+    }
+
+    /// Takes in a scrape that ended; true if the API server itself is to be asked how it is.
+    fn take(
+        &mut self,
+        number: usize,
+        position: usize,
+        scraped: Scraped,
+        figures: RoundFigures,
+        pace: &mut Pace,
+    ) -> bool {
+        let took = self.flights.end(number).map_or(Duration::ZERO, |began| began.elapsed());
+        pace.learn(sign(&scraped, took));
+        self.figures += figures;
+        let accuses = scraped.outcome.as_ref().is_err_and(|error| error.accuses_api_server());
+        if let Some(slot) = self.results.get_mut(position) {
+            *slot = Some(scraped);
+        }
+        self.suspicion.note(accuses)
+    }
+
+    /// The API server was asked how it is.
+    fn asked(&mut self, state: suspicion::ApiServerState, pace: &mut Pace) {
+        if self.suspicion.asked(state) {
+            pace.learn(Sign::Overloaded);
+        }
+    }
+
+    /// A target that is left over was not asked, or not for long enough to say anything about it.
+    fn finish(mut self, pace: &Pace) -> Gathered {
+        self.figures.window = pace.width() as u64;
+        let left_over = || if self.is_stopping { ScrapeError::Stopped } else { ScrapeError::Deadline };
+        let scraped = self.results.into_iter().map(|scraped| scraped.unwrap_or_else(|| Scraped::failed(left_over())));
+        let served_a_page = self.figures.by_proxy > 0;
+        let evidence = ApiServerEvidence { served_a_page, ..self.suspicion.evidence() };
+        Gathered { scraped: scraped.collect(), figures: self.figures, evidence }
+    }
+}
+
+fn fold(round: &mut aggregate::Round<'_>, target: &Target, sample: Option<NodeSample>) {
+    if let Some(sample) = sample {
+        round.observe(Observation { target: target.clone(), expected: true, outcome: Ok(sample) });
+    }
+}
+
+/// What a scrape says of the way to the nodes. A failure says nothing: only the API server itself can say that it is
+/// overloaded.
+fn sign(scraped: &Scraped, took: Duration) -> Sign {
+    match &scraped.outcome {
+        Ok(()) if scraped.detour.is_none() => Sign::Answered(took),
+        _ => Sign::Nothing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::round::pace::Limits;
+
+    fn asked(positions: std::ops::Range<usize>) -> Vec<Asked> {
+        positions.rev().map(|position| Asked { position, directly: false, page_limit: None }).collect()
+    }
+
+    fn queue(steady: usize, suspects: usize) -> Queue {
+        Queue { steady: asked(0..steady), suspects: asked(steady..steady + suspects), sizes: (steady, suspects) }
+    }
+
+    #[test]
+    fn nodes_that_failed_lately_are_spread_over_the_first_half_of_the_round() {
+        let mut queue = queue(90, 10);
+        let (pace, mut flights, now) = (Pace::new(Limits::of(None)), Flights::default(), Instant::now());
+        let mut order = Vec::new();
+        while let Some((asked, suspect)) = queue.next(&flights, &pace) {
+            let number = flights.begin(now, suspect);
+            flights.end(number);
+            order.push(asked.position);
+        }
+        assert_eq!(order.len(), 100);
+        assert!(queue.is_empty());
+        let suspects: Vec<_> = order.chunks(11).map(|part| part.iter().filter(|asked| **asked >= 90).count()).collect();
+        assert_eq!(suspects, [2, 2, 2, 2, 2, 0, 0, 0, 0, 0], "{order:?}");
+    }
+
+    #[test]
+    fn hung_nodes_never_keep_a_good_one_waiting() {
+        let mut queue = queue(4, 4);
+        let (pace, mut flights, now) = (Pace::new(Limits::of(Some(4))), Flights::default(), Instant::now());
+        let mut good = 0;
+        while let Some((_, suspect)) = queue.next(&flights, &pace) {
+            let number = flights.begin(now, suspect);
+            if !suspect {
+                flights.end(number);
+                good += 1;
+            }
+        }
+        assert_eq!((good, queue.suspects.len()), (4, 2), "two hang, and two wait for their places");
+    }
+
+    /// Hostile pages of 8 MiB: what makes a reader work, remember or search most.
+    fn worst_pages() -> Vec<(&'static str, Vec<u8>)> {
+        const BYTES: usize = 8 << 20;
+        let filled = |mut line: Box<dyn FnMut(usize) -> String>| {
+            let mut page = Vec::with_capacity(BYTES);
+            for number in 0.. {
+                let next = line(number);
+                if page.len() + next.len() > BYTES {
+                    break;
+                }
+                page.extend_from_slice(next.as_bytes());
+            }
+            page
+        };
+        let series = |number: usize| format!("awscni_aws_api_error_count{{api=\"{:07}\"}} 1\n", 9_999_999 - number);
+        let api = |number: usize| format!("awscni_aws_api_latency_ms_sum{{api=\"{number}\"}} 1\n");
+        let labels = (0..60).fold(String::new(), |all, number| all + &format!("l{number}=\"\\\"\\n\","));
+        let long = "x".repeat(60_000);
+        vec![
+            ("descending series", filled(Box::new(series))),
+            ("one series again and again", filled(Box::new(|_| "awscni_eni_max 3\n".to_owned()))),
+            ("as many APIs as fit", filled(Box::new(api))),
+            ("many labels", filled(Box::new(move |n| format!("awscni_ipamd_error_count{{{labels}fn=\"{n}\"}} 1\n")))),
+            ("long lines", filled(Box::new(move |n| format!("awscni_ipamd_error_count{{fn=\"{long}{n}\"}} 1\n")))),
+            ("bad lines", filled(Box::new(|_| "awscni_eni_max{\n".to_owned()))),
+            ("others' lines", filled(Box::new(|_| "a 1\n".to_owned()))),
+            ("empty lines", vec![b'\n'; BYTES]),
+            ("one line", [vec![b'a'; BYTES - 1], vec![b'\n']].concat()),
+            (
+                "noise",
+                (1..=BYTES)
+                    .map(|at| if at == BYTES { b'\n' } else { (at.wrapping_mul(at | 1) >> 7).to_le_bytes()[0] })
+                    .collect(),
+            ),
+        ]
+    }
+
+    /// Processor time of this thread.
+    fn thread_time() -> Duration {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap())
+    }
+
+    #[test]
+    fn reading_the_worst_page_gives_the_thread_back_every_five_milliseconds() {
+        // An unoptimised build is allowed three times as much.
+        let most = Duration::from_millis(if cfg!(debug_assertions) { 15 } else { 5 });
+        for (name, page) in worst_pages() {
+            // The best of several readings: on a busy machine a turn that is interrupted finds the caches cold.
+            let mut readings = Vec::new();
+            while readings.iter().all(|(longest, _)| *longest > most) {
+                assert!(
+                    readings.len() < 5,
+                    "{name}: longest turn of each reading, and how many there were: {readings:?}"
+                );
+                readings.push(longest_turn(&page));
+            }
+        }
+    }
+
+    /// The longest turn of the reading of a page, and how many there were.
+    fn longest_turn(page: &[u8]) -> (Duration, u32) {
+        let large_pages = Semaphore::new(1);
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        let mut reading = std::pin::pin!(parse_in_steps(&large_pages, page));
+        let (mut longest, mut turns) = (Duration::ZERO, 0);
+        loop {
+            let began = thread_time();
+            let poll = reading.as_mut().poll(&mut context);
+            longest = longest.max(thread_time().saturating_sub(began));
+            turns += 1;
+            if poll.is_ready() {
+                return (longest, turns);
+            }
+        }
+    }
+}

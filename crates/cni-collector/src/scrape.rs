@@ -1,0 +1,213 @@
+//! One agent's page, fetched within a time limit and a size limit, or the reason why not.
+//!
+//! Two ways lead to an agent: through the API server's pod proxy, and straight to the node's address. `auto` begins
+//! with the proxy; when the API server cannot reach the node, or has not answered after half of the scrape's time, the
+//! direct way is tried beside it, so that a lost node never costs more than one scrape's time.
+
+mod body;
+mod direct;
+mod failure;
+mod proxy;
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use kube::Client;
+use tokio::time::Instant;
+
+pub use body::LARGE_PAGES_BYTES;
+pub use failure::{ApiServerEvidence, Detour, Limiter, ScrapeError};
+
+use crate::discover::Pod;
+use cni_runtime::clock::after;
+
+/// How nodes are reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Via {
+    /// The proxy first, directly where the API server cannot reach the node.
+    Auto,
+    /// The API server's pod proxy only.
+    Proxy,
+    /// The node's address only.
+    Direct,
+}
+
+impl FromStr for Via {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text.to_ascii_lowercase().as_str() {
+            "auto" => Ok(Self::Auto),
+            "proxy" => Ok(Self::Proxy),
+            "direct" => Ok(Self::Direct),
+            _ => Err(()),
+        }
+    }
+}
+
+/// The way a page came, or the one to begin with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Path {
+    /// Through the API server.
+    Proxy,
+    /// Straight from the node.
+    Direct,
+}
+
+/// How pages are fetched.
+#[derive(Debug, Clone)]
+pub struct ScrapeSettings {
+    /// How nodes are reached.
+    pub via: Via,
+    /// Scrapes in flight at once at most; `None` leaves it to the round.
+    pub concurrency: Option<usize>,
+    /// One scrape's time, retries included; never more than a round's limit.
+    pub timeout: Duration,
+    /// A page's size limit in bytes, after decompression.
+    pub max_bytes: usize,
+    /// The agents' namespace.
+    pub namespace: String,
+    /// The agents' metrics port.
+    pub port: u16,
+}
+
+/// A page and how it came.
+#[derive(Debug)]
+pub struct Page {
+    /// The page's text.
+    pub body: Vec<u8>,
+    /// The way it came.
+    pub path: Path,
+    /// In `auto`: why the node was asked directly. `None` where it was not, or where that was known before.
+    pub detour: Option<Detour>,
+    /// Its part of the memory for large pages.
+    _share: body::Share,
+}
+
+/// How a round asks one node.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask {
+    /// The API server lately could not reach this node.
+    pub known_detour: bool,
+    /// A direct connection stays open for the next round. An idle one costs some 20 KB, so that a large cluster does
+    /// better without.
+    pub keep_connection: bool,
+    /// Of a node whose last whole page was large and of no use: no more than this is read.
+    pub page_limit: Option<usize>,
+    /// The answer is of no use after this.
+    pub round_deadline: Instant,
+}
+
+/// Fetches pages. Connections to the API server are kept and used again.
+#[derive(Clone)]
+pub struct Scraper {
+    settings: ScrapeSettings,
+    proxy: proxy::Proxy,
+    direct: direct::Direct,
+}
+
+impl Scraper {
+    /// A scraper that speaks to the API server by `client`, whose own retries must be off.
+    pub fn new(client: Client, settings: ScrapeSettings) -> Self {
+        let budget = body::Budget::default();
+        let proxy = proxy::Proxy::new(client, &settings, budget.clone());
+        let direct = direct::Direct::new(&settings, budget);
+        Self { settings, proxy, direct }
+    }
+
+    /// The most scrapes in flight at once that the operator allows.
+    pub fn concurrency(&self) -> Option<usize> {
+        self.settings.concurrency
+    }
+
+    /// The longest that one scrape takes, retries included.
+    pub fn timeout(&self) -> Duration {
+        self.settings.timeout
+    }
+
+    /// Fetches the pod's page.
+    pub async fn scrape(&self, pod: &Pod, ask: Ask) -> Result<Page, ScrapeError> {
+        let began = Instant::now();
+        let deadline = ask.round_deadline.min(after(began, self.settings.timeout));
+        let ask = Ask { round_deadline: deadline, ..ask };
+        match self.settings.via {
+            Via::Proxy => self.by_path(Path::Proxy, pod, ask).await,
+            Via::Direct => self.by_path(Path::Direct, pod, ask).await,
+            Via::Auto if ask.known_detour => self.by_path(Path::Direct, pod, ask).await,
+            Via::Auto => self.auto(pod, ask).await,
+        }
+        .map_err(|error| match (error, ask.page_limit) {
+            (ScrapeError::TooLarge { limit_bytes }, Some(limit)) if limit < self.settings.max_bytes => {
+                ScrapeError::StillTooLarge { limit_bytes }
+            }
+            (error, _) => error.or_deadline(deadline.duration_since(began) >= self.settings.timeout / 2),
+        })
+    }
+
+    async fn auto(&self, pod: &Pod, ask: Ask) -> Result<Page, ScrapeError> {
+        let proxy = self.by_path(Path::Proxy, pod, ask);
+        tokio::pin!(proxy);
+        let patience = ask.round_deadline.saturating_duration_since(Instant::now()) / 2;
+        match tokio::time::timeout(patience, &mut proxy).await {
+            Ok(Err(error)) if error.detour().is_some() => merge(error, self.by_path(Path::Direct, pod, ask).await),
+            Ok(answer) => answer,
+            Err(_half_of_the_time) => {
+                let direct = self.by_path(Path::Direct, pod, ask);
+                tokio::pin!(direct);
+                tokio::select! {
+                    answer = &mut proxy => match answer {
+                        Err(error) if error.detour().is_some() => merge(error, direct.await),
+                        answer => answer,
+                    },
+                    answer = &mut direct => match answer {
+                        Ok(page) => Ok(Page { detour: Some(Detour::Silent), ..page }),
+                        Err(error) => proxy.await.map_err(|proxy_error| proxy_error.beside(error)),
+                    },
+                }
+            }
+        }
+    }
+
+    /// One way, with one more try on a broken connection or where it was asked to wait and time remains.
+    async fn by_path(&self, path: Path, pod: &Pod, ask: Ask) -> Result<Page, ScrapeError> {
+        let first = self.attempt(path, pod, ask).await;
+        let again = match &first {
+            Err(ScrapeError::Reset(_) | ScrapeError::Lost(_) | ScrapeError::ApiServer(_)) => Some(Duration::ZERO),
+            Err(ScrapeError::RateLimited { retry_after, .. }) => *retry_after,
+            _ => None,
+        };
+        match again {
+            Some(wait) if after(Instant::now(), wait) < ask.round_deadline => {
+                tokio::time::sleep(wait).await;
+                self.attempt(path, pod, ask).await
+            }
+            _ => first,
+        }
+    }
+
+    async fn attempt(&self, path: Path, pod: &Pod, ask: Ask) -> Result<Page, ScrapeError> {
+        let deadline = ask.round_deadline;
+        let max_bytes = ask.page_limit.map_or(self.settings.max_bytes, |limit| limit.min(self.settings.max_bytes));
+        let given = deadline.saturating_duration_since(Instant::now());
+        let fetched = match path {
+            Path::Proxy => tokio::time::timeout_at(deadline, self.proxy.fetch(pod, max_bytes)).await,
+            Path::Direct => {
+                tokio::time::timeout_at(deadline, self.direct.fetch(pod, max_bytes, ask.keep_connection)).await
+            }
+        };
+        match fetched {
+            Ok(answer) => {
+                answer.map(|body::Text { bytes, share }| Page { body: bytes, path, detour: None, _share: share })
+            }
+            Err(_elapsed) => Err(ScrapeError::Timeout { after: given, by_proxy: path == Path::Proxy }),
+        }
+    }
+}
+
+/// The direct answer where it is a page, else the failure that says more.
+fn merge(proxy_error: ScrapeError, direct: Result<Page, ScrapeError>) -> Result<Page, ScrapeError> {
+    match direct {
+        Ok(page) => Ok(Page { detour: proxy_error.detour(), ..page }),
+        Err(error) => Err(proxy_error.beside(error)),
+    }
+}

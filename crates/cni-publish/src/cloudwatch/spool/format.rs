@@ -1,0 +1,540 @@
+//! The spool's bytes: an image of what is unsent, and behind it a journal of what became of it since.
+//!
+//! All numbers are little-endian.
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 8 | `CNISPOOL` |
+//! | 4 | version: 3 (1 and 2, without and with a shard, are still read) |
+//! | 4 | CRC-32 of the payload |
+//! | 8 | length of the payload |
+//! | 8 | points in it, so that a damaged file still says how many are lost (from version 3 on) |
+//! | … | payload: when it was written (ms), namespace, cluster id, shard, the metric names, the rounds, the claim, the baselines |
+//! | … | journal, from version 3 on: records of 4 bytes length, 4 bytes CRC-32, and the record |
+//!
+//! Metrics are stored by name, so that another version of the program with other rows reads them right. A journal's last
+//! record may be cut off: then the write that it belonged to was never confirmed, hence nothing was sent because of it.
+
+use std::collections::BTreeMap;
+
+use cni_metrics_core::catalogue::Row;
+use cni_metrics_core::model::UnixMillis;
+
+use super::Origin;
+use crate::cloudwatch::buffer::{COUNTERS, Kept};
+use crate::selection::ROWS;
+
+const MAGIC: &[u8; 8] = b"CNISPOOL";
+const VERSION: u32 = 3;
+const VERSION_WITH_SHARD: u32 = 2;
+const OLDEST_VERSION: u32 = 1;
+const HEADER_BYTES: usize = 32;
+const CLAIM: u8 = 1;
+const SETTLED: u8 = 2;
+
+/// Points by their round's number, and the bits of their metrics.
+pub(super) type Marks = Vec<(u64, u32)>;
+
+/// What is written as a whole.
+#[derive(Debug, Clone, Copy)]
+pub struct Image<'a, R> {
+    /// Whose points these are.
+    pub origin: &'a Origin,
+    /// When this was written.
+    pub saved_at: UnixMillis,
+    /// The newest round that CloudWatch has accepted or may have accepted.
+    pub newest_sent: Option<u64>,
+    /// Every round with unsent points, with its number; one number may come in parts.
+    pub rounds: R,
+    /// The request that is under way.
+    pub claim: &'a [(u64, u32)],
+    /// The counters' baselines.
+    pub counters: Option<Counters<'a>>,
+}
+
+/// Baselines and the round after which they were taken.
+#[derive(Debug, Clone, Copy)]
+pub struct Counters<'a> {
+    /// That round's time.
+    pub at: UnixMillis,
+    /// That round's number.
+    pub round: u64,
+    /// For their owner.
+    pub bytes: &'a [u8],
+}
+
+/// What a file says, image and journal together.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Content {
+    pub(super) saved_at: UnixMillis,
+    pub(super) namespace: String,
+    pub(super) cluster_id: String,
+    pub(super) shard: String,
+    pub(super) newest_sent: Option<u64>,
+    pub(super) rounds: Vec<(u64, Kept)>,
+    pub(super) claim: Marks,
+    pub(super) counters: Option<(UnixMillis, u64, Vec<u8>)>,
+}
+
+/// Why a file cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unreadable {
+    /// In which way it is damaged.
+    Damaged(&'static str),
+    /// Of a later version of the program.
+    Newer(u32),
+}
+
+impl From<&'static str> for Unreadable {
+    fn from(what: &'static str) -> Self {
+        Self::Damaged(what)
+    }
+}
+
+/// The whole file, without a journal.
+pub fn encode<'a, R: Iterator<Item = (u64, &'a Kept)> + Clone>(image: &Image<'a, R>) -> Vec<u8> {
+    let values: usize = image.rounds.clone().map(|(_, kept)| 20 + 8 * kept.values.len()).sum();
+    let points: u64 = image.rounds.clone().map(|(_, kept)| kept.values.len() as u64).sum();
+    let counters = image.counters.map_or(0, |counters| counters.bytes.len());
+    let mut bytes = Vec::with_capacity(HEADER_BYTES + 2048 + values + counters);
+    bytes.resize(HEADER_BYTES, 0);
+    bytes.extend(image.saved_at.0.to_le_bytes());
+    put_bytes(&mut bytes, image.origin.namespace.as_bytes());
+    put_bytes(&mut bytes, image.origin.cluster_id.as_bytes());
+    let shard = image.origin.shard.map(|shard| shard.to_string()).unwrap_or_default();
+    put_bytes(&mut bytes, shard.as_bytes());
+    put_count(&mut bytes, ROWS.len());
+    for row in &ROWS {
+        put_bytes(&mut bytes, row.name.as_bytes());
+    }
+    // 0 is none, since rounds are stored one higher.
+    bytes.extend(image.newest_sent.map_or(0, |round| round.saturating_add(1)).to_le_bytes());
+    put_count(&mut bytes, image.rounds.clone().count());
+    for (number, kept) in image.rounds.clone() {
+        bytes.extend(number.to_le_bytes());
+        bytes.extend(kept.at.0.to_le_bytes());
+        bytes.extend(kept.metrics.to_le_bytes());
+        for value in &kept.values {
+            bytes.extend(value.to_bits().to_le_bytes());
+        }
+    }
+    put_marks(&mut bytes, image.claim);
+    bytes.push(u8::from(image.counters.is_some()));
+    if let Some(counters) = image.counters {
+        bytes.extend(counters.at.0.to_le_bytes());
+        bytes.extend(counters.round.to_le_bytes());
+        put_bytes(&mut bytes, counters.bytes);
+    }
+
+    let (header, payload) = bytes.split_at_mut(HEADER_BYTES);
+    let fields: [&[u8]; 5] = [
+        MAGIC,
+        &VERSION.to_le_bytes(),
+        &crc32fast::hash(payload).to_le_bytes(),
+        &(payload.len() as u64).to_le_bytes(),
+        &points.to_le_bytes(),
+    ];
+    header.copy_from_slice(&fields.concat());
+    bytes
+}
+
+/// A journal's record: these points are about to be sent.
+pub fn claim(points: &[(u64, u32)]) -> Vec<u8> {
+    let mut record = vec![CLAIM];
+    put_marks(&mut record, points);
+    framed(&record)
+}
+
+/// A journal's record: the claim is over, and these points need not be sent any more: accepted, or given up.
+pub fn settled(gone: &[(u64, u32)], was_sent: bool) -> Vec<u8> {
+    let mut record = vec![SETTLED, u8::from(was_sent)];
+    put_marks(&mut record, gone);
+    framed(&record)
+}
+
+fn framed(record: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(record.len()).unwrap_or(u32::MAX);
+    [&length.to_le_bytes(), &crc32fast::hash(record).to_le_bytes(), record].concat()
+}
+
+fn put_count(out: &mut Vec<u8>, count: usize) {
+    out.extend((count as u64).to_le_bytes());
+}
+
+fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_count(out, bytes.len());
+    out.extend(bytes);
+}
+
+fn put_marks(out: &mut Vec<u8>, marks: &[(u64, u32)]) {
+    put_count(out, marks.len());
+    for (round, metrics) in marks {
+        out.extend(round.to_le_bytes());
+        out.extend(metrics.to_le_bytes());
+    }
+}
+
+/// How many points a file holds by its header, less those that its journal says are gone: all that is known of a file
+/// whose payload is damaged.
+pub(super) fn points_by_header(bytes: &[u8]) -> Option<u64> {
+    let mut header = Reader(bytes);
+    if header.take(8).ok()? != MAGIC || header.u32().ok()? != VERSION {
+        return None;
+    }
+    header.u32().ok()?;
+    let length = header.count().ok()?;
+    let points = header.u64().ok()?;
+    // Each point takes 8 bytes, so a count that does not fit the payload is damaged too.
+    if points > (length / 8) as u64 {
+        return None;
+    }
+    let mut gone = BTreeMap::new();
+    if header.take(length).is_ok() {
+        let same: Rows = ROWS.iter().map(Some).collect();
+        while let Some(record) = header.record() {
+            let mut record = Reader(record);
+            if matches!(record.take(2), Ok([SETTLED, _])) {
+                collect(&mut gone, &record.marks(&same).unwrap_or_default());
+            }
+        }
+    }
+    let gone: u64 = gone.values().map(|bits| u64::from(bits.count_ones())).sum();
+    Some(points.saturating_sub(gone))
+}
+
+pub(super) fn decode(bytes: &[u8]) -> Result<Content, Unreadable> {
+    let mut header = Reader(bytes);
+    if header.take(8)? != MAGIC {
+        return Err("not a spool file".into());
+    }
+    let version = header.u32()?;
+    if version > VERSION {
+        return Err(Unreadable::Newer(version));
+    }
+    if version < OLDEST_VERSION {
+        return Err("no such version of the format".into());
+    }
+    let checksum = header.u32()?;
+    let length = header.count()?;
+    if version == VERSION {
+        header.u64()?;
+    }
+    let payload = header.take(length).map_err(|_| "its length is wrong: cut off, or written to")?;
+    let journal = header.0;
+    if version < VERSION && !journal.is_empty() {
+        return Err("its length is wrong: cut off, or written to".into());
+    }
+    if crc32fast::hash(payload) != checksum {
+        return Err("its checksum is wrong".into());
+    }
+    let mut content = if version == VERSION {
+        let (mut content, rows) = decode_payload(&mut Reader(payload))?;
+        content.replay(journal, &rows)?;
+        content
+    } else {
+        decode_old_payload(&mut Reader(payload), version == VERSION_WITH_SHARD)?
+    };
+    content.rounds.sort_by_key(|(_, kept)| kept.at);
+    Ok(content)
+}
+
+fn decode_payload(payload: &mut Reader<'_>) -> Result<(Content, Rows), &'static str> {
+    let saved_at = UnixMillis(payload.i64()?);
+    let namespace = payload.text()?.to_owned();
+    let cluster_id = payload.text()?.to_owned();
+    let shard = payload.text()?.to_owned();
+    let rows = decode_rows(payload)?;
+    let newest_sent = payload.u64()?.checked_sub(1);
+    let mut rounds = Vec::new();
+    for _ in 0..payload.count()? {
+        let number = payload.u64()?;
+        rounds.push((number, decode_round(payload, &rows)?));
+    }
+    let claim = payload.marks(&rows)?;
+    let counters = if payload.take(1)? == [1] {
+        Some((UnixMillis(payload.i64()?), payload.u64()?, payload.bytes()?.to_vec()))
+    } else {
+        None
+    };
+    if !payload.0.is_empty() {
+        return Err("more in it than was written");
+    }
+    Ok((Content { saved_at, namespace, cluster_id, shard, newest_sent, rounds, claim, counters }, rows))
+}
+
+/// Versions 1 and 2: no claims, and the baselines are those after the newest round.
+fn decode_old_payload(payload: &mut Reader<'_>, has_shard: bool) -> Result<Content, &'static str> {
+    let saved_at = UnixMillis(payload.i64()?);
+    let namespace = payload.text()?.to_owned();
+    let cluster_id = payload.text()?.to_owned();
+    let shard = if has_shard { payload.text()?.to_owned() } else { String::new() };
+    let rows = decode_rows(payload)?;
+    let mut rounds = Vec::new();
+    for number in 0..payload.count()? as u64 {
+        rounds.push((number, decode_round(payload, &rows)?));
+    }
+    let has_counters = payload.take(1)? == [1];
+    let counters = payload.bytes()?.to_vec();
+    if !payload.0.is_empty() {
+        return Err("more in it than was written");
+    }
+    let counters = has_counters.then_some((saved_at, u64::MAX, counters));
+    Ok(Content { saved_at, namespace, cluster_id, shard, newest_sent: None, rounds, claim: Marks::new(), counters })
+}
+
+type Rows = Vec<Option<&'static Row>>;
+
+fn decode_rows(payload: &mut Reader<'_>) -> Result<Rows, &'static str> {
+    let names = payload.count()?;
+    if names > 32 {
+        return Err("more metrics than a round can have");
+    }
+    (0..names).map(|_| payload.text().map(|name| ROWS.iter().find(|row| row.name == name))).collect()
+}
+
+fn decode_round(payload: &mut Reader<'_>, rows: &Rows) -> Result<Kept, &'static str> {
+    let at = UnixMillis(payload.i64()?);
+    let metrics = payload.u32()?;
+    let mut values = Vec::new();
+    for (index, row) in rows.iter().enumerate() {
+        if metrics & (1 << index) == 0 {
+            continue;
+        }
+        let value = f64::from_bits(payload.u64()?);
+        // A metric this version does not know is not published by it either.
+        values.extend(row.map(|row| (row, value)));
+    }
+    Ok(Kept::new(at, values))
+}
+
+/// The file's bits as bits of our own rows.
+fn known(bits: u32, rows: &Rows) -> u32 {
+    let set = rows.iter().enumerate().filter(|(index, _)| bits & (1 << index) != 0);
+    set.filter_map(|(_, row)| *row).fold(0, |known, row| known | 1 << row.metric as usize)
+}
+
+impl Content {
+    /// Applies the journal's records in their order. Their bits are those of the image's names.
+    fn replay(&mut self, journal: &[u8], rows: &Rows) -> Result<(), &'static str> {
+        let mut journal = Reader(journal);
+        let mut gone = BTreeMap::new();
+        while let Some(record) = journal.record() {
+            let mut record = Reader(record);
+            match record.take(1)? {
+                [CLAIM] => self.claim = record.marks(rows)?,
+                [SETTLED] => {
+                    if record.take(1)? == [1] {
+                        self.newest_sent = self.newest_sent.max(newest(&self.claim));
+                    }
+                    self.claim.clear();
+                    collect(&mut gone, &record.marks(rows)?);
+                }
+                _ => return Err("a record of an unknown kind"),
+            }
+        }
+        self.remove(&gone);
+        Ok(())
+    }
+
+    /// Takes these points out.
+    fn remove(&mut self, marks: &BTreeMap<u64, u32>) -> Vec<Kept> {
+        let mut removed = Vec::new();
+        for (number, kept) in &mut self.rounds {
+            let gone = kept.metrics & marks.get(number).copied().unwrap_or(0);
+            if gone != 0 {
+                removed.push(kept.without(!gone));
+                *kept = kept.without(gone);
+            }
+        }
+        self.rounds.retain(|(_, kept)| !kept.values.is_empty());
+        removed
+    }
+
+    /// Takes the counters of the request out that was under way when its process ended: CloudWatch may have taken them.
+    /// Its gauges stay, since sending those again changes no average, minimum or maximum.
+    pub(super) fn give_up_claim(&mut self) -> Vec<Kept> {
+        let mut marks = BTreeMap::new();
+        collect(&mut marks, &std::mem::take(&mut self.claim));
+        self.newest_sent = self.newest_sent.max(marks.keys().next_back().copied());
+        for bits in marks.values_mut() {
+            *bits &= COUNTERS;
+        }
+        self.remove(&marks)
+    }
+}
+
+fn newest(marks: &[(u64, u32)]) -> Option<u64> {
+    marks.iter().map(|(round, _)| *round).max()
+}
+
+fn collect(into: &mut BTreeMap<u64, u32>, marks: &[(u64, u32)]) {
+    for (round, bits) in marks {
+        *into.entry(*round).or_default() |= bits;
+    }
+}
+
+/// Reads from the front; every step is checked against what is left.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, length: usize) -> Result<&'a [u8], &'static str> {
+        let (head, rest) = self.0.split_at_checked(length).ok_or("cut off")?;
+        self.0 = rest;
+        Ok(head)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], &'static str> {
+        let (head, rest) = self.0.split_first_chunk().ok_or("cut off")?;
+        self.0 = rest;
+        Ok(*head)
+    }
+
+    fn u32(&mut self) -> Result<u32, &'static str> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    fn u64(&mut self) -> Result<u64, &'static str> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    fn i64(&mut self) -> Result<i64, &'static str> {
+        self.array().map(i64::from_le_bytes)
+    }
+
+    fn count(&mut self) -> Result<usize, &'static str> {
+        usize::try_from(self.u64()?).map_err(|_| "a count out of range")
+    }
+
+    fn bytes(&mut self) -> Result<&'a [u8], &'static str> {
+        let length = self.count()?;
+        self.take(length)
+    }
+
+    fn text(&mut self) -> Result<&'a str, &'static str> {
+        std::str::from_utf8(self.bytes()?).map_err(|_| "text that is not UTF-8")
+    }
+
+    fn marks(&mut self, rows: &Rows) -> Result<Marks, &'static str> {
+        let mut marks = Marks::new();
+        for _ in 0..self.count()? {
+            marks.push((self.u64()?, known(self.u32()?, rows)));
+        }
+        Ok(marks)
+    }
+
+    /// The next record of a journal, if it is whole.
+    fn record(&mut self) -> Option<&'a [u8]> {
+        let length = usize::try_from(self.u32().ok()?).ok()?;
+        let checksum = self.u32().ok()?;
+        let record = self.take(length).ok()?;
+        (crc32fast::hash(record) == checksum).then_some(record)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cni_types::shard::Shard;
+
+    fn round(at: i64) -> Kept {
+        Kept::new(UnixMillis(at), ROWS.iter().step_by(2).map(|row| (row, at as f64 / 3.0)))
+    }
+
+    fn file_of(shard: Option<Shard>) -> Vec<u8> {
+        let rounds = [round(2_000), round(1_000)];
+        let origin = Origin { namespace: "Kubernetes".to_owned(), cluster_id: "prod".to_owned(), shard };
+        encode(&Image {
+            origin: &origin,
+            saved_at: UnixMillis(3_000),
+            newest_sent: Some(6),
+            rounds: [8, 7].into_iter().zip(&rounds),
+            claim: &[],
+            counters: Some(Counters { at: UnixMillis(2_000), round: 8, bytes: b"baselines" }),
+        })
+    }
+
+    #[test]
+    fn what_was_written_comes_back_oldest_first() {
+        for shard in [None, "2/3".parse().ok()] {
+            let content = decode(&file_of(shard)).unwrap();
+            assert_eq!(content.rounds, [(7, round(1_000)), (8, round(2_000))]);
+            assert_eq!(content.counters, Some((UnixMillis(2_000), 8, b"baselines".to_vec())));
+            assert_eq!((content.saved_at, content.newest_sent), (UnixMillis(3_000), Some(6)));
+            assert_eq!((content.namespace.as_str(), content.cluster_id.as_str()), ("Kubernetes", "prod"));
+            assert_eq!(content.shard, shard.map(|shard| shard.to_string()).unwrap_or_default());
+        }
+    }
+
+    #[test]
+    fn any_flipped_bit_and_any_cut_of_the_image_is_noticed() {
+        let bytes = file_of(None);
+        for index in 0..bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[index] ^= 1 << (index % 8);
+            // The count of points in the header is for files that are damaged elsewhere; nothing else uses it.
+            let is_count = (24..32).contains(&index);
+            assert_eq!(decode(&flipped).is_err(), !is_count, "bit in byte {index}");
+            assert!(decode(&bytes[..index]).is_err(), "cut at {index}");
+        }
+    }
+
+    #[test]
+    fn a_journal_settles_its_claims_and_a_record_that_was_cut_off_never_was() {
+        let counters = COUNTERS & round(1).metrics;
+        let all = round(1).metrics;
+        let bytes = file_of(None);
+        let claimed = [bytes.clone(), claim(&[(7, all)])].concat();
+        let mut content = decode(&claimed).unwrap();
+        assert_eq!(content.claim, [(7, all)]);
+        let given_up = content.give_up_claim();
+        assert_eq!((given_up.len(), given_up[0].metrics, given_up[0].at), (1, counters, UnixMillis(1_000)));
+        assert_eq!(content.rounds[0], (7, round(1_000).without(counters)), "its gauges stay");
+        assert_eq!(content.newest_sent, Some(7));
+
+        let settled_file = [claimed.clone(), settled(&[(7, all)], true)].concat();
+        let content = decode(&settled_file).unwrap();
+        assert_eq!((content.rounds.len(), content.claim.len(), content.newest_sent), (1, 0, Some(7)));
+        assert_eq!(points_by_header(&settled_file), Some(u64::from(all.count_ones())));
+        let released = decode(&[claimed.clone(), settled(&[], false)].concat()).unwrap();
+        assert_eq!((released.rounds.len(), released.claim.len(), released.newest_sent), (2, 0, Some(6)));
+
+        for cut in 0..claimed.len() - bytes.len() {
+            assert_eq!(decode(&claimed[..bytes.len() + cut]).unwrap().claim, [], "cut {cut} bytes into the record");
+        }
+        for cut in claimed.len()..settled_file.len() {
+            assert_eq!(decode(&settled_file[..cut]).unwrap().claim, [(7, all)]);
+        }
+    }
+
+    #[test]
+    fn a_later_version_is_named_and_a_damaged_header_counts_nothing() {
+        let mut later = file_of(None);
+        later[8] = 9;
+        assert_eq!(decode(&later), Err(Unreadable::Newer(9)));
+        let mut damaged = file_of(None);
+        damaged[30] = 0xff;
+        assert_eq!(points_by_header(&damaged), None);
+        assert_eq!(points_by_header(b"CNISPOOL"), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn random_payloads_with_a_good_checksum_never_panic(
+            version in 0_u32..5,
+            payload in proptest::collection::vec(0_u8..4, 0..300),
+            journal in proptest::collection::vec(0_u8..4, 0..60),
+        ) {
+            let mut bytes = MAGIC.to_vec();
+            bytes.extend(version.to_le_bytes());
+            bytes.extend(crc32fast::hash(&payload).to_le_bytes());
+            bytes.extend((payload.len() as u64).to_le_bytes());
+            if version == VERSION {
+                bytes.extend(0_u64.to_le_bytes());
+            }
+            bytes.extend(&payload);
+            bytes.extend(framed(&journal));
+            let _ = decode(&bytes);
+            let _ = points_by_header(&bytes);
+        }
+    }
+}

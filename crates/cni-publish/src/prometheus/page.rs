@@ -1,0 +1,233 @@
+//! A round as a page of the text format 0.0.4, in pieces of bounded size.
+//!
+//! The format wants a family's series together, so the page goes family by family; a cluster of 100,000 nodes makes
+//! a page of hundreds of megabytes, which is written as it is read and never held.
+
+use std::iter;
+use std::sync::Arc;
+
+use cni_metrics_core::catalogue::{Family, Metric};
+use cni_metrics_core::model::{FailureKind, NodeFigures, Snapshot};
+
+use super::names::{COUNTERS, GAUGES, LEGACY, Name};
+use super::text::{head, sample};
+use super::totals::{self, NodeTotals};
+use cni_types::shard::Shard;
+
+/// Nodes in one piece.
+const PIECE_NODES: usize = 1000;
+/// Families a node has: whether it answered, gauges, counters.
+const NODE_FAMILIES: usize = 1 + GAUGES.len() + COUNTERS.len();
+
+/// What pages are made of.
+#[derive(Debug)]
+pub struct Exposed {
+    /// The newest round.
+    pub snapshot: Arc<Snapshot>,
+    /// The totals of its nodes, in its order.
+    totals: Vec<NodeTotals>,
+    /// The nodes to show, by index: where an old and a new pod share a node, the one that answers.
+    shown: Vec<u32>,
+}
+
+impl Exposed {
+    /// What there is to show after this round.
+    pub fn after(before: Option<&Self>, snapshot: Arc<Snapshot>) -> Self {
+        let totals = match before {
+            Some(before) => totals::after(&before.snapshot.nodes, &before.totals, &snapshot.nodes),
+            None => totals::after(&[], &[], &snapshot.nodes),
+        };
+        let shown = shown(&snapshot.nodes);
+        Self { snapshot, totals, shown }
+    }
+
+    /// The page, piece by piece. `fresh` is false once the round is too old for its gauges to be believed. The sums of
+    /// one shard say so by a label; nodes are in one shard each, and need none.
+    pub fn page(
+        self: Arc<Self>,
+        node_series: bool,
+        fresh: bool,
+        shard: Option<Shard>,
+    ) -> impl Iterator<Item = String> + Send + 'static {
+        let cluster = self.cluster(fresh, shard);
+        let families = if node_series { NODE_FAMILIES } else { 0 };
+        let nodes = (0..families).flat_map(move |family| {
+            let exposed = Arc::clone(&self);
+            let wanted = fresh || NodeFamily::at(family).is_some_and(NodeFamily::is_counter);
+            let starts = (0..exposed.shown.len()).step_by(PIECE_NODES).filter(move |_| wanted);
+            let mut headed = false;
+            starts.map(move |start| exposed.piece(family, start, &mut headed))
+        });
+        iter::once(cluster).chain(nodes).filter(|piece| !piece.is_empty())
+    }
+
+    fn cluster(&self, fresh: bool, shard: Option<Shard>) -> String {
+        let shard_name = shard.map(|shard| shard.to_string());
+        let label = shard_name.as_deref().map(|name| ("shard", name));
+        let labels = label.as_slice();
+        let mut text = String::with_capacity(8 << 10);
+        let snapshot = &self.snapshot;
+        if fresh {
+            for name in &LEGACY {
+                if let Some(value) = snapshot.metrics.get(name.metric) {
+                    head(&mut text, &[name.name], "gauge", &[name.help, ", summed over the cluster"]);
+                    sample(&mut text, &[name.name], labels, value / name.per_unit);
+                }
+            }
+            for Name { metric, name, per_unit, help } in &GAUGES {
+                if let Some(value) = snapshot.metrics.get(*metric) {
+                    gauge(&mut text, name, help, labels, value / per_unit);
+                }
+            }
+            own_gauges(&mut text, snapshot, labels);
+        }
+        for Name { metric, name, help, .. } in &COUNTERS {
+            if let Some(total) = snapshot.totals.get(*metric) {
+                let name = ["cni_cluster_", name, "_total"];
+                head(&mut text, &name, "counter", &[help, ", cluster, since the helper started"]);
+                sample(&mut text, &name, labels, total);
+            }
+        }
+        // Stays when the gauges go: its age is what an alert is to be based on.
+        let finished = snapshot.at.as_seconds();
+        gauge(
+            &mut text,
+            "last_round_timestamp_seconds",
+            "Start of the newest finished round, Unix time",
+            labels,
+            finished,
+        );
+        if let Some(shard) = shard {
+            gauge(&mut text, "shards", "Shards that the nodes are divided into", labels, f64::from(shard.of()));
+        }
+        text
+    }
+
+    fn piece(&self, family: usize, start: usize, headed: &mut bool) -> String {
+        let mut text = String::new();
+        let Some(family) = NodeFamily::at(family) else { return text };
+        for &index in self.shown.iter().skip(start).take(PIECE_NODES) {
+            let index = index as usize;
+            let (Some(node), Some(totals)) = (self.snapshot.nodes.get(index), self.totals.get(index)) else { continue };
+            let Some(value) = family.value(node, totals) else { continue };
+            if !std::mem::replace(headed, true) {
+                family.head(&mut text);
+            }
+            let labels = [
+                ("node", node.name.as_str()),
+                ("zone", node.labels.zone.as_deref().unwrap_or_default()),
+                ("instance_type", node.labels.instance_type.as_deref().unwrap_or_default()),
+            ];
+            sample(&mut text, &family.name(), &labels, value);
+        }
+        text
+    }
+}
+
+/// Of pods on one node, the one that answers; else the last by UID. Series of one name and labels must be unique.
+fn shown(nodes: &[NodeFigures]) -> Vec<u32> {
+    let mut shown: Vec<u32> = Vec::with_capacity(nodes.len());
+    let mut start = 0;
+    for group in nodes.chunk_by(|a, b| a.name == b.name) {
+        let answers = group.iter().rposition(|node| node.failure.is_none());
+        let chosen = start + answers.unwrap_or(group.len() - 1);
+        shown.extend(u32::try_from(chosen));
+        start += group.len();
+    }
+    shown
+}
+
+/// What there is of the round itself.
+fn own_gauges(text: &mut String, snapshot: &Snapshot, labels: &[(&str, &str)]) {
+    let coverage = &snapshot.coverage;
+    gauge(text, "nodes_expected", "Nodes with an aws-node pod that should answer", labels, coverage.expected as f64);
+    gauge(text, "nodes_scraped", "Of these, answered with a readable page", labels, coverage.scraped as f64);
+    let failed = ["cni_cluster_nodes_failed"];
+    head(text, &failed, "gauge", &["Nodes that gave no sample in the newest round, by reason"]);
+    for kind in FailureKind::ALL {
+        let count = coverage.failed.get(&kind).copied().unwrap_or(0);
+        sample(text, &failed, &[&[("reason", kind.label())], labels].concat(), count as f64);
+    }
+    if !coverage.reporting.is_empty() {
+        let reporting = ["cni_cluster_nodes_reporting"];
+        let help = "Of the scraped nodes, those that measure the metric; only for metrics that not all of them measure";
+        head(text, &reporting, "gauge", &[help]);
+        for (metric, nodes) in &coverage.reporting {
+            sample(text, &reporting, &[&[("metric", metric.name())], labels].concat(), *nodes as f64);
+        }
+    }
+    let help = "Scraped nodes with lines of ipamd's metrics that could not be read";
+    gauge(text, "nodes_damaged", help, labels, coverage.damaged as f64);
+    let help = "Scraped nodes with implausible values, which are left out";
+    gauge(text, "nodes_implausible", help, labels, coverage.implausible as f64);
+    gauge(text, "ipv6_nodes", "Nodes whose pool holds IPv6 prefixes", labels, snapshot.ipv6.nodes as f64);
+    if snapshot.ipv6.nodes > 0 {
+        let assigned = snapshot.ipv6.assigned_ip_addresses;
+        gauge(text, "ipv6_assigned_ip_addresses", "Addresses assigned to pods on IPv6 nodes", labels, assigned);
+    }
+    let seconds = snapshot.duration_ms as f64 / 1000.0;
+    gauge(text, "last_round_duration_seconds", "How long the newest round took", labels, seconds);
+}
+
+/// A family of `cni_node_*`.
+#[derive(Debug, Clone, Copy)]
+enum NodeFamily {
+    Up,
+    Gauge(&'static Name),
+    Counter(usize, &'static Name),
+}
+
+impl NodeFamily {
+    fn at(index: usize) -> Option<Self> {
+        const GAUGE_NAMES: &[Name] = &GAUGES;
+        const COUNTER_NAMES: &[Name] = &COUNTERS;
+        let Some(index) = index.checked_sub(1) else { return Some(Self::Up) };
+        if let Some(name) = GAUGE_NAMES.get(index) {
+            return Some(Self::Gauge(name));
+        }
+        let index = index - GAUGE_NAMES.len();
+        COUNTER_NAMES.get(index).map(|name| Self::Counter(index, name))
+    }
+
+    fn is_counter(self) -> bool {
+        matches!(self, Self::Counter(..))
+    }
+
+    fn name(self) -> [&'static str; 3] {
+        match self {
+            Self::Up => ["cni_node_", "up", ""],
+            Self::Gauge(name) => ["cni_node_", name.name, ""],
+            Self::Counter(_, name) => ["cni_node_", name.name, "_total"],
+        }
+    }
+
+    fn head(self, text: &mut String) {
+        let (kind, help) = match self {
+            Self::Up => ("gauge", "Whether the node's ipamd answered with a readable page"),
+            Self::Gauge(name) => ("gauge", name.help),
+            Self::Counter(_, name) => ("counter", name.help),
+        };
+        let since = if self.is_counter() { ", node, since the helper first saw it" } else { ", node" };
+        head(text, &self.name(), kind, &[help, since]);
+    }
+
+    fn value(self, node: &NodeFigures, totals: &NodeTotals) -> Option<f64> {
+        match self {
+            Self::Up => Some(f64::from(u8::from(node.failure.is_none()))),
+            // The names say IPv4; 2^48 addresses a prefix are none of that.
+            Self::Gauge(name) if node.ipv6 && counts_ipv4(name.metric) => None,
+            Self::Gauge(name) => node.values.get(name.metric).map(|value| value / name.per_unit),
+            Self::Counter(index, _) => totals.get(index),
+        }
+    }
+}
+
+fn counts_ipv4(metric: Metric) -> bool {
+    Family::ALL.get(metric as usize).is_some_and(|family| family.counts_ipv4())
+}
+
+fn gauge(text: &mut String, name: &str, help: &str, labels: &[(&str, &str)], value: f64) {
+    let name = ["cni_cluster_", name];
+    head(text, &name, "gauge", &[help]);
+    sample(text, &name, labels, value);
+}

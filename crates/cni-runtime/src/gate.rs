@@ -1,0 +1,452 @@
+//! What the election's task tells the rest of the program, and what the CloudWatch task tells it.
+//!
+//! Before a request the leader *claims* its newest round: the lease must say "published until then" first. So whatever
+//! happens to the leader within the request, its successor does not publish the same round again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cni_metrics_core::model::UnixMillis;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use crate::clock::Clock;
+
+/// Lapses that are remembered: the sinks look at them at every round.
+const LAPSES: usize = 8;
+
+/// Whether this process leads, and until when. Without an election it always does.
+#[derive(Debug, Clone)]
+pub struct Leadership(Option<Elected>);
+
+#[derive(Debug, Clone)]
+struct Elected {
+    standing: watch::Receiver<Standing>,
+    claims: Arc<watch::Sender<Claims>>,
+    turns: Arc<watch::Sender<Option<Instant>>>,
+    lapses: Arc<watch::Sender<Vec<Lapse>>>,
+    clock: Clock,
+    interval: Duration,
+    is_warm: bool,
+}
+
+/// What the election's task knows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Leads until then.
+    pub leads_until: Option<Instant>,
+    /// This process last held the lease, and no other replica was seen to hold it since.
+    pub holds: bool,
+    /// Changes when the lease may have been another's.
+    pub tenure: u64,
+    /// The lease is known to say that rounds up to this one are published, or are about to be.
+    pub confirmed: Option<UnixMillis>,
+    /// Rounds up to this one were published by others.
+    pub by_others: Option<UnixMillis>,
+    /// The replica that holds the lease, where that is another.
+    pub other: Option<Arc<str>>,
+    /// When the lease was last held by us, and what has kept us from it since.
+    pub trouble: Option<(Option<UnixMillis>, Arc<str>)>,
+}
+
+/// What this process has sent or is sending.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Claims {
+    accepted: Option<UnixMillis>,
+    under_way: Option<UnixMillis>,
+}
+
+/// Rounds from the first to the last of these times, both included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// The first round's time.
+    pub from: UnixMillis,
+    /// The last round's time.
+    pub to: UnixMillis,
+}
+
+/// Rounds that were measured while the lease had lapsed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Lapse {
+    tenure: u64,
+    /// The numbers of the first and the last of them.
+    rounds: (u64, u64),
+    span: Span,
+}
+
+/// What a replica is at the moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Role {
+    /// It publishes.
+    Leading,
+    /// This replica holds the lease.
+    StandingBy(Arc<str>),
+    /// No replica is known to hold it: since when, where it was ours before, and why it is not ours now.
+    NoLeader(Option<UnixMillis>, Option<Arc<str>>),
+}
+
+impl Claims {
+    /// What the lease has to say of us.
+    pub fn until(self) -> Option<UnixMillis> {
+        self.accepted.max(self.under_way)
+    }
+}
+
+/// The election's own end of a [`Leadership`].
+#[derive(Debug)]
+pub struct Office {
+    /// What the election's task knows.
+    pub standing: watch::Sender<Standing>,
+    /// What the sinks have sent, or are sending.
+    pub claims: watch::Receiver<Claims>,
+    /// When the round loop last proved that it could lead.
+    pub turns: watch::Receiver<Option<Instant>>,
+}
+
+/// Decides by hand who leads, for tests and tools that have no election.
+#[derive(Debug)]
+pub struct Appointment(Office);
+
+impl Leadership {
+    /// The only replica.
+    pub fn always() -> Self {
+        Self(None)
+    }
+
+    /// Decided by hand; no replica leads at first. `is_warm` as in [`super::LeadSettings`].
+    pub fn appointed(is_warm: bool) -> (Appointment, Self) {
+        // Far beyond every round of a test: claims are not bounded here.
+        let (office, leadership) = Self::elected(is_warm, Clock::wall(), Duration::MAX);
+        (Appointment(office), leadership)
+    }
+
+    /// A gate that an election opens and closes through the office. `is_warm`: this replica measures while it does not lead.
+    pub fn elected(is_warm: bool, clock: Clock, interval: Duration) -> (Office, Self) {
+        let (standing, reader) = watch::channel(Standing::default());
+        let (claimer, claims) = watch::channel(Claims::default());
+        let (turner, turns) = watch::channel(None);
+        let elected = Elected {
+            standing: reader,
+            claims: Arc::new(claimer),
+            turns: Arc::new(turner),
+            lapses: Arc::new(watch::Sender::new(Vec::new())),
+            clock,
+            interval,
+            is_warm,
+        };
+        (Office { standing, claims, turns }, Self(Some(elected)))
+    }
+
+    /// May publish at this very moment.
+    pub fn is_leading(&self) -> bool {
+        self.0.as_ref().is_none_or(|elected| elected.deadline().is_some_and(|until| Instant::now() < until))
+    }
+
+    /// There is an election.
+    pub fn is_elected(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// What this replica is at this very moment.
+    pub fn role(&self) -> Role {
+        let Some(elected) = self.0.as_ref().filter(|_| !self.is_leading()) else { return Role::Leading };
+        let standing = elected.standing.borrow();
+        match (&standing.other, &standing.trouble) {
+            (Some(other), _) => Role::StandingBy(Arc::clone(other)),
+            (None, Some((since, why))) => Role::NoLeader(*since, Some(Arc::clone(why))),
+            (None, None) => Role::NoLeader(None, None),
+        }
+    }
+
+    /// Changes whenever the lease may have been another's after it was ours: counters' baselines of an earlier tenure are
+    /// of no use then. Always the same without an election.
+    pub fn tenure(&self) -> u64 {
+        self.0.as_ref().map_or(0, |elected| elected.standing.borrow().tenure)
+    }
+
+    /// Waits until it is another.
+    pub async fn tenure_ended(&self, tenure: u64) {
+        if let Some(elected) = &self.0 {
+            let mut standing = elected.standing.clone();
+            if standing.wait_for(|standing| standing.tenure != tenure).await.is_ok() {
+                return;
+            }
+        }
+        std::future::pending::<()>().await;
+    }
+
+    /// This process held the lease last and no other replica was seen to hold it since: it goes on measuring, whether or not it
+    /// may publish now.
+    pub fn is_held(&self) -> bool {
+        self.0.as_ref().is_none_or(|elected| elected.standing.borrow().holds)
+    }
+
+    /// The round loop turns, or waits for nothing but its turn to lead. A replica that does not say so leads no longer.
+    pub fn turned(&self) {
+        if let Some(elected) = &self.0 {
+            elected.turns.send_replace(Some(Instant::now()));
+        }
+    }
+
+    /// A round was measured, wholly or in part, while this replica could not publish: whether it is ours is decided when the
+    /// lease is seen again. `tenure` is that in which its baselines began. To be said before the sinks get it. Warm standbys
+    /// measure for others and need not say so.
+    pub fn measured_in_lapse(&self, tenure: u64, round: u64, at: UnixMillis) {
+        let Some(elected) = self.0.as_ref().filter(|elected| !elected.is_warm) else { return };
+        elected.lapses.send_modify(|lapses| {
+            if let Some(Lapse { rounds, span, .. }) = lapses.last_mut().filter(|lapse| lapse.tenure == tenure) {
+                *rounds = (rounds.0.min(round), rounds.1.max(round));
+                *span = Span { from: span.from.min(at), to: span.to.max(at) };
+                return;
+            }
+            if lapses.len() >= LAPSES {
+                lapses.remove(0);
+            }
+            lapses.push(Lapse { tenure, rounds: (round, round), span: Span { from: at, to: at } });
+        });
+    }
+
+    /// The round with this number was measured in a lapse, and is not ours to publish.
+    pub fn is_not_ours(&self, round: u64) -> bool {
+        let tenure = self.tenure();
+        self.0.as_ref().is_some_and(|elected| {
+            let lapses = elected.lapses.borrow();
+            let lost = lapses.iter().filter(|lapse| lapse.tenure != tenure);
+            lost.into_iter().any(|lapse| (lapse.rounds.0..=lapse.rounds.1).contains(&round))
+        })
+    }
+
+    /// The lease was found as we had left it: what was measured in the lapse is ours.
+    pub fn lapse_is_over(&self) {
+        let Some(elected) = &self.0 else { return };
+        let tenure = self.tenure();
+        elected.lapses.send_if_modified(|lapses| {
+            let before = lapses.len();
+            lapses.retain(|lapse| lapse.tenure != tenure);
+            lapses.len() != before
+        });
+    }
+
+    /// Rounds that were measured after our last held deadline, before the lease was seen to be another's: what is kept of
+    /// them must not be sent. Each span is returned once per `seen`, which begins with 0. To be looked at together with
+    /// [`Leadership::is_leading`], right before each request.
+    pub fn rounds_not_ours(&self, seen: &mut u64) -> Vec<Span> {
+        let Some(elected) = &self.0 else { return Vec::new() };
+        let tenure = self.tenure();
+        let unseen = std::mem::replace(seen, tenure)..tenure;
+        elected.lapses.borrow().iter().filter(|lapse| unseen.contains(&lapse.tenure)).map(|lapse| lapse.span).collect()
+    }
+
+    /// Rounds that were measured in lapses of which it is not known, or known not to be so, that they are ours: a later
+    /// process, which knows nothing of the lapse, must not publish them.
+    pub fn lapses(&self) -> Vec<Span> {
+        self.0
+            .as_ref()
+            .map_or_else(Vec::new, |elected| elected.lapses.borrow().iter().map(|lapse| lapse.span).collect())
+    }
+
+    /// Waits until this process leads.
+    pub async fn gained(&self) {
+        let Some(elected) = &self.0 else { return };
+        let mut standing = elected.standing.clone();
+        let leads = |standing: &Standing| standing.leads_until.is_some_and(|until| Instant::now() < until);
+        // The election's task outlives every reader; if it is gone, so is the program.
+        if standing.wait_for(leads).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Rounds up to this one, where this replica measured them too, were published by another.
+    pub fn published_by_others(&self) -> Option<UnixMillis> {
+        self.0.as_ref().filter(|elected| elected.is_warm)?;
+        self.last_of_others()
+    }
+
+    /// The last round that another replica published, as the lease says.
+    pub fn last_of_others(&self) -> Option<UnixMillis> {
+        self.0.as_ref()?.standing.borrow().by_others
+    }
+
+    /// To be asked right before a request whose newest round is `newest`: true if it may be sent now. Waits until the
+    /// lease says that the round is about to be published. Each true must be followed by [`Leadership::settled`].
+    pub async fn admits(&self, newest: UnixMillis) -> bool {
+        let Some(elected) = &self.0 else { return true };
+        // First the claim, then the look: a write of the lease that began earlier takes its confirmation back first.
+        elected.claims.send_modify(|claims| claims.under_way = claims.under_way.max(Some(newest)));
+        let mut standing = elected.standing.clone();
+        loop {
+            let (leads_until, confirmed) = {
+                let standing = standing.borrow_and_update();
+                (standing.leads_until, standing.confirmed)
+            };
+            let Some(until) = leads_until.filter(|until| Instant::now() < *until) else { break };
+            if confirmed >= Some(newest) {
+                return true;
+            }
+            tokio::select! {
+                changed = standing.changed() => if changed.is_err() {
+                    sleep_until(until).await;
+                },
+                () = sleep_until(until) => {}
+            }
+        }
+        self.settled(newest, false);
+        false
+    }
+
+    /// The request was answered.
+    pub fn settled(&self, newest: UnixMillis, accepted: bool) {
+        let Some(elected) = &self.0 else { return };
+        let interval = i64::try_from(elected.interval.as_millis()).unwrap_or(i64::MAX);
+        let latest = UnixMillis(elected.clock.now().0.saturating_add(interval));
+        elected.claims.send_modify(|claims| {
+            claims.under_way = None;
+            // A clock that was set back takes along what was claimed before.
+            claims.accepted = claims.accepted.map(|until| until.min(latest));
+            if accepted {
+                claims.accepted = claims.accepted.max(Some(newest.min(latest)));
+            }
+        });
+    }
+}
+
+impl Elected {
+    fn deadline(&self) -> Option<Instant> {
+        self.standing.borrow().leads_until
+    }
+}
+
+impl Appointment {
+    /// Leads until then, without asking anybody; `None` takes it back.
+    pub fn appoint(&self, until: Option<Instant>) {
+        self.0.standing.send_modify(|standing| {
+            standing.leads_until = until;
+            standing.confirmed = Some(UnixMillis(i64::MAX));
+        });
+    }
+
+    /// Another replica was seen to hold the lease: see [`Leadership::rounds_not_ours`].
+    pub fn taken_by_another(&self) {
+        self.0.standing.send_modify(|standing| {
+            standing.leads_until = None;
+            standing.tenure += 1;
+        });
+    }
+
+    /// Another has published rounds up to this one.
+    pub fn others_published(&self, until: UnixMillis) {
+        self.0.standing.send_modify(|standing| standing.by_others = Some(until));
+    }
+
+    /// What this process has sent or is sending.
+    pub fn claimed(&self) -> Option<UnixMillis> {
+        self.0.claims.borrow().until()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROUND: UnixMillis = UnixMillis(30_000);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_waits_until_the_lease_says_so() {
+        let (office, leadership) = Leadership::elected(true, Clock::wall(), Duration::from_secs(30));
+        let until = Instant::now() + Duration::from_secs(10);
+        office.standing.send_modify(|standing| standing.leads_until = Some(until));
+        let waiting = tokio::spawn({
+            let leadership = leadership.clone();
+            async move { leadership.admits(ROUND).await }
+        });
+        let mut claims = office.claims.clone();
+        claims.wait_for(|claims| claims.until() == Some(ROUND)).await.unwrap();
+        assert!(!waiting.is_finished());
+        office.standing.send_modify(|standing| standing.confirmed = Some(ROUND));
+        assert!(waiting.await.unwrap());
+        leadership.settled(ROUND, false);
+        assert_eq!(office.claims.borrow().until(), None, "a round that was not accepted is not published");
+        leadership.settled(ROUND, true);
+        assert_eq!(office.claims.borrow().until(), Some(ROUND));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_leader_whose_time_ran_out_sends_nothing() {
+        let (hand, leadership) = Leadership::appointed(false);
+        assert!(!leadership.is_leading() && !leadership.admits(ROUND).await);
+        hand.appoint(Some(Instant::now() + Duration::from_secs(10)));
+        assert!(leadership.is_leading() && leadership.admits(ROUND).await);
+        tokio::time::advance(Duration::from_secs(10)).await;
+        assert!(!leadership.is_leading() && !leadership.admits(ROUND).await);
+        assert_eq!(hand.claimed(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_claim_that_is_not_confirmed_ends_with_the_leadership() {
+        let (office, leadership) = Leadership::elected(true, Clock::wall(), Duration::from_secs(30));
+        let until = Instant::now() + Duration::from_secs(10);
+        office.standing.send_modify(|standing| standing.leads_until = Some(until));
+        assert!(!leadership.admits(ROUND).await);
+        assert_eq!(Instant::now(), until);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_measured_in_a_lapse_is_ours_or_is_left_out_as_the_lease_is_found() {
+        let (office, leadership) = Leadership::elected(false, Clock::wall(), Duration::from_secs(30));
+        let at = |seconds: i64| UnixMillis(seconds * 1000);
+        let mut seen = 0;
+        leadership.measured_in_lapse(0, 2, at(60));
+        leadership.measured_in_lapse(0, 3, at(90));
+        assert_eq!(leadership.rounds_not_ours(&mut seen), []);
+        // Found as it was left.
+        leadership.lapse_is_over();
+        office.standing.send_modify(|standing| standing.tenure += 1);
+        assert_eq!(leadership.rounds_not_ours(&mut seen), []);
+        // Found in another's hands.
+        leadership.measured_in_lapse(1, 4, at(120));
+        leadership.measured_in_lapse(1, 5, at(150));
+        assert!(!leadership.is_not_ours(4));
+        office.standing.send_modify(|standing| standing.tenure += 1);
+        leadership.lapse_is_over();
+        assert_eq!(leadership.rounds_not_ours(&mut seen), [Span { from: at(120), to: at(150) }]);
+        assert_eq!(leadership.rounds_not_ours(&mut seen), [], "once, or a clock that is set back drops later rounds");
+        assert_eq!([3, 4, 5, 6].map(|round| leadership.is_not_ours(round)), [false, true, true, false]);
+        // A round in flight when the tenure ended belongs to the tenure of its baselines.
+        leadership.measured_in_lapse(1, 6, at(180));
+        assert!(leadership.is_not_ours(6));
+        for round in 7..1000 {
+            leadership.measured_in_lapse(leadership.tenure(), round, at(180));
+            office.standing.send_modify(|standing| standing.tenure += 1);
+        }
+        assert_eq!(leadership.rounds_not_ours(&mut 0).len(), LAPSES, "bounded");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_claim_is_never_later_than_our_clock_and_an_interval() {
+        let (clock, driver) = Clock::driven(UnixMillis(1_000_000), 1.0);
+        let (office, leadership) = Leadership::elected(true, clock, Duration::from_secs(30));
+        leadership.settled(UnixMillis(1_000_000), true);
+        driver.set(UnixMillis(400_000));
+        leadership.settled(UnixMillis(400_000), true);
+        assert_eq!(office.claims.borrow().until(), Some(UnixMillis(430_000)));
+        driver.set(UnixMillis(460_000));
+        leadership.settled(UnixMillis(460_000), true);
+        assert_eq!(office.claims.borrow().until(), Some(UnixMillis(460_000)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_role_says_who_leads_or_why_no_replica_does() {
+        let (office, leadership) = Leadership::elected(false, Clock::wall(), Duration::from_secs(30));
+        assert_eq!(leadership.role(), Role::NoLeader(None, None));
+        office.standing.send_modify(|standing| standing.other = Some(Arc::from("b")));
+        assert_eq!(leadership.role(), Role::StandingBy(Arc::from("b")));
+        office.standing.send_modify(|standing| {
+            standing.other = None;
+            standing.trouble = Some((Some(ROUND), Arc::from("refused")));
+        });
+        assert_eq!(leadership.role(), Role::NoLeader(Some(ROUND), Some(Arc::from("refused"))));
+        let until = Instant::now() + Duration::from_secs(10);
+        office.standing.send_modify(|standing| standing.leads_until = Some(until));
+        assert_eq!(leadership.role(), Role::Leading);
+    }
+}
