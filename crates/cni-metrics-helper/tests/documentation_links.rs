@@ -1,7 +1,7 @@
-//! Links between the pages of the documentation: each leads to a file and a heading that exist, the index links every page,
-//! and the threats of SECURITY.md name tests that exist.
+//! What the pages of the documentation refer to: each link leads to a file and a heading that exist, each path of a source
+//! file exists, the index links every page, and the threats of SECURITY.md name tests that exist.
 
-#![expect(clippy::unwrap_used, reason = "a test stops where something is missing")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops where something is missing")]
 
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
@@ -83,6 +83,24 @@ fn every_link_leads_to_a_file_and_a_heading_that_exist() {
         }
     }
     assert!(seen >= 100, "{seen} links found");
+}
+
+/// Paths such as `crates/cni-sim/scenarios/`; those with a placeholder (`NAME`, `*`, `…`) are no single file.
+#[test]
+fn every_path_of_a_source_that_is_named_exists() {
+    let root = repository();
+    let mut seen = 0;
+    for page in pages() {
+        let text = prose(&read(&page));
+        for path in text.split('`').skip(1).step_by(2).filter(|quoted| quoted.starts_with("crates/")) {
+            if path.contains(|c: char| c.is_ascii_uppercase() || c.is_whitespace() || matches!(c, '*' | '…' | '{')) {
+                continue;
+            }
+            assert!(root.join(path).exists(), "{}: there is no {path}", page.display());
+            seen += 1;
+        }
+    }
+    assert!(seen >= 10, "{seen} paths found");
 }
 
 #[test]
