@@ -94,6 +94,8 @@ pub struct Ask {
     pub keep_connection: bool,
     /// Of a node whose last whole page was large and of no use: no more than this is read.
     pub page_limit: Option<usize>,
+    /// In the last round its connection broke both times that it was asked: once is enough.
+    pub asked_once: bool,
     /// The answer is of no use after this.
     pub round_deadline: Instant,
 }
@@ -168,10 +170,11 @@ impl Scraper {
         }
     }
 
-    /// One way, with one more try on a broken connection or where it was asked to wait and time remains.
+    /// One way, with one more try on a broken connection, unless it broke in the last round too, or where it was asked to wait and time remains.
     async fn by_path(&self, path: Path, pod: &Pod, ask: Ask) -> Result<Page, ScrapeError> {
         let first = self.attempt(path, pod, ask).await;
         let again = match &first {
+            Err(ScrapeError::Reset(_) | ScrapeError::Lost(_)) if ask.asked_once => None,
             Err(ScrapeError::Reset(_) | ScrapeError::Lost(_) | ScrapeError::ApiServer(_)) => Some(Duration::ZERO),
             Err(ScrapeError::RateLimited { retry_after, .. }) => *retry_after,
             _ => None,
@@ -187,13 +190,12 @@ impl Scraper {
 
     async fn attempt(&self, path: Path, pod: &Pod, ask: Ask) -> Result<Page, ScrapeError> {
         let deadline = ask.round_deadline;
-        let max_bytes = ask.page_limit.map_or(self.settings.max_bytes, |limit| limit.min(self.settings.max_bytes));
+        let bytes = ask.page_limit.map_or(self.settings.max_bytes, |limit| limit.min(self.settings.max_bytes));
+        let limit = body::Limit { bytes, deadline };
         let given = deadline.saturating_duration_since(Instant::now());
         let fetched = match path {
-            Path::Proxy => tokio::time::timeout_at(deadline, self.proxy.fetch(pod, max_bytes)).await,
-            Path::Direct => {
-                tokio::time::timeout_at(deadline, self.direct.fetch(pod, max_bytes, ask.keep_connection)).await
-            }
+            Path::Proxy => tokio::time::timeout_at(deadline, self.proxy.fetch(pod, limit)).await,
+            Path::Direct => tokio::time::timeout_at(deadline, self.direct.fetch(pod, limit, ask.keep_connection)).await,
         };
         match fetched {
             Ok(answer) => {

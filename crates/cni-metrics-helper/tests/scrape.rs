@@ -131,7 +131,13 @@ fn scraper(via: Via, api: SocketAddr, node_port: u16, timeout: Duration) -> Scra
 
 /// As a round of a small cluster asks, which ends in so long.
 fn ask(left: Duration) -> Ask {
-    Ask { known_detour: false, keep_connection: true, page_limit: None, round_deadline: Instant::now() + left }
+    Ask {
+        known_detour: false,
+        keep_connection: true,
+        page_limit: None,
+        asked_once: false,
+        round_deadline: Instant::now() + left,
+    }
 }
 
 /// As a round asks that does not end before the scrape.

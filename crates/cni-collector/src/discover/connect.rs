@@ -3,11 +3,21 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hyper_timeout::TimeoutConnector;
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use kube::client::{Body, ConfigExt};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use thiserror::Error;
+use tower::ServiceBuilder;
 
 pub(crate) use cni_runtime::text::causes;
+
+/// The most that an answer's headers may take, and the most that is read of a connection at once. The headers of a page
+/// have less than 1 KB; what a pod answers passes the API server with all headers that the pod wrote.
+pub(crate) const HEADERS_BYTES: usize = 32 << 10;
 
 /// Where to find the API server; both `None` means the pod's service account, else the default kubeconfig.
 #[derive(Debug, Clone, Default)]
@@ -57,11 +67,32 @@ pub async fn connect(settings: &ConnectSettings) -> Result<Clients, ConnectError
     let mut config = load(settings).await?;
     config.connect_timeout = Some(Duration::from_secs(5));
     config.default_retry = false;
-    let build = |config| Client::try_from(config).map_err(|error| ConnectError::Client(causes(&error)));
+    let failed = |error| ConnectError::Client(causes(&error));
     let mut watch = config.clone();
     // The watches have limits of their own; this is for a connection that dies while no request uses it.
     watch.read_timeout = Some(Duration::from_secs(100));
-    Ok(Clients { watch: build(watch)?, scrape: build(config)? })
+    let scrape = if config.proxy_url.is_none() { scrape_client(&config) } else { Client::try_from(config) };
+    Ok(Clients { watch: Client::try_from(watch).map_err(failed)?, scrape: scrape.map_err(failed)? })
+}
+
+/// A client as kube builds it, with two differences: an answer's headers have a limit of [`HEADERS_BYTES`], where hyper
+/// reads some 400 KB, and requests are not traced.
+fn scrape_client(config: &Config) -> kube::Result<Client> {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    let mut connector = TimeoutConnector::new(config.rustls_https_connector_with_connector(tcp)?);
+    connector.set_connect_timeout(config.connect_timeout);
+    connector.set_read_timeout(config.read_timeout);
+    connector.set_write_timeout(config.write_timeout);
+    let client: legacy::Client<_, Body> =
+        legacy::Client::builder(TokioExecutor::new()).http1_max_buf_size(HEADERS_BYTES).build(connector);
+    let service = ServiceBuilder::new()
+        .layer(config.base_uri_layer())
+        .option_layer(config.auth_layer()?)
+        .layer(config.extra_headers_layer()?)
+        .map_err(tower::BoxError::from)
+        .service(client);
+    Ok(Client::new(service, config.default_namespace.clone()))
 }
 
 async fn load(settings: &ConnectSettings) -> Result<Config, ConnectError> {

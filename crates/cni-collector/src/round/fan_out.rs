@@ -56,12 +56,13 @@ pub(super) struct Queue {
     sizes: (usize, usize),
 }
 
-/// Whom to ask, whether directly at once, and how much of the page is worth reading.
+/// Whom to ask, whether directly at once, how much of the page is worth reading, and whether only once.
 #[derive(Debug, Clone, Copy)]
 struct Asked {
     position: usize,
     directly: bool,
     page_limit: Option<usize>,
+    once: bool,
 }
 
 impl Queue {
@@ -72,7 +73,8 @@ impl Queue {
             .map(|(position, (pod, _))| {
                 let directly = history.takes_detour(&pod.uid, round);
                 let page_limit = history.page_limit(&pod.uid, round);
-                (history.order(&pod.uid, round), Asked { position, directly, page_limit })
+                let once = history.was_reset(&pod.uid);
+                (history.order(&pod.uid, round), Asked { position, directly, page_limit, once })
             })
             .collect();
         order.sort_by_key(|(order, _)| std::cmp::Reverse(*order));
@@ -201,6 +203,7 @@ impl FanOut<'_> {
             known_detour: asked.directly,
             keep_connection,
             page_limit: asked.page_limit,
+            asked_once: asked.once,
             round_deadline: self.deadline,
         };
         let page = match self.scraper.scrape(pod, ask).await {
@@ -328,7 +331,7 @@ mod tests {
     use crate::round::pace::Limits;
 
     fn asked(positions: std::ops::Range<usize>) -> Vec<Asked> {
-        positions.rev().map(|position| Asked { position, directly: false, page_limit: None }).collect()
+        positions.rev().map(|position| Asked { position, directly: false, page_limit: None, once: false }).collect()
     }
 
     fn queue(steady: usize, suspects: usize) -> Queue {

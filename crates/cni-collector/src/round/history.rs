@@ -14,8 +14,14 @@ use crate::scrape::{Detour, Path, ScrapeError};
 const PROBE_EVERY: u64 = 20;
 
 /// What is read of a page whose predecessor was large and of no use: a very large node's page, which has some 100 KB, still
-/// fits. In one of [`PROBE_EVERY`] rounds it is read as far as any other.
+/// fits. Now and then it is read as far as any other ([`FullRead`]).
 const REDUCED_PAGE_BYTES: usize = 128 << 10;
+
+/// Rounds from one such full read to the next: first this many or half of them, then twice as many each time that the page
+/// was of no use again, up to the most. A node recovers with its next page, unless that has more than
+/// [`REDUCED_PAGE_BYTES`]: then with the next full read.
+const FULL_READ_EVERY: u64 = 20;
+const FULL_READ_EVERY_AT_MOST: u64 = 160;
 
 /// By pod UID.
 #[derive(Debug, Default)]
@@ -35,12 +41,19 @@ struct Past {
     ever_answered: bool,
     bad_lines: bool,
     /// Its last page was large and of no use.
-    wastes: bool,
+    wastes: Option<FullRead>,
     /// Since when the node is asked directly, and why.
     detour: Option<(u64, Detour)>,
     /// The API server could not reach the node, and has not done so since.
     blocked: Option<Detour>,
     seen_in: u64,
+}
+
+/// When a page that was large and of no use is read in full again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct FullRead {
+    due: u64,
+    every: u64,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -91,8 +104,13 @@ impl History {
 
     /// How much of the node's page is worth reading this round, where that is less than of others'.
     pub(super) fn page_limit(&self, uid: &PodUid, round: u64) -> Option<usize> {
-        let past = self.nodes.get(uid).filter(|past| past.wastes)?;
-        (!round.saturating_add(past.slot).is_multiple_of(PROBE_EVERY)).then_some(REDUCED_PAGE_BYTES)
+        let full_read = self.nodes.get(uid)?.wastes?;
+        (round < full_read.due).then_some(REDUCED_PAGE_BYTES)
+    }
+
+    /// In the last round the connection to the node, or the API server's to it, broke.
+    pub(super) fn was_reset(&self, uid: &PodUid) -> bool {
+        self.nodes.get(uid).is_some_and(|past| matches!(past.last, Last::Failed(FailureKind::ConnectionReset, _)))
     }
 
     /// In the last round the API server, or the node in its name, said that the pod is gone.
@@ -124,8 +142,11 @@ impl History {
             },
         }
         past.wastes = match &scraped.outcome {
-            Ok(()) => false,
-            Err(error) => scraped.is_waste || error.kind() == FailureKind::TooLarge,
+            Ok(()) => None,
+            Err(error) if scraped.is_waste || error.kind() == FailureKind::TooLarge || past.wastes.is_some() => {
+                Some(FullRead::after(past.wastes, round, past.slot))
+            }
+            Err(_) => None,
         };
         past.lines(pod, scraped.line_errors.as_deref(), report);
         if past.way(round, scraped) {
@@ -142,6 +163,20 @@ impl History {
     /// Drops the nodes that are not listed any more.
     pub(super) fn forget_others(&mut self, round: u64) {
         self.nodes.retain(|_, past| past.seen_in == round);
+    }
+}
+
+impl FullRead {
+    /// After a page of no use. Each node has its own place between half of the rounds and all of them, so that pages that
+    /// went bad together are not read together.
+    fn after(last: Option<Self>, round: u64, slot: u64) -> Self {
+        let every = match last {
+            Some(last) if round < last.due => return last,
+            Some(last) => last.every.saturating_mul(2).min(FULL_READ_EVERY_AT_MOST),
+            None => FULL_READ_EVERY,
+        };
+        let earlier = every.saturating_mul(slot.min(PROBE_EVERY)) / (2 * PROBE_EVERY);
+        Self { due: round.saturating_add(every - earlier), every }
     }
 }
 
@@ -282,23 +317,45 @@ mod tests {
     }
 
     #[test]
-    fn a_node_whose_page_is_large_and_useless_is_read_in_full_in_one_of_twenty_rounds() {
+    fn a_page_that_stays_large_and_useless_is_read_in_full_ever_more_rarely_down_to_one_of_160_rounds() {
+        let (mut history, mut report) = (History::default(), Report::new(String::new()));
+        let names: Vec<String> = (0..20).map(|number| format!("node-{number}")).collect();
+        let error = || ScrapeError::TooLarge { limit_bytes: 8 << 20 };
+        let mut full = vec![Vec::new(); 20];
+        for round in 1..=1_000 {
+            for (name, full) in names.iter().zip(&mut full) {
+                let error = match history.page_limit(&PodUid::new(name.as_str()), round) {
+                    Some(limit_bytes) => ScrapeError::StillTooLarge { limit_bytes },
+                    None => {
+                        full.push(round);
+                        error()
+                    }
+                };
+                history.note(round, &pod(name), true, &scraped(Err(error), None), &mut report);
+            }
+        }
+        for rounds in &full {
+            let gaps: Vec<u64> = rounds.windows(2).map(|pair| pair[1] - pair[0]).collect();
+            assert!(gaps.iter().all(|gap| (10..=160).contains(gap)) && gaps.is_sorted(), "{rounds:?}");
+            assert!((8..=17).contains(&rounds.len()), "{rounds:?}");
+        }
+        let together = (2..=1_000).map(|round| full.iter().filter(|rounds| rounds.contains(&round)).count()).max();
+        assert!(together <= Some(4), "{full:?}");
+        let uid = PodUid::new("node-7");
+        assert_eq!(history.order(&uid, 1_001).0, 2);
+        history.note(1_001, &pod("node-7"), true, &scraped(Ok(Path::Proxy), None), &mut report);
+        assert!((1_002..1_400).all(|round| history.page_limit(&uid, round).is_none()));
+    }
+
+    #[test]
+    fn a_node_whose_connection_broke_is_known_until_its_next_answer() {
         let (mut history, mut report) = (History::default(), Report::new(String::new()));
         let uid = PodUid::new("a");
-        let error = || ScrapeError::TooLarge { limit_bytes: 8 << 20 };
-        history.note(1, &pod("a"), true, &scraped(Err(error()), None), &mut report);
-        for round in 2..=41 {
-            let error = match history.page_limit(&uid, round) {
-                Some(limit_bytes) => ScrapeError::StillTooLarge { limit_bytes },
-                None => error(),
-            };
-            history.note(round, &pod("a"), true, &scraped(Err(error), None), &mut report);
-        }
-        let full = (42..82).filter(|round| history.page_limit(&uid, *round).is_none()).count();
-        assert_eq!(full, 2);
-        assert_eq!(history.order(&uid, 82).0, 2);
-        history.note(82, &pod("a"), true, &scraped(Ok(Path::Proxy), None), &mut report);
-        assert!((83..123).all(|round| history.page_limit(&uid, round).is_none()));
+        assert!(!history.was_reset(&uid));
+        history.note(1, &pod("a"), true, &scraped(Err(ScrapeError::Reset(String::new())), None), &mut report);
+        assert!(history.was_reset(&uid));
+        history.note(2, &pod("a"), true, &scraped(Ok(Path::Proxy), None), &mut report);
+        assert!(!history.was_reset(&uid));
     }
 
     #[test]

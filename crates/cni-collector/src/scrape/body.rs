@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::io::{Cursor, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use cni_metrics_core::text::excerpt;
@@ -12,6 +13,7 @@ use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http_body::Body;
 use http_body_util::BodyExt;
+use tokio::time::Instant;
 
 use super::failure::ScrapeError;
 
@@ -31,6 +33,25 @@ const STEP_BYTES: usize = 128 << 10;
 
 /// A page's text is at least this many times smaller when it is packed; what is not is no such text.
 const LEAST_RATIO: usize = 4;
+
+/// A body that is not whole after this time, and slower than this, drips.
+const DRIPS_AFTER: Duration = Duration::from_millis(50);
+const DRIP_BYTES_PER_SECOND: f64 = 16.0 * 1024.0;
+
+/// The most that a page that drips is had later than it could be.
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+
+/// This long before the end of its time, a body that drips is looked at as any other.
+const LAST_LOOK: Duration = Duration::from_millis(20);
+
+/// How much of a body is read, and until when.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limit {
+    /// After decompression.
+    pub(super) bytes: usize,
+    /// What comes later is of no use.
+    pub(super) deadline: Instant,
+}
 
 thread_local! {
     /// A decoder has tables and a window of some 50 KB: they are made once, not for every page.
@@ -64,13 +85,15 @@ pub(super) struct Share {
 }
 
 impl Budget {
-    /// Reads the whole body, at most `limit_bytes` after decompression. A gzip bomb is cut off at the limit: no more than
+    /// Reads the whole body, at most `limit.bytes` after decompression. A gzip bomb is cut off at the limit: no more than
     /// that is ever decompressed or kept.
-    pub(super) async fn read<B>(&self, headers: &HeaderMap, body: B, limit_bytes: usize) -> Result<Text, ScrapeError>
+    pub(super) async fn read<B>(&self, headers: &HeaderMap, body: B, limit: Limit) -> Result<Text, ScrapeError>
     where
         B: Body<Data = Bytes> + Unpin,
         B::Error: std::error::Error + Send + Sync + 'static,
     {
+        let limit_bytes = limit.bytes;
+        let body = Chunks::new(body, limit.deadline);
         let share = Share { budget: self.clone(), taken_bytes: 0 };
         let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
         // One allocation of the right size, rather than a copy for every doubling.
@@ -156,18 +179,18 @@ impl Page {
     }
 }
 
-async fn plain<B>(mut body: B, page: &mut Page) -> Result<(), ScrapeError>
+async fn plain<B>(mut body: Chunks<B>, page: &mut Page) -> Result<(), ScrapeError>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::error::Error + Send + Sync + 'static,
 {
-    while let Some(chunk) = next_chunk(&mut body).await? {
+    while let Some(chunk) = body.next().await? {
         page.push(&chunk)?;
     }
     Ok(())
 }
 
-async fn gunzip<B>(body: B, page: &mut Page) -> Result<(), ScrapeError>
+async fn gunzip<B>(body: Chunks<B>, page: &mut Page) -> Result<(), ScrapeError>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::error::Error + Send + Sync + 'static,
@@ -183,13 +206,13 @@ where
 }
 
 /// The body as it came, mostly in one piece and then not copied.
-async fn packed<B>(mut body: B, page: &Page) -> Result<Bytes, ScrapeError>
+async fn packed<B>(mut body: Chunks<B>, page: &Page) -> Result<Bytes, ScrapeError>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::error::Error + Send + Sync + 'static,
 {
-    let first = next_chunk(&mut body).await?.unwrap_or_default();
-    let Some(second) = next_chunk(&mut body).await? else { return Ok(first) };
+    let first = body.next().await?.unwrap_or_default();
+    let Some(second) = body.next().await? else { return Ok(first) };
     let mut whole = page.packed();
     let read = match whole.push(&first).and_then(|()| whole.push(&second)) {
         Ok(()) => plain(body, &mut whole).await,
@@ -225,36 +248,64 @@ async fn unpack(decoder: &mut GzDecoder<Cursor<Bytes>>, page: &mut Page) -> Resu
 }
 
 /// The beginning of an error's body. What cannot be read of it is left out: the status says enough.
-pub(super) async fn beginning<B>(mut body: B, limit_bytes: usize) -> Bytes
+pub(super) async fn beginning<B>(body: B, limit: Limit) -> Bytes
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::error::Error + Send + Sync + 'static,
 {
-    let mut text = BytesMut::new();
-    while text.len() < limit_bytes {
-        let Ok(Some(chunk)) = next_chunk(&mut body).await else { break };
+    let (mut body, mut text) = (Chunks::new(body, limit.deadline), BytesMut::new());
+    while text.len() < limit.bytes {
+        let Ok(Some(chunk)) = body.next().await else { break };
         text.extend_from_slice(&chunk);
     }
-    text.truncate(limit_bytes);
+    text.truncate(limit.bytes);
     text.freeze()
 }
 
-async fn next_chunk<B>(body: &mut B) -> Result<Option<Bytes>, ScrapeError>
+/// A body piece by piece. One that drips is not looked at for every drop: between two looks at it there is a pause that
+/// grows with the time that the body has taken so far, so that the looks grow with the logarithm of that time only. What
+/// arrives in between waits in the socket.
+struct Chunks<B> {
+    body: B,
+    began: Instant,
+    read_bytes: usize,
+    deadline: Instant,
+}
+
+impl<B> Chunks<B>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::error::Error + Send + Sync + 'static,
 {
-    loop {
-        match body.frame().await {
-            None => return Ok(None),
-            Some(Err(error)) => return Err(ScrapeError::from_client(&error)),
-            Some(Ok(frame)) => {
-                // Trailers carry no page.
-                if let Ok(chunk) = frame.into_data() {
-                    return Ok(Some(chunk));
+    fn new(body: B, deadline: Instant) -> Self {
+        Self { body, began: Instant::now(), read_bytes: 0, deadline }
+    }
+
+    async fn next(&mut self) -> Result<Option<Bytes>, ScrapeError> {
+        loop {
+            if let Some(pause) = self.pause(Instant::now()) {
+                tokio::time::sleep(pause).await;
+            }
+            match self.body.frame().await {
+                None => return Ok(None),
+                Some(Err(error)) => return Err(ScrapeError::from_client(&error)),
+                Some(Ok(frame)) => {
+                    // Trailers carry no page.
+                    if let Ok(chunk) = frame.into_data() {
+                        self.read_bytes = self.read_bytes.saturating_add(chunk.len());
+                        return Ok(Some(chunk));
+                    }
                 }
             }
         }
+    }
+
+    /// How long to wait before the next look; never beyond the last one that is of use.
+    fn pause(&self, now: Instant) -> Option<Duration> {
+        let taken = now.saturating_duration_since(self.began);
+        let drips = taken >= DRIPS_AFTER && (self.read_bytes as f64) < taken.as_secs_f64() * DRIP_BYTES_PER_SECOND;
+        let left = self.deadline.saturating_duration_since(now).saturating_sub(LAST_LOOK);
+        drips.then(|| (taken / 2).min(LONGEST_PAUSE).min(left)).filter(|pause| !pause.is_zero())
     }
 }
 
@@ -273,13 +324,17 @@ mod tests {
         Bytes::from(packed)
     }
 
+    fn limit(bytes: usize) -> Limit {
+        Limit { bytes, deadline: Instant::now() + Duration::from_mins(1) }
+    }
+
     async fn read_plain(page: Bytes, limit_bytes: usize) -> Result<Vec<u8>, ScrapeError> {
-        Budget::default().read(&HeaderMap::new(), Full::new(page), limit_bytes).await.map(|text| text.bytes)
+        Budget::default().read(&HeaderMap::new(), Full::new(page), limit(limit_bytes)).await.map(|text| text.bytes)
     }
 
     async fn read_gzip(packed: Bytes, limit_bytes: usize) -> Result<Vec<u8>, ScrapeError> {
         let headers = HeaderMap::from_iter([(CONTENT_ENCODING, http::HeaderValue::from_static("gzip"))]);
-        Budget::default().read(&headers, Full::new(packed), limit_bytes).await.map(|text| text.bytes)
+        Budget::default().read(&headers, Full::new(packed), limit(limit_bytes)).await.map(|text| text.bytes)
     }
 
     #[tokio::test]
@@ -319,7 +374,7 @@ mod tests {
             let pieces: Vec<_> = packed.chunks(piece_bytes).map(Bytes::copy_from_slice).collect();
             let frames = pieces.into_iter().map(|piece| Ok::<_, std::io::Error>(http_body::Frame::data(piece)));
             let body = http_body_util::StreamBody::new(futures::stream::iter(frames));
-            let page = Budget::default().read(&gzip_header, body, 1 << 20).await.unwrap();
+            let page = Budget::default().read(&gzip_header, body, limit(1 << 20)).await.unwrap();
             assert!(page.bytes == text.as_bytes(), "pieces of {piece_bytes} bytes");
         }
     }
@@ -331,7 +386,7 @@ mod tests {
         budget.0.taken_bytes.fetch_add(LARGE_PAGES_BYTES, Ordering::Relaxed);
         let read = |bytes: usize| {
             let budget = budget.clone();
-            async move { budget.read(&HeaderMap::new(), Full::new(Bytes::from(vec![b'a'; bytes])), 8 << 20).await }
+            async move { budget.read(&HeaderMap::new(), Full::new(Bytes::from(vec![b'a'; bytes])), limit(8 << 20)).await }
         };
         assert_eq!(read(FREE_BYTES).await.unwrap().bytes.len(), FREE_BYTES);
         assert_eq!(read(FREE_BYTES + 1).await.unwrap_err().kind(), FailureKind::TooLarge);
@@ -339,11 +394,60 @@ mod tests {
         assert_eq!(budget.0.taken_bytes.load(Ordering::Relaxed), LARGE_PAGES_BYTES);
     }
 
+    /// A page in drops of one byte, one each `pause`; counts the drops that were taken one by one.
+    fn drips(text: &'static [u8], pause: Duration) -> impl Body<Data = Bytes, Error = std::io::Error> + Unpin {
+        let began = Instant::now();
+        let mut sent = 0;
+        let frames = futures::stream::poll_fn(move |context| {
+            let fallen = usize::try_from(began.elapsed().as_micros() / pause.as_micros()).unwrap();
+            let drops = text.get(sent..fallen.min(text.len())).unwrap_or_default();
+            if sent == text.len() {
+                return std::task::Poll::Ready(None);
+            }
+            if drops.is_empty() {
+                let waker = context.waker().clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(pause).await;
+                    waker.wake();
+                });
+                return std::task::Poll::Pending;
+            }
+            sent += drops.len();
+            std::task::Poll::Ready(Some(Ok(http_body::Frame::data(Bytes::from_static(drops)))))
+        });
+        http_body_util::StreamBody::new(frames)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_drips_is_looked_at_rarely_and_is_had_at_most_one_pause_late() {
+        const TEXT: &[u8] = &[b'a'; 10_000];
+        let began = Instant::now();
+        let mut body = Chunks::new(drips(TEXT, Duration::from_millis(1)), began + Duration::from_mins(1));
+        let (mut looks, mut read) = (0, 0);
+        while let Some(chunk) = body.next().await.unwrap() {
+            looks += 1;
+            read += chunk.len();
+        }
+        assert_eq!(read, TEXT.len());
+        assert!(looks < 120, "{looks} looks in 10 s at 10,000 drops");
+        assert!(began.elapsed() <= Duration::from_secs(10) + LONGEST_PAUSE * 2, "{:?}", began.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_drips_until_just_before_its_deadline_is_read_whole() {
+        const TEXT: &[u8] = &[b'a'; 995];
+        let deadline = Instant::now() + Duration::from_secs(1);
+        let body = drips(TEXT, Duration::from_millis(1));
+        let limit = Limit { bytes: 1 << 20, deadline };
+        let page = tokio::time::timeout_at(deadline, Budget::default().read(&HeaderMap::new(), body, limit)).await;
+        assert_eq!(page.unwrap().unwrap().bytes.len(), TEXT.len());
+    }
+
     #[tokio::test]
     async fn an_announced_size_over_the_limit_is_refused_unread() {
         let headers = HeaderMap::from_iter([(CONTENT_LENGTH, http::HeaderValue::from_static("9000000"))]);
         let body = http_body_util::combinators::UnsyncBoxBody::<Bytes, std::io::Error>::new(Never);
-        let error = Budget::default().read(&headers, body, 8 << 20).await.unwrap_err();
+        let error = Budget::default().read(&headers, body, limit(8 << 20)).await.unwrap_err();
         assert_eq!(error.kind(), FailureKind::TooLarge);
     }
 

@@ -13,6 +13,7 @@ use hyper_util::rt::TokioExecutor;
 use super::failure::ScrapeError;
 use super::{ScrapeSettings, body, proxy};
 use crate::discover::Pod;
+use crate::discover::connect::HEADERS_BYTES;
 
 #[derive(Clone)]
 pub(super) struct Direct {
@@ -26,14 +27,17 @@ impl Direct {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(settings.timeout));
         connector.set_nodelay(true);
-        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(1).build(connector);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_max_idle_per_host(1)
+            .http1_max_buf_size(HEADERS_BYTES)
+            .build(connector);
         Self { client, port: settings.port, budget }
     }
 
     pub(super) async fn fetch(
         &self,
         pod: &Pod,
-        max_bytes: usize,
+        limit: body::Limit,
         keep_connection: bool,
     ) -> Result<body::Text, ScrapeError> {
         let address = SocketAddr::new(pod.ip.ok_or(ScrapeError::NoAddress)?, self.port);
@@ -45,9 +49,9 @@ impl Direct {
         let response = self.client.request(request).await.map_err(|error| ScrapeError::from_client(&error))?;
         let (head, page) = response.into_parts();
         if head.status == StatusCode::OK {
-            return self.budget.read(&head.headers, page, max_bytes).await;
+            return self.budget.read(&head.headers, page, limit).await;
         }
-        let text = body::beginning(page, proxy::ERROR_BYTES).await;
+        let text = body::beginning(page, body::Limit { bytes: proxy::ERROR_BYTES, ..limit }).await;
         Err(proxy::classify_direct(head.status, &head.headers, &text))
     }
 }

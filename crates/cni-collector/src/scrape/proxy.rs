@@ -39,15 +39,15 @@ impl Proxy {
         }
     }
 
-    pub(super) async fn fetch(&self, pod: &Pod, max_bytes: usize) -> Result<body::Text, ScrapeError> {
+    pub(super) async fn fetch(&self, pod: &Pod, limit: body::Limit) -> Result<body::Text, ScrapeError> {
         let uri = [self.prefix.as_str(), &pod.name, &self.suffix].concat();
         let request = page_request(Request::get(uri), Body::empty())?;
         let response = self.client.send(request).await.map_err(|error| ScrapeError::from_api_server(&error))?;
         let (head, page) = response.into_parts();
         if head.status == StatusCode::OK {
-            return self.budget.read(&head.headers, page, max_bytes).await;
+            return self.budget.read(&head.headers, page, limit).await;
         }
-        let body = body::beginning(page, ERROR_BYTES).await;
+        let body = body::beginning(page, body::Limit { bytes: ERROR_BYTES, ..limit }).await;
         Err(classify(head.status, &head.headers, &body))
     }
 }
