@@ -141,13 +141,11 @@ impl History {
                 _ => {}
             },
         }
-        past.wastes = match &scraped.outcome {
-            Ok(()) => None,
-            Err(error) if scraped.is_waste || error.kind() == FailureKind::TooLarge || past.wastes.is_some() => {
-                Some(FullRead::after(past.wastes, round, past.slot))
-            }
-            Err(_) => None,
-        };
+        let wastes_still = scraped
+            .outcome
+            .as_ref()
+            .is_err_and(|error| scraped.is_waste || error.kind() == FailureKind::TooLarge || past.wastes.is_some());
+        past.wastes = wastes_still.then(|| FullRead::after(past.wastes, round, past.slot));
         past.lines(pod, scraped.line_errors.as_deref(), report);
         if past.way(round, scraped) {
             self.reopened_in = round;
@@ -324,13 +322,9 @@ mod tests {
         let mut full = vec![Vec::new(); 20];
         for round in 1..=1_000 {
             for (name, full) in names.iter().zip(&mut full) {
-                let error = match history.page_limit(&PodUid::new(name.as_str()), round) {
-                    Some(limit_bytes) => ScrapeError::StillTooLarge { limit_bytes },
-                    None => {
-                        full.push(round);
-                        error()
-                    }
-                };
+                let page_limit = history.page_limit(&PodUid::new(name.as_str()), round);
+                full.extend(page_limit.is_none().then_some(round));
+                let error = page_limit.map_or_else(error, |limit_bytes| ScrapeError::StillTooLarge { limit_bytes });
                 history.note(round, &pod(name), true, &scraped(Err(error), None), &mut report);
             }
         }
