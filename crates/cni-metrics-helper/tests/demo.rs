@@ -194,7 +194,9 @@ fn nodes_that_hang_do_not_keep_others_from_being_asked() {
     let scenario = folder.path().join("half-hangs.yaml");
     std::fs::write(&scenario, HALF_HANGS).unwrap();
     let sim = Sim::start(&["--scenario", scenario.to_str().unwrap()]);
-    let mut command = helper(&["run", "--interval", "2", "--scrape-concurrency", "8", "--scrape-timeout", "1s"]);
+    // To wait for all that hang takes 40 s of scrapes, eight at once: longer than the 3.2 s of a round. Those that answer take
+    // a tenth of that, and on a busy machine most of it.
+    let mut command = helper(&["run", "--interval", "4", "--scrape-concurrency", "8", "--scrape-timeout", "1s"]);
     command.args(["--scrape-via", "proxy", "--use-cloudwatch", "false", "--admin-address", "off"]);
     command.envs(sim.variables.iter().map(|(name, value)| (name, value)));
     let mut running = command.stderr(Stdio::piped()).spawn().unwrap();

@@ -15,8 +15,8 @@ use super::namespace::{SERVER, SERVER_PORT};
 use super::process::Process;
 
 const ADMIN_TOKEN: &str = "admin-of-the-test";
-/// Two busy cores need up to half a minute for a cold start of both.
-const PATIENCE: Duration = Duration::from_mins(2);
+/// Two busy cores need half a minute for a cold start of both, and minutes beside builds and other tests.
+const PATIENCE: Duration = Duration::from_mins(6);
 
 /// A running control plane of the namespace that the calling thread is in.
 #[derive(Debug)]
