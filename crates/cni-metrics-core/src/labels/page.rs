@@ -81,8 +81,16 @@ impl PageLabels {
         if value == 0 {
             return;
         }
-        let (first, second) = (clean(first), clean(second));
-        let key = LabelKey { family, first: &first, second: &second };
+        if is_kept_as_written(first) && is_kept_as_written(second) {
+            self.add_set(LabelKey { family, first, second }, value);
+        } else {
+            let (first, second) = (clean(first), clean(second));
+            self.add_set(LabelKey { family, first: &first, second: &second }, value);
+        }
+    }
+
+    #[inline]
+    fn add_set(&mut self, key: LabelKey<'_>, value: u64) {
         match self.sets.last().copied() {
             None => {
                 // What a page of a healthy node has.
@@ -135,18 +143,33 @@ impl PageLabels {
 }
 
 /// A value as it is kept and shown: short and without anything that acts. `raw` is as written on the page.
-#[inline]
+#[cold]
 fn clean(raw: &[u8]) -> Cow<'_, [u8]> {
-    // No backslash, which is between the two.
-    let is_plain = |byte: &u8| matches!(byte, b' '..=b'[' | b']'..=b'~');
-    if raw.len() <= MAX_VALUE_BYTES && raw.iter().fold(true, |plain, byte| plain & is_plain(byte)) {
-        return Cow::Borrowed(raw);
-    }
-    Cow::Owned(shown(raw))
+    if is_kept_as_written(raw) { Cow::Borrowed(raw) } else { Cow::Owned(shown(raw)) }
+}
+
+#[inline]
+fn is_kept_as_written(raw: &[u8]) -> bool {
+    raw.len() <= MAX_VALUE_BYTES && is_plain(raw)
+}
+
+/// True for printable ASCII without a backslash. Eight bytes at a time: it is asked for each value of each page.
+#[inline]
+fn is_plain(text: &[u8]) -> bool {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x80 * ONES;
+    let (words, rest) = text.as_chunks::<8>();
+    let odd = words.iter().map(|word| u64::from_le_bytes(*word)).fold(0, |odd, word| {
+        let backslash = word ^ (0x5C * ONES);
+        // The high bit of a byte is set, at the latest in the first that is odd: below a space, or a backslash; not ASCII;
+        // or the last of ASCII.
+        let low = (word.wrapping_sub(0x20 * ONES) & !word) | (backslash.wrapping_sub(ONES) & !backslash);
+        odd | low | word | word.wrapping_add(ONES)
+    });
+    odd & HIGH == 0 && rest.iter().all(|byte| matches!(byte, b' '..=b'[' | b']'..=b'~'))
 }
 
 /// The same for a value that is long, or not plain.
-#[cold]
 fn shown(raw: &[u8]) -> Vec<u8> {
     // More than is shown of it, so that a cut is seen.
     let mut text = Vec::with_capacity(MAX_VALUE_BYTES + 1);
@@ -203,6 +226,23 @@ mod tests {
         let expected =
             [("a\\b\"c\\nd".to_owned(), 1), (long.clone(), 1), (format!("{long}…"), 6), ("é\\u{202e}".to_owned(), 1)];
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn plain_text_is_told_from_any_other_at_every_place() {
+        for length in 0..20 {
+            for byte in 0..=u8::MAX {
+                for at in 0..length {
+                    let mut text = vec![b'A'; length];
+                    text[at] = byte;
+                    let expected = (byte.is_ascii_graphic() || byte == b' ') && byte != b'\\';
+                    assert_eq!(is_plain(&text), expected, "{byte} at {at} of {length}");
+                    // Whatever stands beside it.
+                    text.iter_mut().skip(at + 1).for_each(|other| *other = b' ');
+                    assert_eq!(is_plain(&text), expected, "{byte} at {at} of {length}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -16,28 +16,28 @@ const NO_CODE: &[u8] = b"unknown";
 /// The values in a block as Go agents write it; `None` where a label is missing or empty, which is the same.
 #[inline]
 pub(super) fn of_canonical(family: LabelledFamily, found: Canonical<'_>) -> Option<Values<'_>> {
-    let first: &[u8] = match family {
-        LabelledFamily::AwsApiErrorCount => b"{api=\"",
-        LabelledFamily::AwsUtilsErrorCount => return of_block(family, found.block),
-        LabelledFamily::DelIpReqCount => b"{reason=\"",
-        _ => b"{fn=\"",
+    let label: &[u8] = match (family, found.labels) {
+        (LabelledFamily::AwsUtilsErrorCount, _) => return of_block(family, found.block),
+        (LabelledFamily::AwsApiErrorCount, 2) => b"\",error=\"",
+        (LabelledFamily::DelIpReqCount, 1) => b"{reason=\"",
+        (_, 1) => b"{fn=\"",
+        _ => return of_block(family, found.block),
     };
-    let usual = plain(found.block, first).and_then(|(first, rest)| match rest {
-        _ if family == LabelledFamily::AwsApiErrorCount => {
-            plain(rest, b",error=\"").filter(|(_, rest)| *rest == b"}").map(|(second, _)| (first, second))
-        }
-        b"}" => Some((first, &b""[..])),
-        _ => None,
-    });
+    let usual = if family == LabelledFamily::AwsApiErrorCount {
+        found
+            .api
+            .filter(|api| !api.is_empty())
+            .and_then(|api| Some((api, only(found.block.get(b"{api=\"".len() + api.len()..)?, label)?)))
+    } else {
+        only(found.block, label).map(|value| (value, &b""[..]))
+    };
     usual.or_else(|| of_block(family, found.block))
 }
 
-/// What stands between this beginning and the next quote, and what follows.
+/// The value, if nothing else is between this beginning and the end of the labels; empty is none.
 #[inline]
-fn plain<'p>(text: &'p [u8], beginning: &[u8]) -> Option<(&'p [u8], &'p [u8])> {
-    let value = text.strip_prefix(beginning)?;
-    let end = memchr::memchr2(b'"', b'\\', value).filter(|end| *end > 0)?;
-    Some((value.get(..end)?, value.get(end..)?.strip_prefix(b"\"")?))
+fn only<'p>(text: &'p [u8], beginning: &[u8]) -> Option<&'p [u8]> {
+    text.strip_prefix(beginning)?.strip_suffix(b"\"}").filter(|value| !value.is_empty())
 }
 
 /// The values in any other block.
@@ -82,6 +82,7 @@ fn is_code(text: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::labels::canonical;
     use super::*;
     use LabelledFamily::{AwsApiErrorCount, AwsUtilsErrorCount, DelIpReqCount, IpamdErrorCount};
 
@@ -105,8 +106,9 @@ mod tests {
             (AwsUtilsErrorCount, r#"{error="Throttling: a"}"#, None),
         ] {
             let expected = expected.map(|(first, second)| (first.as_bytes(), second.as_bytes()));
-            let found = Canonical { block: block.as_bytes(), api: None };
-            assert_eq!(of_canonical(family, found), expected, "{block}");
+            if let Some((found, _)) = canonical(block.as_bytes(), Canonical::default()) {
+                assert_eq!(of_canonical(family, found), expected, "{block}");
+            }
             assert_eq!(of_block(family, block.as_bytes()), expected, "{block}");
         }
     }

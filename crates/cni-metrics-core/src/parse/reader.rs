@@ -11,6 +11,7 @@ use super::limits::{MAX_LINE_BYTES, MAX_SERIES};
 use super::line::{Sample, sample, split};
 use super::name::{SERIES, Series, recognise};
 use super::value::{value_and_rest, whole_number_line};
+use crate::labels::LabelledFamily;
 
 /// In which order a reading takes series to come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -237,19 +238,25 @@ impl<'p> Reader<'p> {
             }
         });
         match added {
-            Ok(goes_on) => {
-                if let Some(family) = series.labelled()
-                    && goes_on.is_ok()
-                    && let Some(values) = kept::of_canonical(family, labels)
-                {
-                    self.reading.fold.note_labels(family, values, value);
+            Ok(Ok(())) => {
+                if let Some(family) = series.labelled() {
+                    self.note_labels(family, &labels, value);
                 }
-                goes_on
+                Ok(())
             }
+            Ok(stop) => stop,
             Err(kind) => {
                 self.fail(Some(series), start, kind);
                 Ok(())
             }
+        }
+    }
+
+    /// Kept out of the way of lines without labels that are kept.
+    #[inline(never)]
+    fn note_labels(&mut self, family: LabelledFamily, labels: &Canonical<'p>, value: f64) {
+        if let Some(values) = kept::of_canonical(family, *labels) {
+            self.reading.fold.note_labels(family, values, value);
         }
     }
 
