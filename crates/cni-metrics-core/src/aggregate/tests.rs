@@ -1,5 +1,6 @@
 //! The contract's rules, one by one.
 
+mod label_rules;
 mod limits;
 mod saved;
 

@@ -1,0 +1,123 @@
+//! The shares of a counter's value, rule by rule, with `reconcile_count` of which the label `fn` is kept.
+
+use std::fmt::Write as _;
+
+use super::*;
+use crate::labels::{LabelShare, Rest};
+use crate::parse::parse;
+
+/// A page of a process that was watched from its start, with these series.
+fn young(series: &[(&str, u64)]) -> Page {
+    page(HELPER_START_S + 60, series)
+}
+
+fn page(started_s: i64, series: &[(&str, u64)]) -> Page {
+    let mut text = format!("awscni_add_ip_req_count 7\nprocess_start_time_seconds {started_s}\n");
+    for (name, value) in series {
+        writeln!(text, "awscni_reconcile_count{{fn=\"{name}\"}} {value}").unwrap();
+    }
+    Page(parse(text.as_bytes()).sample.unwrap())
+}
+
+/// A page of a process that is older than the helper.
+fn old(series: &[(&str, u64)]) -> Page {
+    page(HELPER_START_S - 500, series)
+}
+
+/// The same, on which another line of the family cannot be read.
+fn spoilt(series: &[(&str, u64)]) -> Page {
+    let mut page = old(series);
+    if let Some(own) = page.0.families[Family::ReconcileCount as usize].as_mut() {
+        (own.damaged, own.readable) = (true, 1);
+    }
+    page
+}
+
+/// The shares of the node's `reconcile_count`, by the value of `fn` or the name of the rest.
+fn shares(snapshot: &Snapshot) -> Vec<(&str, f64)> {
+    named(&snapshot.nodes[0].shares)
+}
+
+fn named(shares: &[LabelShare]) -> Vec<(&str, f64)> {
+    let name = |share: &LabelShare| share.set.rest().map(Rest::name);
+    shares.iter().map(|share| (share.set.label("fn").or(name(share)).unwrap_or_default(), share.value)).collect()
+}
+
+#[test]
+fn a_label_set_that_vanished_from_a_whole_page_counts_from_0_when_it_comes_back() {
+    let mut helper = helper();
+    assert_eq!(shares(&helper.see(young(&[("a", 5), ("b", 5)]))), [("a", 5.0), ("b", 5.0)]);
+    // The family rose by 2, so no more than that is a share, and nothing counts twice.
+    assert_eq!(shares(&helper.see(young(&[("b", 12)]))), [("b", 2.0)]);
+    assert_eq!(shares(&helper.see(young(&[("a", 3), ("b", 12)]))), [("a", 3.0)]);
+    // The last in order vanishes as any other.
+    assert_eq!(shares(&helper.see(young(&[("a", 16)]))), [("a", 1.0)]);
+    assert_eq!(shares(&helper.see(young(&[("a", 16), ("b", 4)]))), [("b", 4.0)]);
+}
+
+#[test]
+fn a_series_knows_when_it_last_increased_since_it_was_first_seen() {
+    let mut helper = helper();
+    let series = |helper: &Helper| {
+        let of = |series: LabelSeries| (series.count, series.last_increase);
+        helper.aggregator.label_series(&PodUid::new("u")).map(of).collect::<Vec<_>>()
+    };
+    helper.see(old(&[("a", 5), ("b", 6)]));
+    assert_eq!(series(&helper), [(5, None), (6, None)], "baselines");
+    helper.now_s = 60;
+    helper.see(old(&[("a", 7), ("b", 6)]));
+    let at = UnixMillis((HELPER_START_S + 60) * 1000);
+    assert_eq!(series(&helper), [(7, Some(at)), (6, None)]);
+    helper.now_s = 90;
+    helper.see(old(&[("a", 7), ("b", 6)]));
+    assert_eq!(series(&helper), [(7, Some(at)), (6, None)]);
+    assert_eq!(helper.aggregator.label_series(&PodUid::new("another")).count(), 0);
+}
+
+#[test]
+fn shares_of_a_family_that_stays_damaged_are_taken_once() {
+    let mut helper = helper();
+    helper.see(old(&[("a", 10), ("b", 20)]));
+    // The third damaged page is the first with a value: 4 since the first one.
+    for (count, expected) in [(11, vec![]), (12, vec![]), (15, vec![("a", 4.0)]), (16, vec![("a", 1.0)])] {
+        assert_eq!(shares(&helper.see(spoilt(&[("a", count)]))), expected);
+    }
+    // Of 41, the family counted 35; a had 15 of its 16.
+    assert_eq!(shares(&helper.see(old(&[("a", 16), ("b", 25)]))), [("a", 1.0), ("b", 5.0)]);
+}
+
+#[test]
+fn a_label_set_that_is_new_to_a_damaged_family_has_its_share() {
+    for first in [1, 2, 5] {
+        let mut helper = helper();
+        helper.see(old(&[("a", 10), ("b", 20)]));
+        helper.see(spoilt(&[("a", 10), ("c", first)]));
+        assert_eq!(shares(&helper.see(spoilt(&[("a", 10), ("c", first)]))), []);
+        assert_eq!(shares(&helper.see(spoilt(&[("a", 10), ("c", first + 1)]))), [("c", 1.0)], "{first}");
+        let rest = first as f64;
+        assert_eq!(shares(&helper.see(old(&[("a", 10), ("b", 20), ("c", first + 1)]))), [("c", rest)], "{first}");
+    }
+}
+
+#[test]
+fn a_family_that_was_damaged_from_the_start_has_no_shares_until_it_is_whole() {
+    let mut helper = helper();
+    for (count, expected) in [(10, vec![]), (12, vec![]), (15, vec![("unattributed", 5.0)])] {
+        assert_eq!(shares(&helper.see(spoilt(&[("a", count)]))), expected);
+    }
+    assert_eq!(shares(&helper.see(old(&[("a", 20)]))), [], "a baseline");
+    assert_eq!(shares(&helper.see(old(&[("a", 23)]))), [("a", 3.0)]);
+}
+
+#[test]
+fn the_breakdown_lists_errors_before_work_and_then_the_largest_first() {
+    let text = format!(
+        "awscni_add_ip_req_count 7\nawscni_ipamd_error_count{{fn=\"one\"}} 1\nawscni_ipamd_error_count{{fn=\"two\"}} 2\n\
+         awscni_reconcile_count{{fn=\"few\"}} 50\nawscni_reconcile_count{{fn=\"many\"}} 70\n\
+         process_start_time_seconds {}\n",
+        HELPER_START_S + 60
+    );
+    let snapshot = helper().see(Page(parse(text.as_bytes()).sample.unwrap()));
+    let expected = [("two", 2.0), ("one", 1.0), ("many", 70.0), ("few", 50.0)];
+    assert_eq!(named(&snapshot.breakdown.shares), expected);
+}
