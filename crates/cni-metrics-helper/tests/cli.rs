@@ -43,7 +43,17 @@ fn inspect_adds_pages_up_and_keeps_the_documented_shape() {
     let output = run(&["inspect", "--output", "json", &pages[0], &pages[1]]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let json = json(&output);
-    assert_eq!(json.as_object().unwrap().keys().collect::<Vec<_>>().len(), 5);
+    assert_eq!(json.as_object().unwrap().keys().collect::<Vec<_>>().len(), 6);
+    let shares = json["breakdown"]["shares"].as_array().unwrap();
+    let of = |family: &str, labels: serde_json::Value| {
+        let share = shares.iter().find(|share| share["family"] == family && share["labels"] == labels);
+        share.map(|share| (share["rest"].is_null(), share["value"].as_u64().unwrap()))
+    };
+    let reason = serde_json::json!({"reason": "SetupNSFailed"});
+    assert_eq!(of("awscni_del_ip_req_count", reason), Some((true, 2)));
+    let code = serde_json::json!({"fn": "FreeENIDeleteErr", "code": "UnauthorizedOperation"});
+    assert_eq!(of("awscni_aws_utils_error_count", code), Some((true, 1)));
+    assert_eq!(json["breakdown"]["overflowed"], 0);
     let coverage = serde_json::json!({
         "expected": 2, "scraped": 2, "failed": {}, "reporting": {}, "damaged": 0, "implausible": 0,
     });

@@ -2,10 +2,15 @@
 //!
 //! `{"round":{"at","duration_ms"},"coverage":{"expected","scraped","failed":{kind:n},"reporting":{name:n},"damaged",
 //! "implausible"},"metrics":{name:value},"ipv6":{"nodes","assigned_ip_addresses"},"nodes":[{"name","zone","instance_type",
-//! "node_group","failure","ipv6","metrics","damaged":[family],"implausible":[family]}]}`: metrics in the catalogue's order,
+//! "node_group","failure","ipv6","metrics","damaged":[family],"implausible":[family]}],"breakdown":{"overflowed":n,
+//! "shares":[{"family","labels":{name:value},"rest","value"}]}}`: metrics in the catalogue's order,
 //! what was not measured left out; `reporting` only of metrics that not all scraped nodes measure; `at` is RFC 3339 in UTC; a
-//! label that is not known is null.
+//! label that is not known is null; `rest` is null at a label set, else `other` or `unattributed`.
 
+mod breakdown;
+
+use breakdown::BreakdownJson;
+pub use breakdown::SHOWN_SETS;
 use cni_metrics_core::catalogue::{CATALOGUE, Family, Metric};
 use cni_metrics_core::model::{
     Coverage, FailureKind, FamilySet, Ipv6Figures, NodeFigures, Snapshot, UnixMillis, Values,
@@ -22,6 +27,7 @@ pub struct SnapshotJson<'a> {
     metrics: &'a Values,
     ipv6: Ipv6Json,
     nodes: Vec<NodeJson<'a>>,
+    breakdown: BreakdownJson,
 }
 
 #[derive(Debug, Serialize)]
@@ -79,6 +85,7 @@ impl<'a> From<&'a Snapshot> for SnapshotJson<'a> {
             metrics: &snapshot.metrics,
             ipv6: Ipv6Json { nodes, assigned_ip_addresses: number(assigned_ip_addresses) },
             nodes: snapshot.nodes.iter().map(NodeJson::from).collect(),
+            breakdown: BreakdownJson::from(&snapshot.breakdown),
         }
     }
 }
