@@ -223,6 +223,15 @@ impl LabelSet {
         self.key().room()
     }
 
+    /// True if it is this label set of a page.
+    #[inline]
+    pub(crate) fn is(&self, key: LabelKey<'_>) -> bool {
+        self.family == key.family
+            && self.first.as_bytes() == key.first
+            && self.second.as_bytes() == key.second
+            && self.rest.is_none()
+    }
+
     /// How it is ordered to a label set of a page: the rest comes after all of them.
     #[inline]
     pub(crate) fn order(&self, key: LabelKey<'_>) -> Ordering {

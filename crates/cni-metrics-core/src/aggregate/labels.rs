@@ -85,13 +85,14 @@ impl LabelBaselines {
         self.based |= 1 << family as u8;
     }
 
-    /// Takes a page in, and sets the shares of its node's `figures`, whose values are known.
+    /// Takes a page in, and sets the shares of its node's `figures`, whose values are known. `shares` is empty, and is there
+    /// to be used again.
     pub(super) fn advance(
         &mut self,
         sample: &NodeSample,
         figures: &mut NodeFigures,
         at: UnixMillis,
-        names: &mut LabelNames,
+        (names, shares): (&mut LabelNames, &mut Vec<LabelShare>),
     ) {
         let mut series = std::mem::take(&mut self.series).into_vec();
         if series.is_empty() {
@@ -103,27 +104,30 @@ impl LabelBaselines {
             place: 0,
             shown: LabelledFamily::ALL.map(|family| self.shown(family, sample, &figures.values)),
             left: LabelledFamily::ALL.map(|family| figures.values.get(family.family().metric()).unwrap_or(0.0)),
-            others: LabelledFamily::ALL.map(|family| sample.labels.beyond(family)),
-            hides: LabelledFamily::ALL.map(|family| sample.labels.beyond(family) > 0),
+            others: sample.labels.all_beyond(),
+            hidden: sample.labels.all_beyond(),
             closed: self.closed,
             now_s: u32::try_from(at.0.div_euclid(1000)).unwrap_or(0),
             names,
-            shares: Vec::new(),
+            shares: std::mem::take(shares),
         };
         for set in sample.labels.iter() {
             page.take(set);
         }
         page.end();
         page.take_others();
-        for (family, shown) in LabelledFamily::ALL.into_iter().zip(page.shown) {
-            if matches!(shown, Shown::Baselines | Shown::Whole) {
-                self.based |= 1 << family as u8;
+        if self.based != ALL {
+            for (family, shown) in LabelledFamily::ALL.into_iter().zip(page.shown) {
+                if matches!(shown, Shown::Baselines | Shown::Whole) {
+                    self.based |= 1 << family as u8;
+                }
             }
         }
         self.closed = page.closed;
         self.series = page.series.into_boxed_slice();
         figures.labels_overflowed = self.closed != 0;
-        figures.shares = page.shares.into_boxed_slice();
+        figures.shares = page.shares.drain(..).collect();
+        *shares = page.shares;
     }
 
     fn shown(&self, family: LabelledFamily, sample: &NodeSample, values: &Values) -> Shown {
@@ -154,8 +158,8 @@ struct Page<'a> {
     left: [f64; LABELLED_FAMILIES],
     /// What the page shows of label sets without series.
     others: [u64; LABELLED_FAMILIES],
-    /// The page has more label sets of the family than its sample holds.
-    hides: [bool; LABELLED_FAMILIES],
+    /// Of `others`, what its sample does not hold.
+    hidden: [u64; LABELLED_FAMILIES],
     closed: u8,
     now_s: u32,
     names: &'a mut LabelNames,
@@ -170,19 +174,17 @@ impl Page<'_> {
         while let Some(series) = self.series.get(self.place)
             && let Some(set) = self.names.get(series.set)
         {
-            match set.order(page_set.key) {
-                std::cmp::Ordering::Less => {
-                    let vanished = set.family();
-                    self.miss(vanished);
-                    self.place += 1;
-                }
-                std::cmp::Ordering::Equal => {
-                    self.count(self.place, family, page_set.value);
-                    self.place += 1;
-                    return;
-                }
-                std::cmp::Ordering::Greater => break,
+            if set.is(page_set.key) {
+                self.count(self.place, family, page_set.value);
+                self.place += 1;
+                return;
             }
+            if set.order(page_set.key).is_gt() {
+                break;
+            }
+            let vanished = set.family();
+            self.miss(vanished);
+            self.place += 1;
         }
         self.take_new(page_set);
     }
@@ -233,7 +235,7 @@ impl Page<'_> {
 
     /// The series at the place is not on the page.
     fn miss(&mut self, family: LabelledFamily) {
-        let is_hidden = self.hides.get(family as usize).copied().unwrap_or(false);
+        let is_hidden = self.hidden.get(family as usize).is_some_and(|hidden| *hidden > 0);
         if matches!(self.shown_of(family), Shown::Whole | Shown::Baselines)
             && !is_hidden
             && let Some(series) = self.series.get_mut(self.place)
@@ -244,10 +246,14 @@ impl Page<'_> {
 
     /// Takes in what has no series, and what is left of the families' values.
     fn take_others(&mut self) {
+        let has_rest = self.place < self.series.len();
+        if !has_rest && self.others == [0; LABELLED_FAMILIES] && self.left.iter().all(|left| *left <= 0.0) {
+            return;
+        }
         for family in LabelledFamily::ALL {
             let index = family as usize;
             let others = self.others.get(index).copied().unwrap_or(0);
-            if self.hides.get(index).copied().unwrap_or(false) {
+            if self.hidden.get(index).is_some_and(|hidden| *hidden > 0) {
                 self.closed |=
                     1 << if family == LabelledFamily::AwsApiErrorCount { Room::Api } else { Room::Others } as u8;
             }

@@ -7,6 +7,7 @@ use super::labels::LabelSums;
 use super::total::Total;
 use super::{Aggregator, CounterMode, NodeState, Pass, first_sight, second_sight};
 use crate::catalogue::{FAMILIES, Family, Kind, Metric};
+use crate::labels::LabelShare;
 use crate::model::{Anomaly, Coverage, FamilySet, Ipv6Figures, NodeFigures, Observation, Snapshot, UnixMillis, Values};
 
 /// One round, from [`Aggregator::begin`] to [`Round::finish`]. A round that is not finished has lost the events of the
@@ -18,13 +19,22 @@ pub struct Round<'a> {
     at: UnixMillis,
     nodes: Vec<NodeFigures>,
     anomalies: Vec<Anomaly>,
+    /// Room for a node's shares while they are made.
+    shares: Vec<LabelShare>,
     /// By [`Family`]: the nodes whose value is known.
     reporting: [u64; FAMILIES],
 }
 
 impl<'a> Round<'a> {
     pub(super) fn new(aggregator: &'a mut Aggregator, at: UnixMillis, targets: usize) -> Self {
-        Self { aggregator, at, nodes: Vec::with_capacity(targets), anomalies: Vec::new(), reporting: [0; FAMILIES] }
+        Self {
+            aggregator,
+            at,
+            nodes: Vec::with_capacity(targets),
+            anomalies: Vec::new(),
+            shares: Vec::new(),
+            reporting: [0; FAMILIES],
+        }
     }
 
     /// Takes in what is known of one target. A UID that is observed twice counts once.
@@ -69,7 +79,7 @@ impl<'a> Round<'a> {
             if continuity.is_new_process() || *mode == CounterMode::Totals {
                 state.labels.begin_anew();
             }
-            state.labels.advance(sample, &mut figures, self.at, names);
+            state.labels.advance(sample, &mut figures, self.at, (names, &mut self.shares));
             state.note_absent_labels(sample);
             for (nodes, family) in self.reporting.iter_mut().zip(Family::ALL) {
                 // An IPv6 node is no part of the IPv4 sums, and not missed in them.
@@ -82,7 +92,7 @@ impl<'a> Round<'a> {
 
     /// Adds everything up.
     pub fn finish(self) -> Snapshot {
-        let Self { aggregator, at, mut nodes, mut anomalies, reporting } = self;
+        let Self { aggregator, at, mut nodes, mut anomalies, reporting, .. } = self;
         // What every view shows, and the order in which floats are added. Of a node that is there twice, its page stays.
         nodes.sort_unstable_by(|a, b| (&a.name, &a.uid, a.failure).cmp(&(&b.name, &b.uid, b.failure)));
         nodes.dedup_by(|a, b| a.name == b.name && a.uid == b.uid);

@@ -72,6 +72,11 @@ impl PageLabels {
         self.beyond.as_ref().and_then(|beyond| beyond.get(family as usize)).copied().unwrap_or(0)
     }
 
+    /// The same of all families.
+    pub(crate) fn all_beyond(&self) -> [u64; LABELLED_FAMILIES] {
+        self.beyond.as_ref().map_or([0; LABELLED_FAMILIES], |beyond| **beyond)
+    }
+
     /// Adds a series: the values of its labels as written, and what it counts.
     #[inline]
     pub(crate) fn add(&mut self, family: LabelledFamily, first: &[u8], second: &[u8], value: f64) {
@@ -123,8 +128,15 @@ impl PageLabels {
         };
         *size += 1;
         self.text.extend_from_slice(key.first);
-        self.text.extend_from_slice(key.second);
-        self.sets.insert(at, Entry { value, start, first, second, family: key.family });
+        if second > 0 {
+            self.text.extend_from_slice(key.second);
+        }
+        let entry = Entry { value, start, first, second, family: key.family };
+        if at == self.sets.len() {
+            self.sets.push(entry);
+        } else {
+            self.sets.insert(at, entry);
+        }
     }
 
     #[cold]
@@ -158,15 +170,18 @@ fn is_kept_as_written(raw: &[u8]) -> bool {
 fn is_plain(text: &[u8]) -> bool {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x80 * ONES;
-    let (words, rest) = text.as_chunks::<8>();
-    let odd = words.iter().map(|word| u64::from_le_bytes(*word)).fold(0, |odd, word| {
+    let Some(last) = text.last_chunk::<8>() else {
+        return text.iter().all(|byte| matches!(byte, b' '..=b'[' | b']'..=b'~'));
+    };
+    let (words, _) = text.as_chunks::<8>();
+    let odd = words.iter().chain([last]).map(|word| u64::from_le_bytes(*word)).fold(0, |odd, word| {
         let backslash = word ^ (0x5C * ONES);
         // The high bit of a byte is set, at the latest in the first that is odd: below a space, or a backslash; not ASCII;
         // or the last of ASCII.
         let low = (word.wrapping_sub(0x20 * ONES) & !word) | (backslash.wrapping_sub(ONES) & !backslash);
         odd | low | word | word.wrapping_add(ONES)
     });
-    odd & HIGH == 0 && rest.iter().all(|byte| matches!(byte, b' '..=b'[' | b']'..=b'~'))
+    odd & HIGH == 0
 }
 
 /// The same for a value that is long, or not plain.
