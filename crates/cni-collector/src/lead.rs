@@ -68,7 +68,7 @@ const STUCK_INTERVALS: u32 = 3;
 /// The annotation that says up to which round, Unix milliseconds, everything is published or about to be.
 pub const PUBLISHED_UNTIL: &str = "cni-metrics-helper/published-until";
 
-/// The election's task. [`Election::resign`] releases the lease; dropped without it, the lease runs out by itself.
+/// The election's task. [`Election::release`] releases the lease; dropped without it, the lease runs out by itself.
 #[derive(Debug)]
 pub struct Election {
     task: tokio::task::JoinHandle<()>,
@@ -78,16 +78,16 @@ pub struct Election {
 impl Election {
     /// Stands for election. What happens is logged as it changes.
     pub fn stand(client: Client, settings: LeadSettings, supervisor: &Supervisor) -> (Self, Leadership) {
-        let (office, leadership) = Leadership::elected(settings.is_warm, settings.clock.clone(), settings.interval);
+        let (channels, leadership) = Leadership::elected(settings.is_warm, settings.clock.clone(), settings.interval);
         let (stop, stopped) = watch::channel(false);
         let asked = stopped.clone();
         let task = supervisor
-            .spawn_until("election", lease::stand(client, settings, office, stopped), move || *asked.borrow());
+            .spawn_until("election", lease::stand(client, settings, channels, stopped), move || *asked.borrow());
         (Self { task, stop }, leadership)
     }
 
     /// Gives the lease back at once, so that another replica need not wait for it to run out.
-    pub async fn resign(mut self, within: Duration) {
+    pub async fn release(mut self, within: Duration) {
         self.stop.send_replace(true);
         // A release that hangs is no reason to stay: the lease then runs out by itself.
         let _late = tokio::time::timeout(within, &mut self.task).await;

@@ -6,7 +6,7 @@
 mod api_clock;
 mod fan_out;
 mod history;
-mod pace;
+mod limiter;
 mod report;
 mod suspicion;
 
@@ -25,10 +25,10 @@ use tracing::{error, info};
 use self::api_clock::ApiClock;
 use self::fan_out::{FanOut, Gathered, Queue};
 use self::history::History;
-use self::pace::{Limits, Pace};
+use self::limiter::{ConcurrencyLimiter, Limits};
 use self::report::{Findings, Report};
 use crate::discover::{IndexReader, Pod};
-use crate::scrape::{Detour, Path, ScrapeError, Scraper};
+use crate::scrape::{Fallback, Path, ScrapeError, Scraper};
 use crate::self_stats::RoundFigures;
 use cni_runtime::clock::{Clock, after};
 use cni_runtime::shutdown::Shutdown;
@@ -61,7 +61,7 @@ pub struct Rounds {
     api_clock: ApiClock,
     aggregator: Aggregator,
     history: History,
-    pace: Pace,
+    limiter: ConcurrencyLimiter,
     report: Report,
     number: u64,
 }
@@ -72,7 +72,7 @@ struct Scraped {
     outcome: Result<(), Box<ScrapeError>>,
     /// The way by which a page came.
     path: Option<Path>,
-    detour: Option<Detour>,
+    fallback: Option<Fallback>,
     line_errors: Option<Box<str>>,
     /// A large page came, of which nothing could be used.
     is_waste: bool,
@@ -96,8 +96,8 @@ impl Rounds {
         }
         let report = Report::new(parts.looked_for.clone());
         let limits = Limits::of(parts.scraper.concurrency()).with_timeout(parts.scraper.timeout());
-        let pace = Pace::new(limits);
-        Self { parts, api_clock, aggregator, history: History::default(), pace, report, number: 0 }
+        let limiter = ConcurrencyLimiter::new(limits);
+        Self { parts, api_clock, aggregator, history: History::default(), limiter, report, number: 0 }
     }
 
     /// The same, counting on from an earlier round of this process.
@@ -129,7 +129,7 @@ impl Rounds {
         let deadline = after(began, limit);
         let fan_out = FanOut { scraper, api, targets: &targets, deadline, large_pages: Semaphore::new(1) };
         let Gathered { scraped, mut figures, evidence } =
-            fan_out.run(queue, &mut self.pace, &mut round, shutdown).await;
+            fan_out.run(queue, &mut self.limiter, &mut round, shutdown).await;
         figures.scraping = began.elapsed();
         let measured = finished(api_clock).await;
         self.api_clock = self.api_clock.or_keep(measured.unwrap_or_default());
@@ -201,6 +201,6 @@ impl Scraped {
     }
 
     fn failed(error: ScrapeError) -> Self {
-        Self { outcome: Err(Box::new(error)), path: None, detour: None, line_errors: None, is_waste: false }
+        Self { outcome: Err(Box::new(error)), path: None, fallback: None, line_errors: None, is_waste: false }
     }
 }

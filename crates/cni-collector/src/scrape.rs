@@ -16,7 +16,7 @@ use kube::Client;
 use tokio::time::Instant;
 
 pub use body::LARGE_PAGES_BYTES;
-pub use failure::{ApiServerEvidence, Detour, Limiter, ScrapeError};
+pub use failure::{ApiServerEvidence, Fallback, Limiter, ScrapeError};
 
 use crate::discover::Pod;
 use cni_runtime::clock::after;
@@ -79,7 +79,7 @@ pub struct Page {
     /// The way it came.
     pub path: Path,
     /// In `auto`: why the node was asked directly. `None` where it was not, or where that was known before.
-    pub detour: Option<Detour>,
+    pub fallback: Option<Fallback>,
     /// Its part of the memory for large pages.
     _share: body::Share,
 }
@@ -88,7 +88,7 @@ pub struct Page {
 #[derive(Debug, Clone, Copy)]
 pub struct Ask {
     /// The API server lately could not reach this node.
-    pub known_detour: bool,
+    pub known_fallback: bool,
     /// A direct connection stays open for the next round. An idle one costs some 20 KB, so that a large cluster does
     /// better without.
     pub keep_connection: bool,
@@ -135,7 +135,7 @@ impl Scraper {
         match self.settings.via {
             Via::Proxy => self.by_path(Path::Proxy, pod, ask).await,
             Via::Direct => self.by_path(Path::Direct, pod, ask).await,
-            Via::Auto if ask.known_detour => self.by_path(Path::Direct, pod, ask).await,
+            Via::Auto if ask.known_fallback => self.by_path(Path::Direct, pod, ask).await,
             Via::Auto => self.auto(pod, ask).await,
         }
         .map_err(|error| match (error, ask.page_limit) {
@@ -151,18 +151,18 @@ impl Scraper {
         tokio::pin!(proxy);
         let patience = ask.round_deadline.saturating_duration_since(Instant::now()) / 2;
         match tokio::time::timeout(patience, &mut proxy).await {
-            Ok(Err(error)) if error.detour().is_some() => merge(error, self.by_path(Path::Direct, pod, ask).await),
+            Ok(Err(error)) if error.fallback().is_some() => merge(error, self.by_path(Path::Direct, pod, ask).await),
             Ok(answer) => answer,
             Err(_half_of_the_time) => {
                 let direct = self.by_path(Path::Direct, pod, ask);
                 tokio::pin!(direct);
                 tokio::select! {
                     answer = &mut proxy => match answer {
-                        Err(error) if error.detour().is_some() => merge(error, direct.await),
+                        Err(error) if error.fallback().is_some() => merge(error, direct.await),
                         answer => answer,
                     },
                     answer = &mut direct => match answer {
-                        Ok(page) => Ok(Page { detour: Some(Detour::Silent), ..page }),
+                        Ok(page) => Ok(Page { fallback: Some(Fallback::Silent), ..page }),
                         Err(error) => proxy.await.map_err(|proxy_error| proxy_error.beside(error)),
                     },
                 }
@@ -199,7 +199,7 @@ impl Scraper {
         };
         match fetched {
             Ok(answer) => {
-                answer.map(|body::Text { bytes, share }| Page { body: bytes, path, detour: None, _share: share })
+                answer.map(|body::Text { bytes, share }| Page { body: bytes, path, fallback: None, _share: share })
             }
             Err(_elapsed) => Err(ScrapeError::Timeout { after: given, by_proxy: path == Path::Proxy }),
         }
@@ -209,7 +209,7 @@ impl Scraper {
 /// The direct answer where it is a page, else the failure that says more.
 fn merge(proxy_error: ScrapeError, direct: Result<Page, ScrapeError>) -> Result<Page, ScrapeError> {
     match direct {
-        Ok(page) => Ok(Page { detour: proxy_error.detour(), ..page }),
+        Ok(page) => Ok(Page { fallback: proxy_error.fallback(), ..page }),
         Err(error) => Err(proxy_error.beside(error)),
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The aggregator remembers each node, by pod UID, since its first good scrape: the last value of each counter, and the
 //! process it came from. A node keeps its memory while rounds miss it, and for [`KEPT_ROUNDS`] rounds and [`KEPT_MS`] after
-//! it leaves the list, so that a flapping watch does not make a known node new. Of a forgotten pod a mark stays, so that
+//! it leaves the list, so that a flapping watch does not make a known node new. Of a forgotten pod a tombstone stays, so that
 //! nothing of it counts twice should it come back.
 //!
 //! What is absent is not zero. A node's value of a counter is known where there is a page before to compare with, or where
@@ -12,7 +12,7 @@
 mod baselines;
 mod counter;
 mod damage;
-mod forgotten;
+mod tombstones;
 mod gauge;
 mod labels;
 mod latency;
@@ -32,11 +32,11 @@ use crate::model::{
 pub use baselines::BaselinesError;
 use counter::{Baseline, Baselines, Continuity, Increase};
 pub use damage::DAMAGED_PAGES;
-use forgotten::{Forgotten, Mark};
 use labels::LabelBaselines;
 pub use labels::MAX_CLUSTER_SETS;
 use latency::{Interval, LatencyBaselines};
 pub use round::Round;
+use tombstones::{Tombstone, Tombstones};
 use total::Total;
 
 /// For how many rounds a node that left the list is remembered at least. Long enough for a watch that restarts, short
@@ -75,7 +75,7 @@ pub struct Aggregator {
     round: u64,
     /// Boxed: a table that grows moves pointers, and its free places cost little.
     nodes: HashMap<PodUid, Box<NodeState>>,
-    forgotten: Forgotten,
+    tombstones: Tombstones,
     /// In the order of [`Family::COUNTERS`]; `None` until first measured.
     totals: [Option<Total>; Family::COUNTER_COUNT],
     names: LabelNames,
@@ -117,7 +117,7 @@ impl Aggregator {
             mode,
             round: 0,
             nodes: HashMap::new(),
-            forgotten: Forgotten::default(),
+            tombstones: Tombstones::default(),
             totals: [None; Family::COUNTER_COUNT],
             names: LabelNames::default(),
         }
@@ -160,16 +160,16 @@ impl Aggregator {
     fn forget(&mut self, at: UnixMillis) {
         let oldest = self.round.saturating_sub(KEPT_ROUNDS);
         let longest_ago = self.round.saturating_sub(MOST_KEPT_ROUNDS);
-        let forgotten = &mut self.forgotten;
+        let tombstones = &mut self.tombstones;
         self.nodes.retain(|uid, state| {
             let is_recent = at.0.abs_diff(state.last_listed_at.0) < KEPT_MS && state.last_listed >= longest_ago;
             let kept = state.last_listed >= oldest || is_recent;
             if !kept {
-                forgotten.note(uid, state.mark());
+                tombstones.note(uid, state.entry());
             }
             kept
         });
-        forgotten.shrink();
+        tombstones.shrink();
     }
 
     /// Adds a round's increases, and returns all totals. One that was never measured stays absent.
@@ -203,7 +203,7 @@ const fn fnv(text: &str) -> u64 {
 const CLOCK_DOUBT_SECONDS: f64 = 5.0;
 
 /// Whether all that a node counted before its first good scrape happened on the helper's watch.
-fn first_sight(start: HelperStart, target: &Target, sample: &NodeSample) -> Continuity {
+fn first_scrape(start: HelperStart, target: &Target, sample: &NodeSample) -> Continuity {
     // The API server stamps whole seconds. An agent needs longer than one to come up, so the same second is "after".
     let second = |time: UnixMillis| time.0.div_euclid(1000);
     let created_after = |reference: UnixMillis| target.created_at.is_some_and(|at| second(at) >= second(reference));
@@ -219,13 +219,13 @@ fn first_sight(start: HelperStart, target: &Target, sample: &NodeSample) -> Cont
     if counts { Continuity::New } else { Continuity::Baseline }
 }
 
-/// What a pod is that comes back after it was forgotten: only a process that surely began after the last good scrape has
+/// What a pod is that comes back after it was tombstones: only a process that surely began after the last good scrape has
 /// nothing on its page that was published before. That it began after the one of then, by the node's own clock, is asked
 /// for as well: the helper's clock may have been set.
-fn second_sight(mark: Mark, at: UnixMillis, sample: &NodeSample) -> Continuity {
+fn next_scrape(entry: Tombstone, at: UnixMillis, sample: &NodeSample) -> Continuity {
     let Some(start) = sample.process_start_seconds else { return Continuity::Baseline };
-    let is_another = mark.process_start_seconds.is_none_or(|before| start - before > CLOCK_DOUBT_SECONDS);
-    let is_later = start - mark.last_scraped_at.min(at).as_seconds() > CLOCK_DOUBT_SECONDS;
+    let is_another = entry.process_start_seconds.is_none_or(|before| start - before > CLOCK_DOUBT_SECONDS);
+    let is_later = start - entry.last_scraped_at.min(at).as_seconds() > CLOCK_DOUBT_SECONDS;
     if is_another && is_later { Continuity::New } else { Continuity::Baseline }
 }
 
@@ -259,9 +259,9 @@ impl NodeState {
         }
     }
 
-    /// What stays of it when it is forgotten.
-    fn mark(&self) -> Mark {
-        Mark { last_scraped_at: self.last_scraped_at, process_start_seconds: self.process_start_seconds }
+    /// What stays of it when it is tombstones.
+    fn entry(&self) -> Tombstone {
+        Tombstone { last_scraped_at: self.last_scraped_at, process_start_seconds: self.process_start_seconds }
     }
 
     /// What a page of the round of `at` is to the last good one of the same pod.

@@ -206,7 +206,7 @@ impl App {
         self.publisher.drain(left.saturating_sub(release + reserve.min(LONGEST_RESERVE))).await;
         if let Some(election) = self.election {
             self.shutdown.enter(Stage::Releasing);
-            election.resign(release).await;
+            election.release(release).await;
         }
         self.shutdown.enter(Stage::Ending);
         info!("stopped");

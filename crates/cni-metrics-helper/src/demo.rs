@@ -34,16 +34,16 @@ const INTERVAL: Duration = Duration::from_secs(30);
 const START_MS: i64 = 1_767_225_600_000;
 
 /// No round of the demo takes longer; if one does, something hangs.
-const ROUND_PATIENCE: Duration = Duration::from_mins(2);
+const ROUND_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// A watch is up to date within milliseconds, and later on a busy machine.
-const WATCH_PATIENCE: Duration = Duration::from_mins(1);
+const WATCH_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The same in a scenario in which the API server fails: a watch that is not up to date by then is cut off.
-const CUT_WATCH_PATIENCE: Duration = Duration::from_millis(500);
+const CUT_WATCH_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A page that was read and is not noted by then never will be.
-const NOTE_PATIENCE: Duration = Duration::from_mins(1);
+const NOTE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Back-offs and flushes of the helper are cut by this where the demo goes as fast as it can.
 const FLAT_OUT_SPEED: f64 = 300.0;
@@ -91,7 +91,7 @@ pub async fn play(settings: DemoSettings, out: &mut dyn Write) -> anyhow::Result
     let running = tokio::spawn(app.run());
 
     let screen = Screen::new(&settings, lines);
-    let mut world = Played { sim: &sim, driver, snapshots, index, cut_ms: 0 };
+    let mut world = Session { sim: &sim, driver, snapshots, index, cut_ms: 0 };
     let mut rounds = Vec::new();
     for number in 1..=settings.rounds {
         let began = tokio::time::Instant::now();
@@ -114,7 +114,7 @@ pub async fn play(settings: DemoSettings, out: &mut dyn Write) -> anyhow::Result
 }
 
 /// The world and the helper's rounds in it.
-struct Played<'a> {
+struct Session<'a> {
     sim: &'a Sim,
     driver: ClockDriver,
     snapshots: crate::app::SnapshotReader,
@@ -123,10 +123,10 @@ struct Played<'a> {
     cut_ms: i64,
 }
 
-impl Played<'_> {
+impl Session<'_> {
     /// Waits for the round in this moment of the world, and asks what it should have shown.
     async fn round(&mut self) -> anyhow::Result<PlayedRound> {
-        tokio::time::timeout(ROUND_PATIENCE, self.snapshots.changed())
+        tokio::time::timeout(ROUND_TIMEOUT, self.snapshots.changed())
             .await
             .context("the helper did not finish a round in time")?
             .context("the helper stopped")?;
@@ -138,7 +138,7 @@ impl Played<'_> {
     /// What the round should have shown. The world notes a page as handed over only once its socket has taken the last
     /// byte, which may be a moment after the helper has read it: so this waits for as many pages as were read.
     async fn truth(&self, pages_read: u64) -> RoundTruth {
-        let give_up = tokio::time::Instant::now() + NOTE_PATIENCE;
+        let give_up = tokio::time::Instant::now() + NOTE_TIMEOUT;
         loop {
             let to = Clock::wall().now().0;
             let collector_start = Some(START_MS);
@@ -157,7 +157,7 @@ impl Played<'_> {
     async fn watch_settled(&self) {
         let mut faults = self.sim.cluster().scenario().faults.iter();
         let may_be_cut = faults.any(|fault| matches!(fault.fault.value, FaultKind::ApiServer(_)));
-        let patience = if may_be_cut { CUT_WATCH_PATIENCE } else { WATCH_PATIENCE };
+        let patience = if may_be_cut { CUT_WATCH_TIMEOUT } else { WATCH_TIMEOUT };
         let give_up = tokio::time::Instant::now() + patience;
         let agents = self.sim.cluster().running_agents();
         let shown = |index: &IndexReader| -> BTreeSet<String> {

@@ -15,7 +15,7 @@ use cni_metrics_helper::admin::{Kind, NAMES};
 use cni_sim::scenario::Scenario;
 use lockstep::World;
 
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 async fn get(address: std::net::SocketAddr, path: &str) -> (u16, String) {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -42,7 +42,7 @@ async fn the_page_says_what_happened() {
         world.advance(&[&helper]).await;
     }
     helper.round().await;
-    helper.wait_stats("cloudwatch", PATIENCE, |stats| stats.sent_points > 0).await;
+    helper.wait_stats("cloudwatch", TIMEOUT, |stats| stats.sent_points > 0).await;
 
     assert_eq!(get(address, "/livez").await.0, 200);
     let (status, text) = get(address, "/readyz").await;
@@ -76,7 +76,7 @@ async fn the_page_says_what_happened() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, gone).await.expect("the listener ends with the helper");
+    tokio::time::timeout(TIMEOUT, gone).await.expect("the listener ends with the helper");
 }
 
 /// Every metric of the table is on the page with its kind, and nothing else is.
@@ -130,7 +130,7 @@ async fn a_round_loop_that_hangs_is_not_alive() {
         if status == 503 {
             break text;
         }
-        assert!(age(&text) <= 3.0 && began.elapsed() < PATIENCE, "{text}");
+        assert!(age(&text) <= 3.0 && began.elapsed() < TIMEOUT, "{text}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     };
     // How much later a busy machine asks is open.
@@ -145,7 +145,7 @@ async fn promtool_understands_the_page() {
     let mut world = World::start(Scenario::calm(4)).await;
     let mut helper = world.helper(&["--admin-address", "127.0.0.1:0"]).await;
     helper.round().await;
-    helper.wait_stats("cloudwatch", PATIENCE, |stats| stats.sent_points > 0).await;
+    helper.wait_stats("cloudwatch", TIMEOUT, |stats| stats.sent_points > 0).await;
     promtool::check_metrics(&get(helper.admin.unwrap(), "/metrics").await.1);
     helper.end().await;
 }

@@ -58,7 +58,7 @@ use lockstep::{Helper, INTERVAL, World, text};
 use page::wait_page;
 use serde_json::{Value, json};
 
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 const LEASE: &str = "cni-metrics-helper";
 
 /// The spool that the second life finds.
@@ -257,7 +257,7 @@ impl Stand {
             disk::wait_round(&self.dir, self.books.newest()).await;
         }
         service.faults().set(vec![FaultRule::always(Fault::HangAfter)]);
-        assert!(store.wait_until(PATIENCE, |store| hung(store) > self.kills).await, "no request came");
+        assert!(store.wait_until(TIMEOUT, |store| hung(store) > self.kills).await, "no request came");
         self.kills += 1;
         self.kill(helper, is_spooled).await;
     }

@@ -27,7 +27,7 @@ use process::Process;
 use rustix::process::Signal;
 use tokio::runtime::Runtime;
 
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 struct Stand {
     runtime: Runtime,
@@ -58,8 +58,8 @@ impl Stand {
     }
 
     fn wait_points(&self, points: usize) {
-        let came = self.runtime.block_on(self.sim.cloudwatch().wait_until(PATIENCE, |store| store.len() >= points));
-        assert!(came, "{} points after {PATIENCE:?}", self.sim.cloudwatch().len());
+        let came = self.runtime.block_on(self.sim.cloudwatch().wait_until(TIMEOUT, |store| store.len() >= points));
+        assert!(came, "{} points after {TIMEOUT:?}", self.sim.cloudwatch().len());
     }
 
     /// Kills the helper while a request that it sent is not answered.
@@ -68,19 +68,19 @@ impl Stand {
         faults.set(vec![FaultRule::always(Fault::Hang)]);
         let hung = |outcome: &Outcome| *outcome == Outcome::Hung;
         let store = self.sim.cloudwatch();
-        let hangs = self.runtime.block_on(
-            store.wait_until(PATIENCE, |store| store.requests().iter().any(|request| hung(&request.outcome))),
-        );
+        let hangs = self
+            .runtime
+            .block_on(store.wait_until(TIMEOUT, |store| store.requests().iter().any(|request| hung(&request.outcome))));
         assert!(hangs, "no request came");
         helper.signal(Signal::KILL);
-        assert!(helper.wait_exit(PATIENCE).is_some());
+        assert!(helper.wait_exit(TIMEOUT).is_some());
         faults.clear();
     }
 
     /// Ends the helper, and gives the sum of a counter, published and true.
     fn sums(&self, mut helper: Process, name: &str) -> (f64, f64) {
         helper.signal(Signal::TERM);
-        assert_eq!(helper.wait_exit(PATIENCE).and_then(|status| status.code()), Some(0));
+        assert_eq!(helper.wait_exit(TIMEOUT).and_then(|status| status.code()), Some(0));
         let window = Window { from: 0, to: i64::MAX, collector_start: Some(self.start_ms), collector_start_api: None };
         let truth = self.sim.truth().round(window);
         let data = self.sim.cloudwatch().data();
@@ -115,8 +115,8 @@ fn with_a_spool_a_crash_in_a_flush_loses_the_counters_of_that_request_only() {
     let before = stand.sim.cloudwatch().len();
     let given_up = in_doubt(spool.path(), "addReqCount");
     let helper = stand.helper(Some(spool.path()));
-    helper.wait_from(0, PATIENCE, "the count", |line| line.contains("a request was under way").then_some(()));
-    helper.wait_from(0, PATIENCE, "the spool", |line| line.contains("unsent points of an earlier run").then_some(()));
+    helper.wait_from(0, TIMEOUT, "the count", |line| line.contains("a request was under way").then_some(()));
+    helper.wait_from(0, TIMEOUT, "the spool", |line| line.contains("unsent points of an earlier run").then_some(()));
     stand.wait_points(before + 150);
     let (published, truth) = stand.sums(helper, "addReqCount");
     assert!(truth > 0.0, "nothing happened that could have been lost");

@@ -21,7 +21,7 @@ use cni_publish::cloudwatch::{CloudWatchSettings, MetricSink, PutError, spawn, s
 use cni_publish::stats::DropReason;
 use cni_publish::{Published, Publisher, Selection, SinkStats};
 use cni_runtime::clock::Clock;
-use cni_runtime::gate::{Appointment, Leadership};
+use cni_runtime::gate::{Leadership, ManualLease};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -263,7 +263,7 @@ struct Cell {
 struct Life {
     publisher: Publisher,
     stats: watch::Receiver<SinkStats>,
-    appointment: Option<Appointment>,
+    appointment: Option<ManualLease>,
     baseline: Option<i64>,
     rounds: u64,
 }
@@ -287,7 +287,7 @@ impl Cell {
         let settings = self.settings(cluster_id);
         let opened = spool::open(&settings, &self.clock).await;
         let (appointment, leadership) = if self.has_election {
-            let (appointment, leadership) = Leadership::appointed(true);
+            let (appointment, leadership) = Leadership::manual(true);
             (Some(appointment), leadership)
         } else {
             (None, Leadership::always())

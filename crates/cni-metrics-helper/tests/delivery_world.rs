@@ -22,7 +22,7 @@ use cni_sim::cloudwatch::store::Outcome;
 use cni_sim::scenario::Scenario;
 use lockstep::{Helper, INTERVAL, World, text};
 
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 /// Rounds in an hour.
 const HOUR: u32 = 120;
 
@@ -97,7 +97,7 @@ async fn in_doubt(spool: &Path, given_up: &mut Vec<InDoubt>) {
     let lock = std::fs::File::open(spool.join("points.lock")).unwrap();
     let began = Instant::now();
     while lock.try_lock().is_err() {
-        assert!(began.elapsed() < PATIENCE, "the folder stays locked");
+        assert!(began.elapsed() < TIMEOUT, "the folder stays locked");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     for kept in spool::look(spool).unwrap().unwrap().in_doubt {
@@ -140,7 +140,7 @@ async fn an_outage_longer_than_the_buffer_loses_exactly_the_oldest_and_counts_th
     }
     // Rounds come so fast here that many do while one request is under way; the oldest are in that request.
     let failures = helper.stats("cloudwatch").latency.count;
-    helper.wait_stats("cloudwatch", PATIENCE, |stats| stats.latency.count > failures).await;
+    helper.wait_stats("cloudwatch", TIMEOUT, |stats| stats.latency.count > failures).await;
     world.clear(outage);
     helper.wait_all_sent().await;
     let stats = helper.stats("cloudwatch");
@@ -176,7 +176,7 @@ async fn an_hour_of_throttling_loses_nothing() {
 async fn wait_spooled(spool: &Path, at: i64) {
     let began = Instant::now();
     while spool::look(spool).ok().flatten().and_then(|left| left.rounds.last().map(|kept| kept.at.0)) != Some(at) {
-        assert!(began.elapsed() < PATIENCE, "the round of {at} never came into the spool");
+        assert!(began.elapsed() < TIMEOUT, "the round of {at} never came into the spool");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -21,7 +21,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// `docs/ha.md`: get, create and update on leases in one namespace. Which is not the agents' namespace here.
 fn grant_leases(cluster: &Cluster, verbs: &[&str]) {
@@ -80,7 +80,7 @@ fn with_the_documented_rights_the_lease_goes_from_hand_to_hand() {
     assert_eq!(held["spec"]["leaseDurationSeconds"], 5);
 
     first.signal(Signal::KILL);
-    first.wait_exit(PATIENCE).unwrap();
+    first.wait_exit(TIMEOUT).unwrap();
     second.wait_line("leading: second-");
     second.wait_coverage(1, 1);
     assert_eq!(second.count_lines("needed in namespace"), 0);
@@ -94,7 +94,7 @@ fn with_the_documented_rights_the_lease_goes_from_hand_to_hand() {
     assert_eq!(held["spec"]["leaseTransitions"], 1);
 
     second.signal(Signal::TERM);
-    assert_eq!(second.wait_exit(PATIENCE).and_then(|status| status.code()), Some(0));
+    assert_eq!(second.wait_exit(TIMEOUT).and_then(|status| status.code()), Some(0));
     let given_back = lease(&cluster);
     assert_eq!(given_back["spec"]["holderIdentity"], Value::Null, "{given_back}");
     let third = replica(&kubeconfig, "third");

@@ -31,7 +31,7 @@ use serde_json::Value;
 use process::Process;
 
 const HELPER: &str = env!("CARGO_BIN_EXE_cni-metrics-helper");
-const PATIENCE: Duration = Duration::from_mins(2);
+const TIMEOUT: Duration = Duration::from_mins(2);
 
 /// A simulated cluster, one helper or several on it, and Prometheus on them.
 struct Chain {
@@ -67,7 +67,7 @@ impl Chain {
     /// Polls a query until it is as wanted: what is waited for is another process' state, which sends no event.
     fn wait_query(&self, query: &str, wanted: impl Fn(f64) -> bool) {
         let path = format!("/api/v1/query?query={query}");
-        http::poll(&self.prometheus, &path, PATIENCE, |body| {
+        http::poll(&self.prometheus, &path, TIMEOUT, |body| {
             let answer: Value = serde_json::from_str(body).unwrap();
             let value = answer["data"]["result"][0]["value"][1].as_str()?.parse().unwrap();
             wanted(value).then_some(())
@@ -104,11 +104,11 @@ fn helper(variables: &[(String, String)], shard: &str) -> (Process, [String; 2])
         ("SHARD", shard),
     ]);
     let helper = Process::spawn("cni-metrics-helper", &mut command);
-    let page = helper.wait_from(0, PATIENCE, "where the page is served", |line| {
+    let page = helper.wait_from(0, TIMEOUT, "where the page is served", |line| {
         let (_, address) = line.split_once("serving Prometheus metrics on http://")?;
         address.strip_suffix("/metrics").map(str::to_owned)
     });
-    let admin = helper.wait_from(0, PATIENCE, "where health is served", |line| {
+    let admin = helper.wait_from(0, TIMEOUT, "where health is served", |line| {
         let (_, address) = line.split_once("serving health on http://")?;
         address.split_once('/').map(|(address, _)| address.to_owned())
     });
@@ -121,7 +121,7 @@ fn sim(scenario: &str, speed: &str, folder: &Path) -> (Process, Vec<(String, Str
     command.args(["sim", "--scenario", scenario, "--speed", speed, "--directory"]).arg(folder.join("sim"));
     let process = Process::spawn("sim", &mut command);
     // The last of the variables.
-    process.wait_from(0, PATIENCE, "the simulated cluster's variables", |line| {
+    process.wait_from(0, TIMEOUT, "the simulated cluster's variables", |line| {
         line.starts_with("export CNI_SIM_CONTROL=").then_some(())
     });
     let exported = process.lines();
@@ -151,7 +151,7 @@ fn prometheus(pages: &[String], folder: &Path) -> (String, HeldPort, Process) {
         .arg(format!("--storage.tsdb.path={}", folder.join("data").display()))
         .arg(format!("--web.listen-address={address}"));
     let process = Process::spawn("prometheus", &mut command);
-    process.wait_from(0, PATIENCE, "Prometheus being ready", |line| {
+    process.wait_from(0, TIMEOUT, "Prometheus being ready", |line| {
         line.contains("Server is ready to receive web requests").then_some(())
     });
     (address, port, process)
@@ -162,7 +162,7 @@ fn prometheus(pages: &[String], folder: &Path) -> (String, HeldPort, Process) {
 fn the_right_alert_fires_where_a_subnet_runs_dry() {
     let chain = Chain::start("subnet-exhaustion", "20");
     let expected = "VpcCniPodsRefusedAnAddress";
-    http::poll(&chain.prometheus, "/api/v1/alerts", PATIENCE, |body| firing(body).contains(expected).then_some(()));
+    http::poll(&chain.prometheus, "/api/v1/alerts", TIMEOUT, |body| firing(body).contains(expected).then_some(()));
     // EC2 errors are of the same trouble; nothing is wrong with the helper or the nodes.
     let others: Vec<String> = chain.firing().into_iter().filter(|name| name != expected).collect();
     assert!(others.iter().all(|name| name == "VpcCniEc2Errors"), "{others:?}");
@@ -196,7 +196,7 @@ fn two_shards_are_one_cluster_and_one_that_ends_is_missed() {
     assert!(!alerts(&http::get(&chain.prometheus, "/api/v1/alerts").unwrap(), "pending").contains(missing));
     // The other goes on with its own nodes, which is all that the sums show.
     drop(chain.helpers.pop());
-    http::poll(&chain.prometheus, "/api/v1/alerts", PATIENCE, |body| {
+    http::poll(&chain.prometheus, "/api/v1/alerts", TIMEOUT, |body| {
         alerts(body, "pending").contains(missing).then_some(())
     });
     chain.wait_query("cni_cluster:coverage:ratio", is(1.0));
@@ -207,7 +207,7 @@ fn two_shards_are_one_cluster_and_one_that_ends_is_missed() {
 fn the_helpers_own_names_are_on_its_page_and_in_the_guide() {
     let chain = Chain::start("calm", "1");
     let sent = |body: &str| body.contains("\ncni_metrics_helper_points_sent_total ").then(|| body.to_owned());
-    let page = http::poll(&chain.admin, "/metrics", PATIENCE, sent);
+    let page = http::poll(&chain.admin, "/metrics", TIMEOUT, sent);
     let typed = page.lines().filter_map(|line| line.strip_prefix("# TYPE cni_metrics_helper_")?.split_once(' '));
     let names: BTreeSet<&str> = typed.map(|(name, _)| name).collect();
     assert!(names.len() > 20, "{names:?}");

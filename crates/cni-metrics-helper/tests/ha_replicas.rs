@@ -29,7 +29,7 @@ use relay::Relay;
 use rustix::process::Signal;
 use tokio::runtime::Runtime;
 
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 const LEASE_S: i64 = 5;
 /// A lease is looked at eight times within its duration, and a busy machine is slow.
 const SLACK_S: i64 = 3;
@@ -66,7 +66,7 @@ impl Pair {
             }
         }
         let standing_by = if standby_scrape { "round 3:" } else { "watching pods in namespace" };
-        pair.process("b").wait_from(0, PATIENCE, "b standing by", |line| line.contains(standing_by).then_some(()));
+        pair.process("b").wait_from(0, TIMEOUT, "b standing by", |line| line.contains(standing_by).then_some(()));
         pair
     }
 
@@ -96,7 +96,7 @@ impl Pair {
         let at = self.replicas.iter().position(|(known, _)| *known == name).unwrap();
         let (_, mut process) = self.replicas.remove(at);
         process.signal(signal);
-        assert!(process.wait_exit(PATIENCE).is_some(), "{name} does not end");
+        assert!(process.wait_exit(TIMEOUT).is_some(), "{name} does not end");
     }
 
     /// The lease as it is now.
@@ -126,7 +126,7 @@ impl Pair {
         let count = || self.publishers().values().flatten().filter(|who| **who == name).count();
         let wanted = count() + rounds;
         let waited = self.sim.cloudwatch();
-        let came = self.runtime.block_on(waited.wait_until(PATIENCE, |_| count() >= wanted));
+        let came = self.runtime.block_on(waited.wait_until(TIMEOUT, |_| count() >= wanted));
         assert!(came, "{name} did not publish {rounds} rounds; {:?}", self.publishers());
     }
 
@@ -190,7 +190,7 @@ fn a_leader_that_ends_gives_the_lease_back_at_once() {
         !holder.as_ref().is_some_and(|holder| holder.starts_with("a-")),
         "{holder:?} has ended and holds the lease"
     );
-    pair.process("b").wait_from(0, PATIENCE, "b leading", |line| line.contains("leading: b-").then_some(()));
+    pair.process("b").wait_from(0, TIMEOUT, "b leading", |line| line.contains("leading: b-").then_some(()));
     let took = written_ms(pair.lease().acquire_time) - ended;
     pair.wait_published("b", 3);
     pair.check(&["a", "b"]);
@@ -205,7 +205,7 @@ fn a_stopped_leader_sends_nothing_when_it_goes_on() {
     let mark = pair.process("a").mark();
     pair.process("a").signal(Signal::CONT);
     pair.process("a")
-        .wait_from(mark, PATIENCE, "a noticing", |line| line.contains("not leading any more").then_some(()));
+        .wait_from(mark, TIMEOUT, "a noticing", |line| line.contains("not leading any more").then_some(()));
     pair.wait_published("b", 5);
     let gap = pair.check(&["a", "b"]);
     assert!(gap <= SLACK_S, "{gap} s without a round");
@@ -221,7 +221,7 @@ fn a_leader_that_is_cut_off_stops_before_another_begins() {
     pair.relay.cut();
     pair.wait_published("b", 3);
     // It still reaches CloudWatch, and has nothing to say.
-    pair.process("a").wait_from(0, PATIENCE, "a noticing", |line| line.contains("not leading any more").then_some(()));
+    pair.process("a").wait_from(0, TIMEOUT, "a noticing", |line| line.contains("not leading any more").then_some(()));
     pair.check(&["a", "b"]);
     let store = pair.sim.cloudwatch();
     let arrivals = |key: char| {

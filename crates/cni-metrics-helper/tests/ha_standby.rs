@@ -11,7 +11,7 @@ use cni_metrics_core::catalogue::{CATALOGUE, Kind};
 use cni_sim::scenario::Scenario;
 use lockstep::World;
 
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 const ELECTION: [&str; 6] = ["--leader-election", "true", "--lease-duration", "5s", "--standby-scrape", "true"];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -21,7 +21,7 @@ async fn a_take_over_publishes_every_round_once_and_every_event_once() {
     let mut rounds = vec![first.round().await.at.0];
     let mut second = world.helper(&ELECTION).await;
     second.round().await;
-    first.wait_stats("cloudwatch", PATIENCE, |stats| stats.sent_points > 0).await;
+    first.wait_stats("cloudwatch", TIMEOUT, |stats| stats.sent_points > 0).await;
     for _ in 0..8 {
         world.advance(&[&first, &second]).await;
         rounds.push(first.round().await.at.0);
@@ -37,7 +37,7 @@ async fn a_take_over_publishes_every_round_once_and_every_event_once() {
         world.advance(&[&second]).await;
         rounds.push(second.round().await.at.0);
     }
-    second.wait_stats("cloudwatch", PATIENCE, |stats| stats.sent_points > 0).await;
+    second.wait_stats("cloudwatch", TIMEOUT, |stats| stats.sent_points > 0).await;
     for _ in 0..4 {
         world.advance(&[&second]).await;
         rounds.push(second.round().await.at.0);

@@ -25,7 +25,7 @@ use process::Process;
 use rustix::process::Signal;
 use tokio::runtime::Runtime;
 
-const PATIENCE: Duration = Duration::from_mins(2);
+const TIMEOUT: Duration = Duration::from_mins(2);
 
 struct Stand {
     runtime: Runtime,
@@ -61,8 +61,8 @@ impl Stand {
     }
 
     fn wait_points(&self, points: usize) {
-        let came = self.runtime.block_on(self.sim.cloudwatch().wait_until(PATIENCE, |store| store.len() >= points));
-        assert!(came, "{} points after {PATIENCE:?}", self.sim.cloudwatch().len());
+        let came = self.runtime.block_on(self.sim.cloudwatch().wait_until(TIMEOUT, |store| store.len() >= points));
+        assert!(came, "{} points after {TIMEOUT:?}", self.sim.cloudwatch().len());
     }
 
     /// The values of `CLUSTER_ID` under which anything arrived.
@@ -74,7 +74,7 @@ impl Stand {
 
 /// Where health is served, from the program's own line.
 fn admin(helper: &Process) -> String {
-    helper.wait_from(0, PATIENCE, "the admin address", |line| {
+    helper.wait_from(0, TIMEOUT, "the admin address", |line| {
         let (_, url) = line.split_once("serving health on http://")?;
         Some(url.split('/').next()?.to_owned())
     })
@@ -97,7 +97,7 @@ fn silent_metadata_delays_the_first_point_and_no_round() {
     let started = Instant::now();
     let helper = stand.helper(&[("NODE_NAME", &stand.node()), ("AWS_REGION", "eu-central-1")]);
     let address = admin(&helper);
-    helper.wait_from(0, PATIENCE, "a round before the name is known", |line| line.contains("round 3:").then_some(()));
+    helper.wait_from(0, TIMEOUT, "a round before the name is known", |line| line.contains("round 3:").then_some(()));
     let ready = get(&address, "/readyz");
     assert!(ready.contains(" 503 ") && ready.contains("waiting for the instance metadata service"), "{ready}");
     assert!(get(&address, "/livez").contains(" 200 "));
@@ -111,7 +111,7 @@ fn silent_metadata_delays_the_first_point_and_no_round() {
     let times: BTreeSet<i64> = stand.sim.cloudwatch().data().iter().map(|datum| datum.timestamp_ms).collect();
     let (first, last) = (times.first().unwrap(), times.last().unwrap());
     assert!(times.len() >= 4 && last - first >= 4_000, "{times:?}");
-    helper.wait_from(0, PATIENCE, "what was not asked", |line| {
+    helper.wait_from(0, TIMEOUT, "what was not asked", |line| {
         line.contains("did not answer: the instance metadata service").then_some(())
     });
     assert!(get(&address, "/readyz").contains(" 200 "));
@@ -129,7 +129,7 @@ fn an_api_server_that_comes_late_is_waited_for_and_the_cluster_is_not_published_
     let settings = [("AWS_EC2_METADATA_DISABLED", "true"), ("AWS_REGION", "eu-central-1")];
     let helper = stand.helper(&settings);
     let address = admin(&helper);
-    helper.wait_from(0, PATIENCE, "it waits", |line| line.contains("still waiting for the first list").then_some(()));
+    helper.wait_from(0, TIMEOUT, "it waits", |line| line.contains("still waiting for the first list").then_some(()));
     let ready = get(&address, "/readyz");
     assert!(ready.contains(" 503 ") && ready.contains("have not been listed yet"), "{ready}");
     stand.sim.cluster().clear(number);
@@ -148,9 +148,9 @@ fn a_cluster_without_a_usable_name_is_not_published_where_the_default_is_refused
     let helper = stand.helper(&settings);
     let address = admin(&helper);
     let refused = |line: &str| line.contains("nothing is published to CloudWatch: no source names").then_some(());
-    helper.wait_from(0, PATIENCE, "the refusal", refused);
+    helper.wait_from(0, TIMEOUT, "the refusal", refused);
     let begun = helper.mark();
-    helper.wait_from(begun, PATIENCE, "rounds go on", |line| line.contains(": 4/4 nodes").then_some(()));
+    helper.wait_from(begun, TIMEOUT, "rounds go on", |line| line.contains(": 4/4 nodes").then_some(()));
     let ready = get(&address, "/readyz");
     assert!(ready.contains(" 503 ") && ready.contains("set AWS_CLUSTER_ID"), "{ready}");
     let page = get(&address, "/metrics");
@@ -179,7 +179,7 @@ fn a_restart_with_a_spool_goes_on_counting_before_the_name_is_known() {
     stand.sim.ec2().faults().set(vec![FaultRule::always(Fault::AccessDenied)]);
     let second = stand.helper(&[("SPOOL_DIR", &spool)]);
     stand.wait_points(before + 100);
-    second.wait_from(0, PATIENCE, "the label", |line| line.contains("from node label alpha.eksctl.io").then_some(()));
+    second.wait_from(0, TIMEOUT, "the label", |line| line.contains("from node label alpha.eksctl.io").then_some(()));
     end(second);
     assert_eq!(stand.ids(), BTreeSet::from([name]));
     let window = Window { from: 0, to: i64::MAX, collector_start: Some(from), collector_start_api: None };
@@ -195,12 +195,12 @@ fn a_restart_with_a_spool_goes_on_counting_before_the_name_is_known() {
 fn without_a_region_it_ends_with_an_error_that_says_what_to_set() {
     let stand = Stand::start();
     let helper = stand.helper(&[("AWS_EC2_METADATA_DISABLED", "true"), ("AWS_REGION", ""), ("AWS_DEFAULT_REGION", "")]);
-    helper.wait_from(0, PATIENCE, "the reason", |line| line.contains("no AWS region: set AWS_REGION").then_some(()));
+    helper.wait_from(0, TIMEOUT, "the reason", |line| line.contains("no AWS region: set AWS_REGION").then_some(()));
     let mut helper = helper;
-    assert_eq!(helper.wait_exit(PATIENCE).and_then(|status| status.code()), Some(1));
+    assert_eq!(helper.wait_exit(TIMEOUT).and_then(|status| status.code()), Some(1));
 }
 
 fn end(mut helper: Process) {
     helper.signal(Signal::TERM);
-    assert_eq!(helper.wait_exit(PATIENCE).and_then(|status| status.code()), Some(0));
+    assert_eq!(helper.wait_exit(TIMEOUT).and_then(|status| status.code()), Some(0));
 }

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cni_metrics_core::catalogue::{Kind, METRICS};
 use cni_metrics_core::model::UnixMillis;
-use cni_publish::cloudwatch::buffer::{Kept, Point, marks};
+use cni_publish::cloudwatch::buffer::{Kept, Point, metrics_by_round};
 use cni_publish::cloudwatch::delivery::{Delivery, Refusal};
 use cni_publish::cloudwatch::spool::{self, Image, Origin};
 use cni_publish::selection::ROWS;
@@ -251,7 +251,7 @@ impl Life {
             saved_at: UnixMillis(self.now),
             newest_sent: self.newest_sent,
             rounds: unsent.rounds(),
-            claim: &marks(self.delivery.sending()),
+            claim: &metrics_by_round(self.delivery.sending()),
             counters: None,
         });
         self.journal.clear();
@@ -283,10 +283,10 @@ impl Life {
         let (points, dropped) = self.delivery.next(UnixMillis(self.now));
         for (_, points) in &dropped.0 {
             self.dropped += points.len() as u64;
-            self.journal.extend(spool::settled(&marks(points), false));
+            self.journal.extend(spool::settled(&metrics_by_round(points), false));
         }
         let Some(points) = points else { return };
-        self.journal.extend(spool::claim(&marks(&points)));
+        self.journal.extend(spool::claim(&metrics_by_round(&points)));
         self.newest_sent = self.newest_sent.max(points.iter().map(|point| point.round).max());
         if self.rng.u8(..) < 16 {
             self.check_disk();
@@ -298,7 +298,7 @@ impl Life {
                 for key in &keys {
                     assert!(self.sent.insert(*key), "{key:?} sent twice");
                 }
-                let gone = marks(self.delivery.sending());
+                let gone = metrics_by_round(self.delivery.sending());
                 self.accepted += self.delivery.accepted() as u64;
                 self.journal.extend(spool::settled(&gone, true));
             }
@@ -310,14 +310,14 @@ impl Life {
                 assert!(given_up.iter().all(Point::is_counter) && given_up.len() == keys.len());
                 self.in_doubt += given_up.len() as u64;
                 self.dropped += evicted as u64;
-                self.journal.extend(spool::settled(&marks(&given_up), true));
+                self.journal.extend(spool::settled(&metrics_by_round(&given_up), true));
             }
             7..9 => {
                 let (refusal, evicted) = self.delivery.refused();
                 self.dropped += evicted as u64;
                 let bad: Vec<Point> = if let Refusal::Bad(point) = refusal { vec![point] } else { Vec::new() };
                 self.dropped += bad.len() as u64;
-                self.journal.extend(spool::settled(&marks(&bad), false));
+                self.journal.extend(spool::settled(&metrics_by_round(&bad), false));
             }
             other => {
                 self.dropped += self.delivery.failed(other < 10) as u64;

@@ -132,7 +132,7 @@ fn scraper(via: Via, api: SocketAddr, node_port: u16, timeout: Duration) -> Scra
 /// As a round of a small cluster asks, which ends in so long.
 fn ask(left: Duration) -> Ask {
     Ask {
-        known_detour: false,
+        known_fallback: false,
         keep_connection: true,
         page_limit: None,
         asked_once: false,
@@ -273,7 +273,7 @@ async fn auto_takes_the_direct_way_where_the_proxy_is_cut_off_and_says_so() {
         let scraper = scraper(Via::Auto, api, api.port(), timeout);
         let page = scraper.scrape(&pod(story), patient_ask()).await.unwrap();
         assert_eq!((page.path, page.body.as_ref()), (Path::Direct, PAGE.as_bytes()), "{story}");
-        assert!(page.detour.is_some(), "{story}");
+        assert!(page.fallback.is_some(), "{story}");
     }
 }
 

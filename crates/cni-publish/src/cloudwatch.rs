@@ -15,7 +15,7 @@ pub mod buffer;
 pub mod client;
 pub mod delivery;
 pub mod limits;
-pub mod pace;
+pub mod pacing;
 pub mod spool;
 mod task;
 

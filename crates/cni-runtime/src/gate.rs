@@ -21,7 +21,7 @@ pub struct Leadership(Option<Elected>);
 
 #[derive(Debug, Clone)]
 struct Elected {
-    standing: watch::Receiver<Standing>,
+    standing: watch::Receiver<LeaseState>,
     claims: Arc<watch::Sender<Claims>>,
     turns: Arc<watch::Sender<Option<Instant>>>,
     lapses: Arc<watch::Sender<Vec<Lapse>>>,
@@ -32,7 +32,7 @@ struct Elected {
 
 /// What the election's task knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Standing {
+pub struct LeaseState {
     /// Leads until then.
     pub leads_until: Option<Instant>,
     /// This process last held the lease, and no other replica was seen to hold it since.
@@ -94,9 +94,9 @@ impl Claims {
 
 /// The election's own end of a [`Leadership`].
 #[derive(Debug)]
-pub struct Office {
+pub struct LeaseChannels {
     /// What the election's task knows.
-    pub standing: watch::Sender<Standing>,
+    pub standing: watch::Sender<LeaseState>,
     /// What the sinks have sent, or are sending.
     pub claims: watch::Receiver<Claims>,
     /// When the round loop last proved that it could lead.
@@ -105,7 +105,7 @@ pub struct Office {
 
 /// Decides by hand who leads, for tests and tools that have no election.
 #[derive(Debug)]
-pub struct Appointment(Office);
+pub struct ManualLease(LeaseChannels);
 
 impl Leadership {
     /// The only replica.
@@ -114,15 +114,15 @@ impl Leadership {
     }
 
     /// Decided by hand; no replica leads at first. `is_warm` as in [`super::LeadSettings`].
-    pub fn appointed(is_warm: bool) -> (Appointment, Self) {
+    pub fn manual(is_warm: bool) -> (ManualLease, Self) {
         // Far beyond every round of a test: claims are not bounded here.
-        let (office, leadership) = Self::elected(is_warm, Clock::wall(), Duration::MAX);
-        (Appointment(office), leadership)
+        let (channels, leadership) = Self::elected(is_warm, Clock::wall(), Duration::MAX);
+        (ManualLease(channels), leadership)
     }
 
-    /// A gate that an election opens and closes through the office. `is_warm`: this replica measures while it does not lead.
-    pub fn elected(is_warm: bool, clock: Clock, interval: Duration) -> (Office, Self) {
-        let (standing, reader) = watch::channel(Standing::default());
+    /// A gate that an election opens and closes through the channels. `is_warm`: this replica measures while it does not lead.
+    pub fn elected(is_warm: bool, clock: Clock, interval: Duration) -> (LeaseChannels, Self) {
+        let (standing, reader) = watch::channel(LeaseState::default());
         let (claimer, claims) = watch::channel(Claims::default());
         let (turner, turns) = watch::channel(None);
         let elected = Elected {
@@ -134,7 +134,7 @@ impl Leadership {
             interval,
             is_warm,
         };
-        (Office { standing, claims, turns }, Self(Some(elected)))
+        (LeaseChannels { standing, claims, turns }, Self(Some(elected)))
     }
 
     /// May publish at this very moment.
@@ -249,7 +249,7 @@ impl Leadership {
     pub async fn gained(&self) {
         let Some(elected) = &self.0 else { return };
         let mut standing = elected.standing.clone();
-        let leads = |standing: &Standing| standing.leads_until.is_some_and(|until| Instant::now() < until);
+        let leads = |standing: &LeaseState| standing.leads_until.is_some_and(|until| Instant::now() < until);
         // The election's task outlives every reader; if it is gone, so is the program.
         if standing.wait_for(leads).await.is_err() {
             std::future::pending::<()>().await;
@@ -316,7 +316,7 @@ impl Elected {
     }
 }
 
-impl Appointment {
+impl ManualLease {
     /// Leads until then, without asking anybody; `None` takes it back.
     pub fn appoint(&self, until: Option<Instant>) {
         self.0.standing.send_modify(|standing| {
@@ -352,27 +352,27 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_request_waits_until_the_lease_says_so() {
-        let (office, leadership) = Leadership::elected(true, Clock::wall(), Duration::from_secs(30));
+        let (channels, leadership) = Leadership::elected(true, Clock::wall(), Duration::from_secs(30));
         let until = Instant::now() + Duration::from_secs(10);
-        office.standing.send_modify(|standing| standing.leads_until = Some(until));
+        channels.standing.send_modify(|standing| standing.leads_until = Some(until));
         let waiting = tokio::spawn({
             let leadership = leadership.clone();
             async move { leadership.admits(ROUND).await }
         });
-        let mut claims = office.claims.clone();
+        let mut claims = channels.claims.clone();
         claims.wait_for(|claims| claims.until() == Some(ROUND)).await.unwrap();
         assert!(!waiting.is_finished());
-        office.standing.send_modify(|standing| standing.confirmed = Some(ROUND));
+        channels.standing.send_modify(|standing| standing.confirmed = Some(ROUND));
         assert!(waiting.await.unwrap());
         leadership.settled(ROUND, false);
-        assert_eq!(office.claims.borrow().until(), None, "a round that was not accepted is not published");
+        assert_eq!(channels.claims.borrow().until(), None, "a round that was not accepted is not published");
         leadership.settled(ROUND, true);
-        assert_eq!(office.claims.borrow().until(), Some(ROUND));
+        assert_eq!(channels.claims.borrow().until(), Some(ROUND));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_leader_whose_time_ran_out_sends_nothing() {
-        let (hand, leadership) = Leadership::appointed(false);
+        let (hand, leadership) = Leadership::manual(false);
         assert!(!leadership.is_leading() && !leadership.admits(ROUND).await);
         hand.appoint(Some(Instant::now() + Duration::from_secs(10)));
         assert!(leadership.is_leading() && leadership.admits(ROUND).await);
@@ -383,16 +383,16 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_claim_that_is_not_confirmed_ends_with_the_leadership() {
-        let (office, leadership) = Leadership::elected(true, Clock::wall(), Duration::from_secs(30));
+        let (channels, leadership) = Leadership::elected(true, Clock::wall(), Duration::from_secs(30));
         let until = Instant::now() + Duration::from_secs(10);
-        office.standing.send_modify(|standing| standing.leads_until = Some(until));
+        channels.standing.send_modify(|standing| standing.leads_until = Some(until));
         assert!(!leadership.admits(ROUND).await);
         assert_eq!(Instant::now(), until);
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_was_measured_in_a_lapse_is_ours_or_is_left_out_as_the_lease_is_found() {
-        let (office, leadership) = Leadership::elected(false, Clock::wall(), Duration::from_secs(30));
+        let (channels, leadership) = Leadership::elected(false, Clock::wall(), Duration::from_secs(30));
         let at = |seconds: i64| UnixMillis(seconds * 1000);
         let mut seen = 0;
         leadership.measured_in_lapse(0, 2, at(60));
@@ -400,13 +400,13 @@ mod tests {
         assert_eq!(leadership.rounds_not_ours(&mut seen), []);
         // Found as it was left.
         leadership.lapse_is_over();
-        office.standing.send_modify(|standing| standing.tenure += 1);
+        channels.standing.send_modify(|standing| standing.tenure += 1);
         assert_eq!(leadership.rounds_not_ours(&mut seen), []);
         // Found in another's hands.
         leadership.measured_in_lapse(1, 4, at(120));
         leadership.measured_in_lapse(1, 5, at(150));
         assert!(!leadership.is_not_ours(4));
-        office.standing.send_modify(|standing| standing.tenure += 1);
+        channels.standing.send_modify(|standing| standing.tenure += 1);
         leadership.lapse_is_over();
         assert_eq!(leadership.rounds_not_ours(&mut seen), [Span { from: at(120), to: at(150) }]);
         assert_eq!(leadership.rounds_not_ours(&mut seen), [], "once, or a clock that is set back drops later rounds");
@@ -416,7 +416,7 @@ mod tests {
         assert!(leadership.is_not_ours(6));
         for round in 7..1000 {
             leadership.measured_in_lapse(leadership.tenure(), round, at(180));
-            office.standing.send_modify(|standing| standing.tenure += 1);
+            channels.standing.send_modify(|standing| standing.tenure += 1);
         }
         assert_eq!(leadership.rounds_not_ours(&mut 0).len(), LAPSES, "bounded");
     }
@@ -424,29 +424,29 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_claim_is_never_later_than_our_clock_and_an_interval() {
         let (clock, driver) = Clock::driven(UnixMillis(1_000_000), 1.0);
-        let (office, leadership) = Leadership::elected(true, clock, Duration::from_secs(30));
+        let (channels, leadership) = Leadership::elected(true, clock, Duration::from_secs(30));
         leadership.settled(UnixMillis(1_000_000), true);
         driver.set(UnixMillis(400_000));
         leadership.settled(UnixMillis(400_000), true);
-        assert_eq!(office.claims.borrow().until(), Some(UnixMillis(430_000)));
+        assert_eq!(channels.claims.borrow().until(), Some(UnixMillis(430_000)));
         driver.set(UnixMillis(460_000));
         leadership.settled(UnixMillis(460_000), true);
-        assert_eq!(office.claims.borrow().until(), Some(UnixMillis(460_000)));
+        assert_eq!(channels.claims.borrow().until(), Some(UnixMillis(460_000)));
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_role_says_who_leads_or_why_no_replica_does() {
-        let (office, leadership) = Leadership::elected(false, Clock::wall(), Duration::from_secs(30));
+        let (channels, leadership) = Leadership::elected(false, Clock::wall(), Duration::from_secs(30));
         assert_eq!(leadership.role(), Role::NoLeader(None, None));
-        office.standing.send_modify(|standing| standing.other = Some(Arc::from("b")));
+        channels.standing.send_modify(|standing| standing.other = Some(Arc::from("b")));
         assert_eq!(leadership.role(), Role::StandingBy(Arc::from("b")));
-        office.standing.send_modify(|standing| {
+        channels.standing.send_modify(|standing| {
             standing.other = None;
             standing.trouble = Some((Some(ROUND), Arc::from("refused")));
         });
         assert_eq!(leadership.role(), Role::NoLeader(Some(ROUND), Some(Arc::from("refused"))));
         let until = Instant::now() + Duration::from_secs(10);
-        office.standing.send_modify(|standing| standing.leads_until = Some(until));
+        channels.standing.send_modify(|standing| standing.leads_until = Some(until));
         assert_eq!(leadership.role(), Role::Leading);
     }
 }

@@ -16,16 +16,16 @@ use tracing::{debug, info, warn};
 use super::candidate::{Candidate, Doubt, Moment, Record, Step, Wish, Write};
 use super::{LOOKS_PER_LEASE, LeadSettings, PUBLISHED_UNTIL};
 use crate::discover::connect::causes;
-use cni_runtime::gate::{Office, Standing};
+use cni_runtime::gate::{LeaseChannels, LeaseState};
 
 /// A published-until that cannot be is logged again after this time.
 const DOUBT_AGAIN: Duration = Duration::from_hours(1);
 
-struct Clerk {
+struct LeaseManager {
     api: Api<Lease>,
     settings: LeadSettings,
     candidate: Candidate,
-    office: Office,
+    channels: LeaseChannels,
     /// The failure last logged.
     failure: Option<String>,
     /// The impossible published-until last logged, and when.
@@ -57,18 +57,24 @@ impl Failure {
 }
 
 /// Looks at the lease again and again until asked to stop; then gives it back.
-pub(super) async fn stand(client: Client, settings: LeadSettings, office: Office, mut stopped: watch::Receiver<bool>) {
+pub(super) async fn stand(
+    client: Client,
+    settings: LeadSettings,
+    channels: LeaseChannels,
+    mut stopped: watch::Receiver<bool>,
+) {
     let period = settings.duration / LOOKS_PER_LEASE;
     let api = Api::namespaced(client, &settings.namespace);
     let candidate = Candidate::new(settings.identity.clone(), settings.duration, settings.interval);
-    let (mut claims, mut turns) = (office.claims.clone(), office.turns.clone());
-    let mut clerk = Clerk { api, settings, candidate, office, failure: None, doubt: None, led: false, held_at: None };
+    let (mut claims, mut turns) = (channels.claims.clone(), channels.turns.clone());
+    let mut manager =
+        LeaseManager { api, settings, candidate, channels, failure: None, doubt: None, led: false, held_at: None };
     loop {
-        clerk.look(period).await;
+        manager.look(period).await;
         let next = Instant::now() + period;
         // A round is about to be published: the lease must say so first. Failures keep their distance.
         let claimed = async {
-            let news = claims.wait_for(|claims| claims.until() > clerk.confirmed()).await.map(drop);
+            let news = claims.wait_for(|claims| claims.until() > manager.confirmed()).await.map(drop);
             if news.is_err() {
                 std::future::pending::<()>().await;
             }
@@ -81,12 +87,12 @@ pub(super) async fn stand(client: Client, settings: LeadSettings, office: Office
         };
         tokio::select! {
             () = ended(&mut stopped) => break,
-            () = claimed, if clerk.may_claim() => {}
-            () = turned, if !clerk.has_turned() => {}
+            () = claimed, if manager.may_claim() => {}
+            () = turned, if !manager.has_turned() => {}
             () = sleep_until(next) => {}
         }
     }
-    clerk.release().await;
+    manager.release().await;
 }
 
 /// A leader whose clock is ahead writes another impossible time with each round: that is logged once an hour.
@@ -99,9 +105,9 @@ async fn ended(stopped: &mut watch::Receiver<bool>) {
     let _gone = stopped.wait_for(|stopped| *stopped).await;
 }
 
-impl Clerk {
+impl LeaseManager {
     fn confirmed(&self) -> Option<UnixMillis> {
-        self.office.standing.borrow().confirmed
+        self.channels.standing.borrow().confirmed
     }
 
     fn may_claim(&self) -> bool {
@@ -109,13 +115,13 @@ impl Clerk {
     }
 
     fn has_turned(&self) -> bool {
-        self.office.turns.borrow().is_some()
+        self.channels.turns.borrow().is_some()
     }
 
     /// The round loop turned not long ago.
     fn turns(&self) -> bool {
         let limit = self.settings.stuck_after();
-        self.office.turns.borrow().is_some_and(|turned| turned.elapsed() <= limit)
+        self.channels.turns.borrow().is_some_and(|turned| turned.elapsed() <= limit)
     }
 
     /// One look, and one write where it is our turn. Both requests together are given two periods, so that a server
@@ -159,7 +165,7 @@ impl Clerk {
             return Err(Failure::late(limit));
         }
         let record = current.as_ref().map(record);
-        let claimed = self.office.claims.borrow().until();
+        let claimed = self.channels.claims.borrow().until();
         let at = Moment { now, wall: self.settings.clock.now() };
         let wish = Wish { claimed, is_ready: self.turns() };
         let step = self.candidate.look(at, record.as_ref(), wish);
@@ -168,8 +174,8 @@ impl Clerk {
             Step::Hold(write) => {
                 // While the write is under way it is not known what the lease says. Only then are the claims read, so that
                 // each claim is either in this write or waits for its end.
-                self.office.standing.send_modify(|standing| standing.confirmed = None);
-                let claimed = self.office.claims.borrow().until();
+                self.channels.standing.send_modify(|standing| standing.confirmed = None);
+                let claimed = self.channels.claims.borrow().until();
                 (self.candidate.claim(at.wall, write, claimed), Some(self.settings.identity.clone()))
             }
             Step::Release(write) => {
@@ -192,10 +198,10 @@ impl Clerk {
     }
 
     /// Tells the rest of the program what the candidate knows, and whatever `change` adds to it.
-    fn publish(&mut self, change: impl FnOnce(&mut Standing)) {
+    fn publish(&mut self, change: impl FnOnce(&mut LeaseState)) {
         let (holds, tenure, by_others) = (self.candidate.holds(), self.candidate.tenure(), self.candidate.by_others());
         let other = self.candidate.other().map(Arc::from);
-        self.office.standing.send_modify(|standing| {
+        self.channels.standing.send_modify(|standing| {
             (standing.holds, standing.tenure, standing.by_others) = (holds, tenure, by_others);
             standing.other = other;
             change(standing);
@@ -265,7 +271,7 @@ impl Clerk {
     /// The rounds do not turn: another replica may do better.
     fn gives_up(&mut self) {
         let LeadSettings { namespace, name, identity, .. } = &self.settings;
-        self.office.standing.send_modify(|standing| standing.leads_until = None);
+        self.channels.standing.send_modify(|standing| standing.leads_until = None);
         self.led = false;
         warn!(
             "not leading any more: {identity} releases lease {namespace}/{name}: no round ended for {:.0} s; it stands for \
@@ -298,7 +304,7 @@ impl Clerk {
 
     /// Empties the holder, so that another replica takes over at its next look.
     async fn release(&mut self) {
-        self.office.standing.send_modify(|standing| standing.leads_until = None);
+        self.channels.standing.send_modify(|standing| standing.leads_until = None);
         if !self.candidate.holds() {
             return;
         }
@@ -309,7 +315,7 @@ impl Clerk {
             Err(error) => return warn!("cannot release lease {namespace}/{name}: {}", causes(&error)),
         };
         let at = Moment { now: Instant::now(), wall: self.settings.clock.now() };
-        let wish = Wish { claimed: self.office.claims.borrow().until(), is_ready: false };
+        let wish = Wish { claimed: self.channels.claims.borrow().until(), is_ready: false };
         let Step::Release(write) = self.candidate.look(at, Some(&record(&current)), wish) else { return };
         let free = self.lease(Some(&current), write, None);
         match self.api.replace(&name, &PostParams::default(), &free).await {
@@ -397,20 +403,20 @@ mod tests {
             interval: Duration::from_secs(1),
             clock: Clock::wall(),
         };
-        let (office, leadership) = Leadership::elected(true, settings.clock.clone(), settings.interval);
+        let (channels, leadership) = Leadership::elected(true, settings.clock.clone(), settings.interval);
         let candidate = Candidate::new(settings.identity.clone(), settings.duration, settings.interval);
         let api = Api::namespaced(Client::new(service, "default"), "kube-system");
-        let mut clerk =
-            Clerk { api, settings, candidate, office, failure: None, doubt: None, led: false, held_at: None };
+        let mut manager =
+            LeaseManager { api, settings, candidate, channels, failure: None, doubt: None, led: false, held_at: None };
         let (subscriber, log) = captured_log();
         let _guard = tracing::subscriber::set_default(subscriber);
         let period = Duration::from_millis(625);
 
         leadership.turned();
-        clerk.look(period).await;
+        manager.look(period).await;
         assert!(leadership.is_leading());
         server.lock().unwrap().pause = Some(Duration::from_secs(12));
-        clerk.look(period).await;
+        manager.look(period).await;
         assert!(!leadership.is_leading());
         // Not given back: nobody knows who holds it by now, and the rounds turn as soon as they can.
         let holder = server.lock().unwrap().lease.clone().and_then(|lease| lease.spec?.holder_identity);
@@ -418,7 +424,7 @@ mod tests {
         let lines = log.lines();
         assert!(lines.iter().any(|line| line.contains("not leading any more: a could not renew")), "{lines:#?}");
         leadership.turned();
-        clerk.look(period).await;
+        manager.look(period).await;
         assert!(leadership.is_leading());
     }
 

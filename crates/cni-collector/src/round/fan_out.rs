@@ -1,4 +1,4 @@
-//! A round's scrapes: begun as the pace allows, each page folded as it comes, until all have ended or the deadline came.
+//! A round's scrapes: begun as the limiter allows, each page folded as it comes, until all have ended or the deadline came.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::history::History;
-use super::pace::{Flights, Pace, Sign};
+use super::limiter::{ConcurrencyLimiter, Flights, Sign};
 use super::suspicion::{self, Suspicion};
 use super::{Scraped, Targets};
 use crate::discover::Pod;
@@ -71,7 +71,7 @@ impl Queue {
             .iter()
             .enumerate()
             .map(|(position, (pod, _))| {
-                let directly = history.takes_detour(&pod.uid, round);
+                let directly = history.takes_fallback(&pod.uid, round);
                 let page_limit = history.page_limit(&pod.uid, round);
                 let once = history.was_reset(&pod.uid);
                 (history.order(&pod.uid, round), Asked { position, directly, page_limit, once })
@@ -89,8 +89,8 @@ impl Queue {
     }
 
     /// The next one for whom there is room, and whether it failed lately.
-    fn next(&mut self, flights: &Flights, pace: &Pace) -> Option<(Asked, bool)> {
-        if !flights.has_room(pace) {
+    fn next(&mut self, flights: &Flights, limiter: &ConcurrencyLimiter) -> Option<(Asked, bool)> {
+        if !flights.has_room(limiter) {
             return None;
         }
         // The suspects are spread over the first half of the round, so that the last of them is given up before the others'
@@ -98,7 +98,7 @@ impl Queue {
         let (steady_asked, suspects_asked) = (self.sizes.0 - self.steady.len(), self.sizes.1 - self.suspects.len());
         let turn = suspects_asked * self.sizes.0 <= 2 * steady_asked * self.sizes.1;
         if turn
-            && flights.has_room_for_suspect(pace)
+            && flights.has_room_for_suspect(limiter)
             && let Some(asked) = self.suspects.pop()
         {
             return Some((asked, true));
@@ -144,7 +144,7 @@ impl FanOut<'_> {
     pub(super) async fn run(
         &self,
         mut queue: Queue,
-        pace: &mut Pace,
+        limiter: &mut ConcurrencyLimiter,
         round: &mut aggregate::Round<'_>,
         shutdown: &Shutdown,
     ) -> Gathered {
@@ -154,7 +154,7 @@ impl FanOut<'_> {
         let mut end = std::pin::pin!(tokio::time::sleep_until(after(self.deadline, LAST_ANSWERS)));
         let mut parking = tokio::time::interval(PARKING_STEP);
         parking.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        pace.begin(self.targets.len());
+        limiter.begin(self.targets.len());
         let mut turn = Instant::now();
         loop {
             if turn.elapsed() >= LONGEST_TURN {
@@ -164,7 +164,7 @@ impl FanOut<'_> {
             if !queue.is_empty() && Instant::now() >= self.deadline {
                 queue = Queue::default();
             }
-            while let Some((asked, suspect)) = queue.next(&gathering.flights, pace) {
+            while let Some((asked, suspect)) = queue.next(&gathering.flights, limiter) {
                 let Some((pod, target)) = self.targets.get(asked.position) else { continue };
                 let number = gathering.flights.begin(Instant::now(), suspect);
                 scrapes.push(async move { (number, asked.position, target, self.scrape(pod, asked).await) });
@@ -174,25 +174,25 @@ impl FanOut<'_> {
                 next = scrapes.next() => match next {
                     Some((number, position, target, (scraped, sample, share))) => {
                         fold(round, target, sample);
-                        if gathering.take(number, position, scraped, share, pace) {
+                        if gathering.take(number, position, scraped, share, limiter) {
                             probes.push(suspicion::ask(self.api));
                         }
                     }
-                    None if queue.is_empty() && probes.is_empty() => return gathering.finish(pace),
+                    None if queue.is_empty() && probes.is_empty() => return gathering.finish(limiter),
                     // Nothing is under way, so there is room for the next.
                     None if !queue.is_empty() => {}
                     None => tokio::select! {
-                        Some(state) = probes.next() => gathering.asked(state, pace),
-                        () = &mut end => return gathering.finish(pace),
+                        Some(state) = probes.next() => gathering.asked(state, limiter),
+                        () = &mut end => return gathering.finish(limiter),
                     },
                 },
-                Some(state) = probes.next() => gathering.asked(state, pace),
-                () = &mut end => return gathering.finish(pace),
+                Some(state) = probes.next() => gathering.asked(state, limiter),
+                () = &mut end => return gathering.finish(limiter),
                 () = stop.ended(), if !gathering.is_stopping => {
                     gathering.is_stopping = true;
                     end.as_mut().reset(self.deadline.min(after(Instant::now(), STOPPING_ROUND.min(shutdown.grace() / 4))));
                 }
-                now = parking.tick(), if !queue.is_empty() => gathering.flights.park(now, pace.parked_after()),
+                now = parking.tick(), if !queue.is_empty() => gathering.flights.park(now, limiter.parked_after()),
             }
         }
     }
@@ -200,7 +200,7 @@ impl FanOut<'_> {
     async fn scrape(&self, pod: &Pod, asked: Asked) -> Ended {
         let keep_connection = self.targets.len() <= KEPT_CONNECTIONS;
         let ask = Ask {
-            known_detour: asked.directly,
+            known_fallback: asked.directly,
             keep_connection,
             page_limit: asked.page_limit,
             asked_once: asked.once,
@@ -242,7 +242,7 @@ impl FanOut<'_> {
             )
             .into(),
         });
-        (Scraped { outcome, path: Some(page.path), detour: page.detour, line_errors, is_waste }, sample, figures)
+        (Scraped { outcome, path: Some(page.path), fallback: page.fallback, line_errors, is_waste }, sample, figures)
     }
 }
 
@@ -280,10 +280,10 @@ impl Gathering {
         position: usize,
         scraped: Scraped,
         figures: RoundFigures,
-        pace: &mut Pace,
+        limiter: &mut ConcurrencyLimiter,
     ) -> bool {
         let took = self.flights.end(number).map_or(Duration::ZERO, |began| began.elapsed());
-        pace.learn(sign(&scraped, took));
+        limiter.learn(sign(&scraped, took));
         self.figures += figures;
         let accuses = scraped.outcome.as_ref().is_err_and(|error| error.accuses_api_server());
         if let Some(slot) = self.results.get_mut(position) {
@@ -293,15 +293,15 @@ impl Gathering {
     }
 
     /// The API server was asked how it is.
-    fn asked(&mut self, state: suspicion::ApiServerState, pace: &mut Pace) {
+    fn asked(&mut self, state: suspicion::ApiServerState, limiter: &mut ConcurrencyLimiter) {
         if self.suspicion.asked(state) {
-            pace.learn(Sign::Overloaded);
+            limiter.learn(Sign::Overloaded);
         }
     }
 
     /// A target that is left over was not asked, or not for long enough to say anything about it.
-    fn finish(mut self, pace: &Pace) -> Gathered {
-        self.figures.window = pace.width() as u64;
+    fn finish(mut self, limiter: &ConcurrencyLimiter) -> Gathered {
+        self.figures.window = limiter.width() as u64;
         let left_over = || if self.is_stopping { ScrapeError::Stopped } else { ScrapeError::Deadline };
         let scraped = self.results.into_iter().map(|scraped| scraped.unwrap_or_else(|| Scraped::failed(left_over())));
         let served_a_page = self.figures.by_proxy > 0;
@@ -320,7 +320,7 @@ fn fold(round: &mut aggregate::Round<'_>, target: &Target, sample: Option<NodeSa
 /// overloaded.
 fn sign(scraped: &Scraped, took: Duration) -> Sign {
     match &scraped.outcome {
-        Ok(()) if scraped.detour.is_none() => Sign::Answered(took),
+        Ok(()) if scraped.fallback.is_none() => Sign::Answered(took),
         _ => Sign::Nothing,
     }
 }
@@ -328,7 +328,7 @@ fn sign(scraped: &Scraped, took: Duration) -> Sign {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::round::pace::Limits;
+    use crate::round::limiter::Limits;
 
     fn asked(positions: std::ops::Range<usize>) -> Vec<Asked> {
         positions.rev().map(|position| Asked { position, directly: false, page_limit: None, once: false }).collect()
@@ -341,9 +341,10 @@ mod tests {
     #[test]
     fn nodes_that_failed_lately_are_spread_over_the_first_half_of_the_round() {
         let mut queue = queue(90, 10);
-        let (pace, mut flights, now) = (Pace::new(Limits::of(None)), Flights::default(), Instant::now());
+        let (limiter, mut flights, now) =
+            (ConcurrencyLimiter::new(Limits::of(None)), Flights::default(), Instant::now());
         let mut order = Vec::new();
-        while let Some((asked, suspect)) = queue.next(&flights, &pace) {
+        while let Some((asked, suspect)) = queue.next(&flights, &limiter) {
             let number = flights.begin(now, suspect);
             flights.end(number);
             order.push(asked.position);
@@ -357,9 +358,10 @@ mod tests {
     #[test]
     fn hung_nodes_never_keep_a_good_one_waiting() {
         let mut queue = queue(4, 4);
-        let (pace, mut flights, now) = (Pace::new(Limits::of(Some(4))), Flights::default(), Instant::now());
+        let (limiter, mut flights, now) =
+            (ConcurrencyLimiter::new(Limits::of(Some(4))), Flights::default(), Instant::now());
         let mut good = 0;
-        while let Some((_, suspect)) = queue.next(&flights, &pace) {
+        while let Some((_, suspect)) = queue.next(&flights, &limiter) {
             let number = flights.begin(now, suspect);
             if !suspect {
                 flights.end(number);

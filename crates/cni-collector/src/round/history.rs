@@ -7,7 +7,7 @@ use cni_metrics_core::model::{FailureKind, PodUid};
 use super::Scraped;
 use super::report::Report;
 use crate::discover::Pod;
-use crate::scrape::{Detour, Path, ScrapeError};
+use crate::scrape::{Fallback, Path, ScrapeError};
 
 /// A node that the API server could not reach is asked directly from then on; in one of this number of rounds the proxy is
 /// tried again, in a different one for each node, so that never all of them wait for it together.
@@ -29,7 +29,7 @@ pub(super) struct History {
     nodes: HashMap<PodUid, Past>,
     /// Nodes seen so far; spreads the probes.
     seen: u64,
-    /// The round in which a probe got through: detours that are older are given up at once.
+    /// The round in which a probe got through: fallbacks that are older are given up at once.
     reopened_in: u64,
 }
 
@@ -37,15 +37,15 @@ pub(super) struct History {
 struct Past {
     slot: u64,
     last: Last,
-    standing: Standing,
+    standing: NodeHealth,
     ever_answered: bool,
     bad_lines: bool,
     /// Its last page was large and of no use.
     wastes: Option<FullRead>,
     /// Since when the node is asked directly, and why.
-    detour: Option<(u64, Detour)>,
+    fallback: Option<(u64, Fallback)>,
     /// The API server could not reach the node, and has not done so since.
-    blocked: Option<Detour>,
+    blocked: Option<Fallback>,
     seen_in: u64,
 }
 
@@ -69,7 +69,7 @@ enum Last {
 
 /// What the node did when it was last given its time; one whose turn did not come keeps its standing.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Standing {
+enum NodeHealth {
     #[default]
     New,
     Good,
@@ -78,10 +78,10 @@ enum Standing {
 
 impl History {
     /// Asked directly at once this round.
-    pub(super) fn takes_detour(&self, uid: &PodUid, round: u64) -> bool {
+    pub(super) fn takes_fallback(&self, uid: &PodUid, round: u64) -> bool {
         let Some(past) = self.nodes.get(uid) else { return false };
         let reopened = |since: u64| since < self.reopened_in;
-        past.detour.is_some_and(|(since, _)| !reopened(since))
+        past.fallback.is_some_and(|(since, _)| !reopened(since))
             && !round.saturating_add(past.slot).is_multiple_of(PROBE_EVERY)
     }
 
@@ -91,9 +91,9 @@ impl History {
         let Some(past) = self.nodes.get(uid) else { return (1, PROBE_EVERY) };
         let turn = round.saturating_add(past.slot) % PROBE_EVERY;
         match past.standing {
-            Standing::Good if past.detour.is_none() || turn != 0 => (0, 0),
-            Standing::Good | Standing::New => (1, turn),
-            Standing::Bad => (2, turn),
+            NodeHealth::Good if past.fallback.is_none() || turn != 0 => (0, 0),
+            NodeHealth::Good | NodeHealth::New => (1, turn),
+            NodeHealth::Bad => (2, turn),
         }
     }
 
@@ -154,8 +154,8 @@ impl History {
 
     /// Nodes that the API server cannot reach, by what it did: said so, or was silent.
     pub(super) fn blocked(&self) -> (u64, u64) {
-        let count = |what: Detour| self.nodes.values().filter(|past| past.blocked == Some(what)).count() as u64;
-        (count(Detour::Unreachable), count(Detour::Silent))
+        let count = |what: Fallback| self.nodes.values().filter(|past| past.blocked == Some(what)).count() as u64;
+        (count(Fallback::Unreachable), count(Fallback::Silent))
     }
 
     /// Drops the nodes that are not listed any more.
@@ -184,7 +184,7 @@ impl Past {
             report.answered(pod);
         }
         self.last = Last::Answered;
-        self.standing = Standing::Good;
+        self.standing = NodeHealth::Good;
         self.ever_answered = true;
     }
 
@@ -195,7 +195,7 @@ impl Past {
         }
         self.last = failed;
         if is_the_nodes_own(error.kind()) {
-            self.standing = Standing::Bad;
+            self.standing = NodeHealth::Bad;
         }
     }
 
@@ -214,18 +214,18 @@ impl Past {
         match (&scraped.outcome, scraped.path) {
             (Ok(()), Some(Path::Proxy)) => {
                 self.blocked = None;
-                return self.detour.take().is_some();
+                return self.fallback.take().is_some();
             }
             (Ok(()), _) => {
-                if let Some(why) = scraped.detour {
-                    self.detour = Some((round, why));
-                    self.blocked = Some(why).filter(|why| *why != Detour::ApiServer);
+                if let Some(why) = scraped.fallback {
+                    self.fallback = Some((round, why));
+                    self.blocked = Some(why).filter(|why| *why != Fallback::ApiServer);
                 }
             }
             (Err(error), _) => {
                 self.blocked = error.blocked().or(self.blocked);
                 // Failing directly is no reason to go on so.
-                self.detour = None;
+                self.fallback = None;
             }
         }
         false
@@ -274,9 +274,9 @@ mod tests {
         }
     }
 
-    fn scraped(outcome: Result<Path, ScrapeError>, detour: Option<Detour>) -> Scraped {
+    fn scraped(outcome: Result<Path, ScrapeError>, fallback: Option<Fallback>) -> Scraped {
         let path = outcome.as_ref().ok().copied();
-        Scraped { outcome: outcome.map(|_| ()).map_err(Box::new), path, detour, line_errors: None, is_waste: false }
+        Scraped { outcome: outcome.map(|_| ()).map_err(Box::new), path, fallback, line_errors: None, is_waste: false }
     }
 
     fn timeout() -> ScrapeError {
@@ -297,20 +297,21 @@ mod tests {
     }
 
     #[test]
-    fn a_detour_is_probed_now_and_then_and_given_up_by_all_once_one_probe_gets_through() {
+    fn a_fallback_is_probed_now_and_then_and_given_up_by_all_once_one_probe_gets_through() {
         let (mut history, mut report) = (History::default(), Report::new(String::new()));
         let names: Vec<String> = (0..40).map(|number| format!("node-{number}")).collect();
         for name in &names {
-            let page = scraped(Ok(Path::Direct), Some(Detour::Unreachable));
+            let page = scraped(Ok(Path::Direct), Some(Fallback::Unreachable));
             history.note(1, &pod(name), true, &page, &mut report);
         }
         for round in 2..60 {
-            let probes = names.iter().filter(|name| !history.takes_detour(&PodUid::new(name.as_str()), round)).count();
+            let probes =
+                names.iter().filter(|name| !history.takes_fallback(&PodUid::new(name.as_str()), round)).count();
             assert_eq!(probes, 2, "round {round}");
         }
         assert_eq!(history.blocked(), (40, 0));
         history.note(60, &pod("node-7"), true, &scraped(Ok(Path::Proxy), None), &mut report);
-        assert!(names.iter().all(|name| !history.takes_detour(&PodUid::new(name.as_str()), 61)));
+        assert!(names.iter().all(|name| !history.takes_fallback(&PodUid::new(name.as_str()), 61)));
         assert_eq!(history.blocked(), (39, 0));
     }
 
@@ -383,7 +384,7 @@ mod tests {
     #[test]
     fn a_blocked_node_that_fails_otherwise_is_still_blocked() {
         let (mut history, mut report) = (History::default(), Report::new(String::new()));
-        history.note(1, &pod("a"), true, &scraped(Ok(Path::Direct), Some(Detour::Unreachable)), &mut report);
+        history.note(1, &pod("a"), true, &scraped(Ok(Path::Direct), Some(Fallback::Unreachable)), &mut report);
         let refused = ScrapeError::Refused(String::new());
         history.note(2, &pod("a"), true, &scraped(Err(refused), None), &mut report);
         assert_eq!(history.blocked(), (1, 0));

@@ -199,21 +199,21 @@ impl ScrapeError {
     }
 
     /// Why the way through the API server is at fault, as far as can be told: the node may answer directly.
-    pub(super) fn detour(&self) -> Option<Detour> {
+    pub(super) fn fallback(&self) -> Option<Fallback> {
         match self {
-            Self::ProxyUnavailable(_) => Some(Detour::Unreachable),
-            Self::Timeout { .. } => Some(Detour::Silent),
-            Self::ApiServer(_) | Self::Lost(_) => Some(Detour::ApiServer),
+            Self::ProxyUnavailable(_) => Some(Fallback::Unreachable),
+            Self::Timeout { .. } => Some(Fallback::Silent),
+            Self::ApiServer(_) | Self::Lost(_) => Some(Fallback::ApiServer),
             _ => None,
         }
     }
 
     /// Why the node could not be had through the API server, where that is this failure's story: the API server's word,
     /// or its silence.
-    pub fn blocked(&self) -> Option<Detour> {
+    pub fn blocked(&self) -> Option<Fallback> {
         match self {
-            Self::ProxyUnavailable(_) => Some(Detour::Unreachable),
-            Self::Timeout { by_proxy: true, .. } => Some(Detour::Silent),
+            Self::ProxyUnavailable(_) => Some(Fallback::Unreachable),
+            Self::Timeout { by_proxy: true, .. } => Some(Fallback::Silent),
             _ => None,
         }
     }
@@ -298,7 +298,7 @@ const SYSTEM_FILES: i32 = 23;
 
 /// Why a node was asked directly although the proxy comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Detour {
+pub enum Fallback {
     /// The API server said that it cannot reach the node.
     Unreachable,
     /// The API server had not answered in time.

@@ -1,9 +1,9 @@
 //! The aggregator's memory as bytes, so that counters go on after a restart where they were.
 //!
 //! Layout: the version; the helper's start by both clocks and its rounds; the published names and their totals; the
-//! counter families' names; then each node by UID, and the marks of forgotten pods. Names rather than positions, so that
+//! counter families' names; then each node by UID, and the tombstones of deleted pods. Names rather than positions, so that
 //! another version with other rows reads them right. Version 2, which is read as well, had totals of one number, no
-//! damaged counters and no process starts of forgotten pods.
+//! damaged counters and no process starts of deleted pods.
 //! Numbers are LEB128 of their bytes in reverse: small whole numbers, which counters are, take two or three bytes and
 //! every other value is kept exactly. Nothing is a checksum here: the file around it has one.
 
@@ -11,9 +11,9 @@ use std::collections::HashMap;
 
 use super::counter::{Baseline, Baselines};
 use super::damage::{DAMAGED_PAGES, Damage, Damages};
-use super::forgotten::{Forgotten, MARKS, Mark};
 use super::labels::LabelBaselines;
 use super::latency::LatencyBaselines;
+use super::tombstones::{MOST_TOMBSTONES, Tombstone, Tombstones};
 use super::total::Total;
 use super::{Aggregator, CounterMode, HelperStart, NodeState};
 use crate::catalogue::Family;
@@ -70,7 +70,7 @@ impl Aggregator {
             put_text(&mut out, uid.as_str());
             put_node(&mut out, state);
         }
-        put_forgotten(&mut out, &self.forgotten);
+        put_forgotten(&mut out, &self.tombstones);
         out
     }
 
@@ -106,7 +106,7 @@ impl Aggregator {
             let uid = PodUid::new(input.text()?);
             nodes.insert(uid, Box::new(input.node(&slots, round)?));
         }
-        let forgotten = input.forgotten()?;
+        let tombstones = input.tombstones()?;
         if !input.left.is_empty() {
             return Err(BaselinesError::Damaged("more in it than was written"));
         }
@@ -114,7 +114,7 @@ impl Aggregator {
         if self.mode == CounterMode::Increase {
             self.totals = totals;
         }
-        (self.start, self.nodes, self.forgotten, self.round) = (start, nodes, forgotten, round);
+        (self.start, self.nodes, self.tombstones, self.round) = (start, nodes, tombstones, round);
         Ok(())
     }
 }
@@ -156,16 +156,16 @@ fn put_node(out: &mut Vec<u8>, state: &NodeState) {
     }
 }
 
-fn put_forgotten(out: &mut Vec<u8>, forgotten: &Forgotten) {
-    put_millis(out, forgotten.given_up);
-    let mut marks: Vec<_> = forgotten.marks.iter().collect();
-    marks.sort_unstable_by_key(|(key, _)| **key);
-    put_count(out, marks.len());
-    for (key, mark) in marks {
+fn put_forgotten(out: &mut Vec<u8>, tombstones: &Tombstones) {
+    put_millis(out, tombstones.given_up);
+    let mut entries: Vec<_> = tombstones.entries.iter().collect();
+    entries.sort_unstable_by_key(|(key, _)| **key);
+    put_count(out, entries.len());
+    for (key, entry) in entries {
         out.extend(key.to_le_bytes());
-        put_time(out, mark.last_scraped_at);
+        put_time(out, entry.last_scraped_at);
         // No process starts at -1.
-        put_value(out, mark.process_start_seconds.unwrap_or(-1.0));
+        put_value(out, entry.process_start_seconds.unwrap_or(-1.0));
     }
 }
 
@@ -289,20 +289,20 @@ impl<'a> BaselineReader<'a> {
         self.varint().map(|time| UnixMillis(time.cast_signed()))
     }
 
-    fn forgotten(&mut self) -> Result<Forgotten, BaselinesError> {
-        let mut forgotten = Forgotten { given_up: self.millis()?, ..Forgotten::default() };
+    fn tombstones(&mut self) -> Result<Tombstones, BaselinesError> {
+        let mut tombstones = Tombstones { given_up: self.millis()?, ..Tombstones::default() };
         let count = self.count()?;
-        if count > MARKS {
-            return Err(BaselinesError::Damaged("more marks than are kept"));
+        if count > MOST_TOMBSTONES {
+            return Err(BaselinesError::Damaged("more entries than are kept"));
         }
         for _ in 0..count {
             let key = u64::from_le_bytes(self.array()?);
             let last_scraped_at = self.time()?;
             let start = if self.version < 3 { None } else { Some(self.start()?) };
             let process_start_seconds = start.filter(|start| *start >= 0.0);
-            forgotten.marks.insert(key, Mark { last_scraped_at, process_start_seconds });
+            tombstones.entries.insert(key, Tombstone { last_scraped_at, process_start_seconds });
         }
-        Ok(forgotten)
+        Ok(tombstones)
     }
 
     /// A node whose counters are those of `slots`: their positions in this version, if it has them.

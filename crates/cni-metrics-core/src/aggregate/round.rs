@@ -5,7 +5,7 @@
 use super::gauge::GaugeSums;
 use super::labels::LabelSums;
 use super::total::Total;
-use super::{Aggregator, CounterMode, NodeState, Pass, first_sight, second_sight};
+use super::{Aggregator, CounterMode, NodeState, Pass, first_scrape, next_scrape};
 use crate::catalogue::{FAMILIES, Family, Kind, Metric};
 use crate::labels::LabelShare;
 use crate::model::{Anomaly, Coverage, FamilySet, Ipv6Figures, NodeFigures, Observation, Snapshot, UnixMillis, Values};
@@ -40,7 +40,7 @@ impl<'a> Round<'a> {
     /// Takes in what is known of one target. A UID that is observed twice counts once.
     pub fn observe(&mut self, observation: Observation) {
         let Observation { target, expected, outcome } = observation;
-        let Aggregator { start, mode, round, nodes, forgotten, names, .. } = &mut *self.aggregator;
+        let Aggregator { start, mode, round, nodes, tombstones, names, .. } = &mut *self.aggregator;
         let mut known = nodes.get_mut(&target.uid);
         if let Some(state) = &mut known {
             if state.last_listed == *round {
@@ -64,9 +64,9 @@ impl<'a> Round<'a> {
         if let Ok(sample) = &outcome {
             let continuity = match &known {
                 Some(state) => state.continuity(self.at, sample),
-                None => match forgotten.take(&target, self.at) {
-                    Some(mark) => second_sight(mark, self.at, sample),
-                    None => first_sight(*start, &target, sample),
+                None => match tombstones.take(&target, self.at) {
+                    Some(entry) => next_scrape(entry, self.at, sample),
+                    None => first_scrape(*start, &target, sample),
                 },
             };
             let state = match known {

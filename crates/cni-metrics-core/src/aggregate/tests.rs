@@ -104,7 +104,7 @@ impl Helper {
         self.aggregator.round(UnixMillis((HELPER_START_S + self.now_s) * 1000), observations)
     }
 
-    /// Rounds until a pod that is not listed is forgotten.
+    /// Rounds until a pod that is not listed is tombstones.
     fn forget(&mut self) {
         for _ in 0..=KEPT_ROUNDS {
             self.now_s += 60;
@@ -314,7 +314,7 @@ fn a_young_pod_that_comes_back_counts_nothing_twice() {
     helper.forget();
     assert_eq!(helper.adds(page(12, 9.0)), None);
     assert_eq!(helper.adds(page(12, 10.0)), Some(1.0));
-    // Its process began while it was forgotten: nothing of it was ever published.
+    // Its process began while it was tombstones: nothing of it was ever published.
     helper.forget();
     assert_eq!(helper.adds(page(helper.now_s - 60, 4.0)), Some(4.0));
 }
@@ -332,23 +332,23 @@ fn short_rounds_forget_no_sooner_than_ten_minutes() {
 
 #[test]
 fn marks_are_bounded_and_what_was_given_up_counts_nothing_twice() {
-    let mut forgotten = Forgotten::default();
+    let mut tombstones = Tombstones::default();
     let uid = |number: usize| PodUid::new(format!("uid-{number}"));
-    for number in 0..3 * forgotten::MARKS {
+    for number in 0..3 * tombstones::MOST_TOMBSTONES {
         let last_scraped_at = UnixMillis(i64::try_from(number).unwrap() * 1000);
-        forgotten.note(&uid(number), Mark { last_scraped_at, process_start_seconds: None });
-        forgotten.shrink();
-        assert!(forgotten.marks.len() <= forgotten::MARKS);
+        tombstones.note(&uid(number), Tombstone { last_scraped_at, process_start_seconds: None });
+        tombstones.shrink();
+        assert!(tombstones.entries.len() <= tombstones::MOST_TOMBSTONES);
     }
-    let newest = 3 * forgotten::MARKS - 1;
+    let newest = 3 * tombstones::MOST_TOMBSTONES - 1;
     let newest_s = i64::try_from(newest).unwrap();
     let mut take = |number: usize, created_s| {
         let target = target(uid(number).as_str(), Some(UnixMillis(created_s * 1000)));
-        forgotten.take(&target, UnixMillis(i64::MAX)).map(|mark| mark.last_scraped_at)
+        tombstones.take(&target, UnixMillis(i64::MAX)).map(|entry| entry.last_scraped_at)
     };
     assert_eq!(take(newest, 0), Some(UnixMillis(newest_s * 1000)));
-    assert_eq!(take(newest, newest_s), None, "its mark has ended");
-    assert!(take(0, 0).is_some(), "its mark was given up");
+    assert_eq!(take(newest, newest_s), None, "its entry has ended");
+    assert!(take(0, 0).is_some(), "its entry was given up");
     assert_eq!(take(usize::MAX, newest_s), None, "younger than all that were given up");
 }
 
@@ -475,9 +475,9 @@ fn a_pod_that_comes_back_is_new_only_beyond_the_clocks_doubt_by_both_clocks() {
     let second = |scraped_s: i64, before: Option<i64>, start: Option<i64>| {
         let seconds = |at: i64| (HELPER_START_S + at) as f64;
         let last_scraped_at = UnixMillis((HELPER_START_S + scraped_s) * 1000);
-        let mark = Mark { last_scraped_at, process_start_seconds: before.map(seconds) };
+        let entry = Tombstone { last_scraped_at, process_start_seconds: before.map(seconds) };
         let sample = NodeSample { process_start_seconds: start.map(seconds), ..NodeSample::default() };
-        second_sight(mark, UnixMillis((HELPER_START_S + 1000) * 1000), &sample)
+        next_scrape(entry, UnixMillis((HELPER_START_S + 1000) * 1000), &sample)
     };
     assert_eq!(second(0, Some(0), Some(6)), Continuity::New);
     assert_eq!(second(-100, Some(0), Some(5)), Continuity::Baseline, "hardly another process");
@@ -540,7 +540,7 @@ fn a_replaced_pod_is_a_new_node_and_a_flapping_list_is_not() {
     }
     assert_eq!(helper.adds(Page::old().adds(13.0)), Some(3.0));
     helper.forget();
-    assert_eq!(helper.adds(Page::old().adds(20.0)), None, "forgotten: a baseline again");
+    assert_eq!(helper.adds(Page::old().adds(20.0)), None, "tombstones: a baseline again");
 }
 
 #[test]

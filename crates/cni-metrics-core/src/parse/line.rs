@@ -1,4 +1,4 @@
-//! One sample line in any legal spelling, read patiently.
+//! One sample line in any legal spelling, on the slow path.
 
 use super::error::LineErrorKind;
 use super::labels::{Label, labels};

@@ -260,7 +260,7 @@ impl<'p> Reader<'p> {
         }
     }
 
-    /// Adds a line that was read patiently.
+    /// Adds a line that took the slow path.
     fn patient(&mut self, series: Series, start: &'p [u8], sample: &Sample<'p>) -> Result<(), Stop> {
         match &mut self.seen {
             Seen::Last(_) if sample.labels.is_empty() => {

@@ -18,10 +18,10 @@ use cni_runtime::clock::Clock;
 use cni_runtime::shutdown::Shutdown;
 
 /// How long the first list of pods may take: that of 100,000 takes some ten seconds.
-const LIST_PATIENCE: Duration = Duration::from_mins(1);
+const LIST_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// How long the list of nodes may take.
-const LABEL_PATIENCE: Duration = Duration::from_secs(5);
+const LABEL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What `once` takes: the settings that say where the agents are and how to reach them.
 #[derive(Debug, Args)]
@@ -53,14 +53,14 @@ async fn one_round(config: &Config) -> anyhow::Result<std::sync::Arc<cni_metrics
     tokio::select! {
         listed = synced.wait_for(|synced| *synced) => drop(listed?),
         () = ended.ended() => anyhow::bail!("stopped before the pods were listed"),
-        () = tokio::time::sleep(LIST_PATIENCE) => {
+        () = tokio::time::sleep(LIST_TIMEOUT) => {
             let why = discovery.index.trouble().unwrap_or_else(|| "no answer from the API server".to_owned());
-            anyhow::bail!("the pods could not be listed within {} s: {why}", LIST_PATIENCE.as_secs());
+            anyhow::bail!("the pods could not be listed within {} s: {why}", LIST_TIMEOUT.as_secs());
         }
     }
     // Labels are worth a moment, and no more: without the right to list nodes they never come.
     let mut labelled = discovery.index.labelled();
-    let _without_labels = tokio::time::timeout(LABEL_PATIENCE, labelled.wait_for(|known| *known)).await;
+    let _without_labels = tokio::time::timeout(LABEL_TIMEOUT, labelled.wait_for(|known| *known)).await;
     let parts = RoundParts {
         index: discovery.index,
         scraper: std::sync::Arc::new(Scraper::new(clients.scrape.clone(), config.scrape.clone())),

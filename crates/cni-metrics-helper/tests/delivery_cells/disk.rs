@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::Disk;
 
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// How many points these rounds hold.
 pub(crate) fn points(rounds: &[Kept]) -> i64 {
@@ -20,7 +20,7 @@ pub(crate) fn points(rounds: &[Kept]) -> i64 {
 
 /// Waits until the round of this time is in the file. Files send no event.
 pub(crate) async fn wait_round(dir: &Path, at: i64) {
-    let give_up = Instant::now() + PATIENCE;
+    let give_up = Instant::now() + TIMEOUT;
     loop {
         let left = spool::look(dir).ok().flatten();
         if left.is_some_and(|left| left.rounds.iter().chain(&left.in_doubt).any(|kept| kept.at.0 == at)) {
@@ -34,7 +34,7 @@ pub(crate) async fn wait_round(dir: &Path, at: i64) {
 /// Waits until the disk's thread of a helper that was killed has ended its last job and let go of the folder.
 pub(crate) async fn wait_let_go(dir: &Path) {
     let Ok(lock) = File::open(dir.join("points.lock")) else { return };
-    let give_up = Instant::now() + PATIENCE;
+    let give_up = Instant::now() + TIMEOUT;
     while lock.try_lock().is_err() {
         assert!(Instant::now() < give_up, "the folder stays locked");
         sleep(Duration::from_millis(5)).await;

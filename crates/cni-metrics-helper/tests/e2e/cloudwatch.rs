@@ -19,7 +19,7 @@ use crate::harness::process::Process;
 use crate::harness::program::Program;
 
 const ENDPOINT: &str = "http://127.0.0.1:5000";
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// What the service is reached by; both sides get the same, so that what one writes the other finds.
 const AWS: [(&str, &str); 5] = [
@@ -54,7 +54,7 @@ fn moto_gives_back_what_happened() {
     let mut command = Process::command(&python);
     command.arg(script("moto_front.py")).arg("5000").envs(AWS);
     let moto = Process::spawn("moto", &mut command);
-    moto.wait_from(0, PATIENCE, "its listener", |line| line.contains("ready").then_some(()));
+    moto.wait_from(0, TIMEOUT, "its listener", |line| line.contains("ready").then_some(()));
 
     show(&cluster, &python);
 }
@@ -89,7 +89,7 @@ fn show(cluster: &Cluster, python: &Path) {
     });
     program.wait_round("two rounds with the restart", |round| round.number >= seen.number + 2);
     program.signal(Signal::TERM);
-    let status = program.wait_exit(PATIENCE).unwrap();
+    let status = program.wait_exit(TIMEOUT).unwrap();
     assert_eq!(status.code(), Some(0));
 
     let read = read_back(python);

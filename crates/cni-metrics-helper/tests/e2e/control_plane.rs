@@ -16,7 +16,7 @@ use super::process::Process;
 
 const ADMIN_TOKEN: &str = "admin-of-the-test";
 /// Two busy cores need half a minute for a cold start of both, and minutes beside builds and other tests.
-const PATIENCE: Duration = Duration::from_mins(6);
+const TIMEOUT: Duration = Duration::from_mins(6);
 
 /// A running control plane of the namespace that the calling thread is in.
 #[derive(Debug)]
@@ -54,9 +54,9 @@ impl ControlPlane {
                 && kubectl.try_run(&["get", "--raw", "/readyz"]).is_ok()
                 && kubectl.try_run(&["get", "namespace", "kube-system", "-o", "name"]).is_ok()
         };
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while !ready() {
-            assert!(Instant::now() < deadline, "kube-apiserver is not ready after {PATIENCE:?}");
+            assert!(Instant::now() < deadline, "kube-apiserver is not ready after {TIMEOUT:?}");
             std::thread::sleep(Duration::from_millis(200));
         }
     }

@@ -5,13 +5,13 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 /// How long another process may take to show what is waited for.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The body of a 200 answer, from the namespace that the calling thread is in.
 pub(crate) fn get(address: &str, path: &str) -> Result<String, String> {
     let fault = |error: std::io::Error| format!("http://{address}{path}: {error}");
     let mut stream = TcpStream::connect(address).map_err(fault)?;
-    stream.set_read_timeout(Some(PATIENCE)).map_err(fault)?;
+    stream.set_read_timeout(Some(TIMEOUT)).map_err(fault)?;
     // HTTP/1.0: the answer ends with the connection, in one piece.
     write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").map_err(fault)?;
     let mut answer = String::new();

@@ -12,7 +12,7 @@ use super::process::Process;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_cni-metrics-helper");
 
 /// Rounds come every one or two seconds; what is waited for takes a few of them, and much longer on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(90);
+const TIMEOUT: Duration = Duration::from_secs(90);
 
 /// The helper, running.
 #[derive(Debug)]
@@ -62,12 +62,12 @@ impl Program {
     /// The first round from now on that is as wanted.
     pub(crate) fn wait_round(&self, what: &str, wanted: impl Fn(&RoundLine) -> bool) -> RoundLine {
         let mark = self.process.mark();
-        self.process.wait_from(mark, PATIENCE, what, |line| RoundLine::read(line).filter(&wanted))
+        self.process.wait_from(mark, TIMEOUT, what, |line| RoundLine::read(line).filter(&wanted))
     }
 
     /// The first round, one that is over already included.
     pub(crate) fn wait_round_of_any_time(&self, what: &str) -> RoundLine {
-        self.process.wait_from(0, PATIENCE, what, RoundLine::read)
+        self.process.wait_from(0, TIMEOUT, what, RoundLine::read)
     }
 
     /// The first round from now on in which exactly these nodes answered.
@@ -80,12 +80,12 @@ impl Program {
     pub(crate) fn wait_produced(&self, kind: &str, name: &str, value: f64) {
         let text = format!("Produce {kind} metrics: {name}, value: {value:.6}");
         let mark = self.process.mark();
-        self.process.wait_from(mark, PATIENCE, &text, |line| line.contains(&text).then_some(()));
+        self.process.wait_from(mark, TIMEOUT, &text, |line| line.contains(&text).then_some(()));
     }
 
     /// The first line, past ones included, that has this text.
     pub(crate) fn wait_line(&self, text: &str) -> String {
-        self.process.wait_from(0, PATIENCE, text, |line| line.contains(text).then(|| line.to_owned()))
+        self.process.wait_from(0, TIMEOUT, text, |line| line.contains(text).then(|| line.to_owned()))
     }
 
     /// How many lines so far have this text.
@@ -103,7 +103,7 @@ impl Program {
     pub(crate) fn wait_failure(&self, node: &str, kind: &str) -> String {
         let (node, kind) = (format!(" node={node} "), format!(" kind={kind}"));
         let told = |line: &str| (line.contains(&node) && line.contains(&kind)).then(|| line.to_owned());
-        self.process.wait_from(0, PATIENCE, &format!("{kind} of{node}"), told)
+        self.process.wait_from(0, TIMEOUT, &format!("{kind} of{node}"), told)
     }
 
     /// The newest round in the log.

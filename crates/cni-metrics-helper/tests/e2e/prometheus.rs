@@ -15,7 +15,7 @@ use crate::harness::program::{PROMETHEUS, Program};
 use crate::needs;
 
 const SERVER: &str = "127.0.0.1:9090";
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 #[test]
 #[ignore = "needs root, iproute2, etcd, kube-apiserver and Prometheus: run .ci/run"]
@@ -68,7 +68,7 @@ fn prometheus_reads_the_page_and_promtool_agrees_with_it() {
 }
 
 fn wait_value(query: &str, wanted: impl Fn(&[Value]) -> bool) {
-    http::poll(SERVER, &format!("/api/v1/query?query={query}"), PATIENCE, |body| {
+    http::poll(SERVER, &format!("/api/v1/query?query={query}"), TIMEOUT, |body| {
         let answer: Value = serde_json::from_str(body).ok()?;
         let series = answer["data"]["result"].as_array()?;
         (!series.is_empty() && wanted(series)).then_some(())

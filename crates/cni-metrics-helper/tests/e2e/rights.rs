@@ -70,7 +70,7 @@ fn a_rotated_token_is_picked_up_without_a_restart() {
     cluster.replace_account();
     cluster.account_folder();
     // The API server remembers for some seconds whom it let in.
-    let deadline = Instant::now() + http::PATIENCE;
+    let deadline = Instant::now() + http::TIMEOUT;
     while with_old_token.try_run(&list).is_ok() {
         assert!(Instant::now() < deadline, "the old token is still taken");
         thread::sleep(Duration::from_millis(500));
@@ -98,7 +98,7 @@ fn a_role_taken_away_is_told_once_and_a_role_given_back_loses_no_count() {
 
     cluster.grant_agents_with_proxy();
     program.wait_coverage(2, 2);
-    http::poll(PROMETHEUS, "/metrics", http::PATIENCE, |page| {
+    http::poll(PROMETHEUS, "/metrics", http::TIMEOUT, |page| {
         page.lines().any(|line| line == "cni_cluster_add_ip_requests_total 40").then_some(())
     });
 }

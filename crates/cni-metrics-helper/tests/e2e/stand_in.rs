@@ -14,7 +14,7 @@ use super::page::Page;
 /// The port that agents listen on.
 pub(crate) const AGENT_PORT: u16 = 61678;
 /// How long a request that must come may take on a busy machine.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// How the node answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,7 +102,7 @@ impl StandIn {
     pub(crate) fn wait_requests(&self, number: u64) {
         let state = self.shared.state.lock().unwrap();
         let waiting = |state: &mut State| state.requests < number;
-        let (state, _) = self.shared.changed.wait_timeout_while(state, PATIENCE, waiting).unwrap();
+        let (state, _) = self.shared.changed.wait_timeout_while(state, TIMEOUT, waiting).unwrap();
         assert!(state.requests >= number, "{} of {number} requests came to {}", state.requests, self.address);
     }
 

@@ -20,7 +20,7 @@ const SHORT_GRACE: (&str, &str) = ("TERMINATION_GRACE_PERIOD", "7s");
 /// Longer than a second signal can be late.
 const LONG_GRACE: (&str, &str) = ("TERMINATION_GRACE_PERIOD", "80s");
 
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 #[test]
 #[ignore = "needs root, iproute2, etcd and kube-apiserver: run .ci/run"]
@@ -66,6 +66,6 @@ fn start_and_hang(cluster: &Cluster, account: &std::path::Path, grace: (&str, &s
 fn stop(program: &mut Program, signal: Signal) -> (Option<i32>, Duration) {
     let began = Instant::now();
     program.signal(signal);
-    let status = program.wait_exit(PATIENCE);
+    let status = program.wait_exit(TIMEOUT);
     (status.and_then(|status| status.code()), began.elapsed())
 }

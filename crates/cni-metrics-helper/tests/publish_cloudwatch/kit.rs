@@ -11,7 +11,7 @@ use cni_publish::cloudwatch::{CloudWatchSettings, MetricSink, Opened, PutError, 
 use cni_publish::selection::ROWS;
 use cni_publish::{Publisher, Selection, SinkStats};
 use cni_runtime::clock::Clock;
-use cni_runtime::gate::{Appointment, Leadership};
+use cni_runtime::gate::{Leadership, ManualLease};
 use tokio::sync::watch;
 
 /// 2026-01-01, when these tests' clocks start.
@@ -153,11 +153,11 @@ impl Bench {
     pub(crate) fn elected(
         settings: CloudWatchSettings,
         decide: impl Fn(UnixMillis, &[Point]) -> Result<(), PutError> + Send + Sync + 'static,
-    ) -> (Appointment, Self) {
+    ) -> (ManualLease, Self) {
         let clock = Clock::scaled(START, 1.0);
         let log = Log::default();
         let sink = Scripted::new(&clock, &log, decide);
-        let (appointment, leadership) = Leadership::appointed(true);
+        let (appointment, leadership) = Leadership::manual(true);
         (appointment, Self::of(Publisher::led_by(leadership), settings, sink, clock, log, Opened::none()))
     }
 
@@ -172,8 +172,8 @@ impl Bench {
         clock: Clock,
         log: Log,
         opened: Opened,
-    ) -> (Appointment, Self) {
-        let (appointment, leadership) = Leadership::appointed(true);
+    ) -> (ManualLease, Self) {
+        let (appointment, leadership) = Leadership::manual(true);
         (appointment, Self::of(Publisher::led_by(leadership), settings, sink, clock, log, opened))
     }
 

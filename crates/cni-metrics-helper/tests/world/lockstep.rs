@@ -29,7 +29,7 @@ pub(crate) const INTERVAL: Duration = Duration::from_secs(30);
 /// 2026-01-01.
 pub(crate) const START_MS: i64 = 1_767_225_600_000;
 /// What is waited for comes within milliseconds, and much later on a busy machine.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 /// Back-offs and flushes are cut by this: a flush of 60 s takes 0.1 s.
 const SPEED: f64 = 600.0;
 
@@ -142,7 +142,7 @@ impl World {
 
     /// What a perfect collector would have published of all pages handed over since the last call.
     pub(crate) async fn truth(&mut self, pages_read: u64) -> RoundTruth {
-        let give_up = Instant::now() + PATIENCE;
+        let give_up = Instant::now() + TIMEOUT;
         loop {
             let to = Clock::wall().now().0;
             let window = Window {
@@ -176,19 +176,19 @@ impl World {
 impl Helper {
     /// Waits for the next round.
     pub(crate) async fn round(&mut self) -> Arc<Snapshot> {
-        timeout(PATIENCE, self.snapshots.changed()).await.expect("no round in time").expect("the helper ended");
+        timeout(TIMEOUT, self.snapshots.changed()).await.expect("no round in time").expect("the helper ended");
         self.rounds += 1;
         let snapshot = self.snapshots.borrow_and_update().clone().unwrap();
         // Rounds here are milliseconds apart; a sink that gets no processor for a few of them must not lose any.
         let read = |stats: &SinkStats| stats.rounds + stats.lost_rounds >= self.rounds;
-        self.wait_stats("cloudwatch", PATIENCE, read).await;
+        self.wait_stats("cloudwatch", TIMEOUT, read).await;
         snapshot
     }
 
     /// Waits until CloudWatch has everything of all rounds so far.
     pub(crate) async fn wait_all_sent(&self) {
         let all = |stats: &SinkStats| stats.rounds == self.rounds && stats.buffered_points == 0;
-        self.wait_stats("cloudwatch", PATIENCE, all).await;
+        self.wait_stats("cloudwatch", TIMEOUT, all).await;
     }
 
     /// Waits until a sink's figures are as wanted.
@@ -208,7 +208,7 @@ impl Helper {
 
     /// Waits until the watch shows the world's pods, or where pods are hidden, for a moment.
     async fn watch_settled(&self, sim: &Sim, hides_pods: bool) {
-        let patience = if hides_pods { Duration::from_millis(500) } else { PATIENCE };
+        let patience = if hides_pods { Duration::from_millis(500) } else { TIMEOUT };
         let give_up = Instant::now() + patience;
         let agents = running_agents(sim, self.shard);
         let shown = || self.index.targets().0.iter().map(|(pod, _)| pod.name.to_string()).collect::<BTreeSet<_>>();
@@ -224,7 +224,7 @@ impl Helper {
     /// Ends it as SIGTERM does.
     pub(crate) async fn end(self) {
         self.trigger.end();
-        timeout(PATIENCE, self.running).await.expect("the helper did not end").unwrap().unwrap();
+        timeout(TIMEOUT, self.running).await.expect("the helper did not end").unwrap().unwrap();
     }
 
     /// Ends it as SIGKILL does: nothing of it runs any more.
@@ -238,7 +238,7 @@ impl Helper {
         let mut stats = self.stats_of("cloudwatch");
         self.kill().await;
         let ended = async { while stats.changed().await.is_ok() {} };
-        timeout(PATIENCE, ended).await.expect("the sink's task does not end");
+        timeout(TIMEOUT, ended).await.expect("the sink's task does not end");
         stats.borrow().clone()
     }
 }

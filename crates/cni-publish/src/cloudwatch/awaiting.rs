@@ -214,7 +214,7 @@ mod tests {
     }
     #[tokio::test(start_paused = true)]
     async fn rounds_of_any_number_of_lapses_that_were_anothers_are_left_out_before_the_name_is_known() {
-        let (appointment, leadership) = Leadership::appointed(false);
+        let (appointment, leadership) = Leadership::manual(false);
         let mut stand = stand_led_by(1 << 20, leadership.clone());
         for number in 1..=12 {
             let published = round(number);

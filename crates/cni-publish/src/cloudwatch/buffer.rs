@@ -51,16 +51,16 @@ impl Point {
 }
 
 /// Points as their rounds' numbers and the bits of their metrics.
-pub fn marks<'a>(points: impl IntoIterator<Item = &'a Point>) -> Vec<(u64, u32)> {
-    let mut marks: Vec<(u64, u32)> = Vec::new();
+pub fn metrics_by_round<'a>(points: impl IntoIterator<Item = &'a Point>) -> Vec<(u64, u32)> {
+    let mut metrics_by_round: Vec<(u64, u32)> = Vec::new();
     for point in points {
         let bit = 1 << point.row.metric as usize;
-        match marks.last_mut() {
+        match metrics_by_round.last_mut() {
             Some((round, bits)) if *round == point.round => *bits |= bit,
-            _ => marks.push((point.round, bit)),
+            _ => metrics_by_round.push((point.round, bit)),
         }
     }
-    marks
+    metrics_by_round
 }
 
 /// A round's values as they are kept: 8 bytes each.

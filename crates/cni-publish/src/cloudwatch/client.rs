@@ -24,7 +24,7 @@ use cni_metrics_core::catalogue::Unit;
 
 use super::CloudWatchSettings;
 use super::buffer::Point;
-use super::pace::LONGEST_RETRY_AFTER;
+use super::pacing::LONGEST_RETRY_AFTER;
 use crate::stats::RequestOutcome;
 use cni_runtime::text::{causes, excerpt};
 

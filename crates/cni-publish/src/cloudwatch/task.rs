@@ -12,9 +12,9 @@ use tokio::time::Instant;
 
 use super::awaiting::Held;
 use super::books::Books;
-use super::buffer::{Kept, Point, marks};
+use super::buffer::{Kept, Point, metrics_by_round};
 use super::delivery::{Delivery, Refusal};
-use super::pace::Pace;
+use super::pacing::RequestPacing;
 use super::spool::{self, Health, Opened, Origin, Spool};
 use super::{CloudWatchSettings, MetricSink, PutError, limits};
 use crate::stats::{DropReason, RequestOutcome};
@@ -63,7 +63,7 @@ pub(super) struct Task<S> {
     intake: Intake,
     books: Books,
     delivery: Delivery,
-    pace: Pace,
+    pacing: RequestPacing,
     counters: Option<Baselines>,
     /// No request before this moment.
     failed_until: Instant,
@@ -94,7 +94,7 @@ impl<S: MetricSink> Task<S> {
         let most_data = limits::data_per_request(&settings.cluster_id);
         let mut task = Self {
             delivery: Delivery::new(settings.buffer_bytes, most_data),
-            pace: Pace::new(LONGEST_PAUSE.min(settings.flush_every), fastrand::Rng::new()),
+            pacing: RequestPacing::new(LONGEST_PAUSE.min(settings.flush_every), fastrand::Rng::new()),
             books: Books::new(intake.stats.clone(), settings.namespace.clone()),
             sink: Arc::new(sink),
             intake,
@@ -186,7 +186,7 @@ impl<S: MetricSink> Task<S> {
     /// The program ends: everything is due, and there is no time for long pauses.
     fn hurry(&mut self) {
         self.delivery.flush();
-        self.pace.hurry(LAST_PAUSE);
+        self.pacing.hurry(LAST_PAUSE);
         let soon = after(Instant::now(), self.clock.real(LAST_PAUSE));
         self.failed_until = self.failed_until.min(soon);
         self.late_until = self.late_until.min(soon);
@@ -254,7 +254,7 @@ impl<S: MetricSink> Task<S> {
         let (points, dropped) = self.delivery.next(self.clock.now());
         for (reason, points) in dropped.0 {
             self.books.give_up(reason, &points, "outside the two weeks back and two hours ahead that CloudWatch takes");
-            self.journal(spool::settled(&marks(&points), false));
+            self.journal(spool::settled(&metrics_by_round(&points), false));
         }
         if let Some(points) = points {
             self.under_way = Some(self.request(points));
@@ -267,7 +267,7 @@ impl<S: MetricSink> Task<S> {
         let newest = points.iter().map(|point| point.at).max().unwrap_or(UnixMillis(i64::MIN));
         let round = points.iter().map(|point| point.round).max();
         self.newest_sent = self.newest_sent.max(round);
-        let claim = self.spool.as_ref().map(|spool| (spool.claims(), spool::claim(&marks(&points))));
+        let claim = self.spool.as_ref().map(|spool| (spool.claims(), spool::claim(&metrics_by_round(&points))));
         self.journal_bytes += claim.as_ref().map_or(0, |(_, record)| record.len());
         let sink = Arc::clone(&self.sink);
         let leadership = self.intake.leadership.clone();
@@ -324,10 +324,10 @@ impl<S: MetricSink> Task<S> {
     }
 
     fn accepted(&mut self) {
-        let gone = marks(self.delivery.sending());
+        let gone = metrics_by_round(self.delivery.sending());
         let sent = self.delivery.accepted();
         self.journal(spool::settled(&gone, true));
-        let pause = self.pace.succeeded();
+        let pause = self.pacing.succeeded();
         self.late_until = after(Instant::now(), self.clock.real(pause));
         self.books.accepted(sent, self.clock.now(), self.delivery.points());
     }
@@ -341,7 +341,7 @@ impl<S: MetricSink> Task<S> {
 
     fn in_doubt(&mut self, detail: String) {
         let (given_up, dropped) = self.delivery.in_doubt();
-        self.journal(spool::settled(&marks(&given_up), true));
+        self.journal(spool::settled(&metrics_by_round(&given_up), true));
         self.books.overflow(dropped, self.settings.buffer_bytes);
         self.books.in_doubt(&given_up, &detail);
         self.pause(&PutError::NoAnswer(detail));
@@ -351,7 +351,7 @@ impl<S: MetricSink> Task<S> {
         let (refusal, dropped) = self.delivery.refused();
         self.books.overflow(dropped, self.settings.buffer_bytes);
         let bad: &[Point] = if let Refusal::Bad(point) = &refusal { std::slice::from_ref(point) } else { &[] };
-        self.journal(spool::settled(&marks(bad), false));
+        self.journal(spool::settled(&metrics_by_round(bad), false));
         match refusal {
             Refusal::Isolating => {}
             Refusal::Bad(point) => self.books.give_up(DropReason::Rejected, &[point], detail),
@@ -363,8 +363,8 @@ impl<S: MetricSink> Task<S> {
     fn pause(&mut self, error: &PutError) {
         // Rights and credentials are mended by people: no use in asking often.
         let pause = match error {
-            PutError::AccessDenied(_) => self.pace.failed(Some(LONGEST_PAUSE.min(self.settings.flush_every))),
-            _ => self.pace.failed(error.retry_after()),
+            PutError::AccessDenied(_) => self.pacing.failed(Some(LONGEST_PAUSE.min(self.settings.flush_every))),
+            _ => self.pacing.failed(error.retry_after()),
         };
         self.failed_until = after(Instant::now(), self.clock.real(pause));
         self.books.trouble(error, self.delivery.points());
@@ -425,7 +425,7 @@ impl<S: MetricSink> Task<S> {
             shard: self.settings.shard,
         };
         let unsent = self.delivery.unsent();
-        let mut claim = marks(self.delivery.sending());
+        let mut claim = metrics_by_round(self.delivery.sending());
         // A later process cannot know whether another replica led in the lapse: then these events were published by it.
         let lapses = self.intake.leadership.lapses();
         let in_lapse = |kept: &Kept| lapses.iter().any(|lapse| (lapse.from..=lapse.to).contains(&kept.at));
@@ -568,7 +568,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_request_in_doubt_is_counted_also_by_a_replica_that_no_longer_leads() {
-        let (appointment, leadership) = Leadership::appointed(true);
+        let (appointment, leadership) = Leadership::manual(true);
         appointment.appoint(Some(Instant::now() + Duration::from_hours(1)));
         let mut publisher = Publisher::led_by(leadership);
         let mut requests = spawned(&mut publisher, Opened::none());
@@ -586,7 +586,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let clock = Clock::scaled(UnixMillis(0), 1.0);
         let settings = CloudWatchSettings { spool_dir: Some(folder.path().to_owned()), ..settings() };
-        let (appointment, leadership) = Leadership::appointed(false);
+        let (appointment, leadership) = Leadership::manual(false);
         let mut publisher = Publisher::led_by(leadership.clone());
         let opened = spool::open(&settings, &clock).await;
         spawned(&mut publisher, opened);

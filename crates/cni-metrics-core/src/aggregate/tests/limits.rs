@@ -127,27 +127,32 @@ fn two_damaged_counters_of_a_node_are_told_apart() {
 }
 
 #[test]
-fn the_older_half_of_the_marks_is_given_up() {
-    let mut forgotten = Forgotten::default();
+fn the_older_half_of_the_tombstones_is_given_up() {
+    let mut tombstones = Tombstones::default();
     let at = |number: usize| UnixMillis(i64::try_from(number).unwrap());
-    let note = |forgotten: &mut Forgotten, number: usize, last_scraped_at: UnixMillis| {
-        forgotten
-            .note(&PodUid::new(format!("uid-{number}")), Mark { last_scraped_at, process_start_seconds: Some(1.0) });
-        forgotten.shrink();
+    let note = |tombstones: &mut Tombstones, number: usize, last_scraped_at: UnixMillis| {
+        tombstones.note(
+            &PodUid::new(format!("uid-{number}")),
+            Tombstone { last_scraped_at, process_start_seconds: Some(1.0) },
+        );
+        tombstones.shrink();
     };
-    for number in 0..forgotten::MARKS {
-        note(&mut forgotten, number, at(number));
+    for number in 0..tombstones::MOST_TOMBSTONES {
+        note(&mut tombstones, number, at(number));
     }
-    assert_eq!((forgotten.marks.len(), forgotten.given_up), (forgotten::MARKS, None));
-    note(&mut forgotten, forgotten::MARKS, at(forgotten::MARKS));
-    assert_eq!((forgotten.marks.len(), forgotten.given_up), (forgotten::MARKS / 2, Some(at(forgotten::MARKS / 2))));
+    assert_eq!((tombstones.entries.len(), tombstones.given_up), (tombstones::MOST_TOMBSTONES, None));
+    note(&mut tombstones, tombstones::MOST_TOMBSTONES, at(tombstones::MOST_TOMBSTONES));
+    assert_eq!(
+        (tombstones.entries.len(), tombstones.given_up),
+        (tombstones::MOST_TOMBSTONES / 2, Some(at(tombstones::MOST_TOMBSTONES / 2)))
+    );
     // A whole cluster that left in one moment has no older half.
-    let mut forgotten = Forgotten::default();
-    for number in 0..=forgotten::MARKS {
-        note(&mut forgotten, number, at(7));
+    let mut tombstones = Tombstones::default();
+    for number in 0..=tombstones::MOST_TOMBSTONES {
+        note(&mut tombstones, number, at(7));
     }
-    assert!(forgotten.marks.len() <= forgotten::MARKS);
-    assert_eq!(forgotten.given_up, Some(at(7)));
+    assert!(tombstones.entries.len() <= tombstones::MOST_TOMBSTONES);
+    assert_eq!(tombstones.given_up, Some(at(7)));
 }
 
 #[test]

@@ -24,19 +24,20 @@ fn numbers_take_as_few_bytes_as_they_can() {
 #[test]
 fn as_many_marks_as_are_kept_are_read_and_no_more() {
     let mut aggregator = helper().aggregator;
-    for number in 0..forgotten::MARKS {
-        let mark = Mark {
+    for number in 0..tombstones::MOST_TOMBSTONES {
+        let entry = Tombstone {
             last_scraped_at: UnixMillis(i64::try_from(number).unwrap()),
             process_start_seconds: number.is_multiple_of(2).then_some(number as f64),
         };
-        aggregator.forgotten.note(&PodUid::new(format!("uid-{number}")), mark);
+        aggregator.tombstones.note(&PodUid::new(format!("uid-{number}")), entry);
     }
     let after = restored(&aggregator).unwrap();
-    assert_eq!(after.forgotten.marks, aggregator.forgotten.marks);
-    assert_eq!(after.forgotten.given_up, None);
-    let (uid, mark) = (PodUid::new("one more"), Mark { last_scraped_at: UnixMillis(0), process_start_seconds: None });
-    aggregator.forgotten.note(&uid, mark);
-    assert_eq!(restored(&aggregator).err(), Some(BaselinesError::Damaged("more marks than are kept")));
+    assert_eq!(after.tombstones.entries, aggregator.tombstones.entries);
+    assert_eq!(after.tombstones.given_up, None);
+    let (uid, entry) =
+        (PodUid::new("one more"), Tombstone { last_scraped_at: UnixMillis(0), process_start_seconds: None });
+    aggregator.tombstones.note(&uid, entry);
+    assert_eq!(restored(&aggregator).err(), Some(BaselinesError::Damaged("more entries than are kept")));
 }
 
 #[test]

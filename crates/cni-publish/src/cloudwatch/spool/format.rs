@@ -33,7 +33,7 @@ const CLAIM: u8 = 1;
 const SETTLED: u8 = 2;
 
 /// Points by their round's number, and the bits of their metrics.
-pub(super) type Marks = Vec<(u64, u32)>;
+pub(super) type MetricsByRound = Vec<(u64, u32)>;
 
 /// What is written as a whole.
 #[derive(Debug, Clone, Copy)]
@@ -72,7 +72,7 @@ pub(super) struct Content {
     pub(super) shard: String,
     pub(super) newest_sent: Option<u64>,
     pub(super) rounds: Vec<(u64, Kept)>,
-    pub(super) claim: Marks,
+    pub(super) claim: MetricsByRound,
     pub(super) counters: Option<(UnixMillis, u64, Vec<u8>)>,
 }
 
@@ -118,7 +118,7 @@ pub fn encode<'a, R: Iterator<Item = (u64, &'a Kept)> + Clone>(image: &Image<'a,
             bytes.extend(value.to_bits().to_le_bytes());
         }
     }
-    put_marks(&mut bytes, image.claim);
+    put_metrics_by_round(&mut bytes, image.claim);
     bytes.push(u8::from(image.counters.is_some()));
     if let Some(counters) = image.counters {
         bytes.extend(counters.at.0.to_le_bytes());
@@ -141,14 +141,14 @@ pub fn encode<'a, R: Iterator<Item = (u64, &'a Kept)> + Clone>(image: &Image<'a,
 /// A journal's record: these points are about to be sent.
 pub fn claim(points: &[(u64, u32)]) -> Vec<u8> {
     let mut record = vec![CLAIM];
-    put_marks(&mut record, points);
+    put_metrics_by_round(&mut record, points);
     framed(&record)
 }
 
 /// A journal's record: the claim is over, and these points need not be sent any more: accepted, or given up.
 pub fn settled(gone: &[(u64, u32)], was_sent: bool) -> Vec<u8> {
     let mut record = vec![SETTLED, u8::from(was_sent)];
-    put_marks(&mut record, gone);
+    put_metrics_by_round(&mut record, gone);
     framed(&record)
 }
 
@@ -166,9 +166,9 @@ fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend(bytes);
 }
 
-fn put_marks(out: &mut Vec<u8>, marks: &[(u64, u32)]) {
-    put_count(out, marks.len());
-    for (round, metrics) in marks {
+fn put_metrics_by_round(out: &mut Vec<u8>, metrics_by_round: &[(u64, u32)]) {
+    put_count(out, metrics_by_round.len());
+    for (round, metrics) in metrics_by_round {
         out.extend(round.to_le_bytes());
         out.extend(metrics.to_le_bytes());
     }
@@ -194,7 +194,7 @@ pub(super) fn points_by_header(bytes: &[u8]) -> Option<u64> {
         while let Some(record) = header.record() {
             let mut record = Reader(record);
             if matches!(record.take(2), Ok([SETTLED, _])) {
-                collect(&mut gone, &record.marks(&same).unwrap_or_default());
+                collect(&mut gone, &record.metrics_by_round(&same).unwrap_or_default());
             }
         }
     }
@@ -250,7 +250,7 @@ fn decode_payload(payload: &mut Reader<'_>) -> Result<(Content, Rows), &'static 
         let number = payload.u64()?;
         rounds.push((number, decode_round(payload, &rows)?));
     }
-    let claim = payload.marks(&rows)?;
+    let claim = payload.metrics_by_round(&rows)?;
     let counters = if payload.take(1)? == [1] {
         Some((UnixMillis(payload.i64()?), payload.u64()?, payload.bytes()?.to_vec()))
     } else {
@@ -279,7 +279,16 @@ fn decode_old_payload(payload: &mut Reader<'_>, has_shard: bool) -> Result<Conte
         return Err("more in it than was written");
     }
     let counters = has_counters.then_some((saved_at, u64::MAX, counters));
-    Ok(Content { saved_at, namespace, cluster_id, shard, newest_sent: None, rounds, claim: Marks::new(), counters })
+    Ok(Content {
+        saved_at,
+        namespace,
+        cluster_id,
+        shard,
+        newest_sent: None,
+        rounds,
+        claim: MetricsByRound::new(),
+        counters,
+    })
 }
 
 type Rows = Vec<Option<&'static Row>>;
@@ -321,13 +330,13 @@ impl Content {
         while let Some(record) = journal.record() {
             let mut record = Reader(record);
             match record.take(1)? {
-                [CLAIM] => self.claim = record.marks(rows)?,
+                [CLAIM] => self.claim = record.metrics_by_round(rows)?,
                 [SETTLED] => {
                     if record.take(1)? == [1] {
                         self.newest_sent = self.newest_sent.max(newest(&self.claim));
                     }
                     self.claim.clear();
-                    collect(&mut gone, &record.marks(rows)?);
+                    collect(&mut gone, &record.metrics_by_round(rows)?);
                 }
                 _ => return Err("a record of an unknown kind"),
             }
@@ -337,10 +346,10 @@ impl Content {
     }
 
     /// Takes these points out.
-    fn remove(&mut self, marks: &BTreeMap<u64, u32>) -> Vec<Kept> {
+    fn remove(&mut self, metrics_by_round: &BTreeMap<u64, u32>) -> Vec<Kept> {
         let mut removed = Vec::new();
         for (number, kept) in &mut self.rounds {
-            let gone = kept.metrics & marks.get(number).copied().unwrap_or(0);
+            let gone = kept.metrics & metrics_by_round.get(number).copied().unwrap_or(0);
             if gone != 0 {
                 removed.push(kept.without(!gone));
                 *kept = kept.without(gone);
@@ -353,22 +362,22 @@ impl Content {
     /// Takes the counters of the request out that was under way when its process ended: CloudWatch may have taken them.
     /// Its gauges stay, since sending those again changes no average, minimum or maximum.
     pub(super) fn give_up_claim(&mut self) -> Vec<Kept> {
-        let mut marks = BTreeMap::new();
-        collect(&mut marks, &std::mem::take(&mut self.claim));
-        self.newest_sent = self.newest_sent.max(marks.keys().next_back().copied());
-        for bits in marks.values_mut() {
+        let mut metrics_by_round = BTreeMap::new();
+        collect(&mut metrics_by_round, &std::mem::take(&mut self.claim));
+        self.newest_sent = self.newest_sent.max(metrics_by_round.keys().next_back().copied());
+        for bits in metrics_by_round.values_mut() {
             *bits &= COUNTERS;
         }
-        self.remove(&marks)
+        self.remove(&metrics_by_round)
     }
 }
 
-fn newest(marks: &[(u64, u32)]) -> Option<u64> {
-    marks.iter().map(|(round, _)| *round).max()
+fn newest(metrics_by_round: &[(u64, u32)]) -> Option<u64> {
+    metrics_by_round.iter().map(|(round, _)| *round).max()
 }
 
-fn collect(into: &mut BTreeMap<u64, u32>, marks: &[(u64, u32)]) {
-    for (round, bits) in marks {
+fn collect(into: &mut BTreeMap<u64, u32>, metrics_by_round: &[(u64, u32)]) {
+    for (round, bits) in metrics_by_round {
         *into.entry(*round).or_default() |= bits;
     }
 }
@@ -414,12 +423,12 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(self.bytes()?).map_err(|_| "text that is not UTF-8")
     }
 
-    fn marks(&mut self, rows: &Rows) -> Result<Marks, &'static str> {
-        let mut marks = Marks::new();
+    fn metrics_by_round(&mut self, rows: &Rows) -> Result<MetricsByRound, &'static str> {
+        let mut metrics_by_round = MetricsByRound::new();
         for _ in 0..self.count()? {
-            marks.push((self.u64()?, known(self.u32()?, rows)));
+            metrics_by_round.push((self.u64()?, known(self.u32()?, rows)));
         }
-        Ok(marks)
+        Ok(metrics_by_round)
     }
 
     /// The next record of a journal, if it is whole.

@@ -79,7 +79,7 @@ pub(super) enum Sign {
 
 /// The width, learned over rounds.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct ConcurrencyLimiter {
     limits: Limits,
     width: usize,
     /// How many nodes the round has.
@@ -92,7 +92,7 @@ pub(super) struct Pace {
     eased: bool,
 }
 
-impl Pace {
+impl ConcurrencyLimiter {
     pub(super) fn new(limits: Limits) -> Self {
         let width = FIRST_WIDTH.min(limits.width);
         Self { limits, width, targets: 0, usual: None, answers: (0, Duration::ZERO), eased: false }
@@ -194,13 +194,13 @@ pub(super) struct Flights {
 
 impl Flights {
     /// There is room for one more, of a node that answered lately.
-    pub(super) fn has_room(&self, pace: &Pace) -> bool {
-        self.active < pace.width && self.active + self.parked < pace.limits.in_flight
+    pub(super) fn has_room(&self, limiter: &ConcurrencyLimiter) -> bool {
+        self.active < limiter.width && self.active + self.parked < limiter.limits.in_flight
     }
 
     /// There is room for one more of a node that failed lately.
-    pub(super) fn has_room_for_suspect(&self, pace: &Pace) -> bool {
-        self.has_room(pace) && self.suspects < pace.limits.suspects
+    pub(super) fn has_room_for_suspect(&self, limiter: &ConcurrencyLimiter) -> bool {
+        self.has_room(limiter) && self.suspects < limiter.limits.suspects
     }
 
     /// One more begins; returns its number.
@@ -252,133 +252,136 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     /// Of a cluster that can use any width.
-    fn large(concurrency: Option<usize>) -> Pace {
-        let mut pace = Pace::new(Limits::of(concurrency));
-        pace.begin(100_000);
-        pace
+    fn large(concurrency: Option<usize>) -> ConcurrencyLimiter {
+        let mut limiter = ConcurrencyLimiter::new(Limits::of(concurrency));
+        limiter.begin(100_000);
+        limiter
     }
 
-    fn fly(pace: &mut Pace, flights: usize, took: Duration) {
+    fn fly(limiter: &mut ConcurrencyLimiter, flights: usize, took: Duration) {
         for _ in 0..flights {
-            for _ in 0..pace.width {
-                pace.learn(Sign::Answered(took));
+            for _ in 0..limiter.width {
+                limiter.learn(Sign::Answered(took));
             }
         }
     }
 
     #[test]
     fn the_width_grows_while_answers_are_fast_and_never_over_the_limit() {
-        let mut pace = large(Some(100));
-        assert_eq!(pace.width, FIRST_WIDTH);
-        fly(&mut pace, 1, 10 * MS);
-        assert_eq!(pace.width, 20);
-        fly(&mut pace, 20, 20 * MS);
-        assert_eq!(pace.width, 100);
-        assert_eq!(Pace::new(Limits::of(Some(2))).width, 2);
+        let mut limiter = large(Some(100));
+        assert_eq!(limiter.width, FIRST_WIDTH);
+        fly(&mut limiter, 1, 10 * MS);
+        assert_eq!(limiter.width, 20);
+        fly(&mut limiter, 20, 20 * MS);
+        assert_eq!(limiter.width, 100);
+        assert_eq!(ConcurrencyLimiter::new(Limits::of(Some(2))).width, 2);
     }
 
     #[test]
     fn the_width_holds_at_twice_the_usual_time_and_shrinks_beyond_four_times() {
-        let mut pace = large(None);
-        fly(&mut pace, 4, 10 * MS);
-        let width = pace.width;
-        fly(&mut pace, 4, 40 * MS);
-        assert_eq!(pace.width, width);
-        fly(&mut pace, 1, 61 * MS);
-        assert_eq!(pace.width, width - width / 4);
-        fly(&mut pace, 50, 100 * MS);
-        assert_eq!(pace.width, LEAST_WIDTH);
+        let mut limiter = large(None);
+        fly(&mut limiter, 4, 10 * MS);
+        let width = limiter.width;
+        fly(&mut limiter, 4, 40 * MS);
+        assert_eq!(limiter.width, width);
+        fly(&mut limiter, 1, 61 * MS);
+        assert_eq!(limiter.width, width - width / 4);
+        fly(&mut limiter, 50, 100 * MS);
+        assert_eq!(limiter.width, LEAST_WIDTH);
     }
 
     #[test]
     fn a_small_cluster_keeps_few_connections() {
-        let mut pace = Pace::new(Limits::of(None));
-        pace.begin(100);
-        fly(&mut pace, 10, 10 * MS);
-        assert_eq!(pace.width, FIRST_WIDTH, "100 answers of 10 ms need ten at once");
-        pace.begin(1000);
-        fly(&mut pace, 20, 10 * MS);
-        assert!((100..=120).contains(&pace.width), "{}", pace.width);
+        let mut limiter = ConcurrencyLimiter::new(Limits::of(None));
+        limiter.begin(100);
+        fly(&mut limiter, 10, 10 * MS);
+        assert_eq!(limiter.width, FIRST_WIDTH, "100 answers of 10 ms need ten at once");
+        limiter.begin(1000);
+        fly(&mut limiter, 20, 10 * MS);
+        assert!((100..=120).contains(&limiter.width), "{}", limiter.width);
     }
 
     #[test]
     fn an_overloaded_api_server_halves_the_width_once_a_flight() {
-        let mut pace = large(None);
+        let mut limiter = large(None);
         for _ in 0..10 {
-            pace.learn(Sign::Overloaded);
-            pace.learn(Sign::Nothing);
+            limiter.learn(Sign::Overloaded);
+            limiter.learn(Sign::Nothing);
         }
-        assert_eq!(pace.width, FIRST_WIDTH / 2);
-        fly(&mut pace, 1, MS);
-        assert_eq!(pace.width, FIRST_WIDTH / 2, "it does not grow in the flight that was eased");
-        pace.learn(Sign::Overloaded);
-        assert_eq!(pace.width, FIRST_WIDTH / 4);
+        assert_eq!(limiter.width, FIRST_WIDTH / 2);
+        fly(&mut limiter, 1, MS);
+        assert_eq!(limiter.width, FIRST_WIDTH / 2, "it does not grow in the flight that was eased");
+        limiter.learn(Sign::Overloaded);
+        assert_eq!(limiter.width, FIRST_WIDTH / 4);
     }
 
     #[test]
     fn a_network_that_became_slower_for_good_is_believed_after_some_rounds() {
-        let mut pace = large(None);
-        fly(&mut pace, 10, 5 * MS);
-        fly(&mut pace, 50, 60 * MS);
-        assert_eq!(pace.width, LEAST_WIDTH);
+        let mut limiter = large(None);
+        fly(&mut limiter, 10, 5 * MS);
+        fly(&mut limiter, 50, 60 * MS);
+        assert_eq!(limiter.width, LEAST_WIDTH);
         for _ in 0..20 {
-            pace.begin(100_000);
+            limiter.begin(100_000);
         }
-        fly(&mut pace, 10, 60 * MS);
-        assert!(pace.width > FIRST_WIDTH, "{}", pace.width);
+        fly(&mut limiter, 10, 60 * MS);
+        assert!(limiter.width > FIRST_WIDTH, "{}", limiter.width);
     }
 
     /// The bounds that hold whatever happened before.
-    fn check(pace: &Pace) {
-        let most = pace.targets.max(LEAST_WIDTH).min(pace.limits.width);
-        let least = LEAST_WIDTH.min(pace.limits.width);
-        assert!((least..=most).contains(&pace.width), "{pace:?}");
-        let longest = pace.limits.longest_answer;
-        assert!(pace.usual.is_none_or(|usual| usual >= LEAST_USUAL && usual <= longest.max(LEAST_USUAL)), "{pace:?}");
-        assert!(pace.parked_after() <= PARKED_AFTER.2, "{pace:?}");
+    fn check(limiter: &ConcurrencyLimiter) {
+        let most = limiter.targets.max(LEAST_WIDTH).min(limiter.limits.width);
+        let least = LEAST_WIDTH.min(limiter.limits.width);
+        assert!((least..=most).contains(&limiter.width), "{limiter:?}");
+        let longest = limiter.limits.longest_answer;
+        assert!(
+            limiter.usual.is_none_or(|usual| usual >= LEAST_USUAL && usual <= longest.max(LEAST_USUAL)),
+            "{limiter:?}"
+        );
+        assert!(limiter.parked_after() <= PARKED_AFTER.2, "{limiter:?}");
     }
 
-    fn any_pace(random: &mut fastrand::Rng) -> Pace {
+    fn any_pace(random: &mut fastrand::Rng) -> ConcurrencyLimiter {
         let concurrency = random.bool().then(|| random.usize(1..300));
-        Pace::new(Limits::of(concurrency).with_timeout(MS * random.u32(10..=5_000)))
+        ConcurrencyLimiter::new(Limits::of(concurrency).with_timeout(MS * random.u32(10..=5_000)))
     }
 
     #[test]
     fn a_million_steps_in_any_order_stay_within_the_bounds() {
         let mut random = fastrand::Rng::with_seed(11);
         for _ in 0..10 {
-            let mut pace = any_pace(&mut random);
-            pace.begin(40);
+            let mut limiter = any_pace(&mut random);
+            limiter.begin(40);
             for _ in 0..100_000 {
                 match random.u32(..100) {
-                    0..20 => pace.begin(random.usize(..400)),
-                    20 => pace.begin([0, 1, usize::MAX][random.usize(..3)]),
-                    21 => pace.learn(Sign::Answered([Duration::ZERO, Duration::MAX][random.usize(..2)])),
-                    22..30 => pace.learn(Sign::Overloaded),
-                    30..40 => pace.learn(Sign::Nothing),
-                    _ => pace.learn(Sign::Answered(MS * random.u32(..10_000))),
+                    0..20 => limiter.begin(random.usize(..400)),
+                    20 => limiter.begin([0, 1, usize::MAX][random.usize(..3)]),
+                    21 => limiter.learn(Sign::Answered([Duration::ZERO, Duration::MAX][random.usize(..2)])),
+                    22..30 => limiter.learn(Sign::Overloaded),
+                    30..40 => limiter.learn(Sign::Nothing),
+                    _ => limiter.learn(Sign::Answered(MS * random.u32(..10_000))),
                 }
-                if pace.targets < usize::MAX {
-                    check(&pace);
+                if limiter.targets < usize::MAX {
+                    check(&limiter);
                 }
             }
         }
     }
 
     /// A round in which these many of `targets` answer after about `took`, and the others fail.
-    fn round(pace: &mut Pace, targets: usize, answers: usize, took: Duration) {
-        pace.begin(targets);
-        check(pace);
+    fn round(limiter: &mut ConcurrencyLimiter, targets: usize, answers: usize, took: Duration) {
+        limiter.begin(targets);
+        check(limiter);
         for position in 0..targets {
-            pace.learn(if position < answers { Sign::Answered(took) } else { Sign::Nothing });
-            check(pace);
+            limiter.learn(if position < answers { Sign::Answered(took) } else { Sign::Nothing });
+            check(limiter);
         }
     }
 
     #[test]
     fn ten_thousand_rounds_of_a_population_that_grows_shrinks_and_falls_silent() {
         let mut random = fastrand::Rng::with_seed(12);
-        let mut pace = any_pace(&mut random);
+        let mut limiter = any_pace(&mut random);
         let (mut targets, mut silent, mut took) = (40, 0, 200 * MS);
         for number in 0..10_000 {
             match random.u32(..20) {
@@ -389,10 +392,15 @@ mod tests {
                 _ => {}
             }
             if number % 1_000 == 999 {
-                pace = Pace { width: pace.width, usual: pace.usual, answers: pace.answers, ..any_pace(&mut random) };
-                pace.begin(targets);
+                limiter = ConcurrencyLimiter {
+                    width: limiter.width,
+                    usual: limiter.usual,
+                    answers: limiter.answers,
+                    ..any_pace(&mut random)
+                };
+                limiter.begin(targets);
             }
-            round(&mut pace, targets, targets.saturating_sub(silent), took);
+            round(&mut limiter, targets, targets.saturating_sub(silent), took);
         }
     }
 
@@ -400,12 +408,12 @@ mod tests {
     #[test]
     fn rounds_with_fewer_answers_than_the_width_still_end_sample_windows() {
         for (targets, answers, took) in [(20, 20, 200 * MS), (20, 14, 60 * MS), (40, 3, 500 * MS)] {
-            let mut pace = Pace::new(Limits::of(None));
+            let mut limiter = ConcurrencyLimiter::new(Limits::of(None));
             for number in 0..10_000 {
-                round(&mut pace, targets, answers, took);
-                assert!(number < 20 || pace.usual < Some(took * 10), "{number}: {pace:?}");
+                round(&mut limiter, targets, answers, took);
+                assert!(number < 20 || limiter.usual < Some(took * 10), "{number}: {limiter:?}");
             }
-            assert!(pace.width <= targets, "{pace:?}");
+            assert!(limiter.width <= targets, "{limiter:?}");
         }
     }
 
@@ -413,44 +421,44 @@ mod tests {
     fn a_population_that_answers_again_recovers_its_width_within_ten_rounds_and_a_slower_one_within_a_hundred() {
         let mut random = fastrand::Rng::with_seed(13);
         for _ in 0..200 {
-            let mut pace = Pace::new(Limits::of(None));
+            let mut limiter = ConcurrencyLimiter::new(Limits::of(None));
             let (targets, took) = (random.usize(40..200), MS * random.u32(1..2_000));
             for _ in 0..20 {
-                round(&mut pace, targets, targets, took);
+                round(&mut limiter, targets, targets, took);
             }
-            let before = pace.width;
+            let before = limiter.width;
             for _ in 0..random.usize(..500) {
                 let answers = random.usize(..4);
-                round(&mut pace, random.usize(..targets), answers, took);
-                pace.learn(Sign::Overloaded);
+                round(&mut limiter, random.usize(..targets), answers, took);
+                limiter.learn(Sign::Overloaded);
             }
             for _ in 0..10 {
-                round(&mut pace, targets, targets, took);
+                round(&mut limiter, targets, targets, took);
             }
-            assert!(pace.width * 8 >= before.min(pace.useful_width(took)) * 7, "{before}: {pace:?}");
+            assert!(limiter.width * 8 >= before.min(limiter.useful_width(took)) * 7, "{before}: {limiter:?}");
 
             let slower = took + MS * random.u32(1..3_000);
             for _ in 0..100 {
-                round(&mut pace, targets, targets, slower);
+                round(&mut limiter, targets, targets, slower);
             }
-            assert!(pace.width * 5 >= pace.useful_width(slower) * 4, "{slower:?}: {pace:?}");
+            assert!(limiter.width * 5 >= limiter.useful_width(slower) * 4, "{slower:?}: {limiter:?}");
         }
     }
 
     #[test]
     fn who_waits_long_is_parked_and_makes_room() {
-        let pace = Pace::new(Limits::of(Some(3)));
+        let limiter = ConcurrencyLimiter::new(Limits::of(Some(3)));
         let (mut flights, start) = (Flights::default(), Instant::now());
         let numbers = [false, false, true].map(|suspect| flights.begin(start, suspect));
-        assert!(!flights.has_room(&pace));
+        assert!(!flights.has_room(&limiter));
         flights.park(start + 100 * MS, 250 * MS);
         assert_eq!((flights.active, flights.parked), (3, 0));
         flights.end(numbers[1]);
         flights.park(start + 250 * MS, 250 * MS);
         assert_eq!((flights.active, flights.parked, flights.suspects), (0, 2, 1));
-        assert!(flights.has_room(&pace));
+        assert!(flights.has_room(&limiter));
         flights.begin(start + 250 * MS, false);
-        assert!(!flights.has_room(&pace), "three in all, parked or not");
+        assert!(!flights.has_room(&limiter), "three in all, parked or not");
         assert_eq!(flights.end(numbers[0]), Some(start));
         assert_eq!(flights.end(numbers[0]), None, "nobody ends twice");
         assert_eq!(flights.end(numbers[2]), Some(start));
@@ -459,23 +467,23 @@ mod tests {
 
     #[test]
     fn parking_follows_what_is_usual() {
-        let mut pace = large(None);
-        assert_eq!(pace.parked_after(), PARKED_AT_FIRST);
-        fly(&mut pace, 1, 100 * MS);
-        assert_eq!(pace.parked_after(), 800 * MS);
-        fly(&mut pace, 1, 10 * MS);
-        assert_eq!(pace.parked_after(), 250 * MS);
+        let mut limiter = large(None);
+        assert_eq!(limiter.parked_after(), PARKED_AT_FIRST);
+        fly(&mut limiter, 1, 100 * MS);
+        assert_eq!(limiter.parked_after(), 800 * MS);
+        fly(&mut limiter, 1, 10 * MS);
+        assert_eq!(limiter.parked_after(), 250 * MS);
     }
 
     #[test]
     fn nodes_that_failed_lately_take_half_of_a_set_limit_at_most() {
-        let pace = Pace::new(Limits::of(Some(4)));
+        let limiter = ConcurrencyLimiter::new(Limits::of(Some(4)));
         let mut flights = Flights::default();
         let start = Instant::now();
         flights.begin(start, true);
-        assert!(flights.has_room_for_suspect(&pace));
+        assert!(flights.has_room_for_suspect(&limiter));
         flights.begin(start, true);
-        assert!(!flights.has_room_for_suspect(&pace) && flights.has_room(&pace));
+        assert!(!flights.has_room_for_suspect(&limiter) && flights.has_room(&limiter));
     }
 
     #[test]

@@ -10,13 +10,13 @@ pub const LONGEST_RETRY_AFTER: Duration = Duration::from_mins(5);
 
 /// How hard the service has been pushing back lately.
 #[derive(Debug)]
-pub struct Pace {
+pub struct RequestPacing {
     level: u32,
     longest: Duration,
     rng: fastrand::Rng,
 }
 
-impl Pace {
+impl RequestPacing {
     /// Delays grow up to `longest`.
     pub fn new(longest: Duration, rng: fastrand::Rng) -> Self {
         Self { level: 0, longest: longest.max(BASE), rng }
@@ -61,55 +61,55 @@ mod tests {
     #[test]
     fn delays_grow_to_the_longest_and_fade_with_success() {
         let longest = Duration::from_mins(1);
-        let mut pace = Pace::new(longest, fastrand::Rng::with_seed(7));
+        let mut pacing = RequestPacing::new(longest, fastrand::Rng::with_seed(7));
         let mut ceilings = Vec::new();
         for _ in 0..10 {
-            let delay = pace.failed(None);
-            assert!(delay <= pace.ceiling());
-            ceilings.push(pace.ceiling());
+            let delay = pacing.failed(None);
+            assert!(delay <= pacing.ceiling());
+            ceilings.push(pacing.ceiling());
         }
         assert!(ceilings.is_sorted() && ceilings[0] == BASE && ceilings[9] == longest, "{ceilings:?}");
-        let successes = std::iter::from_fn(|| Some(pace.succeeded())).take_while(|delay| !delay.is_zero()).count();
+        let successes = std::iter::from_fn(|| Some(pacing.succeeded())).take_while(|delay| !delay.is_zero()).count();
         assert!((2..=4).contains(&successes), "{successes}");
     }
 
     #[test]
     fn jitter_is_full_and_what_the_service_asks_for_is_kept() {
-        let mut pace = Pace::new(Duration::from_mins(1), fastrand::Rng::with_seed(1));
+        let mut pacing = RequestPacing::new(Duration::from_mins(1), fastrand::Rng::with_seed(1));
         for _ in 0..20 {
-            pace.failed(None);
+            pacing.failed(None);
         }
-        let delays: Vec<f64> = (0..1000).map(|_| pace.failed(None).as_secs_f64()).collect();
+        let delays: Vec<f64> = (0..1000).map(|_| pacing.failed(None).as_secs_f64()).collect();
         let mean = delays.iter().sum::<f64>() / 1000.0;
         assert!((27.0..33.0).contains(&mean), "{mean}");
         assert!(delays.iter().any(|delay| *delay < 3.0) && delays.iter().any(|delay| *delay > 57.0));
-        assert_eq!(pace.failed(Some(Duration::from_secs(90))), Duration::from_secs(90));
+        assert_eq!(pacing.failed(Some(Duration::from_secs(90))), Duration::from_secs(90));
     }
 
     #[test]
     fn a_million_steps_of_any_kind_stay_within_the_bounds() {
         let mut steps = fastrand::Rng::with_seed(11);
         let longest = Duration::from_mins(1);
-        let mut pace = Pace::new(longest, fastrand::Rng::with_seed(12));
+        let mut pacing = RequestPacing::new(longest, fastrand::Rng::with_seed(12));
         for step in 0..1_000_000_u32 {
             let delay = match steps.u8(..) {
                 0 => {
-                    pace.hurry(LAST);
-                    pace = Pace::new(longest, fastrand::Rng::with_seed(u64::from(step)));
+                    pacing.hurry(LAST);
+                    pacing = RequestPacing::new(longest, fastrand::Rng::with_seed(u64::from(step)));
                     continue;
                 }
-                1..150 => pace.failed(None),
-                150..200 => pace.failed(Some(Duration::from_secs(steps.u64(..)))),
-                200 => pace.failed(Some(Duration::MAX)),
-                _ => pace.succeeded(),
+                1..150 => pacing.failed(None),
+                150..200 => pacing.failed(Some(Duration::from_secs(steps.u64(..)))),
+                200 => pacing.failed(Some(Duration::MAX)),
+                _ => pacing.succeeded(),
             };
             assert!(delay <= LONGEST_RETRY_AFTER, "{delay:?} at step {step}");
         }
         // Failing for ever grows nothing.
         for _ in 0..1_000_000 {
-            assert!(pace.failed(None) <= longest);
+            assert!(pacing.failed(None) <= longest);
         }
-        assert!(std::iter::from_fn(|| Some(pace.succeeded())).take(5).any(|delay| delay.is_zero()));
+        assert!(std::iter::from_fn(|| Some(pacing.succeeded())).take(5).any(|delay| delay.is_zero()));
     }
 
     const LAST: Duration = Duration::from_secs(2);

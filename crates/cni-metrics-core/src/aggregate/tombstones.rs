@@ -1,0 +1,62 @@
+//! Pods that left the list so long ago that their counters are no longer kept.
+//!
+//! Of each such pod a tombstone stays: when it was last scraped. Without it, a pod that was created after the helper's start
+//! and comes back would seem new, and its events would count twice.
+
+use std::collections::HashMap;
+
+use super::fnv;
+use crate::model::{PodUid, Target, UnixMillis};
+
+/// The maximum number of tombstones; beyond it the older half shares one time.
+pub(super) const MOST_TOMBSTONES: usize = 16_384;
+
+/// What is known of a pod that was deleted.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Tombstone {
+    /// The round of its last good scrape.
+    pub(super) last_scraped_at: UnixMillis,
+    /// The start of its process then, by its node's clock.
+    pub(super) process_start_seconds: Option<f64>,
+}
+
+/// The tombstones.
+#[derive(Debug, Default)]
+pub(super) struct Tombstones {
+    /// By a hash of the pod's UID.
+    pub(super) entries: HashMap<u64, Tombstone>,
+    /// The latest of the entries that were given up: a pod no younger than this may have been among them.
+    pub(super) given_up: Option<UnixMillis>,
+}
+
+impl Tombstones {
+    /// Adds a pod's tombstone.
+    pub(super) fn note(&mut self, uid: &PodUid, entry: Tombstone) {
+        self.entries.insert(fnv(uid.as_str()), entry);
+    }
+
+    /// Drops the older tombstones if there are more than [`MOST_TOMBSTONES`].
+    pub(super) fn shrink(&mut self) {
+        if self.entries.len() <= MOST_TOMBSTONES {
+            return;
+        }
+        let mut times: Vec<UnixMillis> = self.entries.values().map(|entry| entry.last_scraped_at).collect();
+        times.sort_unstable();
+        let Some(middle) = times.get(times.len() / 2).copied() else { return };
+        self.entries.retain(|_, entry| entry.last_scraped_at > middle);
+        self.given_up = self.given_up.max(Some(middle));
+    }
+
+    /// The entry of a pod that is not remembered; `None` if it was never scraped. Its entry ends here. What was given up was
+    /// scraped before the round of `at`, whatever the helper's clock showed then.
+    pub(super) fn take(&mut self, target: &Target, at: UnixMillis) -> Option<Tombstone> {
+        let given_up = || {
+            let last_scraped_at = self.given_up?.min(at);
+            // Creation is stamped in whole seconds by another clock, and always comes before the first scrape.
+            let may_be_given_up = target.created_at.is_none_or(|created| created <= last_scraped_at);
+            may_be_given_up.then_some(Tombstone { last_scraped_at, process_start_seconds: None })
+        };
+        let entry = self.entries.remove(&fnv(target.uid.as_str()));
+        entry.or_else(given_up)
+    }
+}
