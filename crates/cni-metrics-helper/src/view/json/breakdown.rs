@@ -56,6 +56,7 @@ impl From<&Breakdown> for BreakdownJson {
     }
 }
 
+#[expect(clippy::ref_option, reason = "the shape that serialize_with calls")]
 fn labels<S: Serializer>(set: &Option<Arc<LabelSet>>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(set.iter().flat_map(|set| set.labels()))
 }
