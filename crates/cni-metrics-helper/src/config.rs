@@ -286,10 +286,7 @@ fn namespace(text: &str) -> Result<String, String> {
 
 fn cluster_id(text: &str) -> Result<Option<String>, String> {
     let given = Some(text.to_owned()).filter(|text| !text.is_empty());
-    match given.as_deref().is_none_or(names::is_cluster_id) {
-        true => Ok(given),
-        false => Err(names::CLUSTER_ID_RULE.to_owned()),
-    }
+    if given.as_deref().is_none_or(names::is_cluster_id) { Ok(given) } else { Err(names::CLUSTER_ID_RULE.to_owned()) }
 }
 
 fn fallback(text: &str) -> Result<ClusterIdFallback, String> {

@@ -79,11 +79,11 @@ struct Pages(BTreeMap<String, (Counts, String)>);
 impl Pages {
     /// What happened by label set since the node's last page; `None` for a node's first.
     fn since_last(&mut self, world: &World, node: &NodeFigures) -> Option<Counts> {
-        let pods = world.sim.world().kube().pods();
+        let pods = world.sim.cluster().kube().pods();
         let pod =
             pods.into_iter().find(|pod| pod.meta.uid.to_string() == node.uid.as_str()).expect("a node without a pod");
         let key = PodKey::new(&*pod.meta.namespace, &*pod.meta.name);
-        let page = world.sim.world().peek(&key).expect("a page that was served");
+        let page = world.sim.cluster().peek(&key).expect("a page that was served");
         let (now, start) = read(std::str::from_utf8(&page).unwrap());
         let before = self.0.insert(node.uid.as_str().to_owned(), (now.clone(), start.clone()))?;
         let base = if before.1 == start { before.0 } else { Counts::new() };

@@ -1,7 +1,7 @@
 //! Which file of a crate uses which, and the circles among them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use syn::visit::Visit;
 
@@ -12,7 +12,7 @@ type Module = Vec<String>;
 /// path that leads into it, a `use` or any other, outside test code. A parent that names an item of its child uses it, too.
 pub(crate) fn circles(root: &Path) -> Vec<Vec<String>> {
     let mut files = BTreeMap::new();
-    read(root, &root.parent().unwrap().to_owned(), Vec::new(), &mut files);
+    read(root, root.parent().unwrap(), Vec::new(), &mut files);
     let known: BTreeSet<Module> = files.keys().cloned().collect();
     let uses: BTreeMap<&Module, BTreeSet<Module>> = files
         .iter()
@@ -50,7 +50,7 @@ fn reached<'a>(from: &'a Module, uses: &'a BTreeMap<&'a Module, BTreeSet<Module>
 }
 
 /// Reads a file and the files of its modules, test modules left out. `folder` is where its children are.
-fn read(file: &Path, folder: &PathBuf, module: Module, files: &mut BTreeMap<Module, syn::File>) {
+fn read(file: &Path, folder: &Path, module: Module, files: &mut BTreeMap<Module, syn::File>) {
     let text = std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     let parsed = syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     for item in &parsed.items {
@@ -66,7 +66,7 @@ fn read(file: &Path, folder: &PathBuf, module: Module, files: &mut BTreeMap<Modu
     files.insert(module, parsed);
 }
 
-fn is_test(attributes: &[syn::Attribute]) -> bool {
+pub(crate) fn is_test(attributes: &[syn::Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         let is_cfg = attribute.path().is_ident("cfg");
         attribute.path().is_ident("test")
