@@ -17,6 +17,7 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 pub(crate) use names::LabelNames;
+pub(crate) use page::is_kept_as_written;
 pub use page::{MAX_PAGE_SETS, PageLabels, PageSet};
 
 use crate::catalogue::Family;

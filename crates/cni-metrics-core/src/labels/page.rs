@@ -78,24 +78,20 @@ impl PageLabels {
     }
 
     /// Adds a series: the values of its labels as written, and what it counts.
-    #[inline]
     pub(crate) fn add(&mut self, family: LabelledFamily, first: &[u8], second: &[u8], value: f64) {
+        let (first, second) = (clean(first), clean(second));
+        self.add_set(LabelKey { family, first: &first, second: &second }, value);
+    }
+
+    /// The same with values as they are kept.
+    #[inline]
+    pub(crate) fn add_set(&mut self, key: LabelKey<'_>, value: f64) {
         // Not negative and at most 2^53, or the reader would have refused it.
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "parts of an event are cut")]
         let value = value as u64;
         if value == 0 {
             return;
         }
-        if is_kept_as_written(first) && is_kept_as_written(second) {
-            self.add_set(LabelKey { family, first, second }, value);
-        } else {
-            let (first, second) = (clean(first), clean(second));
-            self.add_set(LabelKey { family, first: &first, second: &second }, value);
-        }
-    }
-
-    #[inline]
-    fn add_set(&mut self, key: LabelKey<'_>, value: u64) {
         match self.sets.last().copied() {
             None => {
                 // What a page of a healthy node has.
@@ -160,28 +156,33 @@ fn clean(raw: &[u8]) -> Cow<'_, [u8]> {
     if is_kept_as_written(raw) { Cow::Borrowed(raw) } else { Cow::Owned(shown(raw)) }
 }
 
+/// True for a value that is kept as it is written: short, and plain text without quotes.
 #[inline]
-fn is_kept_as_written(raw: &[u8]) -> bool {
+pub(crate) fn is_kept_as_written(raw: &[u8]) -> bool {
     raw.len() <= MAX_VALUE_BYTES && is_plain(raw)
 }
 
-/// True for printable ASCII without a backslash. Eight bytes at a time: it is asked for each value of each page.
+/// True for printable ASCII without a backslash or a quote. Eight bytes at a time: it is asked for each value of each page.
 #[inline]
 fn is_plain(text: &[u8]) -> bool {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x80 * ONES;
     let Some(last) = text.last_chunk::<8>() else {
-        return text.iter().all(|byte| matches!(byte, b' '..=b'[' | b']'..=b'~'));
+        return text.iter().all(|byte| matches!(byte, b' ' | b'!' | b'#'..=b'[' | b']'..=b'~'));
     };
-    let (words, _) = text.as_chunks::<8>();
-    let odd = words.iter().chain([last]).map(|word| u64::from_le_bytes(*word)).fold(0, |odd, word| {
-        let backslash = word ^ (0x5C * ONES);
-        // The high bit of a byte is set, at the latest in the first that is odd: below a space, or a backslash; not ASCII;
-        // or the last of ASCII.
+    let odd = |word: &[u8; 8]| {
+        let word = u64::from_le_bytes(*word);
+        let (backslash, quote) = (word ^ (0x5C * ONES), word ^ (0x22 * ONES));
+        // The high bit of a byte is set, at the latest in the first that is odd: below a space, a backslash or a quote; not
+        // ASCII; or the last of ASCII.
         let low = (word.wrapping_sub(0x20 * ONES) & !word) | (backslash.wrapping_sub(ONES) & !backslash);
-        odd | low | word | word.wrapping_add(ONES)
-    });
-    odd & HIGH == 0
+        low | (quote.wrapping_sub(ONES) & !quote) | word | word.wrapping_add(ONES)
+    };
+    let mut found = odd(last);
+    for word in text.as_chunks::<8>().0 {
+        found |= odd(word);
+    }
+    found & HIGH == 0
 }
 
 /// The same for a value that is long, or not plain.
@@ -250,7 +251,7 @@ mod tests {
                 for at in 0..length {
                     let mut text = vec![b'A'; length];
                     text[at] = byte;
-                    let expected = (byte.is_ascii_graphic() || byte == b' ') && byte != b'\\';
+                    let expected = (byte.is_ascii_graphic() || byte == b' ') && byte != b'\\' && byte != b'"';
                     assert_eq!(is_plain(&text), expected, "{byte} at {at} of {length}");
                     // Whatever stands beside it.
                     text.iter_mut().skip(at + 1).for_each(|other| *other = b' ');

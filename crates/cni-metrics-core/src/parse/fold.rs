@@ -6,7 +6,7 @@ use super::name::Series;
 use crate::agent::AgentVersion;
 use crate::catalogue::Family;
 use crate::ec2::Ec2Operation;
-use crate::labels::LabelledFamily;
+use crate::labels::{LabelKey, LabelledFamily};
 use crate::model::{FamilySample, LARGEST_COUNT, LATEST_START_SECONDS, LatencySample, NodeSample};
 
 /// What one line adds, found sound by itself.
@@ -101,9 +101,14 @@ impl<'p> Fold<'p> {
     }
 
     /// Notes by label set what was added to a counter: the values of the labels that are kept, as written.
-    #[inline]
     pub(super) fn note_labels(&mut self, family: LabelledFamily, (first, second): Values<'_>, value: f64) {
         self.sample.labels.add(family, first, second, value);
+    }
+
+    /// The same for values that are kept as they are written.
+    #[inline]
+    pub(super) fn note_usual_labels(&mut self, family: LabelledFamily, (first, second): Values<'_>, value: f64) {
+        self.sample.labels.add_set(LabelKey { family, first, second }, value);
     }
 
     /// Notes that a line of the family is lost.

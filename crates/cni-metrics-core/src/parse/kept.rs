@@ -2,7 +2,7 @@
 
 use super::MAX_LINE_BYTES;
 use super::labels::{Canonical, Label, labels};
-use crate::labels::LabelledFamily;
+use crate::labels::{LabelledFamily, is_kept_as_written};
 
 /// The values as written: one, and an empty one; or two.
 pub(super) type Values<'p> = (&'p [u8], &'p [u8]);
@@ -13,36 +13,32 @@ const SEARCHED_BYTES: usize = 4096;
 /// The code of an error's text that names none.
 const NO_CODE: &[u8] = b"unknown";
 
-/// The values in a block as Go agents write it; `None` where a label is missing or empty, which is the same.
+/// The values in a block as Go agents write it, where it has no other labels and the values are kept as they are written;
+/// `None` leaves the block to [`of_block`].
 #[inline]
-pub(super) fn of_canonical(family: LabelledFamily, found: Canonical<'_>) -> Option<Values<'_>> {
-    let label: &[u8] = match (family, found.labels) {
-        (LabelledFamily::AwsUtilsErrorCount, _) => return of_block(family, found.block),
-        (LabelledFamily::AwsApiErrorCount, 2) => b"\",error=\"",
-        (LabelledFamily::DelIpReqCount, 1) => b"{reason=\"",
-        (_, 1) => b"{fn=\"",
-        _ => return of_block(family, found.block),
-    };
-    let usual = if family == LabelledFamily::AwsApiErrorCount {
-        found
-            .api
-            .filter(|api| !api.is_empty())
-            .and_then(|api| Some((api, only(found.block.get(b"{api=\"".len() + api.len()..)?, label)?)))
-    } else {
-        only(found.block, label).map(|value| (value, &b""[..]))
-    };
-    usual.or_else(|| of_block(family, found.block))
+pub(super) fn usual<'p>(family: LabelledFamily, found: &Canonical<'p>) -> Option<Values<'p>> {
+    match family {
+        LabelledFamily::AwsUtilsErrorCount => None,
+        LabelledFamily::AwsApiErrorCount => {
+            let api = found.api.filter(|api| !api.is_empty() && is_kept_as_written(api))?;
+            let rest = found.block.strip_prefix(b"{api=\"")?.get(api.len()..)?;
+            Some((api, only(rest, b"\",error=\"")?))
+        }
+        LabelledFamily::DelIpReqCount => Some((only(found.block, b"{reason=\"")?, b"")),
+        _ => Some((only(found.block, b"{fn=\"")?, b"")),
+    }
 }
 
-/// The value, if nothing else is between this beginning and the end of the labels; empty is none.
+/// The value, if it is all between this beginning and the end of the labels; a value with a quote in it is several.
 #[inline]
 fn only<'p>(text: &'p [u8], beginning: &[u8]) -> Option<&'p [u8]> {
-    text.strip_prefix(beginning)?.strip_suffix(b"\"}").filter(|value| !value.is_empty())
+    let value = text.strip_prefix(beginning)?.strip_suffix(b"\"}")?;
+    (!value.is_empty() && is_kept_as_written(value)).then_some(value)
 }
 
-/// The values in any other block.
+/// The values in any block; `None` where a label is missing or empty, which is the same.
 #[cold]
-fn of_block(family: LabelledFamily, block: &[u8]) -> Option<Values<'_>> {
+pub(super) fn of_block(family: LabelledFamily, block: &[u8]) -> Option<Values<'_>> {
     labels(block.get(..MAX_LINE_BYTES).unwrap_or(block)).ok().and_then(|(labels, _)| of_labels(family, &labels))
 }
 
@@ -107,7 +103,10 @@ mod tests {
         ] {
             let expected = expected.map(|(first, second)| (first.as_bytes(), second.as_bytes()));
             if let Some((found, _)) = canonical(block.as_bytes(), Canonical::default()) {
-                assert_eq!(of_canonical(family, found), expected, "{block}");
+                let usual = usual(family, &found);
+                assert!(usual.is_none() || usual == expected, "{block}");
+                let is_usual = [r#"{api="A",error="B"}"#, r#"{fn="f"}"#, r#"{reason="PodDeleted"}"#].contains(&block);
+                assert_eq!(usual.is_some(), is_usual && expected.is_some() && family != AwsUtilsErrorCount, "{block}");
             }
             assert_eq!(of_block(family, block.as_bytes()), expected, "{block}");
         }

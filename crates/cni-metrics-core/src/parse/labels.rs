@@ -16,8 +16,6 @@ pub(super) struct Canonical<'p> {
     pub(super) block: &'p [u8],
     /// Label `api`, as written.
     pub(super) api: Option<&'p [u8]>,
-    /// How many labels there are.
-    pub(super) labels: usize,
 }
 
 /// Label names up to this length are compared as one machine word.
@@ -48,7 +46,7 @@ pub(super) fn canonical<'p>(text: &'p [u8], previous_line: Canonical<'p>) -> Opt
         return Some((previous_line, after));
     }
     let (mut found, mut rest, mut previous) = (Canonical::default(), inside, 0);
-    for before in 0..MAX_LABELS {
+    for _ in 0..MAX_LABELS {
         let (name, after_name) = known_name(rest).or_else(|| short_name(rest))?;
         if name <= previous {
             return None;
@@ -62,7 +60,6 @@ pub(super) fn canonical<'p>(text: &'p [u8], previous_line: Canonical<'p>) -> Opt
             [b',', next @ ..] => rest = next,
             [b'}', after @ ..] => {
                 found.block = text.get(..text.len() - after.len()).filter(|block| block.len() <= MAX_LINE_BYTES)?;
-                found.labels = before + 1;
                 let is_text = found.block.is_ascii() || std::str::from_utf8(found.block).is_ok();
                 return is_text.then_some((found, after));
             }

@@ -255,7 +255,9 @@ impl<'p> Reader<'p> {
     /// Kept out of the way of lines without labels that are kept.
     #[inline(never)]
     fn note_labels(&mut self, family: LabelledFamily, labels: &Canonical<'p>, value: f64) {
-        if let Some(values) = kept::of_canonical(family, *labels) {
+        if let Some(values) = kept::usual(family, labels) {
+            self.reading.fold.note_usual_labels(family, values, value);
+        } else if let Some(values) = kept::of_block(family, labels.block) {
             self.reading.fold.note_labels(family, values, value);
         }
     }
