@@ -9,13 +9,15 @@
 
 use std::collections::HashMap;
 
+use super::aggregator::Aggregator;
 use super::counter::{Baseline, Baselines};
 use super::damage::{DAMAGED_PAGES, Damage, Damages};
 use super::labels::LabelBaselines;
 use super::latency::LatencyBaselines;
+use super::mode::{CounterMode, HelperStart};
+use super::node::NodeState;
 use super::tombstones::{MOST_TOMBSTONES, Tombstone, Tombstones};
 use super::total::Total;
-use super::{Aggregator, CounterMode, HelperStart, NodeState};
 use crate::catalogue::Family;
 use crate::model::{FamilySet, LARGEST_COUNT, LATEST_START_SECONDS, PodUid, UnixMillis};
 

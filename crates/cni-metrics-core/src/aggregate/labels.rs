@@ -5,7 +5,7 @@
 //! value whatever a page says. A whole family sets all baselines to what the page shows, as it sets the family's own. Of
 //! a damaged one they move only by what was taken, so that the rest is taken once the whole family is read again.
 
-use super::Total;
+use super::total::Total;
 use crate::labels::{LABELLED_FAMILIES, LabelNames, LabelShare, LabelledFamily, PageSet, Rest, Room};
 use crate::model::{Breakdown, NodeFigures, NodeSample, UnixMillis, Values};
 

@@ -1,7 +1,7 @@
 //! Latency: per node the highest mean over its EC2 operations in the interval.
 
 use super::counter::Continuity;
-use super::fnv;
+use super::hash::fnv;
 use crate::catalogue::Family;
 use crate::ec2::{EC2_OPERATIONS, Ec2Operation};
 use crate::model::{LatencySample, NodeSample};

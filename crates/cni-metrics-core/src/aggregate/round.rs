@@ -2,10 +2,12 @@
 //! nodes never holds 100,000 pages. The cluster's sums are made in the end, in the order of the node names: the order in
 //! which pages came leaves no trace.
 
+use super::aggregator::Aggregator;
 use super::gauge::GaugeSums;
 use super::labels::LabelSums;
+use super::mode::CounterMode;
+use super::node::{NodeState, Pass, first_scrape, next_scrape};
 use super::total::Total;
-use super::{Aggregator, CounterMode, NodeState, Pass, first_scrape, next_scrape};
 use crate::catalogue::{FAMILIES, Family, Kind, Metric};
 use crate::labels::LabelShare;
 use crate::model::{Anomaly, Coverage, FamilySet, Ipv6Figures, NodeFigures, Observation, Snapshot, UnixMillis, Values};
@@ -23,6 +25,27 @@ pub struct Round<'a> {
     shares: Vec<LabelShare>,
     /// By [`Family`]: the nodes whose value is known.
     reporting: [u64; FAMILIES],
+}
+
+impl Aggregator {
+    /// Folds one round whose observations are all there. `at` becomes the timestamp of all its numbers; `duration_ms` is
+    /// left 0 for the caller, who has the clock.
+    pub fn round(&mut self, at: UnixMillis, observations: Vec<Observation>) -> Snapshot {
+        let mut round = self.begin(at, observations.len());
+        for observation in observations {
+            round.observe(observation);
+        }
+        round.finish()
+    }
+
+    /// Begins a round of about this number of targets, whose observations come one by one in any order.
+    pub fn begin(&mut self, at: UnixMillis, targets: usize) -> Round<'_> {
+        self.round += 1;
+        if self.names.is_full() {
+            self.names.keep(self.nodes.values().flat_map(|state| state.labels.sets()));
+        }
+        Round::new(self, at, targets)
+    }
 }
 
 impl<'a> Round<'a> {

@@ -6,9 +6,17 @@ mod saved;
 
 use std::sync::Arc;
 
+use super::counter::Continuity;
+use super::node::next_scrape;
+use super::tombstones::{Tombstone, Tombstones};
 use super::*;
+use crate::agent::{AgentFacts, AgentVersion};
+use crate::catalogue::{Family, Metric};
 use crate::ec2::Ec2Operation;
-use crate::model::{FailureKind, FamilySample, Ipv6Figures, LatencySample, NodeName};
+use crate::model::{
+    Anomaly, FailureKind, FamilySample, FamilySet, Implausibility, Ipv6Figures, LatencySample, NodeName, NodeSample,
+    Observation, PodUid, Snapshot, Target, UnixMillis,
+};
 
 const HELPER_START_S: i64 = 1_000_000;
 

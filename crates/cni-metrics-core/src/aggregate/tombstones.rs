@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use super::fnv;
+use super::hash::fnv;
 use crate::model::{PodUid, Target, UnixMillis};
 
 /// The maximum number of tombstones; beyond it the older half shares one time.
