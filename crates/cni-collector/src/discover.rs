@@ -4,41 +4,6 @@
 //! restarted watch collects the new set beside the old one and replaces it in one step, so that a round never sees half
 //! a cluster.
 
-/// Makes a trimmed type stand for one of Kubernetes' own v1 kinds. Its field `metadata` holds what was kept.
-macro_rules! slim_resource {
-    ($slim:ty, $scope:ty, $kind:literal, $plural:literal) => {
-        impl kube::core::Resource for $slim {
-            type DynamicType = ();
-            type Scope = $scope;
-
-            fn kind((): &()) -> std::borrow::Cow<'_, str> {
-                $kind.into()
-            }
-
-            fn group((): &()) -> std::borrow::Cow<'_, str> {
-                "".into()
-            }
-
-            fn version((): &()) -> std::borrow::Cow<'_, str> {
-                "v1".into()
-            }
-
-            fn plural((): &()) -> std::borrow::Cow<'_, str> {
-                $plural.into()
-            }
-
-            fn meta(&self) -> &ObjectMeta {
-                &self.metadata
-            }
-
-            fn meta_mut(&mut self) -> &mut ObjectMeta {
-                &mut self.metadata
-            }
-        }
-    };
-}
-use slim_resource;
-
 mod agent;
 pub mod connect;
 mod evidence;
@@ -47,6 +12,7 @@ mod index;
 mod intern;
 mod nodes;
 mod pods;
+mod slim;
 mod stream;
 mod watch;
 mod watch_log;

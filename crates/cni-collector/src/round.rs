@@ -8,6 +8,7 @@ mod fan_out;
 mod history;
 mod limiter;
 mod report;
+mod scraped;
 mod suspicion;
 
 use std::collections::HashSet;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cni_metrics_core::aggregate::{Aggregator, CounterMode, HelperStart};
-use cni_metrics_core::model::{FailureKind, Observation, PodUid, Snapshot, Target, UnixMillis};
+use cni_metrics_core::model::{FailureKind, Observation, PodUid, Snapshot, UnixMillis};
 use kube::Client;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -27,8 +28,8 @@ use self::fan_out::{FanOut, Gathered, Queue};
 use self::history::History;
 use self::limiter::{ConcurrencyLimiter, Limits};
 use self::report::{Findings, Report};
-use crate::discover::{IndexReader, Pod};
-use crate::scrape::{Fallback, Path, ScrapeError, Scraper};
+use crate::discover::IndexReader;
+use crate::scrape::{ScrapeError, Scraper};
 use crate::self_stats::RoundFigures;
 use cni_runtime::clock::{Clock, after};
 use cni_runtime::shutdown::Shutdown;
@@ -65,21 +66,6 @@ pub struct Rounds {
     report: Report,
     number: u64,
 }
-
-/// How a target's scrape went. Kept for every node until the round ends, hence small; what the page said is with the
-/// aggregate by then.
-struct Scraped {
-    outcome: Result<(), Box<ScrapeError>>,
-    /// The way by which a page came.
-    path: Option<Path>,
-    fallback: Option<Fallback>,
-    line_errors: Option<Box<str>>,
-    /// A large page came, of which nothing could be used.
-    is_waste: bool,
-}
-
-/// What is asked, in the index's order.
-type Targets = [(Arc<Pod>, Target)];
 
 impl Rounds {
     /// Ready for its first round. Asks the API server for its time, to tell new nodes from old ones.
@@ -191,16 +177,5 @@ impl<'a> ListedNow<'a> {
     fn has(&mut self, uid: &PodUid) -> bool {
         let listed = || self.index.targets().0.into_iter().map(|(_, target)| target.uid).collect();
         self.pods.get_or_insert_with(listed).contains(uid)
-    }
-}
-
-impl Scraped {
-    /// The same with another look at its failure.
-    fn judged(self, judge: impl FnOnce(ScrapeError) -> ScrapeError) -> Self {
-        Self { outcome: self.outcome.map_err(|error| Box::new(judge(*error))), ..self }
-    }
-
-    fn failed(error: ScrapeError) -> Self {
-        Self { outcome: Err(Box::new(error)), path: None, fallback: None, line_errors: None, is_waste: false }
     }
 }

@@ -8,8 +8,8 @@ mod body;
 mod direct;
 mod failure;
 mod proxy;
+mod settings;
 
-use std::str::FromStr;
 use std::time::Duration;
 
 use kube::Client;
@@ -17,33 +17,10 @@ use tokio::time::Instant;
 
 pub use body::LARGE_PAGES_BYTES;
 pub use failure::{ApiServerEvidence, Fallback, Limiter, ScrapeError};
+pub use settings::{ScrapeSettings, Via};
 
 use crate::discover::Pod;
 use cni_runtime::clock::after;
-
-/// How nodes are reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Via {
-    /// The proxy first, directly where the API server cannot reach the node.
-    Auto,
-    /// The API server's pod proxy only.
-    Proxy,
-    /// The node's address only.
-    Direct,
-}
-
-impl FromStr for Via {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        match text.to_ascii_lowercase().as_str() {
-            "auto" => Ok(Self::Auto),
-            "proxy" => Ok(Self::Proxy),
-            "direct" => Ok(Self::Direct),
-            _ => Err(()),
-        }
-    }
-}
 
 /// The way a page came, or the one to begin with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,23 +29,6 @@ pub enum Path {
     Proxy,
     /// Straight from the node.
     Direct,
-}
-
-/// How pages are fetched.
-#[derive(Debug, Clone)]
-pub struct ScrapeSettings {
-    /// How nodes are reached.
-    pub via: Via,
-    /// Scrapes in flight at once at most; `None` leaves it to the round.
-    pub concurrency: Option<usize>,
-    /// One scrape's time, retries included; never more than a round's limit.
-    pub timeout: Duration,
-    /// A page's size limit in bytes, after decompression.
-    pub max_bytes: usize,
-    /// The agents' namespace.
-    pub namespace: String,
-    /// The agents' metrics port.
-    pub port: u16,
 }
 
 /// A page and how it came.

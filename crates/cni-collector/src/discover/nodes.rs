@@ -111,7 +111,7 @@ impl SlimNode {
     }
 }
 
-super::slim_resource!(SlimNode, k8s_openapi::ClusterResourceScope, "Node", "nodes");
+super::slim::slim_resource!(SlimNode, k8s_openapi::ClusterResourceScope, "Node", "nodes");
 
 #[cfg(test)]
 mod tests {

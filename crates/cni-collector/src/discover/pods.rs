@@ -100,7 +100,7 @@ impl SlimPod {
     }
 }
 
-super::slim_resource!(SlimPod, k8s_openapi::NamespaceResourceScope, "Pod", "pods");
+super::slim::slim_resource!(SlimPod, k8s_openapi::NamespaceResourceScope, "Pod", "pods");
 
 #[cfg(test)]
 mod tests {

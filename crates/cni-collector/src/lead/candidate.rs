@@ -5,7 +5,7 @@ use std::time::Duration;
 use cni_metrics_core::model::UnixMillis;
 use tokio::time::Instant;
 
-use super::{LONGEST_LEASE, MAX_CLOCK_SKEW, PUBLISH_SHARE};
+use super::settings::{LONGEST_LEASE, MAX_CLOCK_SKEW, PUBLISH_SHARE};
 
 /// What a lease says.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
 use super::candidate::{Candidate, Doubt, Moment, Record, Step, Wish, Write};
-use super::{LOOKS_PER_LEASE, LeadSettings, PUBLISHED_UNTIL};
+use super::settings::{LOOKS_PER_LEASE, LeadSettings, PUBLISHED_UNTIL};
 use crate::discover::connect::causes;
 use cni_runtime::gate::{LeaseChannels, LeaseState};
 

@@ -13,8 +13,8 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::history::History;
 use super::limiter::{ConcurrencyLimiter, Flights, Sign};
+use super::scraped::{Scraped, Targets};
 use super::suspicion::{self, Suspicion};
-use super::{Scraped, Targets};
 use crate::discover::Pod;
 use crate::scrape::{ApiServerEvidence, Ask, Path, ScrapeError, Scraper};
 use crate::self_stats::RoundFigures;

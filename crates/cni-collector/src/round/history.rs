@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use cni_metrics_core::model::{FailureKind, PodUid};
 
-use super::Scraped;
 use super::report::Report;
+use super::scraped::Scraped;
 use crate::discover::Pod;
 use crate::scrape::{Fallback, Path, ScrapeError};
 

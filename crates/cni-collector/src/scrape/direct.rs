@@ -11,7 +11,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
 use super::failure::ScrapeError;
-use super::{ScrapeSettings, body, proxy};
+use super::settings::ScrapeSettings;
+use super::{body, proxy};
 use crate::discover::Pod;
 use crate::discover::connect::HEADERS_BYTES;
 

@@ -9,8 +9,9 @@ use kube::Client;
 use kube::client::Body;
 use serde::Deserialize;
 
+use super::body;
 use super::failure::{Limiter, ScrapeError};
-use super::{ScrapeSettings, body};
+use super::settings::ScrapeSettings;
 use crate::discover::Pod;
 
 /// As much of an error's body as is read: enough for a Kubernetes Status that explains a long list of roles.
