@@ -13,60 +13,22 @@ mod awaiting;
 mod books;
 pub mod buffer;
 pub mod client;
+mod deadline;
 pub mod delivery;
 pub mod limits;
 pub mod pacing;
+mod settings;
 pub mod spool;
 mod task;
 
-use std::path::PathBuf;
-use std::time::Duration;
-
 pub use client::{AwsCloudWatch, MetricSink, PutError};
 pub use limits::CloudWatchSettingsError;
+pub use settings::{CloudWatchSettings, DEFAULT_BUFFER_BYTES};
 pub use spool::{Opened, Restored};
 
-use super::{Publisher, Selection};
+use super::Publisher;
 use cni_aws::identity::IdentityReader;
 use cni_runtime::clock::Clock;
-use cni_types::shard::Shard;
-
-/// The buffer's default bound, bytes.
-pub const DEFAULT_BUFFER_BYTES: u64 = 64 << 20;
-
-/// How CloudWatch is fed.
-#[derive(Debug, Clone)]
-pub struct CloudWatchSettings {
-    /// CloudWatch namespace.
-    pub namespace: String,
-    /// The dimension's value.
-    pub cluster_id: String,
-    /// The value of a second dimension, where several replicas share the cluster.
-    pub shard: Option<Shard>,
-    /// The metrics that are sent.
-    pub selection: Selection,
-    /// Storage resolution, 1 or 60 seconds.
-    pub resolution_seconds: u32,
-    /// Points wait for this long, to share requests: two intervals.
-    pub flush_every: Duration,
-    /// Memory for points that cannot be sent, bytes.
-    pub buffer_bytes: u64,
-    /// Where unsent points and counters' baselines survive the process, if anywhere.
-    pub spool_dir: Option<PathBuf>,
-}
-
-impl CloudWatchSettings {
-    /// Every value that the service would refuse.
-    pub fn check(&self) -> Result<(), Vec<CloudWatchSettingsError>> {
-        let resolution = match self.resolution_seconds {
-            1 | 60 => Ok(()),
-            other => Err(CloudWatchSettingsError::Resolution(other)),
-        };
-        let checks = [limits::check_namespace(&self.namespace), limits::check_cluster_id(&self.cluster_id), resolution];
-        let errors: Vec<_> = checks.into_iter().filter_map(Result::err).collect();
-        if errors.is_empty() { Ok(()) } else { Err(errors) }
-    }
-}
 
 /// Adds the sink. `opened` is what [`spool::open`] found in the spool's folder.
 pub fn spawn<S: MetricSink>(

@@ -8,6 +8,7 @@
 pub mod cloudwatch;
 pub mod listen;
 pub mod log;
+mod messages;
 pub mod prometheus;
 mod queue;
 pub mod selection;
@@ -15,14 +16,14 @@ pub mod stats;
 mod supervise;
 
 use std::future::Future;
-use std::sync::Arc;
 use std::time::Duration;
 
-use cni_metrics_core::model::Snapshot;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use messages::Orders;
+pub use messages::Published;
 use queue::{Feed, Rounds};
 pub use selection::{Selection, SelectionError};
 pub use stats::SinkStats;
@@ -30,22 +31,6 @@ use stats::StatsCell;
 pub use supervise::{SinkEnded, SinkWatch};
 
 use cni_runtime::gate::Leadership;
-
-/// One finished round, as the sinks get it.
-#[derive(Debug, Clone)]
-pub struct Published {
-    /// What the round concluded.
-    pub snapshot: Arc<Snapshot>,
-    /// The counters' baselines as they are *after* this round, in a form only their owner reads; `None` where they
-    /// are not kept. The spool stores them beside the points of the same round, so that both are always of one age.
-    pub counters: Option<Arc<[u8]>>,
-}
-
-impl From<Arc<Snapshot>> for Published {
-    fn from(snapshot: Arc<Snapshot>) -> Self {
-        Self { snapshot, counters: None }
-    }
-}
 
 /// What a sink's task reads from.
 #[derive(Debug)]
@@ -55,13 +40,6 @@ pub struct Intake {
     /// A sink that shares its destination with other replicas sends only while this one leads.
     leadership: Leadership,
     stats: StatsCell,
-}
-
-/// What the publisher tells every sink.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Orders {
-    /// Everything must be over by then.
-    stop_by: Option<Instant>,
 }
 
 /// Feeds the sinks. Dropping it without [`Publisher::drain`] stops every sink where it stands.
@@ -163,7 +141,9 @@ impl Publisher {
 
 #[cfg(test)]
 mod tests {
-    use cni_metrics_core::model::{Breakdown, Coverage, Ipv6Figures, UnixMillis, Values};
+    use std::sync::Arc;
+
+    use cni_metrics_core::model::{Breakdown, Coverage, Ipv6Figures, Snapshot, UnixMillis, Values};
     use tokio::sync::Notify;
     use tokio::time::timeout;
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use tokio::sync::watch;
 
-use super::Published;
+use super::messages::Published;
 use super::stats::{StatsCell, TroubleKind};
 
 /// Rounds a sink may lag behind before it loses the oldest. Sinks read at once and buffer for themselves, so this is

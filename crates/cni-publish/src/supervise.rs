@@ -5,7 +5,7 @@ use std::future::Future;
 
 use tokio::sync::watch;
 
-use super::Orders;
+use super::messages::Orders;
 use super::stats::{StatsCell, TroubleKind};
 use cni_runtime::supervise::caught;
 

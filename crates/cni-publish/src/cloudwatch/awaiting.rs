@@ -5,10 +5,10 @@ use std::sync::Arc;
 use cni_metrics_core::model::UnixMillis;
 use tokio::time::{Instant, sleep_until};
 
-use super::CloudWatchSettings;
 use super::books::Books;
 use super::buffer::{Buffer, Kept};
-use super::task::leave_time;
+use super::deadline::leave_time;
+use super::settings::CloudWatchSettings;
 use crate::stats::{DropReason, TroubleKind};
 use crate::{Intake, Published};
 use cni_aws::identity::{Identity, IdentityReader, IdentityState};

@@ -8,8 +8,10 @@ use cni_metrics_core::model::{Snapshot, UnixMillis};
 use tokio::time::Instant;
 
 use super::buffer::Point;
+use super::client::PutError;
 use super::delivery::Delivery;
-use super::{CloudWatchSettings, PutError, advice, limits};
+use super::settings::CloudWatchSettings;
+use super::{advice, limits};
 use crate::stats::{DropReason, RequestOutcome, StatsCell, TroubleKind};
 use cni_runtime::gate::Span;
 

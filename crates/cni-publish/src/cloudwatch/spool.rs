@@ -8,6 +8,7 @@
 mod folder;
 mod format;
 mod keeper;
+mod origin;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,13 +20,13 @@ use cni_metrics_core::model::UnixMillis;
 pub use format::{Counters, Image, claim, encode, settled};
 use keeper::Taken;
 pub(super) use keeper::{Health, Spool};
+pub use origin::Origin;
 
 use self::folder::{Done, FILE, Folder, Found, Job, Waited};
 use self::format::{Content, Unreadable};
-use super::CloudWatchSettings;
 use super::buffer::Kept;
+use super::settings::CloudWatchSettings;
 use cni_runtime::clock::Clock;
-use cni_types::shard::Shard;
 
 /// The longest wait of a start for the folder, its lock included.
 const OPEN_LIMIT: Duration = Duration::from_secs(4);
@@ -97,17 +98,6 @@ impl Restored {
         let shard = settings.shard.map(|shard| shard.to_string()).unwrap_or_default();
         self.cluster_id == settings.cluster_id && self.shard == shard
     }
-}
-
-/// Whose points a file holds.
-#[derive(Debug, Clone)]
-pub struct Origin {
-    /// CloudWatch namespace.
-    pub namespace: String,
-    /// `CLUSTER_ID`.
-    pub cluster_id: String,
-    /// `SHARD`.
-    pub shard: Option<Shard>,
 }
 
 /// The spool as a start found it. Only what proved itself is in here.

@@ -13,10 +13,13 @@ use tokio::time::Instant;
 use super::awaiting::Held;
 use super::books::Books;
 use super::buffer::{Kept, Point, metrics_by_round};
+use super::client::{MetricSink, PutError};
+use super::deadline::leave_time;
 use super::delivery::{Delivery, Refusal};
+use super::limits;
 use super::pacing::RequestPacing;
+use super::settings::CloudWatchSettings;
 use super::spool::{self, Health, Opened, Origin, Spool};
-use super::{CloudWatchSettings, MetricSink, PutError, limits};
 use crate::stats::{DropReason, RequestOutcome};
 use crate::{Intake, Published};
 use cni_runtime::clock::{Clock, after};
@@ -495,12 +498,6 @@ impl<S: MetricSink> Task<S> {
         let left = stop_by.map_or(LAST_WRITE, |by| by.saturating_duration_since(Instant::now()).min(LAST_WRITE));
         tokio::time::timeout(left, spool.flush(left)).await.unwrap_or(false)
     }
-}
-
-/// Some of the time that is left is for the spool.
-pub(super) fn leave_time(stop_by: Instant) -> Instant {
-    let left = stop_by.saturating_duration_since(Instant::now());
-    stop_by.checked_sub((left / 10).min(Duration::from_millis(500))).unwrap_or(stop_by)
 }
 
 async fn answered(under_way: Option<&mut UnderWay>) -> Answer {

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use cni_metrics_core::catalogue::Row;
 use cni_metrics_core::model::UnixMillis;
 
-use super::Origin;
+use super::origin::Origin;
 use crate::cloudwatch::buffer::{COUNTERS, Kept};
 use crate::selection::ROWS;
 

@@ -1,0 +1,11 @@
+//! When the task stops before the program does.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Some of the time that is left is for the spool.
+pub(super) fn leave_time(stop_by: Instant) -> Instant {
+    let left = stop_by.saturating_duration_since(Instant::now());
+    stop_by.checked_sub((left / 10).min(Duration::from_millis(500))).unwrap_or(stop_by)
+}

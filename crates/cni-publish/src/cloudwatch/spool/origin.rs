@@ -1,0 +1,14 @@
+//! Whose points a file of the spool holds.
+
+use cni_types::shard::Shard;
+
+/// Whose points a file holds.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// CloudWatch namespace.
+    pub namespace: String,
+    /// `CLUSTER_ID`.
+    pub cluster_id: String,
+    /// `SHARD`.
+    pub shard: Option<Shard>,
+}
