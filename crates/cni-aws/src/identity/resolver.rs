@@ -11,12 +11,11 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info, warn};
 
-use super::ClusterEvidence;
+use super::credentials;
+use super::evidence::ClusterEvidence;
+use super::settings::{ClusterIdFallback, FALLBACK_CLUSTER_ID, IdentitySettings};
 use super::sources::{Attempts, Source, Sources};
-use super::{
-    ClusterIdFallback, FALLBACK_CLUSTER_ID, Found, Identity, IdentityError, IdentityReader, IdentitySettings,
-    IdentityState, credentials,
-};
+use super::state::{Found, Identity, IdentityError, IdentityReader, IdentityState};
 use crate::metadata::InstanceFacts;
 use crate::{AwsHttp, Verdict};
 use cni_runtime::backoff::Backoff;

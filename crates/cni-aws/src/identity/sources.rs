@@ -7,8 +7,9 @@ use aws_config::provider_config::ProviderConfig;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use super::credentials::CredentialKind;
 use super::evidence::{ClusterEvidence, Listing};
-use super::{CredentialKind, IdentityLimits};
+use super::settings::IdentityLimits;
 use crate::metadata::{self, CLUSTER_TAGS, InstanceFacts};
 use crate::{AwsHttp, Verdict, tags};
 use cni_runtime::backoff::Backoff;
