@@ -6,10 +6,10 @@ use cni_metrics_core::catalogue::Metric;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::artifact::{Artifact, Output};
 use super::cloudwatch_dashboard::statistic;
 use super::target::{Target, check_cloudwatch_namespace};
 use super::thresholds::Thresholds;
-use super::{Artifact, Output};
 use cni_types::shard::{MOST_SHARDS, Shard};
 
 /// Both sides of a ratio, each a metric a shard, make the ten metrics that CloudWatch allows an alarm.

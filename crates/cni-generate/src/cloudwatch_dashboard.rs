@@ -10,8 +10,8 @@ use clap::Args;
 use cni_metrics_core::catalogue::{Kind, Metric};
 use serde_json::{Value, json};
 
+use super::artifact::{Artifact, Output};
 use super::target::{Target, check_cloudwatch_namespace};
-use super::{Artifact, Output};
 
 /// CloudWatch lays widgets out on 24 columns.
 const HALF_WIDTH: u32 = 12;

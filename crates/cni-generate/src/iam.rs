@@ -1,53 +1,16 @@
 //! AWS rights: the policy, who may take the role, and the commands that put both in place.
 
 mod commands;
+mod policy;
 
 use anyhow::{Context, ensure};
-use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
+pub(super) use policy::IamArgs;
+use policy::{Trust, pod_identity_trust, policy};
+
+use super::artifact::{Artifact, Output};
 use super::target::{Target, check_cloudwatch_namespace, is_account, is_dns_label};
-use super::{Artifact, Output};
-
-#[derive(Debug, Clone, Args)]
-pub(super) struct IamArgs {
-    /// Also allow ec2:DescribeTags: the cluster's name is then found in the instance's tags
-    #[arg(long)]
-    with_tags: bool,
-    /// Show the trust policy for this way of taking the role, instead of the policy
-    #[arg(long, value_enum, value_name = "WAY")]
-    trust: Option<Trust>,
-    /// Show the aws and eksctl commands in order (for EKS Pod Identity, unless --trust says otherwise)
-    #[arg(long, conflicts_with = "explain")]
-    commands: bool,
-    /// Show why each statement is there
-    #[arg(long)]
-    explain: bool,
-    /// The CloudWatch namespace to which publishing is limited
-    #[arg(long, value_name = "NAME", default_value = "Kubernetes")]
-    cloudwatch_namespace: String,
-    /// The helper's Kubernetes service account
-    #[arg(long, value_name = "NAME", default_value = "cni-metrics-helper")]
-    service_account: String,
-    /// The AWS account (for --trust irsa)
-    #[arg(long, value_name = "DIGITS")]
-    account_id: Option<String>,
-    /// The cluster's OIDC issuer, with or without https:// (for --trust irsa)
-    #[arg(long, value_name = "HOST/PATH")]
-    oidc_provider: Option<String>,
-    /// The audience of the service account's token (for --trust irsa)
-    #[arg(long, value_name = "TEXT", default_value = "sts.amazonaws.com")]
-    oidc_audience: String,
-}
-
-/// How the pod comes to its role.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Trust {
-    /// IAM roles for service accounts: the cluster's OIDC provider vouches for the service account
-    Irsa,
-    /// EKS Pod Identity: the agent on the node hands out the role's credentials
-    PodIdentity,
-}
 
 pub(super) fn make(target: &Target, args: &IamArgs) -> anyhow::Result<Output> {
     ensure!(is_dns_label(&args.service_account), "--service-account {:?}: a Kubernetes name", args.service_account);
@@ -84,25 +47,6 @@ pub(super) fn make(target: &Target, args: &IamArgs) -> anyhow::Result<Output> {
     }
 }
 
-fn policy(args: &IamArgs) -> Value {
-    let mut statements = vec![json!({
-        "Sid": "PublishCniMetrics",
-        "Effect": "Allow",
-        "Action": "cloudwatch:PutMetricData",
-        "Resource": "*",
-        "Condition": { "StringEquals": { "cloudwatch:namespace": args.cloudwatch_namespace } },
-    })];
-    if args.with_tags {
-        statements.push(json!({
-            "Sid": "FindClusterNameInInstanceTags",
-            "Effect": "Allow",
-            "Action": "ec2:DescribeTags",
-            "Resource": "*",
-        }));
-    }
-    json!({ "Version": "2012-10-17", "Statement": statements })
-}
-
 fn explanation(args: &IamArgs) -> String {
     let mut text = format!(
         "# Why each statement is in iam-policy.json\n\n\
@@ -120,26 +64,6 @@ fn explanation(args: &IamArgs) -> String {
          makes no EC2 call. `--with-tags` adds ec2:DescribeTags for clusters that rely on instance tags.\n"
     };
     text
-}
-
-fn pod_identity_trust(target: &Target, args: &IamArgs) -> Value {
-    let mut tags = json!({
-        "aws:RequestTag/kubernetes-namespace": target.namespace,
-        "aws:RequestTag/kubernetes-service-account": args.service_account,
-    });
-    if let (Some(cluster), Some(tags)) = (target.cluster_id(), tags.as_object_mut()) {
-        tags.insert("aws:RequestTag/eks-cluster-name".to_owned(), json!(cluster));
-    }
-    json!({
-        "Version": "2012-10-17",
-        "Statement": [{
-            "Sid": "HelperThroughPodIdentity",
-            "Effect": "Allow",
-            "Principal": { "Service": "pods.eks.amazonaws.com" },
-            "Action": ["sts:AssumeRole", "sts:TagSession"],
-            "Condition": { "StringEquals": tags },
-        }],
-    })
 }
 
 /// `None` as long as account or issuer is not known.

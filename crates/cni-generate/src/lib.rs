@@ -2,6 +2,7 @@
 //! alarms. Same flags, same bytes.
 
 mod alarms;
+mod artifact;
 mod cloudwatch_dashboard;
 mod grafana;
 mod iam;
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::{Args, Subcommand};
 
+use artifact::Output;
 use target::{Target, TargetArgs};
 
 /// Write manifests, IAM policies, dashboards, alarms and rules.
@@ -46,41 +48,6 @@ enum What {
     GrafanaDashboard(grafana::GrafanaArgs),
     /// Prometheus recording and alerting rules
     PrometheusRules(rules::RulesArgs),
-}
-
-/// One file that is made.
-struct Artifact {
-    name: String,
-    body: String,
-}
-
-impl Artifact {
-    fn new(name: impl Into<String>, body: impl Into<String>) -> Self {
-        Self { name: name.into(), body: body.into() }
-    }
-
-    /// Pretty JSON that ends with a line feed.
-    fn json(name: impl Into<String>, value: &impl serde::Serialize) -> anyhow::Result<Self> {
-        Ok(Self::new(name, serde_json::to_string_pretty(value)? + "\n"))
-    }
-}
-
-/// What one subcommand makes: the one artifact that goes to the standard output, or all of them for a directory.
-struct Output {
-    shown: Artifact,
-    beside: Vec<Artifact>,
-    /// What the person should know before using it; one line.
-    notice: Option<String>,
-}
-
-impl Output {
-    fn one(artifact: Artifact) -> Self {
-        Self::with(artifact, Vec::new())
-    }
-
-    fn with(shown: Artifact, beside: Vec<Artifact>) -> Self {
-        Self { shown, beside, notice: None }
-    }
 }
 
 /// Makes what is asked for and writes it to `out`, or to files whose paths are written to `out`; `notices` gets what has

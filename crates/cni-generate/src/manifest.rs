@@ -3,8 +3,8 @@
 use anyhow::{Context, ensure};
 use clap::Args;
 
+use super::artifact::{Artifact, Output};
 use super::target::{Partition, Target, is_account};
-use super::{Artifact, Output};
 
 /// The chart rendered with the marker values below (`deploy/manifest/render.sh` renews it; a test compares).
 const TEMPLATE: &str = include_str!("manifest.yaml");

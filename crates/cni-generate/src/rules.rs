@@ -6,10 +6,10 @@ use anyhow::ensure;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
+use super::artifact::{Artifact, Output};
 use super::label::Label;
 use super::target::Target;
 use super::thresholds::Thresholds;
-use super::{Artifact, Output};
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct RulesArgs {

@@ -1,7 +1,7 @@
 //! The board of aws-node's own pages, one series a node: `instance` tells nodes apart, `job` leaves the helper's own
 //! sums of the same names out.
 
-use super::{Board, Panel, label_values};
+use super::board::{Board, Panel, label_values};
 
 pub(super) fn board() -> Board {
     Board {

@@ -2,7 +2,7 @@
 //!
 //! Replicas that show the same nodes count once (the larger figure), shards add up; without shards the label is empty.
 
-use super::{Board, Panel, label_values};
+use super::board::{Board, Panel, label_values};
 
 pub(super) fn board() -> Board {
     Board {

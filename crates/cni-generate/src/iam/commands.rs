@@ -3,7 +3,7 @@
 use anyhow::ensure;
 
 use super::super::target::Target;
-use super::{IamArgs, Trust};
+use super::policy::{self, IamArgs, Trust};
 
 /// A script for bash: the policy and the trust policy in here-documents, so that it needs no other file.
 pub(super) fn make(target: &Target, args: &IamArgs) -> anyhow::Result<String> {
@@ -13,7 +13,7 @@ pub(super) fn make(target: &Target, args: &IamArgs) -> anyhow::Result<String> {
     let region = target.needed_region()?;
     let (namespace, account) = (&target.namespace, &args.service_account);
     let way = args.trust.unwrap_or(Trust::PodIdentity);
-    let policy = serde_json::to_string_pretty(&super::policy(args))?;
+    let policy = serde_json::to_string_pretty(&policy::policy(args))?;
     let mut script = format!(
         "#!/usr/bin/env bash\n\
          # Gives the helper of one cluster its AWS rights. Needs the aws CLI with rights on IAM and EKS, and kubectl.\n\
@@ -36,7 +36,7 @@ pub(super) fn make(target: &Target, args: &IamArgs) -> anyhow::Result<String> {
 }
 
 fn pod_identity(target: &Target, args: &IamArgs) -> anyhow::Result<String> {
-    let trust = serde_json::to_string_pretty(&super::pod_identity_trust(target, args))?;
+    let trust = serde_json::to_string_pretty(&policy::pod_identity_trust(target, args))?;
     let partition = target.partition.name();
     Ok(format!(
         "\n# 2. The role: only this service account may take it.\n\

@@ -1,0 +1,85 @@
+//! What is asked for, the policy, and who may take the role with EKS Pod Identity.
+
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+
+use crate::target::Target;
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct IamArgs {
+    /// Also allow ec2:DescribeTags: the cluster's name is then found in the instance's tags
+    #[arg(long)]
+    pub(super) with_tags: bool,
+    /// Show the trust policy for this way of taking the role, instead of the policy
+    #[arg(long, value_enum, value_name = "WAY")]
+    pub(super) trust: Option<Trust>,
+    /// Show the aws and eksctl commands in order (for EKS Pod Identity, unless --trust says otherwise)
+    #[arg(long, conflicts_with = "explain")]
+    pub(super) commands: bool,
+    /// Show why each statement is there
+    #[arg(long)]
+    pub(super) explain: bool,
+    /// The CloudWatch namespace to which publishing is limited
+    #[arg(long, value_name = "NAME", default_value = "Kubernetes")]
+    pub(super) cloudwatch_namespace: String,
+    /// The helper's Kubernetes service account
+    #[arg(long, value_name = "NAME", default_value = "cni-metrics-helper")]
+    pub(super) service_account: String,
+    /// The AWS account (for --trust irsa)
+    #[arg(long, value_name = "DIGITS")]
+    pub(super) account_id: Option<String>,
+    /// The cluster's OIDC issuer, with or without https:// (for --trust irsa)
+    #[arg(long, value_name = "HOST/PATH")]
+    pub(super) oidc_provider: Option<String>,
+    /// The audience of the service account's token (for --trust irsa)
+    #[arg(long, value_name = "TEXT", default_value = "sts.amazonaws.com")]
+    pub(super) oidc_audience: String,
+}
+
+/// How the pod comes to its role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Trust {
+    /// IAM roles for service accounts: the cluster's OIDC provider vouches for the service account
+    Irsa,
+    /// EKS Pod Identity: the agent on the node hands out the role's credentials
+    PodIdentity,
+}
+
+pub(super) fn policy(args: &IamArgs) -> Value {
+    let mut statements = vec![json!({
+        "Sid": "PublishCniMetrics",
+        "Effect": "Allow",
+        "Action": "cloudwatch:PutMetricData",
+        "Resource": "*",
+        "Condition": { "StringEquals": { "cloudwatch:namespace": args.cloudwatch_namespace } },
+    })];
+    if args.with_tags {
+        statements.push(json!({
+            "Sid": "FindClusterNameInInstanceTags",
+            "Effect": "Allow",
+            "Action": "ec2:DescribeTags",
+            "Resource": "*",
+        }));
+    }
+    json!({ "Version": "2012-10-17", "Statement": statements })
+}
+
+pub(super) fn pod_identity_trust(target: &Target, args: &IamArgs) -> Value {
+    let mut tags = json!({
+        "aws:RequestTag/kubernetes-namespace": target.namespace,
+        "aws:RequestTag/kubernetes-service-account": args.service_account,
+    });
+    if let (Some(cluster), Some(tags)) = (target.cluster_id(), tags.as_object_mut()) {
+        tags.insert("aws:RequestTag/eks-cluster-name".to_owned(), json!(cluster));
+    }
+    json!({
+        "Version": "2012-10-17",
+        "Statement": [{
+            "Sid": "HelperThroughPodIdentity",
+            "Effect": "Allow",
+            "Principal": { "Service": "pods.eks.amazonaws.com" },
+            "Action": ["sts:AssumeRole", "sts:TagSession"],
+            "Condition": { "StringEquals": tags },
+        }],
+    })
+}
