@@ -6,7 +6,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::{Block, Cloud, Ec2Code, Ec2Op, ImdsRead, SubnetId, SubnetRole, SubnetView};
+use super::cloud::{Block, Cloud, SubnetId, SubnetRole, SubnetView};
+use super::op::{Ec2Code, Ec2Op, ImdsRead};
 use crate::random::Random;
 
 /// How to make a subnet.

@@ -1,7 +1,8 @@
 //! The `awscni_` families.
 
+use super::counts::Metrics;
+use super::flavour::PageFlavour;
 use super::page::{Kind, Labels, Page};
-use super::{Metrics, PageFlavour};
 use crate::ec2::{Block, Ec2Op};
 
 /// Upper bounds of the two duration histograms, as text and as seconds.

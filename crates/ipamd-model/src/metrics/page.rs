@@ -1,6 +1,6 @@
 //! The text format: families with HELP and TYPE, series with sorted labels.
 
-use super::PageFlavour;
+use super::flavour::PageFlavour;
 use super::number;
 
 /// What a family declares itself to be.

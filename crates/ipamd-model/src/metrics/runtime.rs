@@ -3,8 +3,8 @@
 //! Nothing in the model depends on them; they are here because a real page has them, and a reader must cope with their
 //! number, their exponents and their one summary with quantiles. Counters never go down within a process's life.
 
-use super::Metrics;
 use super::agent::Shown;
+use super::counts::Metrics;
 use super::page::{Kind, Page};
 use crate::random::Random;
 

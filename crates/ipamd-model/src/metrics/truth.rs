@@ -1,6 +1,7 @@
 //! The page's numbers without the page.
 
-use super::{Latency, Metrics, PageFlavour, QUANTILE_WINDOW_MS};
+use super::counts::{Latency, Metrics, QUANTILE_WINDOW_MS};
+use super::flavour::PageFlavour;
 
 /// One latency series.
 #[derive(Debug, Clone, PartialEq)]

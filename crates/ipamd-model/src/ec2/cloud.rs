@@ -1,0 +1,63 @@
+//! EC2, IMDS and the subnets, as one node sees them.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use super::op::{Ec2Code, Ec2Op, ImdsRead};
+
+/// A subnet of the VPC, by its number there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SubnetId(pub u32);
+
+/// Something a subnet lends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Block {
+    /// One IPv4 address.
+    Address(Ipv4Addr),
+    /// A /28, by its base.
+    Prefix(Ipv4Addr),
+    /// A /80, by its base.
+    Ipv6Prefix(Ipv6Addr),
+}
+
+/// The tag `kubernetes.io/role/cni` of a subnet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SubnetRole {
+    /// Absent or empty.
+    #[default]
+    Untagged,
+    /// "0": pods must not use it.
+    Off,
+    /// Any other value.
+    On,
+}
+
+/// What `DescribeSubnets` tells about one subnet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SubnetView {
+    /// Which.
+    pub id: SubnetId,
+    /// Free addresses.
+    pub free_addresses: u32,
+    /// Its role tag.
+    pub role: SubnetRole,
+    /// Its cluster tags allow this cluster.
+    pub cluster_fits: bool,
+}
+
+/// EC2, IMDS and the subnets, as one node sees them.
+pub trait Cloud {
+    /// The code with which `op` fails now, if it does.
+    fn fault(&mut self, op: Ec2Op, at_ms: i64) -> Option<Ec2Code>;
+    /// Whether `read` fails now.
+    fn imds_fault(&mut self, read: ImdsRead, at_ms: i64) -> bool;
+    /// The subnets of the node's VPC and zone.
+    fn subnets(&self) -> Vec<SubnetView>;
+    /// Takes `count` addresses, all or none.
+    fn take_addresses(&mut self, subnet: SubnetId, count: u16) -> Result<Vec<Ipv4Addr>, Ec2Code>;
+    /// Takes `count` /28 blocks, all or none; the answer holds their bases.
+    fn take_prefixes(&mut self, subnet: SubnetId, count: u16) -> Result<Vec<Ipv4Addr>, Ec2Code>;
+    /// Takes one /80.
+    fn take_ipv6_prefix(&mut self, subnet: SubnetId) -> Result<Ipv6Addr, Ec2Code>;
+    /// Gives a block back.
+    fn give_back(&mut self, subnet: SubnetId, block: Block);
+}
