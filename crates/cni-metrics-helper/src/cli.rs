@@ -85,12 +85,13 @@ impl Cli {
     }
 }
 
-/// Prints a snapshot.
+/// Prints a snapshot of agents that were read once: counters are totals.
 fn print(snapshot: &cni_metrics_core::model::Snapshot, output: Output, out: &mut dyn Write) -> anyhow::Result<()> {
-    use crate::view::{json::SnapshotJson, table};
+    use crate::view::json::{CountersJson, LookJson};
+    use crate::view::{schema::Schema, table};
     match output {
         Output::Table => write!(out, "{}", table::render(snapshot, table::CounterMeaning::SinceStart))?,
-        Output::Json => writeln!(out, "{}", serde_json::to_string(&SnapshotJson::from(snapshot))?)?,
+        Output::Json => Schema::Look.print(&LookJson::new(snapshot, CountersJson::TOTAL), out)?,
     }
     Ok(())
 }

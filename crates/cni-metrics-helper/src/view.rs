@@ -1,4 +1,5 @@
 //! A snapshot as people and programs read it: tables, and one JSON object.
 
 pub mod json;
+pub mod schema;
 pub mod table;

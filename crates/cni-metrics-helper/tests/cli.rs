@@ -1,6 +1,6 @@
 //! The built program as a user meets it in a terminal: saved pages, wrong settings, no cluster.
 
-#![expect(clippy::unwrap_used, reason = "a test stops where something is missing")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops where something is missing")]
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
@@ -43,7 +43,7 @@ fn inspect_adds_pages_up_and_keeps_the_documented_shape() {
     let output = run(&["inspect", "--output", "json", &pages[0], &pages[1]]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let json = json(&output);
-    assert_eq!(json.as_object().unwrap().keys().collect::<Vec<_>>().len(), 6);
+    assert_eq!(json.as_object().unwrap().keys().collect::<Vec<_>>().len(), 8);
     let shares = json["breakdown"]["shares"].as_array().unwrap();
     let of = |family: &str, labels: serde_json::Value| {
         let share = shares.iter().find(|share| share["family"] == family && share["labels"] == labels);
@@ -63,6 +63,59 @@ fn inspect_adds_pages_up_and_keeps_the_documented_shape() {
         let sum: f64 = nodes.iter().filter_map(|node| node["metrics"][metric].as_f64()).sum();
         assert!(sum > 0.0, "{metric} is on neither page");
         assert_eq!(json["metrics"][metric].as_f64(), Some(sum), "{metric}");
+    }
+}
+
+/// Holds that a reader of an older output still finds each key with the same type, and the same value where `values` is
+/// true. `round` differs from run to run.
+fn assert_still_has(old: &serde_json::Value, new: &serde_json::Value, values: bool, at: &str) {
+    use serde_json::Value;
+    match (old, new) {
+        (Value::Object(old), Value::Object(new)) => {
+            for (key, value) in old {
+                let now = new.get(key).unwrap_or_else(|| panic!("{at}: {key} is missing"));
+                assert_still_has(value, now, values && key != "round", &format!("{at}.{key}"));
+            }
+        }
+        (Value::Array(old), Value::Array(new)) => {
+            assert_eq!(old.len(), new.len(), "{at}");
+            for (index, (old, new)) in old.iter().zip(new).enumerate() {
+                assert_still_has(old, new, values, &format!("{at}[{index}]"));
+            }
+        }
+        _ => {
+            assert_eq!(std::mem::discriminant(old), std::mem::discriminant(new), "{at}: {old} became {new}");
+            assert!(!values || old == new, "{at}: {old} became {new}");
+        }
+    }
+}
+
+#[test]
+fn a_reader_of_looks_without_a_schema_finds_every_key_with_its_meaning() {
+    let golden = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+    // Of the same pages, so that equal values show equal meaning.
+    let pages = ["node.prom", "prefix_delegation.prom", "ipv6.prom", "agent_v1.12.6.prom", "no-such-file", "-"];
+    let odd = std::fs::File::open(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/json/odd.prom")).unwrap();
+    let mut command = helper(&["inspect", "--output", "json"]);
+    let output = command.args(pages).current_dir(PAGES).stdin(odd).output().unwrap();
+    assert_still_has(&golden(include_str!("data/json/look-0-inspect.json")), &json(&output), true, "inspect");
+    let output = run(&["demo", "--output", "json", "--nodes", "3", "--rounds", "2"]);
+    assert_still_has(&golden(include_str!("data/json/look-0-demo.json")), &json(&output), false, "demo");
+}
+
+#[test]
+fn a_look_begins_with_its_schema_and_says_what_its_counters_count() {
+    let (inspect, demo) =
+        (inspect(b"awscni_eni_max 3\n"), run(&["demo", "-o", "json", "--nodes", "3", "--rounds", "2"]));
+    let counted = [
+        (inspect, serde_json::json!({"kind": "total", "seconds": null})),
+        (demo, serde_json::json!({"kind": "increase", "seconds": 30})),
+    ];
+    for (output, counters) in counted {
+        let shown = text(&output.stdout);
+        assert!(shown.starts_with("{\"schema\":\"vpc-cni/look/1\",\"round\":{"), "{shown}");
+        assert_eq!(shown.matches("\"schema\"").count(), 1, "{shown}");
+        assert_eq!(json(&output)["counters"], counters);
     }
 }
 

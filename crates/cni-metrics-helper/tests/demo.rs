@@ -155,6 +155,8 @@ fn once_reads_a_simulated_cluster_by_its_variables_and_by_either_way() {
             let output = sim.run(&mut helper(&["once", "--output", "json", "--scrape-via", via]));
             assert!(output.status.success(), "{args:?} {via}: {}", text(&output.stderr));
             let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+            assert!(output.stdout.starts_with(b"{\"schema\":\"vpc-cni/look/1\","), "{}", text(&output.stdout));
+            assert_eq!(json["counters"], serde_json::json!({"kind": "total", "seconds": null}));
             let coverage = &json["coverage"];
             assert_eq!((&coverage["expected"], &coverage["scraped"]), (&6.into(), &6.into()), "{via}: {coverage}");
             assert_eq!(coverage["failed"], serde_json::json!({}), "{via}");

@@ -21,7 +21,18 @@ fn plan(line: &str) -> Result<String, String> {
 
 #[test]
 fn a_default_node_in_json() {
-    insta::assert_snapshot!(plan("node --instance-type m5.large --pods 12 --output json").unwrap(), @r#"{"enis":3,"total_ips":27,"prefixes":0,"assigned":12,"unused":15,"ips_per_eni":[9,9,9],"prefixes_per_eni":[],"max_pods":29,"warnings":[]}"#);
+    insta::assert_snapshot!(plan("node --instance-type m5.large --pods 12 --output json").unwrap(), @r#"{"schema":"vpc-cni/plan/1","enis":3,"total_ips":27,"prefixes":0,"assigned":12,"unused":15,"ips_per_eni":[9,9,9],"prefixes_per_eni":[],"max_pods":29,"warnings":[],"command":"node"}"#);
+}
+
+#[test]
+fn max_pods_in_json_of_one_type_and_of_all() {
+    let one = plan("max-pods --instance-type m5.large --output json").unwrap();
+    insta::assert_snapshot!(one, @r#"{"schema":"vpc-cni/plan/1","instance_type":"m5.large","max_pods":29,"by_slots":29,"cap":110,"binding":"eni-slots","formula":"min(3 ENIs x (10 addresses - 1) + 2, 110)","command":"max-pods"}"#);
+    let all = plan("max-pods --all --output json").unwrap();
+    assert!(all.contains(one.trim_end()), "the list has the same objects");
+    let objects: Vec<&str> = all.split("{\"").skip(1).collect();
+    assert_eq!(objects.len(), 1391);
+    assert!(objects.iter().all(|object| object.starts_with("schema\":\"vpc-cni/plan/1\",\"instance_type\":")));
 }
 
 #[test]

@@ -13,8 +13,9 @@ use serde::Serialize;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::compare::{Comparison, difference};
-use super::{DemoSettings, PlayedRound};
-use crate::view::json::{SnapshotJson, number};
+use super::{DemoSettings, INTERVAL, PlayedRound};
+use crate::view::json::{CountersJson, LookJson, number};
+use crate::view::schema::Schema;
 use crate::view::table::{self, show, styled};
 
 /// Nodes shown on the live screen.
@@ -122,11 +123,11 @@ impl Screen {
         let Some(last) = rounds.last() else { return Ok(()) };
         if self.json {
             let json = DemoJson {
-                snapshot: SnapshotJson::from(last.snapshot.as_ref()),
+                look: LookJson::new(last.snapshot.as_ref(), CountersJson::increase(INTERVAL)),
                 truth: last.truth.metrics.iter().map(|(name, value)| (*name, number(*value))).collect(),
                 max_abs_difference: number(comparison.max_abs_difference()),
             };
-            return writeln!(out, "{}", serde_json::to_string(&json)?);
+            return Schema::Look.print(&json, out);
         }
         if !self.live {
             for line in self.lines.newest() {
@@ -178,7 +179,7 @@ impl Screen {
 #[derive(Serialize)]
 struct DemoJson<'a> {
     #[serde(flatten)]
-    snapshot: SnapshotJson<'a>,
+    look: LookJson<'a>,
     truth: BTreeMap<&'static str, serde_json::Value>,
     max_abs_difference: serde_json::Value,
 }

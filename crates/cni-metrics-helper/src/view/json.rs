@@ -1,13 +1,16 @@
-//! One JSON object with a stable key order.
+//! A look: one JSON object with a stable key order.
 //!
-//! `{"round":{"at","duration_ms"},"coverage":{"expected","scraped","failed":{kind:n},"reporting":{name:n},"damaged",
+//! `{"schema","round":{"at","duration_ms"},"coverage":{"expected","scraped","failed":{kind:n},"reporting":{name:n},"damaged",
 //! "implausible"},"metrics":{name:value},"ipv6":{"nodes","assigned_ip_addresses"},"nodes":[{"name","zone","instance_type",
 //! "node_group","failure","ipv6","metrics","damaged":[family],"implausible":[family]}],"breakdown":{"overflowed":n,
-//! "shares":[{"family","labels":{name:value},"rest","value"}]}}`: metrics in the catalogue's order,
+//! "shares":[{"family","labels":{name:value},"rest","value"}]},"counters":{"kind",
+//! "seconds"}}`: metrics in the catalogue's order,
 //! what was not measured left out; `reporting` only of metrics that not all scraped nodes measure; `at` is RFC 3339 in UTC; a
 //! label that is not known is null; `rest` is null at a label set, else `other` or `unattributed`.
 
 mod breakdown;
+
+use std::time::Duration;
 
 use breakdown::BreakdownJson;
 pub use breakdown::SHOWN_SETS;
@@ -18,9 +21,41 @@ use cni_metrics_core::model::{
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
-/// The whole object.
+/// A snapshot with what its counters count.
 #[derive(Debug, Serialize)]
-pub struct SnapshotJson<'a> {
+pub struct LookJson<'a> {
+    #[serde(flatten)]
+    snapshot: SnapshotJson<'a>,
+    counters: CountersJson,
+}
+
+/// What the counters of a look count, `metrics` and `breakdown` alike.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct CountersJson {
+    kind: &'static str,
+    seconds: Option<u64>,
+}
+
+impl CountersJson {
+    /// Each agent's own value, counted since its start. Every agent started at another time, so there are no seconds.
+    pub const TOTAL: Self = Self { kind: "total", seconds: None };
+
+    /// The increase from one round to the next, for rounds this far apart, in whole seconds.
+    pub const fn increase(interval: Duration) -> Self {
+        Self { kind: "increase", seconds: Some(interval.as_secs()) }
+    }
+}
+
+impl<'a> LookJson<'a> {
+    /// The snapshot of a round, and what its counters count.
+    pub fn new(snapshot: &'a Snapshot, counters: CountersJson) -> Self {
+        Self { snapshot: SnapshotJson::from(snapshot), counters }
+    }
+}
+
+/// The snapshot's own keys.
+#[derive(Debug, Serialize)]
+struct SnapshotJson<'a> {
     round: RoundJson,
     coverage: CoverageJson<'a>,
     #[serde(serialize_with = "values")]

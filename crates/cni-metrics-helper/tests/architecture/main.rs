@@ -224,6 +224,20 @@ fn locks_are_where_the_page_says_and_nowhere_else() {
     assert!(others.is_empty(), "a lock outside {LOCKS:?}: {others:?}");
 }
 
+#[test]
+fn json_is_printed_in_one_place_which_puts_the_schema_first() {
+    let folder = repository().join("crates/cni-metrics-helper/src");
+    let prints = |text: &str| {
+        let code = text.split("#[cfg(test)]\nmod ").next().unwrap();
+        ["serde_json::to_string", "serde_json::to_writer", "serde_json::to_vec", "json!"]
+            .iter()
+            .any(|call| code.contains(call))
+    };
+    let printing = sources(&folder).into_iter().filter(|(_, text)| prints(text)).map(|(path, _)| path);
+    let printing: Vec<_> = printing.map(|path| path.strip_prefix(&folder).unwrap().display().to_string()).collect();
+    assert_eq!(printing, ["view/schema.rs"]);
+}
+
 /// Each invariant ends with `Held by` and names: of tests, of a file or module of tests, or of a step of the checks
 /// (`bench/run …`).
 #[test]

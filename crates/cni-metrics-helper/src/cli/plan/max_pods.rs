@@ -8,6 +8,7 @@ use ipamd_model::plan::{Binding, MaxPods, MaxPodsQuestion, estimated_vcpus};
 use serde::Serialize;
 
 use super::{Format, limits_of, vcpus_of};
+use crate::view::schema::Schema;
 use crate::view::table::styled;
 
 /// Options of `plan max-pods`.
@@ -50,6 +51,7 @@ struct Line {
     cap: Option<u32>,
     binding: &'static str,
     formula: String,
+    command: &'static str,
 }
 
 pub(super) fn run(args: &MaxPodsArgs, out: &mut dyn Write) -> anyhow::Result<()> {
@@ -57,14 +59,14 @@ pub(super) fn run(args: &MaxPodsArgs, out: &mut dyn Write) -> anyhow::Result<()>
         let answer = ask(args, instance_type, limits_of(instance_type)?);
         return match args.output {
             Format::Table => explain(args, instance_type, &answer, out),
-            Format::Json => Ok(writeln!(out, "{}", serde_json::to_string(&line(instance_type, &answer))?)?),
+            Format::Json => Ok(Schema::Plan.print(&line(instance_type, &answer), out)?),
             Format::Csv => csv([line(instance_type, &answer)], out),
         };
     }
     let lines = limits::all().iter().map(|known| line(&known.name(), &ask(args, &known.name(), known.limits)));
     match args.output {
         Format::Csv => csv(lines, out),
-        Format::Json => Ok(writeln!(out, "{}", serde_json::to_string(&lines.collect::<Vec<_>>())?)?),
+        Format::Json => Ok(Schema::Plan.print_list(lines, out)?),
         Format::Table => table(lines, out),
     }
 }
@@ -89,6 +91,7 @@ fn line(instance_type: &str, answer: &MaxPods) -> Line {
         cap: answer.cap,
         binding: answer.binding.name(),
         formula: answer.formula.clone(),
+        command: "max-pods",
     }
 }
 

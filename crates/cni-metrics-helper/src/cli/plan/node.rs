@@ -8,6 +8,7 @@ use ipamd_model::settings::Settings;
 use serde::Serialize;
 
 use super::{Format, limits_of, vcpus_of};
+use crate::view::schema::Schema;
 use crate::view::table::styled;
 
 /// Options of `plan node`.
@@ -61,6 +62,7 @@ struct Shown<'a> {
     prefixes_per_eni: &'a [u32],
     max_pods: u32,
     warnings: Vec<String>,
+    command: &'static str,
 }
 
 pub(super) fn run(args: &NodeArgs, out: &mut dyn Write) -> anyhow::Result<()> {
@@ -79,10 +81,7 @@ pub(super) fn run(args: &NodeArgs, out: &mut dyn Write) -> anyhow::Result<()> {
     let plan = settle(&NodeQuestion { limits, settings: settings(args), pods: args.pods, max_pods })?;
     match args.output {
         Format::Table => table(args, &plan, out),
-        Format::Json => {
-            serde_json::to_writer(&mut *out, &shown(&plan))?;
-            Ok(writeln!(out)?)
-        }
+        Format::Json => Ok(Schema::Plan.print(&shown(&plan), out)?),
         Format::Csv => anyhow::bail!("plan node prints a table or json, not csv"),
     }
 }
@@ -117,6 +116,7 @@ fn shown(plan: &NodePlan) -> Shown<'_> {
         prefixes_per_eni: &plan.prefixes_per_eni,
         max_pods: plan.max_pods,
         warnings: plan.warnings.iter().map(ToString::to_string).collect(),
+        command: "node",
     }
 }
 
