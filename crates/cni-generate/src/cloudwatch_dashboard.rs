@@ -37,7 +37,7 @@ pub(super) fn make(target: &Target, args: &DashboardArgs) -> anyhow::Result<Outp
             ensure!(!text.contains(quotes), "{text:?}: quotes and backslashes have no place in a search for shards");
         }
     }
-    let board = Board {
+    let board = DashboardBody {
         cluster: target.needed_cluster_id()?,
         region: target.needed_region()?,
         namespace: &args.cloudwatch_namespace,
@@ -46,14 +46,14 @@ pub(super) fn make(target: &Target, args: &DashboardArgs) -> anyhow::Result<Outp
     Ok(Output::one(Artifact::json("cloudwatch-dashboard.json", &board.body())?))
 }
 
-struct Board<'a> {
+struct DashboardBody<'a> {
     cluster: &'a str,
     region: &'a str,
     namespace: &'a str,
     shards: Option<u32>,
 }
 
-impl Board<'_> {
+impl DashboardBody<'_> {
     fn body(&self) -> Value {
         let mut graphs = [self.graphs_of_addresses(), self.graphs_of_trouble()].concat();
         graphs.extend(self.shards.map(|shards| self.graph_of_shards(shards)));
@@ -196,7 +196,7 @@ impl Board<'_> {
 }
 
 /// What shards publish.
-impl Board<'_> {
+impl DashboardBody<'_> {
     /// All shards' figures as one: the slowest of latencies, the sum of everything else.
     fn folded(&self, metric: Metric, mut options: Value) -> Value {
         let fold = if metric.kind() == Kind::Latency { "MAX" } else { "SUM" };

@@ -15,7 +15,7 @@ use super::thresholds::Thresholds;
 pub(super) struct RulesArgs {
     /// What to show: an object for the Prometheus operator, or a plain rules file
     #[arg(long, value_enum, default_value = "prometheus-rule")]
-    format: Format,
+    format: RuleFormat,
     /// A label of the `PrometheusRule` object, such as release=kube-prometheus-stack, by which the operator selects it;
     /// may be repeated
     #[arg(long = "label", value_name = "KEY=VALUE")]
@@ -25,7 +25,7 @@ pub(super) struct RulesArgs {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum RuleFormat {
     /// A `PrometheusRule` object (monitoring.coreos.com/v1)
     PrometheusRule,
     /// A rules file for `rule_files`
@@ -34,7 +34,7 @@ enum Format {
 
 pub(super) fn make(target: &Target, args: &RulesArgs) -> anyhow::Result<Output> {
     ensure!(
-        args.labels.is_empty() || args.format == Format::PrometheusRule,
+        args.labels.is_empty() || args.format == RuleFormat::PrometheusRule,
         "--label is for the PrometheusRule object: a rules file has no labels"
     );
     let rules = RuleFile { groups: vec![recorded(), alerts(target.cluster_id(), &args.thresholds)] };
@@ -51,8 +51,8 @@ pub(super) fn make(target: &Target, args: &RulesArgs) -> anyhow::Result<Output> 
     };
     let object = Artifact::new("prometheusrule.yaml", serde_saphyr::to_string(&object)?);
     Ok(match args.format {
-        Format::PrometheusRule => Output::with(object, vec![file]),
-        Format::RulesFile => Output::with(file, vec![object]),
+        RuleFormat::PrometheusRule => Output::with(object, vec![file]),
+        RuleFormat::RulesFile => Output::with(file, vec![object]),
     })
 }
 

@@ -20,11 +20,11 @@ pub(crate) struct SlimNode {
     #[serde(deserialize_with = "slim_metadata")]
     metadata: ObjectMeta,
     #[serde(default)]
-    spec: SlimSpec,
+    spec: SlimNodeSpec,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
-struct SlimSpec {
+struct SlimNodeSpec {
     #[serde(rename = "providerID")]
     provider_id: Option<Box<str>>,
 }
@@ -59,7 +59,7 @@ impl InstanceId {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct SlimMeta {
+struct SlimNodeMeta {
     name: Option<String>,
     resource_version: Option<String>,
     #[serde(default)]
@@ -67,7 +67,7 @@ struct SlimMeta {
 }
 
 fn slim_metadata<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
-    let mut slim = SlimMeta::deserialize(deserializer)?;
+    let mut slim = SlimNodeMeta::deserialize(deserializer)?;
     slim.labels.retain(|label, _| {
         let label = label.as_str();
         label == ZONE || label == INSTANCE_TYPE || label == EKSCTL_CLUSTER || NODE_GROUPS.contains(&label)

@@ -18,14 +18,14 @@ pub(crate) struct SlimPod {
     #[serde(deserialize_with = "slim_metadata")]
     metadata: ObjectMeta,
     #[serde(default)]
-    spec: SlimSpec,
+    spec: SlimPodSpec,
     #[serde(default)]
     status: SlimStatus,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct SlimSpec {
+struct SlimPodSpec {
     node_name: Option<Box<str>>,
     containers: Option<Vec<SlimContainer>>,
 }
@@ -40,7 +40,7 @@ struct SlimStatus {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct SlimMeta {
+struct SlimPodMeta {
     name: Option<String>,
     namespace: Option<String>,
     uid: Option<String>,
@@ -51,7 +51,7 @@ struct SlimMeta {
 
 /// Decodes the six fields of the metadata that are used; labels, annotations and managed fields are skipped unread.
 fn slim_metadata<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
-    let slim = SlimMeta::deserialize(deserializer)?;
+    let slim = SlimPodMeta::deserialize(deserializer)?;
     Ok(ObjectMeta {
         name: slim.name,
         namespace: slim.namespace,

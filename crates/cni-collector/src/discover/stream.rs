@@ -78,13 +78,13 @@ pub(super) enum Cause {
 pub(super) struct ListWatch<K> {
     api: Api<K>,
     selector: Option<String>,
-    step: Step<K>,
+    step: WatchStep<K>,
     backoff: Backoff,
     /// The next request waits.
     pauses: bool,
 }
 
-enum Step<K> {
+enum WatchStep<K> {
     Begin,
     Page { token: Option<String> },
     Items { items: std::vec::IntoIter<K>, then: After },
@@ -106,7 +106,7 @@ where
         Self {
             api,
             selector: selector.map(str::to_owned),
-            step: Step::Begin,
+            step: WatchStep::Begin,
             backoff: Backoff::new(Duration::from_millis(800), Duration::from_secs(30)),
             pauses: false,
         }
@@ -118,16 +118,16 @@ where
             if std::mem::take(&mut self.pauses) {
                 sleep(self.backoff.pause()).await;
             }
-            let (seen, step) = match std::mem::replace(&mut self.step, Step::Begin) {
-                Step::Begin => (Some(Seen::Listing), Step::Page { token: None }),
-                Step::Page { token } => self.page(token).await,
-                Step::Items { mut items, then } => match (items.next(), then) {
-                    (Some(item), then) => (Some(Seen::Item(item)), Step::Items { items, then }),
-                    (None, After::Token(token)) => (None, Step::Page { token: Some(token) }),
-                    (None, After::Version(version)) => (Some(Seen::Listed), Step::Connect { version }),
+            let (seen, step) = match std::mem::replace(&mut self.step, WatchStep::Begin) {
+                WatchStep::Begin => (Some(Seen::Listing), WatchStep::Page { token: None }),
+                WatchStep::Page { token } => self.page(token).await,
+                WatchStep::Items { mut items, then } => match (items.next(), then) {
+                    (Some(item), then) => (Some(Seen::Item(item)), WatchStep::Items { items, then }),
+                    (None, After::Token(token)) => (None, WatchStep::Page { token: Some(token) }),
+                    (None, After::Version(version)) => (Some(Seen::Listed), WatchStep::Connect { version }),
                 },
-                Step::Connect { version } => self.connect(version).await,
-                Step::Open { version, events, since, said } => self.event(version, events, since, said).await,
+                WatchStep::Connect { version } => self.connect(version).await,
+                WatchStep::Open { version, events, since, said } => self.event(version, events, since, said).await,
             };
             self.step = step;
             if let Some(seen) = seen {
@@ -137,14 +137,14 @@ where
         }
     }
 
-    async fn page(&mut self, token: Option<String>) -> (Option<Seen<K>>, Step<K>) {
+    async fn page(&mut self, token: Option<String>) -> (Option<Seen<K>>, WatchStep<K>) {
         let params = ListParams {
             label_selector: self.selector.clone(),
             limit: Some(PAGE),
             continue_token: token,
             ..ListParams::default()
         };
-        let failed = |failure| (Some(Seen::Failed(failure)), Step::Begin);
+        let failed = |failure| (Some(Seen::Failed(failure)), WatchStep::Begin);
         let list = match timeout(ANSWER, self.api.list(&params)).await {
             Err(_) => return failed(silent("a list", ANSWER)),
             Ok(Err(error)) => return failed(failure(&error)),
@@ -159,10 +159,10 @@ where
                 return failed(WatchFailure { cause: Cause::Unreadable, text });
             }
         };
-        (None, Step::Items { items: list.items.into_iter(), then })
+        (None, WatchStep::Items { items: list.items.into_iter(), then })
     }
 
-    async fn connect(&mut self, version: String) -> (Option<Seen<K>>, Step<K>) {
+    async fn connect(&mut self, version: String) -> (Option<Seen<K>>, WatchStep<K>) {
         let params = WatchParams {
             label_selector: self.selector.clone(),
             timeout: Some(WATCH),
@@ -171,13 +171,13 @@ where
         };
         let failure = match timeout(ANSWER, self.api.watch(&params, &version)).await {
             Ok(Ok(events)) => {
-                let open = Step::Open { version, events: events.boxed(), since: Instant::now(), said: false };
+                let open = WatchStep::Open { version, events: events.boxed(), since: Instant::now(), said: false };
                 return (Some(Seen::Watching), open);
             }
             Ok(Err(error)) => failure(&error),
             Err(_) => silent("a watch", ANSWER),
         };
-        let step = if failure.cause == Cause::Expired { Step::Begin } else { Step::Connect { version } };
+        let step = if failure.cause == Cause::Expired { WatchStep::Begin } else { WatchStep::Connect { version } };
         (Some(Seen::Failed(failure)), step)
     }
 
@@ -187,16 +187,16 @@ where
         mut events: BoxStream<'static, kube::Result<WatchEvent<K>>>,
         since: Instant,
         said: bool,
-    ) -> (Option<Seen<K>>, Step<K>) {
+    ) -> (Option<Seen<K>>, WatchStep<K>) {
         let event = match timeout(SILENCE, events.next()).await {
             Err(_) => {
                 let text = format!("no word for {} s, the connection is given up", SILENCE.as_secs());
                 let failure = WatchFailure { cause: Cause::Silent, text };
-                return (Some(Seen::Failed(failure)), Step::Connect { version });
+                return (Some(Seen::Failed(failure)), WatchStep::Connect { version });
             }
             Ok(None) => {
                 self.pauses = !said && since.elapsed() < SHORT;
-                return (None, Step::Connect { version });
+                return (None, WatchStep::Connect { version });
             }
             Ok(Some(event)) => event,
         };
@@ -212,23 +212,24 @@ where
             Ok(WatchEvent::Bookmark(bookmark)) => (Seen::Bookmark, Some(bookmark.metadata.resource_version)),
             Ok(WatchEvent::Error(status)) => {
                 let failure = answer(status.code, &status.message);
-                let step = if failure.cause == Cause::Expired { Step::Begin } else { Step::Connect { version } };
+                let step =
+                    if failure.cause == Cause::Expired { WatchStep::Begin } else { WatchStep::Connect { version } };
                 return (Some(Seen::Failed(failure)), step);
             }
             Err(error) => {
                 let failure = failure(&error);
                 // One object that cannot be read costs itself: the watch goes on behind it.
                 let step = match failure.cause {
-                    Cause::Unreadable => Step::Open { version, events, since, said },
-                    Cause::Expired => Step::Begin,
-                    _ => Step::Connect { version },
+                    Cause::Unreadable => WatchStep::Open { version, events, since, said },
+                    Cause::Expired => WatchStep::Begin,
+                    _ => WatchStep::Connect { version },
                 };
                 return (Some(Seen::Failed(failure)), step);
             }
         };
         self.backoff.reset();
         let version = newer.filter(|version| !version.is_empty()).unwrap_or(version);
-        (Some(seen), Step::Open { version, events, since, said: true })
+        (Some(seen), WatchStep::Open { version, events, since, said: true })
     }
 }
 

@@ -98,7 +98,7 @@ impl Budget {
         let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
         // One allocation of the right size, rather than a copy for every doubling.
         let usual_bytes = self.0.usual_bytes.load(Ordering::Relaxed).min(limit_bytes);
-        let mut page = Page { bytes: Vec::with_capacity(usual_bytes), limit_bytes, share };
+        let mut page = PageBuffer { bytes: Vec::with_capacity(usual_bytes), limit_bytes, share };
         let read = match headers.get(CONTENT_ENCODING).map(http::HeaderValue::as_bytes) {
             None | Some(b"identity") if announced > Some(limit_bytes) => Err(ScrapeError::TooLarge { limit_bytes }),
             None | Some(b"identity") => plain(body, &mut page).await,
@@ -137,13 +137,13 @@ impl Drop for Share {
 
 /// A page under way: takes what fits and refuses the rest.
 #[derive(Debug)]
-struct Page {
+struct PageBuffer {
     bytes: Vec<u8>,
     limit_bytes: usize,
     share: Share,
 }
 
-impl Page {
+impl PageBuffer {
     fn push(&mut self, chunk: &[u8]) -> Result<(), ScrapeError> {
         let size_bytes = self.bytes.len() + chunk.len();
         if size_bytes > self.limit_bytes {
@@ -179,7 +179,7 @@ impl Page {
     }
 }
 
-async fn plain<B>(mut body: Chunks<B>, page: &mut Page) -> Result<(), ScrapeError>
+async fn plain<B>(mut body: Chunks<B>, page: &mut PageBuffer) -> Result<(), ScrapeError>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::error::Error + Send + Sync + 'static,
@@ -190,7 +190,7 @@ where
     Ok(())
 }
 
-async fn gunzip<B>(body: Chunks<B>, page: &mut Page) -> Result<(), ScrapeError>
+async fn gunzip<B>(body: Chunks<B>, page: &mut PageBuffer) -> Result<(), ScrapeError>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::error::Error + Send + Sync + 'static,
@@ -206,7 +206,7 @@ where
 }
 
 /// The body as it came, mostly in one piece and then not copied.
-async fn packed<B>(mut body: Chunks<B>, page: &Page) -> Result<Bytes, ScrapeError>
+async fn packed<B>(mut body: Chunks<B>, page: &PageBuffer) -> Result<Bytes, ScrapeError>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::error::Error + Send + Sync + 'static,
@@ -228,7 +228,7 @@ where
 
 /// Unpacks piece by piece: no more than the limit is ever decompressed or kept, and a large page lets others run between
 /// its pieces.
-async fn unpack(decoder: &mut GzDecoder<Cursor<Bytes>>, page: &mut Page) -> Result<(), ScrapeError> {
+async fn unpack(decoder: &mut GzDecoder<Cursor<Bytes>>, page: &mut PageBuffer) -> Result<(), ScrapeError> {
     loop {
         let room = STEP_BYTES.min(page.limit_bytes - page.bytes.len() + 1);
         if page.bytes.len() >= FREE_BYTES {
