@@ -21,7 +21,7 @@ const _: () = assert!(LABELLED_FAMILIES == u8::BITS as usize, "a bit for each fa
 #[derive(Debug)]
 pub(super) struct LabelBaselines {
     /// Label sets in the order in which pages have them, then the rests.
-    series: Box<[LabelSeries]>,
+    series: Box<[StoredSeries]>,
     /// A bit for each family of which all baselines are known: a label set without a series counts from 0.
     based: u8,
     /// A bit for each [`Room`] in which a label set found none: what is new to it counts under [`Rest::Other`].
@@ -30,7 +30,7 @@ pub(super) struct LabelBaselines {
 
 /// One label set of one node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct LabelSeries {
+struct StoredSeries {
     value: u64,
     /// Its number in [`LabelNames`].
     set: u32,
@@ -38,7 +38,7 @@ struct LabelSeries {
     increased_s: u32,
 }
 
-const _: () = assert!(size_of::<LabelSeries>() == 16, "there are millions of them");
+const _: () = assert!(size_of::<StoredSeries>() == 16, "there are millions of them");
 
 /// What a page says of a family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,7 +150,7 @@ impl LabelBaselines {
 
 /// A page that is being taken in.
 struct Page<'a> {
-    series: Vec<LabelSeries>,
+    series: Vec<StoredSeries>,
     /// The first of `series` that the page was not compared with.
     place: usize,
     shown: [Shown; LABELLED_FAMILIES],
@@ -207,7 +207,7 @@ impl Page<'_> {
         let set = if self.closed & bit == 0 && in_room() < room.limit() { self.names.number_of(key) } else { None };
         match set {
             Some(set) => {
-                self.series.insert(self.place, LabelSeries { value: 0, set, increased_s: 0 });
+                self.series.insert(self.place, StoredSeries { value: 0, set, increased_s: 0 });
                 self.count(self.place, key.family, value);
                 self.place += 1;
             }
@@ -262,7 +262,7 @@ impl Page<'_> {
             match known {
                 Some(at) => self.count(self.place + at, family, others),
                 None if others > 0 => {
-                    self.series.push(LabelSeries { value: 0, set: number, increased_s: 0 });
+                    self.series.push(StoredSeries { value: 0, set: number, increased_s: 0 });
                     self.count(self.series.len() - 1, family, others);
                 }
                 None => {}
