@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::{LABELLED_FAMILIES, LabelKey, LabelledFamily, MAX_VALUE_BYTES, Room};
+use super::family::{LABELLED_FAMILIES, LabelledFamily};
+use super::set::{LabelKey, MAX_VALUE_BYTES, Room};
 
 /// How many label sets a page's sample holds: of growth APIs, of other APIs and of all other families, each. What is beyond
 /// is added up by family. More than a node's series ([`super::MAX_GROWTH_SETS`]), so that those are found on the page.

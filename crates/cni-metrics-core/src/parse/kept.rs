@@ -1,7 +1,7 @@
 //! The values of the labels that are kept of a line.
 
-use super::MAX_LINE_BYTES;
 use super::labels::{Canonical, Label, labels};
+use super::limits::MAX_LINE_BYTES;
 use crate::labels::{LabelledFamily, is_kept_as_written};
 
 /// The values as written: one, and an empty one; or two.
