@@ -1,4 +1,4 @@
-//! The helper's own figures: what it did, for its admin page. The catalogue of names is [`cni_metrics_helper::admin`]'s.
+//! The helper's own figures: what it did, for its admin page. `cni_metrics_helper::admin` has the catalogue of names.
 
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
