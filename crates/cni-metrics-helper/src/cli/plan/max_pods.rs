@@ -44,7 +44,7 @@ pub(super) struct MaxPodsArgs {
 
 /// One type's line.
 #[derive(Serialize)]
-struct Line {
+struct InstanceRow {
     instance_type: String,
     max_pods: u32,
     by_slots: u32,
@@ -83,8 +83,8 @@ fn ask(args: &MaxPodsArgs, instance_type: &str, limits: InstanceLimits) -> MaxPo
     question.answer()
 }
 
-fn line(instance_type: &str, answer: &MaxPods) -> Line {
-    Line {
+fn line(instance_type: &str, answer: &MaxPods) -> InstanceRow {
+    InstanceRow {
         instance_type: instance_type.to_owned(),
         max_pods: answer.max_pods,
         by_slots: answer.by_slots,
@@ -119,7 +119,7 @@ fn explain(args: &MaxPodsArgs, instance_type: &str, answer: &MaxPods, out: &mut 
     Ok(())
 }
 
-fn csv(lines: impl IntoIterator<Item = Line>, out: &mut dyn Write) -> anyhow::Result<()> {
+fn csv(lines: impl IntoIterator<Item = InstanceRow>, out: &mut dyn Write) -> anyhow::Result<()> {
     writeln!(out, "instance_type,max_pods,by_slots,cap,binding")?;
     for line in lines {
         let cap = line.cap.map(|cap| cap.to_string()).unwrap_or_default();
@@ -128,7 +128,7 @@ fn csv(lines: impl IntoIterator<Item = Line>, out: &mut dyn Write) -> anyhow::Re
     Ok(())
 }
 
-fn table(lines: impl IntoIterator<Item = Line>, out: &mut dyn Write) -> anyhow::Result<()> {
+fn table(lines: impl IntoIterator<Item = InstanceRow>, out: &mut dyn Write) -> anyhow::Result<()> {
     let mut table = styled(&["instance type", "max pods", "binding limit", "formula"]);
     for line in lines {
         table.add_row([line.instance_type, line.max_pods.to_string(), line.binding.to_owned(), line.formula]);
