@@ -5,11 +5,11 @@
 
 mod names;
 mod page;
+mod parts;
 mod process;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -20,20 +20,15 @@ use axum::routing::get;
 use cni_metrics_core::model::UnixMillis;
 use jiff::Timestamp;
 use thiserror::Error;
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use cni_aws::identity::IdentityReader;
-use cni_collector::discover::Discovery;
-use cni_collector::self_stats::SelfStats;
-use cni_publish::SinkStats;
 use cni_publish::listen::{self, Limits, Listener};
-use cni_runtime::clock::Clock;
-use cni_runtime::gate::{Leadership, Role};
+use cni_runtime::gate::Role;
 use cni_runtime::supervise::Supervisor;
 
 pub use names::{Kind, NAMES, Name};
+pub use parts::AdminParts;
 
 /// Intervals in which the round loop must have turned once.
 const ALIVE_INTERVALS: u32 = 3;
@@ -46,31 +41,6 @@ pub struct AdminError {
     pub address: SocketAddr,
     /// What the system says.
     pub reason: std::io::Error,
-}
-
-/// What the answers are made of.
-#[derive(Debug, Clone)]
-pub struct AdminParts {
-    /// The round loop's figures.
-    pub stats: SelfStats,
-    /// The sinks' figures.
-    pub sinks: Vec<watch::Receiver<SinkStats>>,
-    /// The watches.
-    pub discovery: Discovery,
-    /// Whom it publishes for; `None` without CloudWatch.
-    pub identity: Option<IdentityReader>,
-    /// Whether this replica publishes.
-    pub leadership: Leadership,
-    /// Time between rounds.
-    pub interval: Duration,
-    /// For ages.
-    pub clock: Clock,
-}
-
-impl AdminParts {
-    fn is_synced(&self) -> bool {
-        *self.discovery.index.synced().borrow()
-    }
 }
 
 /// The running listener; it ends when this is dropped.

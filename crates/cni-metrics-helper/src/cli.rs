@@ -3,6 +3,7 @@
 pub mod demo;
 pub mod inspect;
 pub mod once;
+mod output;
 pub mod plan;
 pub mod run;
 pub mod settings;
@@ -11,7 +12,9 @@ pub mod sim;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
+
+pub use output::{Output, OutputArgs};
 
 use cni_runtime::logging;
 
@@ -46,23 +49,6 @@ enum Command {
     Demo(demo::DemoArgs),
 }
 
-/// How results are printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Output {
-    /// Tables for people.
-    Table,
-    /// One JSON object.
-    Json,
-}
-
-/// The output option of commands that print a result.
-#[derive(Debug, Clone, Args)]
-pub struct OutputArgs {
-    /// How the result is printed
-    #[arg(long, short, value_enum, default_value_t = Output::Table)]
-    pub output: Output,
-}
-
 impl Cli {
     /// Runs the chosen command to its end.
     pub fn execute(self) -> anyhow::Result<ExitCode> {
@@ -83,15 +69,4 @@ impl Cli {
         out.flush()?;
         Ok(code)
     }
-}
-
-/// Prints a snapshot of agents that were read once: counters are totals.
-fn print(snapshot: &cni_metrics_core::model::Snapshot, output: Output, out: &mut dyn Write) -> anyhow::Result<()> {
-    use crate::view::json::{CountersJson, LookJson};
-    use crate::view::{schema::Schema, table};
-    match output {
-        Output::Table => write!(out, "{}", table::render(snapshot, table::CounterMeaning::SinceStart))?,
-        Output::Json => Schema::Look.print(&LookJson::new(snapshot, CountersJson::TOTAL), out)?,
-    }
-    Ok(())
 }

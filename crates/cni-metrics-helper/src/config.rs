@@ -1,5 +1,6 @@
 //! Raw text (flags, variables) to a [`Config`] that is valid by construction; every mistake is reported at once.
 
+mod parts;
 mod read;
 mod selector;
 mod warnings;
@@ -12,6 +13,7 @@ use cni_metrics_core::catalogue::MetricSet;
 use thiserror::Error;
 use tracing::Level;
 
+pub use parts::{CloudWatchConfig, ElectionConfig, PrometheusConfig};
 pub use read::Mistake;
 use read::{Reader, given};
 
@@ -60,43 +62,6 @@ pub struct Config {
     pub grace: Grace,
     /// Combinations of settings that work, but worse than meant: each with the setting, the effective value and the reason.
     pub warnings: Vec<String>,
-}
-
-/// What goes to CloudWatch, and how.
-#[derive(Debug, Clone)]
-pub struct CloudWatchConfig {
-    /// The CloudWatch namespace.
-    pub namespace: String,
-    /// The names that are sent.
-    pub selection: Selection,
-    /// Storage resolution in seconds: 1 or 60.
-    pub resolution_seconds: u16,
-    /// Memory for unsent points.
-    pub buffer_bytes: usize,
-    /// Where unsent points survive a restart.
-    pub spool_dir: Option<PathBuf>,
-}
-
-/// What Prometheus gets.
-#[derive(Debug, Clone, Copy)]
-pub struct PrometheusConfig {
-    /// Where it is served.
-    pub address: SocketAddr,
-    /// With one series a node.
-    pub node_metrics: bool,
-}
-
-/// How one of several replicas is elected.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ElectionConfig {
-    /// The Lease's namespace; `None` is the helper's own.
-    pub namespace: Option<String>,
-    /// The Lease's name.
-    pub name: String,
-    /// How long it lasts without renewal.
-    pub duration: Duration,
-    /// Measures while another leads.
-    pub standby_scrape: bool,
 }
 
 /// All mistakes in the settings, in one message.

@@ -4,7 +4,9 @@
 //! interval. So the same seed shows the same numbers, however fast the machine is.
 
 mod compare;
+mod played;
 mod screen;
+mod settings;
 pub mod simulated;
 
 use std::collections::BTreeSet;
@@ -14,21 +16,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use cni_metrics_core::model::{Snapshot, UnixMillis};
+use cni_metrics_core::model::UnixMillis;
 use cni_sim::fault::CloudWatchFault;
-use cni_sim::scenario::{FaultKind, Scenario};
+use cni_sim::scenario::FaultKind;
 use cni_sim::sim::{Sim, SimOptions};
 use cni_sim::truth::{RoundTruth, Window};
 
+pub use self::settings::DemoSettings;
+use self::settings::INTERVAL;
+
 use self::compare::{Comparison, GivenUp};
+use self::played::PlayedRound;
 use self::screen::{Lines, Screen};
 use crate::app::{App, AwsSource};
 use cni_collector::discover::IndexReader;
 use cni_runtime::clock::{Clock, ClockDriver};
 use cni_runtime::shutdown::Shutdown;
-
-/// From one round to the next, in the world's time: the default of the settings for a simulated cluster.
-const INTERVAL: Duration = Duration::from_secs(30);
 
 /// The world begins at this moment (2026-01-01T00:00:00Z), so that a seed's numbers, times included, repeat.
 const START_MS: i64 = 1_767_225_600_000;
@@ -47,30 +50,6 @@ const NOTE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Back-offs and flushes of the helper are cut by this where the demo goes as fast as it can.
 const FLAT_OUT_SPEED: f64 = 300.0;
-
-/// What is played.
-#[derive(Debug)]
-pub struct DemoSettings {
-    /// The world.
-    pub scenario: Scenario,
-    /// Its seed.
-    pub seed: u64,
-    /// Rounds to run.
-    pub rounds: u32,
-    /// Simulated seconds a second; `None` goes as fast as possible.
-    pub speed: Option<f64>,
-    /// Redraw a live screen.
-    pub live: bool,
-    /// End with one JSON object, and print nothing else.
-    pub json: bool,
-}
-
-/// One round as it was published, and as it should have been.
-#[derive(Debug)]
-pub(crate) struct PlayedRound {
-    snapshot: Arc<Snapshot>,
-    truth: RoundTruth,
-}
 
 /// Plays all rounds, then compares. Any difference is a failure.
 pub async fn play(settings: DemoSettings, out: &mut dyn Write) -> anyhow::Result<ExitCode> {

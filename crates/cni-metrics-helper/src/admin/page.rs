@@ -1,6 +1,6 @@
 //! The page itself. Each metric of the table has one line here that says where its numbers come from.
 
-use super::AdminParts;
+use super::parts::AdminParts;
 use std::sync::atomic::Ordering;
 
 use cni_metrics_core::model::{FailureKind, UnixMillis};

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::output::{Output, OutputArgs};
 use super::sim::WorldArgs;
-use super::{Output, OutputArgs};
 use crate::demo::{self, DemoSettings};
 
 /// Rounds where neither the command line nor the scenario says how many.

@@ -12,7 +12,7 @@ use cni_metrics_core::aggregate::{Aggregator, CounterMode, HelperStart};
 use cni_metrics_core::model::{Anomaly, FailureKind, NodeName, NodeSample, Observation, PodUid, Target};
 use cni_metrics_core::parse::parse;
 
-use super::OutputArgs;
+use super::output::{OutputArgs, print};
 use cni_runtime::clock::Clock;
 
 /// A saved page larger than this is refused, as a scraped one is by default.
@@ -60,7 +60,7 @@ pub fn run(args: &InspectArgs, out: &mut dyn Write, errors: &mut dyn Write) -> a
         }
     }
     snapshot.duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    super::print(&snapshot, args.output.output, out)?;
+    print(&snapshot, args.output.output, out)?;
     let unreadable = snapshot.coverage.scraped < snapshot.coverage.expected;
     Ok(if unreadable { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use cni_metrics_core::aggregate::CounterMode;
 
-use super::OutputArgs;
+use super::output::{OutputArgs, print};
 use super::settings::SettingsArgs;
 use crate::config::Config;
 use cni_collector::discover::Discovery;
@@ -39,7 +39,7 @@ pub fn run(args: &OnceArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     super::run::warn_of(&config);
     let runtime = super::run::runtime()?;
     let snapshot = runtime.block_on(one_round(&config))?;
-    super::print(&snapshot, args.output.output, out)?;
+    print(&snapshot, args.output.output, out)?;
     let silent = snapshot.coverage.scraped == 0 && snapshot.coverage.expected > 0;
     Ok(if silent { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -1,6 +1,7 @@
 //! Combinations of settings that are allowed and work worse than they look.
 
-use super::{CloudWatchConfig, ElectionConfig, PrometheusConfig, read};
+use super::parts::{CloudWatchConfig, ElectionConfig, PrometheusConfig};
+use super::read;
 use crate::cli::settings::SettingsArgs;
 
 /// One sentence for each: what is set, and what is in effect. A setting with a mistake (`None`) is reported as that.

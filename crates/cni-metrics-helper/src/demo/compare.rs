@@ -7,7 +7,7 @@ use cni_sim::cloudwatch::store::{CloudWatchStore, Outcome};
 
 use tokio::sync::watch;
 
-use super::PlayedRound;
+use super::played::PlayedRound;
 use cni_publish::SinkStats;
 use cni_publish::stats::DropReason;
 

@@ -13,7 +13,8 @@ use serde::Serialize;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::compare::{Comparison, difference};
-use super::{DemoSettings, INTERVAL, PlayedRound};
+use super::played::PlayedRound;
+use super::settings::{DemoSettings, INTERVAL};
 use crate::view::json::{CountersJson, LookJson, number};
 use crate::view::schema::Schema;
 use crate::view::table::{self, show, styled};

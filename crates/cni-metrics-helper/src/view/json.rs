@@ -9,6 +9,7 @@
 //! label that is not known is null; `rest` is null at a label set, else `other` or `unattributed`.
 
 mod breakdown;
+mod number;
 
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use cni_metrics_core::model::{
     Coverage, FailureKind, FamilySet, Ipv6Figures, NodeFigures, Snapshot, UnixMillis, Values,
 };
 use jiff::Timestamp;
+pub use number::number;
 use serde::{Serialize, Serializer};
 
 /// A snapshot with what its counters count.
@@ -150,16 +152,6 @@ fn values<S: Serializer>(values: &&Values, serializer: S) -> Result<S::Ok, S::Er
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape that serialize_with calls")]
 fn families<S: Serializer>(families: &FamilySet, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(families.iter().map(Family::name))
-}
-
-/// Whole numbers without a fraction, as people write them.
-pub fn number(value: f64) -> serde_json::Value {
-    const EXACT: f64 = 9_007_199_254_740_992.0;
-    if value.fract() == 0.0 && value.abs() < EXACT {
-        #[expect(clippy::cast_possible_truncation, reason = "whole and within 2^53")]
-        return (value as i64).into();
-    }
-    value.into()
 }
 
 /// The time as RFC 3339 in UTC, to the millisecond.

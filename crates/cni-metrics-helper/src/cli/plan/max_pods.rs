@@ -7,7 +7,7 @@ use ipamd_model::limits::{self, InstanceLimits};
 use ipamd_model::plan::{Binding, MaxPods, MaxPodsQuestion, estimated_vcpus};
 use serde::Serialize;
 
-use super::{Format, limits_of, vcpus_of};
+use super::shared::{Format, limits_of, vcpus_of};
 use crate::view::schema::Schema;
 use crate::view::table::styled;
 

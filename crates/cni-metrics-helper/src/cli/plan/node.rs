@@ -7,7 +7,7 @@ use ipamd_model::plan::{MaxPodsQuestion, NodePlan, NodeQuestion, settle};
 use ipamd_model::settings::Settings;
 use serde::Serialize;
 
-use super::{Format, limits_of, vcpus_of};
+use super::shared::{Format, limits_of, vcpus_of};
 use crate::view::schema::Schema;
 use crate::view::table::styled;
 

@@ -7,7 +7,7 @@ use cni_metrics_core::labels::{LabelSet, LabelledFamily, Rest};
 use cni_metrics_core::model::Breakdown;
 use serde::{Serialize, Serializer};
 
-use super::number;
+use super::number::number;
 
 /// How many label sets are listed. The others are added to the row `other` of their family.
 pub const SHOWN_SETS: usize = 64;

@@ -1,0 +1,37 @@
+//! What the answers are made of.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use cni_aws::identity::IdentityReader;
+use cni_collector::discover::Discovery;
+use cni_collector::self_stats::SelfStats;
+use cni_publish::SinkStats;
+use cni_runtime::clock::Clock;
+use cni_runtime::gate::Leadership;
+
+/// What the answers are made of.
+#[derive(Debug, Clone)]
+pub struct AdminParts {
+    /// The round loop's figures.
+    pub stats: SelfStats,
+    /// The sinks' figures.
+    pub sinks: Vec<watch::Receiver<SinkStats>>,
+    /// The watches.
+    pub discovery: Discovery,
+    /// Whom it publishes for; `None` without CloudWatch.
+    pub identity: Option<IdentityReader>,
+    /// Whether this replica publishes.
+    pub leadership: Leadership,
+    /// Time between rounds.
+    pub interval: Duration,
+    /// For ages.
+    pub clock: Clock,
+}
+
+impl AdminParts {
+    pub(super) fn is_synced(&self) -> bool {
+        *self.discovery.index.synced().borrow()
+    }
+}
