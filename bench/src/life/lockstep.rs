@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::ledger::Ledger;
+use super::scenario::scenario;
 use super::script::{Action, PERIOD, actions};
 use super::trend::{ALLOWED_HEAP_SHARE, ALLOWED_SLOPE_BYTES, Trend, share};
 use crate::process::memory;
@@ -153,7 +154,7 @@ pub(crate) fn lockstep(program: &Path, out: &Path, rounds: u64, live_heap: fn() 
     // What an earlier run left is of another cluster.
     let _absent = std::fs::remove_dir_all(&spool);
     std::fs::create_dir_all(&spool)?;
-    let scenario = super::scenario(out)?;
+    let scenario = scenario(out)?;
     // The helper runs on one thread, as it does when it is started; the driver on another.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let simulator = Simulator::of_scenario(program, &scenario)?;
