@@ -39,7 +39,7 @@ pub struct AwsHttp {
 }
 
 impl AwsHttp {
-    /// Reads `AWS_CA_BUNDLE` if given: as with the AWS CLI, its certificates are trusted instead of the system's.
+    /// With the file of `AWS_CA_BUNDLE` if given: as with the AWS CLI, its certificates are trusted instead of the system's.
     pub fn new(ca_bundle: Option<PathBuf>) -> Result<Self, CaBundleError> {
         let mut trust = TrustStore::default();
         if let Some(path) = ca_bundle {
@@ -51,11 +51,6 @@ impl AwsHttp {
         // The builder has nothing left to fail on.
         let tls = TlsContext::builder().with_trust_store(trust).build().unwrap_or_default();
         Ok(Self { tls })
-    }
-
-    /// From the process's environment.
-    pub fn from_env() -> Result<Self, CaBundleError> {
-        Self::new(std::env::var_os("AWS_CA_BUNDLE").filter(|path| !path.is_empty()).map(PathBuf::from))
     }
 
     /// For the SDK's clients.

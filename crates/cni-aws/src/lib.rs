@@ -2,11 +2,13 @@
 //! SDK crate. Each question has a time limit of its own and a [`Verdict`].
 
 pub mod endpoint;
+mod environment;
 pub mod http;
 pub mod identity;
 pub mod metadata;
 pub mod tags;
 
+pub use environment::{Environment, RoleVariables};
 pub use http::{AwsHttp, CaBundleError};
 
 /// What came of a question. "Did not answer" is not "does not say": only the second is an answer.

@@ -10,7 +10,7 @@ use aws_config::imds::client::error::ImdsError;
 use aws_config::provider_config::ProviderConfig;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Verdict, refused};
+use super::{Environment, Verdict, refused};
 use cni_runtime::text::{causes, excerpt};
 
 /// Instance tags that may name the cluster, best first.
@@ -57,8 +57,8 @@ impl InstanceFacts {
 }
 
 /// Reads what there is. Never takes longer than `limit`; asks nothing with `AWS_EC2_METADATA_DISABLED=true`.
-pub async fn read(config: &ProviderConfig, limit: Duration) -> InstanceFacts {
-    if std::env::var("AWS_EC2_METADATA_DISABLED").is_ok_and(|value| value.trim().eq_ignore_ascii_case("true")) {
+pub async fn read(config: &ProviderConfig, environment: &Environment, limit: Duration) -> InstanceFacts {
+    if environment.is_metadata_disabled {
         return InstanceFacts::all(&Verdict::SaysNo("switched off by AWS_EC2_METADATA_DISABLED".to_owned()));
     }
     // Long enough for a second SYN, which the kernel sends after one second.

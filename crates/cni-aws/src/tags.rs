@@ -15,7 +15,7 @@ use http_body_util::{BodyExt as _, Limited};
 use super::endpoint::{self, Variant};
 use super::http::AwsHttp;
 use super::metadata::CLUSTER_TAGS;
-use super::{Verdict, refused};
+use super::{Environment, Verdict, refused};
 use cni_runtime::text::{causes, excerpt};
 
 /// Three tags are a few hundred bytes.
@@ -23,8 +23,14 @@ const MOST_BYTES: usize = 64 << 10;
 
 /// The tags of [`CLUSTER_TAGS`] that the instance has, best first, with their values. Credentials and answer together
 /// take at most `limit`.
-pub async fn cluster_tags(http: &AwsHttp, sdk: &SdkConfig, instance_id: &str, limit: Duration) -> Verdict<Tags> {
-    let answer = tokio::time::timeout(limit, call(http, sdk, instance_id)).await;
+pub async fn cluster_tags(
+    http: &AwsHttp,
+    environment: &Environment,
+    sdk: &SdkConfig,
+    instance_id: &str,
+    limit: Duration,
+) -> Verdict<Tags> {
+    let answer = tokio::time::timeout(limit, call(http, environment, sdk, instance_id)).await;
     match answer {
         Ok(Ok(verdict)) => verdict,
         Ok(Err(why)) => Verdict::Unavailable(why),
@@ -36,8 +42,13 @@ pub async fn cluster_tags(http: &AwsHttp, sdk: &SdkConfig, instance_id: &str, li
 pub type Tags = Vec<(&'static str, String)>;
 
 /// An error is a request that was not answered.
-async fn call(http: &AwsHttp, sdk: &SdkConfig, instance_id: &str) -> Result<Verdict<Tags>, String> {
-    let request = signed_request(sdk, instance_id).await?;
+async fn call(
+    http: &AwsHttp,
+    environment: &Environment,
+    sdk: &SdkConfig,
+    instance_id: &str,
+) -> Result<Verdict<Tags>, String> {
+    let request = signed_request(environment, sdk, instance_id).await?;
     let request = request.try_into().map_err(unanswered)?;
     let response = http.connector().call(request).await.map_err(unanswered)?;
     let status = response.status().as_u16();
@@ -49,13 +60,17 @@ fn unanswered(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Str
     causes(&*error.into())
 }
 
-async fn signed_request(sdk: &SdkConfig, instance_id: &str) -> Result<::http::Request<SdkBody>, String> {
+async fn signed_request(
+    environment: &Environment,
+    sdk: &SdkConfig,
+    instance_id: &str,
+) -> Result<::http::Request<SdkBody>, String> {
     let missing = |what: &str| what.to_owned();
     let region = sdk.region().ok_or_else(|| missing("no region"))?.as_ref();
     let credentials = sdk.credentials_provider().ok_or_else(|| missing("no credentials"))?;
     let identity: Identity = credentials.provide_credentials().await.map_err(unanswered)?.into();
 
-    let url = endpoint_url(sdk, region);
+    let url = endpoint_url(environment, sdk, region);
     let body = body(instance_id);
     let headers = [("content-type", "application/x-www-form-urlencoded; charset=utf-8")];
     let params = v4::SigningParams::builder()
@@ -78,10 +93,8 @@ async fn signed_request(sdk: &SdkConfig, instance_id: &str) -> Result<::http::Re
 }
 
 /// `AWS_ENDPOINT_URL_EC2`, then the general override, then the region's own.
-fn endpoint_url(sdk: &SdkConfig, region: &str) -> String {
-    let variable = std::env::var("AWS_ENDPOINT_URL_EC2").ok().filter(|url| !url.is_empty());
-    let ignored = std::env::var("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS").is_ok_and(|value| value == "true");
-    let overridden = variable.filter(|_| !ignored).or_else(|| sdk.endpoint_url().map(str::to_owned));
+fn endpoint_url(environment: &Environment, sdk: &SdkConfig, region: &str) -> String {
+    let overridden = environment.ec2_endpoint_url.clone().or_else(|| sdk.endpoint_url().map(str::to_owned));
     let url = overridden.unwrap_or_else(|| {
         let variant =
             Variant { fips: sdk.use_fips().unwrap_or(false), dual_stack: sdk.use_dual_stack().unwrap_or(false) };

@@ -412,10 +412,8 @@ fn log_gap(from: UnixMillis, to: UnixMillis) {
 /// What this process stands for election with. Its name is that of the pod; what follows tells its restarts apart.
 /// Each shard has a lease of its own.
 fn candidacy(election: &ElectionConfig, config: &Config, clients: &Clients, clock: &Clock) -> LeadSettings {
-    let variable = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
     let host = || std::fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|name| name.trim().to_owned());
-    let pod =
-        variable("POD_NAME").or_else(|| variable("HOSTNAME")).or_else(host).unwrap_or_else(|| "helper".to_owned());
+    let pod = config.pod_name.as_deref().map(str::to_owned).or_else(host).unwrap_or_else(|| "helper".to_owned());
     LeadSettings {
         namespace: election.namespace.clone().unwrap_or_else(|| clients.watch.default_namespace().to_owned()),
         name: config.shard().map_or_else(|| election.name.clone(), |shard| shard.suffixed(&election.name)),
@@ -465,6 +463,7 @@ async fn identify(
         aws_cluster_id: config.cluster_id.clone().unwrap_or_default(),
         aws_region: config.region.clone().unwrap_or_default(),
         fallback: config.cluster_id_fallback,
+        environment: Arc::clone(&config.environment),
         limits: IdentityLimits::default(),
     };
     identity::resolve(&settings, discovery.evidence(), shutdown).await

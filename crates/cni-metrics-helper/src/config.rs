@@ -1,5 +1,6 @@
 //! Raw text (flags, variables) to a [`Config`] that is valid by construction; every mistake is reported at once.
 
+mod environment;
 mod parts;
 mod read;
 mod selector;
@@ -7,17 +8,20 @@ mod warnings;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cni_metrics_core::catalogue::MetricSet;
 use thiserror::Error;
 use tracing::Level;
 
+use environment::ProcessEnvironment;
 pub use parts::{CloudWatchConfig, ElectionConfig, PrometheusConfig};
 pub use read::Mistake;
 use read::{Reader, given};
 
 use crate::cli::settings::SettingsArgs;
+use cni_aws::Environment;
 use cni_aws::identity::ClusterIdFallback;
 use cni_collector::discover::DiscoverSettings;
 use cni_collector::discover::connect::ConnectSettings;
@@ -56,6 +60,10 @@ pub struct Config {
     pub cluster_id_fallback: ClusterIdFallback,
     /// `AWS_REGION`, if given.
     pub region: Option<String>,
+    /// AWS's own variables.
+    pub environment: Arc<Environment>,
+    /// The name of the helper's own pod, if it is known from the environment.
+    pub pod_name: Option<Arc<str>>,
     /// Logs.
     pub log: LogSettings,
     /// How long the program may take to end.
@@ -77,7 +85,7 @@ impl Config {
     /// Reads all settings, or reports all mistakes.
     pub fn read(args: &SettingsArgs) -> Result<Self, ConfigError> {
         let mut reader = Reader::default();
-        let config = read_all(&mut reader, args);
+        let config = read_all(&mut reader, args, ProcessEnvironment::of_process());
         match config {
             Some(config) if reader.mistakes.is_empty() => Ok(config),
             _ => Err(ConfigError(reader.mistakes)),
@@ -107,7 +115,7 @@ fn round_limit(interval: Duration) -> Duration {
 }
 
 /// Every reader runs whatever the others found, so that no mistake hides another.
-fn read_all(reader: &mut Reader, args: &SettingsArgs) -> Option<Config> {
+fn read_all(reader: &mut Reader, args: &SettingsArgs, surroundings: ProcessEnvironment) -> Option<Config> {
     let interval = reader.read("METRIC_UPDATE_INTERVAL", or(&args.metric_update_interval, "30"), read::seconds);
     let discover = discover(reader, args);
     let scrape = scrape(reader, args);
@@ -116,7 +124,7 @@ fn read_all(reader: &mut Reader, args: &SettingsArgs) -> Option<Config> {
     let election = election(reader, args);
     let shard = shard(reader, args);
     let admin = admin(reader, args);
-    let log = log(reader, args);
+    let log = log(reader, args, surroundings.no_color);
     let grace = reader.read("TERMINATION_GRACE_PERIOD", or(&args.termination_grace_period, "30s"), grace);
     let mut warnings = warnings::of(args, cloudwatch.as_ref(), prometheus.as_ref(), election.as_ref());
     let cluster_id = reader.read("AWS_CLUSTER_ID", args.aws_cluster_id.as_deref().unwrap_or_default(), cluster_id);
@@ -130,6 +138,7 @@ fn read_all(reader: &mut Reader, args: &SettingsArgs) -> Option<Config> {
         connect: ConnectSettings {
             kubeconfig: given(args.kubeconfig.as_ref()).map(PathBuf::from),
             context: given(args.context.as_ref()).map(str::to_owned),
+            is_in_pod: surroundings.is_in_pod,
         },
         scrape,
         discover,
@@ -140,6 +149,8 @@ fn read_all(reader: &mut Reader, args: &SettingsArgs) -> Option<Config> {
         cluster_id: cluster_id?,
         cluster_id_fallback: cluster_id_fallback?,
         region: given(args.aws_region.as_ref()).map(str::to_owned),
+        environment: surroundings.aws,
+        pod_name: surroundings.pod_name,
         log: log?,
         grace: grace?,
         warnings,
@@ -347,7 +358,7 @@ fn grace(text: &str) -> Result<Grace, String> {
     }
 }
 
-fn log(reader: &mut Reader, args: &SettingsArgs) -> Option<LogSettings> {
+fn log(reader: &mut Reader, args: &SettingsArgs, no_color: bool) -> Option<LogSettings> {
     let level = reader.read("AWS_VPC_K8S_CNI_LOGLEVEL", or(&args.log_level, "INFO"), |text| {
         match text.to_ascii_uppercase().as_str() {
             "DEBUG" => Ok(Level::DEBUG),
@@ -363,7 +374,7 @@ fn log(reader: &mut Reader, args: &SettingsArgs) -> Option<LogSettings> {
             "json" => Ok(LogFormat::Json),
             _ => Err("must be text or json".to_owned()),
         });
-    Some(LogSettings { level: level?, format: format? })
+    Some(LogSettings { level: level?, format: format?, no_color })
 }
 
 #[cfg(test)]

@@ -179,7 +179,7 @@ impl Stand {
     async fn start(cell: Cell) -> Self {
         let world = World::start(Scenario::named("churn").unwrap()).await;
         let kubeconfig = Some(world.sim.kubeconfig_path().to_path_buf());
-        let clients = connect(&ConnectSettings { kubeconfig, context: None }).await.unwrap();
+        let clients = connect(&ConnectSettings { kubeconfig, ..ConnectSettings::default() }).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let dir = folder.path().join("spool");
         let leases = Api::namespaced(clients.watch, "default");

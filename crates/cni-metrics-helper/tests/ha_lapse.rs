@@ -40,7 +40,7 @@ const FLAGS: [&str; 8] = [
 
 async fn leases(world: &World) -> Api<Lease> {
     let kubeconfig = Some(world.sim.kubeconfig_path().to_path_buf());
-    let clients = connect(&ConnectSettings { kubeconfig, context: None }).await.unwrap();
+    let clients = connect(&ConnectSettings { kubeconfig, ..ConnectSettings::default() }).await.unwrap();
     Api::namespaced(clients.watch, "default")
 }
 

@@ -42,6 +42,8 @@ pub struct LogSettings {
     pub level: Level,
     /// The lines' format.
     pub format: LogFormat,
+    /// Without colours, also on a terminal: `NO_COLOR`.
+    pub no_color: bool,
 }
 
 /// Why there is no log.
@@ -79,18 +81,15 @@ pub fn init(settings: LogSettings) -> Result<(), LogError> {
     let builder =
         tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false).with_writer(queue.clone());
     let installed = match settings.format {
-        LogFormat::Text => builder.with_target(false).with_ansi(is_coloured()).try_init(),
+        LogFormat::Text => {
+            builder.with_target(false).with_ansi(!settings.no_color && io::stderr().is_terminal()).try_init()
+        }
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
     installed.map_err(|_| LogError::SetTwice)?;
     let _set_before = LOG.set((queue, settings.format));
     std::panic::set_hook(Box::new(|panic| write_last(&panic_text(panic))));
     Ok(())
-}
-
-/// On a terminal, unless `NO_COLOR` is set and not empty (<https://no-color.org>).
-fn is_coloured() -> bool {
-    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Log lines that were not written since the process began: the queue was full, or writing failed.

@@ -9,6 +9,8 @@ use aws_runtime::env_config::file::EnvConfigFiles;
 use aws_runtime::env_config::section::Profile;
 use aws_types::os_shim_internal::{Env, Fs};
 
+use crate::Environment;
+
 /// A source of credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CredentialKind {
@@ -40,17 +42,16 @@ impl fmt::Display for CredentialKind {
 }
 
 /// The source the chain will stop at.
-pub async fn kind() -> CredentialKind {
-    let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    if set("AWS_ACCESS_KEY_ID") && set("AWS_SECRET_ACCESS_KEY") {
+pub async fn kind(environment: &Environment) -> CredentialKind {
+    if environment.has_access_key {
         CredentialKind::Environment
     } else if profile_has_credentials().await {
         CredentialKind::Profile
-    } else if set("AWS_WEB_IDENTITY_TOKEN_FILE") && set("AWS_ROLE_ARN") {
+    } else if environment.roles.web_identity {
         CredentialKind::WebIdentity
-    } else if set("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI") {
+    } else if environment.roles.container {
         CredentialKind::Container
-    } else if set("AWS_CONTAINER_CREDENTIALS_FULL_URI") {
+    } else if environment.roles.pod_identity {
         CredentialKind::PodIdentity
     } else {
         CredentialKind::Instance

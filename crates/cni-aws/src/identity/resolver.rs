@@ -33,16 +33,26 @@ pub async fn resolve(
     evidence: watch::Receiver<ClusterEvidence>,
     shutdown: &Shutdown,
 ) -> Result<IdentityReader, IdentityError> {
-    let http = AwsHttp::from_env()?;
+    let environment = &settings.environment;
+    let http = AwsHttp::new(environment.ca_bundle.clone())?;
     let provider = ProviderConfig::without_region().with_http_client(http.sdk_client());
     let region = configured_region(settings, &provider).await;
     let cluster_id = Found::given(&settings.aws_cluster_id, "AWS_CLUSTER_ID");
     let state = Arc::new(watch::Sender::new(IdentityState::Awaiting(Source::MetadataTags.name().to_owned())));
     let reader = state.subscribe();
     let limits = settings.limits;
-    let credentials = credentials::kind().await;
+    let credentials = credentials::kind(environment).await;
     let facts = InstanceFacts::unasked();
-    let sources = Sources { http, provider, credentials, limits, evidence, facts, began: Instant::now() };
+    let sources = Sources {
+        http,
+        provider,
+        environment: Arc::clone(environment),
+        credentials,
+        limits,
+        evidence,
+        facts,
+        began: Instant::now(),
+    };
     let resolver =
         Resolver { sources, fallback: settings.fallback, state: Arc::clone(&state), logged: BTreeSet::new() };
     if let (Some(region), Some(cluster_id)) = (&region, &cluster_id) {
@@ -72,9 +82,8 @@ fn supervise(search: impl Future<Output = ()> + Send + 'static, state: Arc<watch
 
 /// The region as it was set, without asking the network.
 async fn configured_region(settings: &IdentitySettings, provider: &ProviderConfig) -> Option<Found> {
-    let variable = || std::env::var("AWS_DEFAULT_REGION").ok();
-    if let Some(found) =
-        Found::given(&settings.aws_region, "AWS_REGION").or_else(|| Found::given(&variable()?, "AWS_DEFAULT_REGION"))
+    if let Some(found) = Found::given(&settings.aws_region, "AWS_REGION")
+        .or_else(|| Found::given(settings.environment.default_region.as_ref()?, "AWS_DEFAULT_REGION"))
     {
         return Some(found);
     }

@@ -1,12 +1,15 @@
 //! What the operator sets about the identity, and how long its sources may take.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::Environment;
 
 /// The cluster id of clusters that no source names.
 pub const FALLBACK_CLUSTER_ID: &str = "k8s-cluster";
 
 /// What the operator set.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct IdentitySettings {
     /// `AWS_CLUSTER_ID`; empty if not set.
     pub aws_cluster_id: String,
@@ -14,6 +17,8 @@ pub struct IdentitySettings {
     pub aws_region: String,
     /// What happens where no source names the cluster.
     pub fallback: ClusterIdFallback,
+    /// AWS's own variables.
+    pub environment: Arc<Environment>,
     /// How long the sources may take.
     pub limits: IdentityLimits,
 }

@@ -1,5 +1,6 @@
 //! The sources that may name the cluster, best first, and how each is asked.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
@@ -11,7 +12,7 @@ use super::credentials::CredentialKind;
 use super::evidence::{ClusterEvidence, Listing};
 use super::settings::IdentityLimits;
 use crate::metadata::{self, CLUSTER_TAGS, InstanceFacts};
-use crate::{AwsHttp, Verdict, tags};
+use crate::{AwsHttp, Environment, Verdict, tags};
 use cni_runtime::backoff::Backoff;
 
 /// A source, in the order in which they count.
@@ -64,6 +65,7 @@ pub(super) enum Attempts {
 pub(super) struct Sources {
     pub(super) http: AwsHttp,
     pub(super) provider: ProviderConfig,
+    pub(super) environment: Arc<Environment>,
     pub(super) credentials: CredentialKind,
     pub(super) limits: IdentityLimits,
     pub(super) evidence: watch::Receiver<ClusterEvidence>,
@@ -82,7 +84,7 @@ impl Sources {
             Attempts::Single => 1,
         };
         for number in 1..=tries {
-            let later = Box::pin(metadata::read(&self.provider, self.limits.metadata_try)).await;
+            let later = Box::pin(metadata::read(&self.provider, &self.environment, self.limits.metadata_try)).await;
             let known = std::mem::replace(&mut self.facts, InstanceFacts::unasked());
             self.facts = known.or(later);
             if !self.facts.is_open() {
@@ -149,7 +151,8 @@ impl Sources {
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(15));
         let until = Instant::now() + self.limits.unavailable_after;
         loop {
-            let verdict = tags::cluster_tags(&self.http, sdk, &instance_id, self.limits.ec2_try).await;
+            let verdict =
+                tags::cluster_tags(&self.http, &self.environment, sdk, &instance_id, self.limits.ec2_try).await;
             let next = Instant::now() + backoff.pause();
             if !verdict.is_open() || matches!(attempts, Attempts::Single) || next >= until {
                 return verdict;

@@ -26,6 +26,8 @@ pub struct ConnectSettings {
     pub kubeconfig: Option<PathBuf>,
     /// A context in it.
     pub context: Option<String>,
+    /// In a pod, without a kubeconfig of its own: the service account is used.
+    pub is_in_pod: bool,
 }
 
 /// Why there is no client.
@@ -102,10 +104,7 @@ async fn load(settings: &ConnectSettings) -> Result<Config, ConnectError> {
         let file = Kubeconfig::read_from(path).map_err(|error| failed(causes(&error)))?;
         return Config::from_custom_kubeconfig(file, &options).await.map_err(|error| failed(causes(&error)));
     }
-    if settings.context.is_none()
-        && std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
-        && std::env::var_os("KUBECONFIG").is_none()
-    {
+    if settings.context.is_none() && settings.is_in_pod {
         return Config::incluster().map_err(|error| ConnectError::InCluster(causes(&error)));
     }
     Config::from_kubeconfig(&options).await.map_err(|error| ConnectError::NowhereToGo(causes(&error)))

@@ -203,6 +203,22 @@ fn json_is_printed_in_one_place_which_puts_the_schema_first() {
     assert_eq!(printing, ["view/schema.rs"]);
 }
 
+#[test]
+fn the_environment_is_read_by_the_settings_only() {
+    let folder = repository().join("crates");
+    // A simulated cluster and the bench are no part of the helper.
+    let crates = packages().into_keys().filter(|name| !["cni-sim", "cni-bench"].contains(&name.as_str()));
+    let mut found = BTreeSet::new();
+    for (path, text) in crates.flat_map(|name| sources(&folder.join(name).join("src"))) {
+        let code = text.split("#[cfg(test)]\nmod ").next().unwrap();
+        let is_test = path.file_stem().is_some_and(|name| name == "tests");
+        if !is_test && ["env::var", "env::{"].iter().any(|call| code.contains(call)) {
+            found.insert(path.strip_prefix(&folder).unwrap().display().to_string());
+        }
+    }
+    assert_eq!(found.into_iter().collect::<Vec<_>>(), ["cni-metrics-helper/src/config/environment.rs"]);
+}
+
 /// Each invariant ends with `Held by` and names: of tests, of a file or module of tests, or of a step of the checks
 /// (`bench/run …`).
 #[test]

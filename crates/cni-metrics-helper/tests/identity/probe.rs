@@ -224,6 +224,7 @@ async fn report() -> Value {
         } else {
             ClusterIdFallback::Default
         },
+        environment: std::sync::Arc::new(cni_aws::Environment::read(|name| std::env::var_os(name))),
         limits: limits(),
     };
     let (sender, all) = evidence();
