@@ -26,7 +26,7 @@ pub(super) struct AlarmArgs {
     /// The CloudWatch namespace the helper publishes to
     #[arg(long, value_name = "NAME", default_value = "Kubernetes")]
     cloudwatch_namespace: String,
-    /// The helpers publish by shards (SHARD), so many: at most 5, since an alarm reads no more than 10 metrics
+    /// The number of shards by which the helpers publish (SHARD): at most 5, since an alarm reads no more than 10 metrics
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_SHARDS)))]
     shards: Option<u32>,
     #[command(flatten)]

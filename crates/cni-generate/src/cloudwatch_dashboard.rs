@@ -24,7 +24,7 @@ pub(super) struct DashboardArgs {
     /// The CloudWatch namespace the helper publishes to
     #[arg(long, value_name = "NAME", default_value = "Kubernetes")]
     cloudwatch_namespace: String,
-    /// The helpers publish by shards (SHARD), so many: at most 500, which is what a search finds
+    /// The number of shards by which the helpers publish (SHARD): at most 500, the most that a search finds
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=500))]
     shards: Option<u32>,
 }

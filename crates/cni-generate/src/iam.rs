@@ -52,7 +52,7 @@ fn explanation(args: &IamArgs) -> String {
         "# Why each statement is in iam-policy.json\n\n\
          `PublishCniMetrics`: the helper sends its figures with PutMetricData. CloudWatch has no resource to name for \
          that action, so the resource is `*`; the condition on `cloudwatch:namespace` limits it to the namespace \
-         `{}` all the same: with these credentials nobody can write into AWS/EC2 or another team's namespace.\n",
+         `{}` all the same: with these credentials no one can write into AWS/EC2 or another team's namespace.\n",
         args.cloudwatch_namespace
     );
     text += if args.with_tags {

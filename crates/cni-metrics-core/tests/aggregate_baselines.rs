@@ -61,7 +61,7 @@ fn the_next_round_of_another_process_is_that_of_this_one() {
     let later = HelperStart { clock: UnixMillis(START.clock.0 + 600_000), api_server: None };
     let mut after = Aggregator::new(later, CounterMode::Increase);
     after.import(&before.export()).unwrap();
-    // Node 0 went on, node 1 started again while nobody looked, node 9 is new since then.
+    // Node 0 went on, node 1 started again while no one looked, node 9 is new since then.
     let round = || vec![observation(0, 50.0, None), observation(1, 4.0, Some(300.0)), observation(9, 5.0, Some(200.0))];
     let snapshot = after.round(later.clock, round());
     let mut same = before;

@@ -261,7 +261,7 @@ impl World {
         }
     }
 
-    /// Pods that exist, and those that left in the newest so many rounds.
+    /// Pods that exist, and those that left in the last rounds.
     fn remembered(&mut self, rounds: u64) -> usize {
         let (oldest, mut left) = (self.round.saturating_sub(rounds), 0);
         self.left.retain(|round| *round + MOST_KEPT_ROUNDS >= self.round);

@@ -130,7 +130,7 @@ impl Session<'_> {
         }
     }
 
-    /// Waits until the helper's watch shows the world as it is. In life nobody notices the milliseconds that a watch is
+    /// Waits until the helper's watch shows the simulated cluster as it is. In life no one notices the milliseconds that a watch is
     /// behind; here a world that stands still would turn them into a whole round. A watch that is cut off by a fault
     /// stays behind, so this gives up soon where there is one.
     async fn watch_settled(&self) {

@@ -30,7 +30,7 @@ const UPSTREAM_VALUES: &str = "charts/cni-metrics-helper/ci/upstream-values.yaml
 const ALL_ON_VALUES: &str = "charts/cni-metrics-helper/ci/all-on-values.yaml";
 const SHARDED_VALUES: &str = "charts/cni-metrics-helper/ci/sharded-values.yaml";
 
-/// A cluster with so many nodes, and helm beside it.
+/// A cluster with this number of nodes, and helm beside it.
 struct Stand {
     cluster: Cluster,
     helm: Helm,

@@ -553,7 +553,7 @@ fn a_spools_folder_holds_the_old_file_and_the_new_one() {
     }
     let said = limit("288Mi,env.CLOUDWATCH_BUFFER=1GiB").unwrap_err();
     assert!(said.contains("2 x (1GiB + 32Mi) = 2112Mi are needed"), "{said}");
-    // A claim's size is not the chart's, and without a spool the limit is nobody's.
+    // A claim's size is not the chart's, and without a spool there is no limit.
     for no_folder in ["--set=spool.existingClaim=points,spool.enabled=true", "--set=spool.enabled=false"] {
         helm.template(&["--set=spool.sizeLimit=1Mi", no_folder]).unwrap();
     }

@@ -26,7 +26,7 @@ const TIMEOUT: Duration = Duration::from_mins(1);
 /// Rounds in an hour.
 const HOUR: u32 = 120;
 
-/// Runs so many rounds; returns their times.
+/// Runs this number of rounds; returns their times.
 async fn rounds(world: &mut World, helper: &mut Helper, count: u32) -> Vec<i64> {
     let mut times = Vec::new();
     for _ in 0..count {

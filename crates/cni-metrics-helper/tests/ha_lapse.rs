@@ -1,5 +1,5 @@
 //! A leader whose lease lapses and that finds it again, in one process with a simulated cluster that stands still during
-//! rounds: nothing is lost or published twice, whoever held the lease meanwhile.
+//! rounds: nothing is lost or published twice, whichever replica held the lease meanwhile.
 
 #![expect(
     clippy::unwrap_used,

@@ -121,7 +121,7 @@ impl Pair {
         publishers
     }
 
-    /// Waits until this replica has published so many rounds more.
+    /// Waits until this replica has published this number of rounds more.
     fn wait_published(&self, name: &str, rounds: usize) {
         let count = || self.publishers().values().flatten().filter(|who| **who == name).count();
         let wanted = count() + rounds;
@@ -130,7 +130,7 @@ impl Pair {
         assert!(came, "{name} did not publish {rounds} rounds; {:?}", self.publishers());
     }
 
-    /// Rounds are whole seconds, nobody published one twice, and the publishers took turns as given. Returns the longest
+    /// Rounds are whole seconds, no replica published one twice, and the publishers took turns as given. Returns the longest
     /// time between two rounds, in seconds.
     fn check(&self, turns: &[&str]) -> i64 {
         let publishers = self.publishers();

@@ -32,7 +32,7 @@ async fn a_take_over_publishes_every_round_once_and_every_event_once() {
     assert_eq!(second.stats("log").sent_points, 0, "only the leader logs values");
     first.kill().await;
 
-    // Nobody leads now; the second one holds what it measures.
+    // No replica leads now; the second one holds what it measures.
     for _ in 0..4 {
         world.advance(&[&second]).await;
         rounds.push(second.round().await.at.0);

@@ -193,7 +193,7 @@ async fn where_the_default_is_refused_nothing_is_published_until_a_source_names_
             refusing().set("HINT_LATE", "1").set("HINT_EKSCTL", "prod").until_logged("identity: region").run().await;
         assert_eq!(found(&report, "cluster_id").0, "prod");
     };
-    // Nobody names it: the log goes on saying so.
+    // No source names it: the log goes on saying so.
     let reminded = async {
         let text = "nothing is published to CloudWatch";
         let report = refusing().impatient(200).until_logged(text).set("PROBE_UNTIL_TIMES", "2").run().await;
@@ -423,7 +423,7 @@ async fn no_proxy_and_the_ca_bundle_are_honoured() {
     };
     let direct = || probe().set("NO_PROXY", "localhost");
     assert_eq!(direct().file("AWS_CA_BUNDLE", &ca_pem).put(1).run().await.text("put"), "ok");
-    assert_eq!(direct().put(1).run().await.text("put"), "network", "a certificate nobody vouches for");
+    assert_eq!(direct().put(1).run().await.text("put"), "network", "a certificate that no authority signed");
     assert_eq!(probe().file("AWS_CA_BUNDLE", &ca_pem).put(1).run().await.text("put"), "network", "by the proxy");
     let error = direct().set("AWS_CA_BUNDLE", "/does/not/exist.pem").run().await.text("error");
     assert!(error.starts_with("AWS_CA_BUNDLE /does/not/exist.pem: No such file"), "{error}");

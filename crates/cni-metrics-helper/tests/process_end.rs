@@ -47,7 +47,7 @@ impl Cluster {
         command
     }
 
-    /// Waits until so many more requests have come to CloudWatch: the rounds go on.
+    /// Waits until this number of further requests have come to CloudWatch: the rounds go on.
     fn wait_rounds(&self, more: usize) {
         let store = self.sim.cloudwatch();
         let wanted = store.requests().len() + more;
@@ -147,7 +147,7 @@ fn a_command_whose_reader_is_gone_ends_in_order() {
     once.stderr.take().unwrap().read_to_string(&mut text).unwrap();
     assert_eq!(exit(&mut once).code(), Some(1), "a result that is lost is a failure: {text}");
     assert!(text.contains("No space left on device"), "{text}");
-    // A damaged page is a failure also where nobody reads why.
+    // A damaged page is a failure also where no one reads why.
     for arguments in
         [vec!["inspect", "/dev/null"], vec!["plan", "node", "--instance-type", "no.such"], vec!["--no-such-flag"]]
     {
@@ -164,7 +164,7 @@ fn a_command_whose_reader_is_gone_ends_in_order() {
     assert_eq!(exit(&mut demo).code(), Some(0));
 }
 
-/// A program whose only runtime thread is blocked: it opens a pipe as its kubeconfig, and nobody writes that.
+/// A program whose only runtime thread is blocked: it opens a pipe as its kubeconfig, and no process writes to it.
 fn blocked(folder: &Path, grace: Duration) -> (Child, BufReader<impl Read>) {
     let pipe = folder.join("kubeconfig");
     if !pipe.exists() {

@@ -129,7 +129,7 @@ fn scraper(via: Via, api: SocketAddr, node_port: u16, timeout: Duration) -> Scra
     Scraper::new(kube::Client::try_from(config).unwrap(), settings)
 }
 
-/// As a round of a small cluster asks, which ends in so long.
+/// As a round of a small cluster asks, which ends after this duration.
 fn ask(left: Duration) -> Ask {
     Ask {
         known_fallback: false,

@@ -77,7 +77,7 @@ async fn the_sockets_tell_what_they_saw_and_nodes_answer_late() {
     let began = Instant::now();
     for (pod, page) in pods.iter().zip(&pages) {
         let path = format!("/api/v1/namespaces/{}/pods/{}:{port}/proxy/metrics", pod.namespace, pod.name);
-        // Nobody asked for gzip, and nobody gets it.
+        // No client asked for gzip, and none gets it.
         assert!(get(api, &path).await == *page, "{pod} shows another page");
     }
     assert!(began.elapsed() >= Duration::from_millis(3 * 80), "{:?}", began.elapsed());

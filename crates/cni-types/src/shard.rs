@@ -93,7 +93,7 @@ impl fmt::Display for Shard {
 }
 
 impl Shard {
-    /// All shards of so many.
+    /// All shards where there are `of`.
     pub fn all(of: u32) -> impl Iterator<Item = Self> {
         (0..of).map(move |index| Self { index, of })
     }

@@ -418,7 +418,7 @@ mod tests {
         server.lock().unwrap().pause = Some(Duration::from_secs(12));
         manager.look(period).await;
         assert!(!leadership.is_leading());
-        // Not given back: nobody knows who holds it by now, and the rounds turn as soon as they can.
+        // Not given back: it is not known who holds it by now, and the rounds turn as soon as they can.
         let holder = server.lock().unwrap().lease.clone().and_then(|lease| lease.spec?.holder_identity);
         assert_eq!(holder.as_deref(), Some("a"));
         let lines = log.lines();

@@ -460,7 +460,7 @@ mod tests {
         flights.begin(start + 250 * MS, false);
         assert!(!flights.has_room(&limiter), "three in all, parked or not");
         assert_eq!(flights.end(numbers[0]), Some(start));
-        assert_eq!(flights.end(numbers[0]), None, "nobody ends twice");
+        assert_eq!(flights.end(numbers[0]), None, "no scrape ends twice");
         assert_eq!(flights.end(numbers[2]), Some(start));
         assert_eq!((flights.active, flights.parked, flights.suspects), (1, 0, 0));
     }

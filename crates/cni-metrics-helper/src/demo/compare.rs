@@ -28,7 +28,7 @@ pub(super) struct Line {
 pub(super) struct GivenUp {
     /// CloudWatch was in trouble to the end: these were waiting for it.
     pub(super) waiting: usize,
-    /// A request was written and never answered, so that nobody can say whether CloudWatch took them.
+    /// A request was written and never answered, so that it is not known whether CloudWatch took them.
     pub(super) in_doubt: usize,
 }
 

@@ -98,7 +98,7 @@ impl StandIn {
         self.shared.state.lock().unwrap().requests
     }
 
-    /// Waits until so many requests have come.
+    /// Waits until this number of requests has come.
     pub(crate) fn wait_requests(&self, number: u64) {
         let state = self.shared.state.lock().unwrap();
         let waiting = |state: &mut State| state.requests < number;

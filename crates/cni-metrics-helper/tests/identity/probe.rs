@@ -90,7 +90,7 @@ impl Probe {
         self.set("AWS_CONTAINER_CREDENTIALS_FULL_URI", &url).file("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", token)
     }
 
-    /// Also sends so many requests to CloudWatch, a fifth of a second apart.
+    /// Also sends this number of requests to CloudWatch, a fifth of a second apart.
     pub(crate) fn put(self, requests: u32) -> Self {
         self.set("PROBE_PUTS", &requests.to_string())
     }

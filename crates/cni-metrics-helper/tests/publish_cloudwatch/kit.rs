@@ -190,7 +190,7 @@ impl Bench {
         Self { clock, log, publisher, stats, published: Vec::new() }
     }
 
-    /// Publishes a round each interval for so long.
+    /// Publishes a round per interval for this duration.
     pub(crate) async fn run(&mut self, duration: Duration, interval: Duration) {
         let rounds = duration.as_millis() / interval.as_millis();
         for _ in 0..rounds {

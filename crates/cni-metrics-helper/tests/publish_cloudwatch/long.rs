@@ -45,7 +45,7 @@ async fn three_thousand_rounds_with_a_spool_stay_within_their_bounds() {
     let (election, mut bench) = Bench::elected_with(settings, sink, clock.clone(), log, opened);
     let mut largest = 0;
     for round in 0..ROUNDS {
-        // Leads most of the time; between, nobody does.
+        // Leads most of the time; in between, no replica does.
         if round.is_multiple_of(97) {
             election.appoint((!round.is_multiple_of(5)).then(|| Instant::now() + 200 * INTERVAL));
         }

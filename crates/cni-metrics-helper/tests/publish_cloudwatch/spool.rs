@@ -130,7 +130,7 @@ async fn a_damaged_file_is_set_aside_and_the_helper_goes_on() {
         assert!(!file.exists(), "moved out of the way");
         let aside = files(folder.path(), "points.spool.damaged-");
         assert_eq!(aside.len(), 1);
-        assert_eq!(std::fs::read(&aside[0]).unwrap(), damaged, "kept for whoever wants to look");
+        assert_eq!(std::fs::read(&aside[0]).unwrap(), damaged, "kept for inspection");
         std::fs::remove_file(&aside[0]).unwrap();
     }
     let mut bench = start(folder.path(), &clock, &log, |_| true).await;

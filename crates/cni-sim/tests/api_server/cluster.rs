@@ -77,7 +77,7 @@ impl TestCluster {
         self.delivered.borrow().clone()
     }
 
-    /// Waits until so many pages were delivered.
+    /// Waits until this number of pages was delivered.
     pub(crate) async fn delivered_at_least(&self, count: usize) -> Vec<u64> {
         let mut delivered = self.delivered.subscribe();
         let all = tokio::time::timeout(Duration::from_mins(1), delivered.wait_for(|all| all.len() >= count)).await;

@@ -141,7 +141,7 @@ fn names(discovery: &Discovery) -> Vec<String> {
     discovery.index.targets().0.iter().map(|(pod, _)| pod.name.to_string()).collect()
 }
 
-/// Waits for something that must come within so many seconds of the test's clock.
+/// Waits for something that must come within this number of seconds of the test's clock.
 async fn within(seconds: u64, what: &str, is_so: impl Fn() -> bool) -> Duration {
     let begun = Instant::now();
     let waited = timeout(Duration::from_secs(seconds), async {

@@ -302,7 +302,10 @@ impl World {
         let now = (candidate.tenure(), *others);
         if let Some((tenure, before)) = led.replace(now) {
             assert!(before.held == others.held || tenure < now.0, "another has led meanwhile: {before:?} {others:?}");
-            assert!(before.touched != others.touched || tenure == now.0, "nobody else touched it: {tenure} {now:?}");
+            assert!(
+                before.touched != others.touched || tenure == now.0,
+                "no other replica touched it: {tenure} {now:?}"
+            );
         }
     }
 
