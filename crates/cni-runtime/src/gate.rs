@@ -113,7 +113,7 @@ impl Leadership {
         Self(None)
     }
 
-    /// Decided by hand; no replica leads at first. `is_warm` as in [`super::LeadSettings`].
+    /// Decided by hand; no replica leads at first. `is_warm`: this replica measures while it does not lead.
     pub fn manual(is_warm: bool) -> (ManualLease, Self) {
         // Far beyond every round of a test: claims are not bounded here.
         let (channels, leadership) = Self::elected(is_warm, Clock::wall(), Duration::MAX);
