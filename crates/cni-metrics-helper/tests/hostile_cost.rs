@@ -159,7 +159,8 @@ const WAYS: [&str; 20] = [
     "long-headers: { count: 2000 }",
 ];
 
-/// Rounds that are measured: a page that was of no use is read in full again at the latest after this number of rounds.
+/// Rounds that are measured: the first full reading of a page that was of no use comes at the latest after this number of
+/// rounds, later ones further apart.
 const CYCLE: u32 = 20;
 
 #[tokio::test(flavor = "multi_thread")]
