@@ -109,8 +109,8 @@ impl Scraper {
     async fn auto(&self, pod: &Pod, ask: Ask) -> Result<Page, ScrapeError> {
         let proxy = self.by_path(Path::Proxy, pod, ask);
         tokio::pin!(proxy);
-        let patience = ask.round_deadline.saturating_duration_since(Instant::now()) / 2;
-        match tokio::time::timeout(patience, &mut proxy).await {
+        let half_of_the_time = ask.round_deadline.saturating_duration_since(Instant::now()) / 2;
+        match tokio::time::timeout(half_of_the_time, &mut proxy).await {
             Ok(Err(error)) if error.fallback().is_some() => merge(error, self.by_path(Path::Direct, pod, ask).await),
             Ok(answer) => answer,
             Err(_half_of_the_time) => {

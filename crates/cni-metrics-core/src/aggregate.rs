@@ -16,7 +16,6 @@ mod baselines;
 mod counter;
 mod damage;
 mod gauge;
-mod hash;
 mod labels;
 mod latency;
 mod mode;

@@ -130,14 +130,14 @@ impl Session<'_> {
         }
     }
 
-    /// Waits until the helper's watch shows the simulated cluster as it is. In life no one notices the milliseconds that a watch is
-    /// behind; here a world that stands still would turn them into a whole round. A watch that is cut off by a fault
-    /// stays behind, so this gives up soon where there is one.
+    /// Waits until the helper's watch shows the simulated cluster as it is. In life no one notices the milliseconds by
+    /// which a watch is behind; here the simulated cluster stands still, and they would turn into a
+    /// whole round. A watch that is cut off by a fault stays behind, so this gives up soon where there is one.
     async fn watch_settled(&self) {
         let mut faults = self.sim.cluster().scenario().faults.iter();
         let may_be_cut = faults.any(|fault| matches!(fault.fault.value, FaultKind::ApiServer(_)));
-        let patience = if may_be_cut { CUT_WATCH_TIMEOUT } else { WATCH_TIMEOUT };
-        let give_up = tokio::time::Instant::now() + patience;
+        let limit = if may_be_cut { CUT_WATCH_TIMEOUT } else { WATCH_TIMEOUT };
+        let give_up = tokio::time::Instant::now() + limit;
         let agents = self.sim.cluster().running_agents();
         let shown = |index: &IndexReader| -> BTreeSet<String> {
             index.targets().0.iter().map(|(pod, _)| pod.name.to_string()).collect()

@@ -1,8 +1,15 @@
 //! The one hash whose values are part of contracts.
 
 /// FNV-1a, 64 bits.
-pub fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
+#[inline]
+pub const fn fnv1a(bytes: &[u8]) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325;
+    let mut left = bytes;
+    while let [byte, rest @ ..] = left {
+        hash = (hash ^ *byte as u64).wrapping_mul(0x100_0000_01b3);
+        left = rest;
+    }
+    hash
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use kube::{Client, Config};
 use thiserror::Error;
 use tower::ServiceBuilder;
 
-pub(crate) use cni_runtime::text::causes;
+use cni_runtime::text::causes;
 
 /// The most that an answer's headers may take, and the most that is read of a connection at once. The headers of a page
 /// have less than 1 KB; what a pod answers passes the API server with all headers that the pod wrote.

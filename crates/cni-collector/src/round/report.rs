@@ -336,18 +336,22 @@ mod tests {
         logged(|| report.round(&snapshot, Findings { listed: 1, blocked, api_answers }))
     }
 
-    #[test]
-    fn the_end_of_the_program_is_no_failure_of_a_node() {
-        let pod = Pod {
-            uid: PodUid::new("a"),
-            name: "a".into(),
-            node: Some("a".into()),
+    fn pod(name: &str, node: &str) -> Pod {
+        Pod {
+            uid: PodUid::new(name),
+            name: name.into(),
+            node: Some(node.into()),
             ip: None,
             running: true,
             deleting: false,
             created_at: None,
             agent: Arc::default(),
-        };
+        }
+    }
+
+    #[test]
+    fn the_end_of_the_program_is_no_failure_of_a_node() {
+        let pod = pod("a", "a");
         let mut report = Report::new(String::new());
         let failed = |report: &mut Report, error: &ScrapeError| {
             let mut lines = logged(|| (0..=NAMED_PER_KIND).for_each(|_| report.failed(&pod, error)));
@@ -391,16 +395,7 @@ mod tests {
 
     #[test]
     fn the_api_server_is_named_once_for_each_cause_and_not_for_one_nodes_connection() {
-        let pod = Pod {
-            uid: PodUid::new("u"),
-            name: "aws-node-1".into(),
-            node: Some("node-1".into()),
-            ip: None,
-            running: true,
-            deleting: false,
-            created_at: None,
-            agent: Arc::default(),
-        };
+        let pod = pod("aws-node-1", "node-1");
         let mut report = Report::new(String::new());
         let mut told = |reasons: &[&str], answers| {
             for reason in reasons {

@@ -38,7 +38,7 @@ const LEAST_RATIO: usize = 4;
 const DRIPS_AFTER: Duration = Duration::from_millis(50);
 const DRIP_BYTES_PER_SECOND: f64 = 16.0 * 1024.0;
 
-/// The most that a page that drips is had later than it could be.
+/// The longest pause between two reads of a body that drips: a page may be complete this much later than without pauses.
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
 /// This long before the end of its time, a body that drips is looked at as any other.

@@ -243,7 +243,7 @@ impl ScrapeError {
 
     /// Reads a client's error: refused, no route, no file left, or otherwise broken.
     pub(super) fn from_client(error: &(dyn StdError + 'static)) -> Self {
-        let text = excerpt(crate::discover::connect::causes(error).as_bytes(), CAUSES_BYTES);
+        let text = excerpt(cni_runtime::text::causes(error).as_bytes(), CAUSES_BYTES);
         let mut next = Some(error);
         while let Some(cause) = next {
             if let Some(io) = cause.downcast_ref::<io::Error>() {

@@ -1,7 +1,8 @@
 //! Latency: per node the highest mean over its EC2 operations in the interval.
 
+use cni_types::hash::fnv1a;
+
 use super::counter::Continuity;
-use super::hash::fnv;
 use crate::catalogue::Family;
 use crate::ec2::{EC2_OPERATIONS, Ec2Operation};
 use crate::model::{LatencySample, NodeSample};
@@ -14,7 +15,7 @@ const KEYS: [u64; EC2_OPERATIONS] = {
     let mut keys = [0; EC2_OPERATIONS];
     let (mut names, mut left) = (Ec2Operation::ALL.as_slice(), keys.as_mut_slice());
     while let ([operation, more @ ..], [key, rest @ ..]) = (names, left) {
-        *key = fnv(operation.name());
+        *key = fnv1a(operation.name().as_bytes());
         (names, left) = (more, rest);
     }
     keys

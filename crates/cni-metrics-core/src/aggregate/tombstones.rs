@@ -5,7 +5,8 @@
 
 use std::collections::HashMap;
 
-use super::hash::fnv;
+use cni_types::hash::fnv1a;
+
 use crate::model::{PodUid, Target, UnixMillis};
 
 /// The maximum number of tombstones; beyond it the older half shares one time.
@@ -32,7 +33,7 @@ pub(super) struct Tombstones {
 impl Tombstones {
     /// Adds a pod's tombstone.
     pub(super) fn note(&mut self, uid: &PodUid, entry: Tombstone) {
-        self.entries.insert(fnv(uid.as_str()), entry);
+        self.entries.insert(fnv1a(uid.as_str().as_bytes()), entry);
     }
 
     /// Drops the older tombstones if there are more than [`MOST_TOMBSTONES`].
@@ -56,7 +57,7 @@ impl Tombstones {
             let may_be_given_up = target.created_at.is_none_or(|created| created <= last_scraped_at);
             may_be_given_up.then_some(Tombstone { last_scraped_at, process_start_seconds: None })
         };
-        let entry = self.entries.remove(&fnv(target.uid.as_str()));
+        let entry = self.entries.remove(&fnv1a(target.uid.as_str().as_bytes()));
         entry.or_else(given_up)
     }
 }

@@ -136,13 +136,34 @@ fn the_core_and_the_model_depend_on_pure_crates_only() {
     }
 }
 
+/// Where a package's code is.
+fn source_folder(package: &str) -> PathBuf {
+    let folders = [format!("crates/{package}"), package.trim_start_matches("cni-").to_owned()];
+    let found = folders.iter().map(|folder| repository().join(folder).join("src")).find(|path| path.is_dir());
+    found.unwrap_or_else(|| panic!("no folder of {package}"))
+}
+
+/// The files below `crates/` whose code, tests left out, has one of these texts. The simulated cluster and the bench are no
+/// part of the helper.
+fn helper_files_with(texts: &[&str]) -> BTreeSet<String> {
+    let folder = repository().join("crates");
+    let crates = packages().into_keys().filter(|name| !["cni-sim", "cni-bench"].contains(&name.as_str()));
+    let mut found = BTreeSet::new();
+    for (path, text) in crates.flat_map(|name| sources(&folder.join(name).join("src"))) {
+        let code = text.split("#[cfg(test)]\nmod ").next().unwrap();
+        let is_test = path.file_stem().is_some_and(|name| name == "tests");
+        if !is_test && texts.iter().any(|text| code.contains(text)) {
+            found.insert(path.strip_prefix(&folder).unwrap().display().to_string());
+        }
+    }
+    found
+}
+
 #[test]
 fn no_files_use_each_other_in_a_circle() {
     let mut found = Vec::new();
     for (name, _) in packages() {
-        let folder = [format!("crates/{name}"), name.trim_start_matches("cni-").to_owned()];
-        let source = folder.iter().map(|folder| repository().join(folder).join("src")).find(|path| path.is_dir());
-        let source = source.unwrap_or_else(|| panic!("no folder of {name}"));
+        let source = source_folder(&name);
         let programs = std::fs::read_dir(source.join("bin")).into_iter().flatten().map(|entry| entry.unwrap().path());
         let roots = [source.join("lib.rs"), source.join("main.rs")].into_iter().chain(programs);
         for root in roots.filter(|root| root.extension().is_some_and(|extension| extension == "rs") && root.is_file()) {
@@ -155,9 +176,7 @@ fn no_files_use_each_other_in_a_circle() {
 #[test]
 fn a_type_name_has_one_meaning_in_its_crate() {
     for (name, _) in packages() {
-        let folder = [format!("crates/{name}"), name.trim_start_matches("cni-").to_owned()];
-        let source =
-            folder.iter().map(|folder| repository().join(folder).join("src")).find(|path| path.is_dir()).unwrap();
+        let source = source_folder(&name);
         let doubled = names::doubled(&sources(&source), &source);
         assert!(doubled.is_empty(), "{name}: {doubled:#?}");
     }
@@ -174,16 +193,7 @@ fn there_is_one_tls_provider() {
 
 #[test]
 fn locks_are_where_the_page_says_and_nowhere_else() {
-    let folder = repository().join("crates");
-    let crates = packages().into_keys().filter(|name| !["cni-sim", "cni-bench"].contains(&name.as_str()));
-    let mut found = BTreeSet::new();
-    for (path, text) in crates.flat_map(|name| sources(&folder.join(name).join("src"))) {
-        let code = text.split("#[cfg(test)]\nmod ").next().unwrap();
-        let is_test = path.file_stem().is_some_and(|name| name == "tests");
-        if !is_test && ["Mutex<", "RwLock<", "Mutex::", "RwLock::"].iter().any(|lock| code.contains(lock)) {
-            found.insert(path.strip_prefix(&folder).unwrap().display().to_string());
-        }
-    }
+    let found = helper_files_with(&["Mutex<", "RwLock<", "Mutex::", "RwLock::"]);
     assert!(found.contains(LOCKS[0]), "{found:?}");
     let others: Vec<_> = found.iter().filter(|path| !LOCKS.contains(&path.as_str())).collect();
     assert!(others.is_empty(), "a lock outside {LOCKS:?}: {others:?}");
@@ -205,17 +215,7 @@ fn json_is_printed_in_one_place_which_puts_the_schema_first() {
 
 #[test]
 fn the_environment_is_read_by_the_settings_only() {
-    let folder = repository().join("crates");
-    // A simulated cluster and the bench are no part of the helper.
-    let crates = packages().into_keys().filter(|name| !["cni-sim", "cni-bench"].contains(&name.as_str()));
-    let mut found = BTreeSet::new();
-    for (path, text) in crates.flat_map(|name| sources(&folder.join(name).join("src"))) {
-        let code = text.split("#[cfg(test)]\nmod ").next().unwrap();
-        let is_test = path.file_stem().is_some_and(|name| name == "tests");
-        if !is_test && ["env::var", "env::{"].iter().any(|call| code.contains(call)) {
-            found.insert(path.strip_prefix(&folder).unwrap().display().to_string());
-        }
-    }
+    let found = helper_files_with(&["env::var", "env::{"]);
     assert_eq!(found.into_iter().collect::<Vec<_>>(), ["cni-metrics-helper/src/config/environment.rs"]);
 }
 

@@ -61,15 +61,15 @@ impl Process {
     /// The first line from `mark` on for which `wanted` gives something.
     ///
     /// # Panics
-    /// If the process ends or `patience` runs out first.
+    /// If the process ends or `limit` runs out first.
     pub(crate) fn wait_from<T>(
         &self,
         mark: usize,
-        patience: Duration,
+        limit: Duration,
         what: &str,
         wanted: impl Fn(&str) -> Option<T>,
     ) -> T {
-        let deadline = Instant::now() + patience;
+        let deadline = Instant::now() + limit;
         let mut written = self.log.written.lock().unwrap();
         let mut next = mark;
         loop {
@@ -94,9 +94,9 @@ impl Process {
         kill_process(pid, signal).unwrap();
     }
 
-    /// The exit status, if the process ends within `patience`.
-    pub(crate) fn wait_exit(&mut self, patience: Duration) -> Option<ExitStatus> {
-        let deadline = Instant::now() + patience;
+    /// The exit status, if the process ends within `limit`.
+    pub(crate) fn wait_exit(&mut self, limit: Duration) -> Option<ExitStatus> {
+        let deadline = Instant::now() + limit;
         while Instant::now() < deadline {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return Some(status);

@@ -97,7 +97,7 @@ impl Probe {
 
     /// A source is unavailable after this time, and is asked again after as long.
     pub(crate) fn impatient(self, milliseconds: u32) -> Self {
-        self.set("PROBE_PATIENCE_MS", &milliseconds.to_string())
+        self.set("PROBE_LIMIT_MS", &milliseconds.to_string())
     }
 
     /// Goes on until this is in its log, or until a minute is over.
@@ -193,14 +193,9 @@ fn evidence() -> (watch::Sender<ClusterEvidence>, ClusterEvidence) {
 }
 
 fn limits() -> IdentityLimits {
-    let Some(patience) = variable("PROBE_PATIENCE_MS") else { return IdentityLimits::default() };
-    let patience = Duration::from_millis(patience.parse().unwrap());
-    IdentityLimits {
-        unavailable_after: patience,
-        ask_again: patience,
-        remind: patience * 4,
-        ..IdentityLimits::default()
-    }
+    let Some(limit) = variable("PROBE_LIMIT_MS") else { return IdentityLimits::default() };
+    let limit = Duration::from_millis(limit.parse().unwrap());
+    IdentityLimits { unavailable_after: limit, ask_again: limit, remind: limit * 4, ..IdentityLimits::default() }
 }
 
 /// Waits for the end of the search.

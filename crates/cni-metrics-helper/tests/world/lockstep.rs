@@ -192,9 +192,9 @@ impl Helper {
     }
 
     /// Waits until a sink's figures are as wanted.
-    pub(crate) async fn wait_stats(&self, sink: &str, patience: Duration, wanted: impl Fn(&SinkStats) -> bool) {
+    pub(crate) async fn wait_stats(&self, sink: &str, limit: Duration, wanted: impl Fn(&SinkStats) -> bool) {
         let mut stats = self.stats_of(sink);
-        let waited = timeout(patience, stats.wait_for(wanted)).await.map(|seen| drop(seen.unwrap()));
+        let waited = timeout(limit, stats.wait_for(wanted)).await.map(|seen| drop(seen.unwrap()));
         assert!(waited.is_ok(), "{:?}", stats.borrow());
     }
 
@@ -208,8 +208,8 @@ impl Helper {
 
     /// Waits until the watch shows the world's pods, or where pods are hidden, for a moment.
     async fn watch_settled(&self, sim: &Sim, hides_pods: bool) {
-        let patience = if hides_pods { Duration::from_millis(500) } else { TIMEOUT };
-        let give_up = Instant::now() + patience;
+        let limit = if hides_pods { Duration::from_millis(500) } else { TIMEOUT };
+        let give_up = Instant::now() + limit;
         let agents = running_agents(sim, self.shard);
         let shown = || self.index.targets().0.iter().map(|(pod, _)| pod.name.to_string()).collect::<BTreeSet<_>>();
         while shown() != agents {
