@@ -137,7 +137,7 @@ fn parts(datum: &Value) -> Option<(&str, i64, f64, f64)> {
 #[cfg(test)]
 mod tests {
     use cni_metrics_core::catalogue::Metric;
-    use cni_metrics_core::model::{Breakdown, Coverage, Ipv6Figures, UnixMillis, Values};
+    use cni_metrics_core::model::{UnixMillis, Values};
     use serde_json::json;
 
     use super::*;
@@ -147,18 +147,7 @@ mod tests {
         for (metric, value) in values {
             metrics.set(*metric, Some(*value));
         }
-        Snapshot {
-            round: 1,
-            at: UnixMillis(30_000),
-            duration_ms: 1,
-            coverage: Coverage::default(),
-            metrics,
-            totals: Values::default(),
-            ipv6: Ipv6Figures::default(),
-            nodes: Vec::new(),
-            anomalies: Vec::new(),
-            breakdown: Breakdown::default(),
-        }
+        Snapshot { duration_ms: 1, metrics, ..Snapshot::empty(1, UnixMillis(30_000)) }
     }
 
     fn datum(value: f64) -> Value {

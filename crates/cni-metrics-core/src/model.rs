@@ -526,3 +526,21 @@ pub struct Snapshot {
     /// The counters' values by label set.
     pub breakdown: Breakdown,
 }
+
+impl Snapshot {
+    /// A round in which no node was expected and nothing was measured.
+    pub fn empty(round: u64, at: UnixMillis) -> Self {
+        Self {
+            round,
+            at,
+            duration_ms: 0,
+            coverage: Coverage::default(),
+            metrics: Values::default(),
+            totals: Values::default(),
+            ipv6: Ipv6Figures::default(),
+            nodes: Vec::new(),
+            anomalies: Vec::new(),
+            breakdown: Breakdown::default(),
+        }
+    }
+}

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cni_metrics_core::catalogue::{Kind, Metric, MetricSet};
-use cni_metrics_core::model::{Breakdown, Coverage, Ipv6Figures, Snapshot, UnixMillis, Values};
+use cni_metrics_core::model::{Snapshot, UnixMillis, Values};
 use cni_publish::cloudwatch::buffer::{Kept, Point};
 use cni_publish::cloudwatch::{CloudWatchSettings, MetricSink, PutError, spawn, spool};
 use cni_publish::stats::DropReason;
@@ -317,18 +317,7 @@ impl Cell {
         metrics.set(COUNTER, covers.map(|(from, to)| (to - from) as f64));
         life.baseline = Some(events(at));
         self.measured.insert(at.0, covers);
-        let snapshot = Snapshot {
-            round: life.rounds,
-            at,
-            duration_ms: 1,
-            coverage: Coverage::default(),
-            metrics,
-            totals: Values::default(),
-            ipv6: Ipv6Figures::default(),
-            nodes: Vec::new(),
-            anomalies: Vec::new(),
-            breakdown: Breakdown::default(),
-        };
+        let snapshot = Snapshot { duration_ms: 1, metrics, ..Snapshot::empty(life.rounds, at) };
         let counters = (!self.has_election).then(|| Arc::from(events(at).to_le_bytes().to_vec()));
         life.publisher.publish(Published { snapshot: Arc::new(snapshot), counters });
         life.rounds += 1;

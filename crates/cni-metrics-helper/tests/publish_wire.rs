@@ -14,7 +14,7 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use cni_aws::AwsHttp;
 use cni_metrics_core::catalogue::{Kind, METRICS, Metric, MetricSet};
-use cni_metrics_core::model::{Breakdown, Coverage, Ipv6Figures, Snapshot, UnixMillis, Values};
+use cni_metrics_core::model::{Snapshot, UnixMillis, Values};
 use cni_publish::cloudwatch::buffer::Point;
 use cni_publish::cloudwatch::{self as to_cloudwatch, AwsCloudWatch, CloudWatchSettings, MetricSink, Opened, PutError};
 use cni_publish::selection::ROWS;
@@ -96,18 +96,7 @@ fn snapshot(at: UnixMillis) -> Snapshot {
     for row in &ROWS {
         metrics.set(row.metric, Some(value(at, row.metric as usize)));
     }
-    Snapshot {
-        round: 1,
-        at,
-        duration_ms: 1,
-        coverage: Coverage::default(),
-        metrics,
-        totals: Values::default(),
-        ipv6: Ipv6Figures::default(),
-        nodes: Vec::new(),
-        anomalies: Vec::new(),
-        breakdown: Breakdown::default(),
-    }
+    Snapshot { duration_ms: 1, metrics, ..Snapshot::empty(1, at) }
 }
 
 /// Publishes rounds a second apart that ended now, as fast as the sink reads them.

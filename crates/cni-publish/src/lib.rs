@@ -143,25 +143,14 @@ impl Publisher {
 mod tests {
     use std::sync::Arc;
 
-    use cni_metrics_core::model::{Breakdown, Coverage, Ipv6Figures, Snapshot, UnixMillis, Values};
+    use cni_metrics_core::model::{Snapshot, UnixMillis};
     use tokio::sync::Notify;
     use tokio::time::timeout;
 
     use super::*;
 
     pub(super) fn round(round: u64) -> Arc<Snapshot> {
-        Arc::new(Snapshot {
-            round,
-            at: UnixMillis(0),
-            duration_ms: 0,
-            coverage: Coverage::default(),
-            metrics: Values::default(),
-            totals: Values::default(),
-            ipv6: Ipv6Figures::default(),
-            nodes: Vec::new(),
-            anomalies: Vec::new(),
-            breakdown: Breakdown::default(),
-        })
+        Arc::new(Snapshot::empty(round, UnixMillis(0)))
     }
 
     #[tokio::test(start_paused = true)]

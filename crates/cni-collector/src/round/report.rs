@@ -308,7 +308,7 @@ fn anomaly_text(anomaly: &Anomaly) -> String {
 mod tests {
     use std::sync::Arc;
 
-    use cni_metrics_core::model::{Breakdown, Coverage, Ipv6Figures, PodUid, UnixMillis, Values};
+    use cni_metrics_core::model::{Coverage, PodUid, UnixMillis};
 
     use super::*;
     use crate::captured::captured_log;
@@ -322,16 +322,8 @@ mod tests {
 
     fn round(report: &mut Report, expected: u64, blocked: (u64, u64), api_answers: Option<bool>) -> Vec<String> {
         let snapshot = Snapshot {
-            round: 1,
-            at: UnixMillis(0),
-            duration_ms: 0,
             coverage: Coverage { expected, scraped: expected - blocked.0 - blocked.1, ..Coverage::default() },
-            metrics: Values::default(),
-            totals: Values::default(),
-            ipv6: Ipv6Figures::default(),
-            nodes: Vec::new(),
-            anomalies: Vec::new(),
-            breakdown: Breakdown::default(),
+            ..Snapshot::empty(1, UnixMillis(0))
         };
         logged(|| report.round(&snapshot, Findings { listed: 1, blocked, api_answers }))
     }

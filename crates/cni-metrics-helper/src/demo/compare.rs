@@ -138,7 +138,7 @@ pub(super) fn difference(published: Option<f64>, truth: Option<f64>) -> f64 {
 #[cfg(test)]
 mod tests {
     use cni_metrics_core::catalogue::Metric;
-    use cni_metrics_core::model::{Breakdown, Coverage, Ipv6Figures, Snapshot, UnixMillis, Values};
+    use cni_metrics_core::model::{Snapshot, UnixMillis, Values};
     use cni_sim::truth::RoundTruth;
 
     use super::*;
@@ -148,18 +148,7 @@ mod tests {
         for (metric, value) in measured {
             metrics.set(*metric, Some(*value));
         }
-        let snapshot = Snapshot {
-            round: 1,
-            at: UnixMillis(at),
-            duration_ms: 0,
-            coverage: Coverage::default(),
-            metrics,
-            totals: Values::default(),
-            ipv6: Ipv6Figures::default(),
-            nodes: Vec::new(),
-            anomalies: Vec::new(),
-            breakdown: Breakdown::default(),
-        };
+        let snapshot = Snapshot { metrics, ..Snapshot::empty(1, UnixMillis(at)) };
         let truth = RoundTruth {
             from: at,
             to: at,

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cni_metrics_core::catalogue::{Kind, METRICS, MetricSet};
-use cni_metrics_core::model::{Breakdown, Coverage, Ipv6Figures, Snapshot, UnixMillis, Values};
+use cni_metrics_core::model::{Snapshot, UnixMillis, Values};
 use cni_publish::cloudwatch::buffer::Point;
 use cni_publish::cloudwatch::{CloudWatchSettings, MetricSink, Opened, PutError, spawn};
 use cni_publish::selection::ROWS;
@@ -102,18 +102,7 @@ pub(crate) fn snapshot(round: u64, at: UnixMillis) -> Arc<Snapshot> {
     for row in &ROWS {
         metrics.set(row.metric, Some(value(at, row.metric as usize)));
     }
-    Arc::new(Snapshot {
-        round,
-        at,
-        duration_ms: 100,
-        coverage: Coverage::default(),
-        metrics,
-        totals: Values::default(),
-        ipv6: Ipv6Figures::default(),
-        nodes: Vec::new(),
-        anomalies: Vec::new(),
-        breakdown: Breakdown::default(),
-    })
+    Arc::new(Snapshot { duration_ms: 100, metrics, ..Snapshot::empty(round, at) })
 }
 
 pub(crate) fn settings() -> CloudWatchSettings {
