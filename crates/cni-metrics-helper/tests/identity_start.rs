@@ -13,6 +13,7 @@
 mod process;
 
 use std::collections::BTreeSet;
+use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -82,7 +83,7 @@ fn admin(helper: &Process) -> String {
 
 fn get(address: &str, path: &str) -> String {
     use std::io::{Read, Write};
-    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
@@ -125,7 +126,14 @@ fn an_api_server_that_comes_late_is_waited_for_and_the_cluster_is_not_published_
     let fault = "{ target: {}, fault: { api-server: { kind: down } } }";
     let spec: cni_sim::scenario::FaultSpec = serde_saphyr::from_str(fault).unwrap();
     assert_eq!(stand.sim.cluster().mistakes(std::slice::from_ref(&spec)), Vec::<String>::new());
+    let server = stand.sim.api_server().http_address().unwrap();
     let number = stand.sim.cluster().inject(spec);
+    // A fault begins with the simulated cluster's next tick; a helper that is faster would have its first list.
+    let deadline = Instant::now() + TIMEOUT;
+    while TcpStream::connect(server).is_ok() {
+        assert!(Instant::now() < deadline, "the API server is still there");
+        std::thread::sleep(Duration::from_millis(5));
+    }
     let settings = [("AWS_EC2_METADATA_DISABLED", "true"), ("AWS_REGION", "eu-central-1")];
     let helper = stand.helper(&settings);
     let address = admin(&helper);
