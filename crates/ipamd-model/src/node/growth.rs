@@ -233,12 +233,8 @@ impl Node {
     ) -> Result<Option<EniId>, Option<Ec2Code>> {
         let id = eni.id;
         let device = self.plain_call(s, Ec2Op::DescribeInstances, cloud);
-        let attached = device.and_then(|()| {
-            self.call(s, Ec2Op::AttachNetworkInterface, cloud, |node, _| {
-                let full = node.instance.enis.len() >= usize::from(node.spec.limits.max_enis);
-                if full { Err(Ec2Code::AttachmentLimitExceeded) } else { Ok(()) }
-            })
-        });
+        let attached = device
+            .and_then(|()| self.call(s, Ec2Op::AttachNetworkInterface, cloud, |node, _| node.check_attachments()));
         if let Err(code) = attached {
             if self.delete_eni(s, eni, false, cloud).is_err() && code.is_api_error() {
                 let text = self.error_text(Ec2Op::AttachNetworkInterface, code);

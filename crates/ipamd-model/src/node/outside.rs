@@ -40,9 +40,7 @@ impl Node {
     /// An ENI is attached by something other than the agent.
     pub fn attach_eni(&mut self, eni: ForeignEni, now_ms: i64, cloud: &mut dyn Cloud) -> Result<EniId, Ec2Code> {
         self.advance(now_ms, cloud);
-        if self.instance.enis.len() >= usize::from(self.spec.limits.max_enis) {
-            return Err(Ec2Code::AttachmentLimitExceeded);
-        }
+        self.check_attachments()?;
         let primary = cloud.take_addresses(eni.subnet, 1)?;
         let primary = primary.first().copied().unwrap_or(Ipv4Addr::UNSPECIFIED);
         let addresses = cloud
@@ -57,6 +55,12 @@ impl Node {
         }
         self.instance.attach(attached);
         Ok(id)
+    }
+
+    /// EC2's answer to every attach request: an error where the instance already has as many ENIs as its type allows.
+    pub(super) fn check_attachments(&self) -> Result<(), Ec2Code> {
+        let full = self.instance.enis.len() >= usize::from(self.spec.limits.max_enis);
+        if full { Err(Ec2Code::AttachmentLimitExceeded) } else { Ok(()) }
     }
 
     /// An ENI vanishes behind the agent's back; false when it is not attached or primary.
@@ -105,7 +109,12 @@ impl Node {
         }
     }
 
+    /// The trunk controller asks EC2 for the attachment as everyone does. The agent's count of ENIs, by which it asked for the
+    /// trunk, does not have the ENIs that were attached since it last looked.
     fn attach_trunk(&mut self, cloud: &mut dyn Cloud) {
+        if self.check_attachments().is_err() {
+            return;
+        }
         let Ok(primary) = cloud.take_addresses(self.spec.subnet, 1) else { return };
         let Some(primary) = primary.first().copied() else { return };
         let device = self.instance.free_device();
