@@ -121,3 +121,41 @@ fn the_breakdown_lists_errors_before_work_and_then_the_largest_first() {
     let expected = [("two", 2.0), ("one", 1.0), ("many", 70.0), ("few", 50.0)];
     assert_eq!(named(&snapshot.breakdown.shares), expected);
 }
+
+#[test]
+fn a_label_set_of_a_family_that_a_whole_page_lacked_counts_from_0() {
+    let second = |first: Page| {
+        let mut helper = helper();
+        helper.see(first);
+        shares(&helper.see(old(&[("a", 3)])))
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        second(old(&[])),
+        [("a".to_owned(), 3.0)],
+        "an agent shows a counter with labels from its first event on"
+    );
+    // A page that lost lines may have lost these.
+    let mut torn = old(&[]);
+    torn.0.has_lost_lines = true;
+    assert_eq!(second(torn), []);
+    // So may one on which not even the counters without labels are.
+    assert_eq!(second(Page::old()), []);
+}
+
+#[test]
+fn a_family_that_is_absent_moves_no_other_familys_baselines() {
+    let mut helper = helper();
+    let page = |reconciles: &[(&str, u64)], errors: u64| {
+        let mut text = format!("awscni_add_ip_req_count 7\nprocess_start_time_seconds {}\n", HELPER_START_S - 500);
+        for (name, value) in reconciles {
+            writeln!(text, "awscni_reconcile_count{{fn=\"{name}\"}} {value}").unwrap();
+        }
+        writeln!(text, "awscni_ipamd_error_count{{fn=\"e\"}} {errors}").unwrap();
+        Page(parse(text.as_bytes()).sample.unwrap())
+    };
+    helper.see(page(&[], 5));
+    assert_eq!(shares(&helper.see(page(&[("a", 2)], 6))), [("e", 1.0), ("a", 2.0)]);
+}

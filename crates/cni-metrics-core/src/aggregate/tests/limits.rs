@@ -50,6 +50,20 @@ fn a_node_that_left_is_kept_for_less_than_ten_minutes() {
 }
 
 #[test]
+fn only_a_node_that_is_forgotten_has_a_tombstone() {
+    let mut helper = helper();
+    helper.see(Page::old().adds(10.0));
+    for (now_s, tombstones) in [(0, 0), (599, 0), (600, 1), (601, 1)] {
+        helper.now_s = now_s;
+        for _ in 0..20 {
+            helper.round(vec![]);
+        }
+        assert_eq!(helper.aggregator.tombstones.entries.len(), tombstones, "after {now_s} s");
+        assert_eq!(helper.aggregator.known_nodes(), 1 - tombstones);
+    }
+}
+
+#[test]
 fn what_fell_among_latencies_alone_is_a_restart() {
     let mut helper = helper();
     helper.now_s = 300;
@@ -114,6 +128,20 @@ fn damage_ends_with_its_process() {
 }
 
 #[test]
+fn a_whole_page_ends_the_count_of_damaged_pages() {
+    let mut helper = helper();
+    let whole = |sum: f64| Page::old().adds(1.0).with(Family::DelIpReqCount, sum);
+    helper.see(whole(100.0));
+    for sum in [60.0, 62.0] {
+        assert_eq!(deletes(&helper.see(torn(sum, 1))), None);
+    }
+    assert_eq!(deletes(&helper.see(whole(110.0))), Some(10.0));
+    for (sum, increase) in [(70.0, None), (71.0, None), (75.0, Some(5.0))] {
+        assert_eq!(deletes(&helper.see(torn(sum, 1))), increase, "{sum}");
+    }
+}
+
+#[test]
 fn two_damaged_counters_of_a_node_are_told_apart() {
     let mut helper = helper();
     let page = |adds: f64, dels: f64| torn(dels, 1).damaged(Family::AddIpReqCount, adds);
@@ -146,6 +174,18 @@ fn the_older_half_of_the_tombstones_is_given_up() {
         (tombstones.entries.len(), tombstones.given_up),
         (tombstones::MOST_TOMBSTONES / 2, Some(at(tombstones::MOST_TOMBSTONES / 2)))
     );
+    // The younger half keeps what is known of each pod.
+    let pod = |number: usize| target(&format!("uid-{number}"), None);
+    let mut taken = |number: usize| tombstones.take(&pod(number), UnixMillis(i64::MAX)).unwrap();
+    let middle = tombstones::MOST_TOMBSTONES / 2;
+    for (number, last_scraped_at, process_start_seconds) in [
+        (0, at(middle), None),
+        (middle, at(middle), None),
+        (middle + 1, at(middle + 1), Some(1.0)),
+        (tombstones::MOST_TOMBSTONES, at(tombstones::MOST_TOMBSTONES), Some(1.0)),
+    ] {
+        assert_eq!(taken(number), Tombstone { last_scraped_at, process_start_seconds }, "{number}");
+    }
     // A whole cluster that left in one moment has no older half.
     let mut tombstones = Tombstones::default();
     for number in 0..=tombstones::MOST_TOMBSTONES {
