@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::*;
-use crate::labels::{LabelShare, Rest};
+use crate::labels::{LabelNames, LabelShare, Rest};
 use crate::parse::parse;
 
 /// A page of a process that was watched from its start, with these series.
@@ -158,4 +158,18 @@ fn a_family_that_is_absent_moves_no_other_familys_baselines() {
     };
     helper.see(page(&[], 5));
     assert_eq!(shares(&helper.see(page(&[("a", 2)], 6))), [("e", 1.0), ("a", 2.0)]);
+}
+
+#[test]
+fn label_sets_in_use_keep_their_series_when_there_is_no_room_for_more() {
+    let mut helper = helper();
+    helper.aggregator.names = LabelNames::with_room(2);
+    helper.see(young(&[("a", 5), ("b", 6)]));
+    assert_eq!(shares(&helper.see(young(&[("a", 7), ("b", 6)]))), [("a", 2.0)]);
+    let uid = PodUid::new("u");
+    let series = helper.aggregator.label_series(&uid);
+    assert_eq!(series.map(|series| series.count).collect::<Vec<_>>(), [7, 6]);
+    // Another process does not use them any more, which shows at the beginning of the next round.
+    assert_eq!(shares(&helper.see(page(HELPER_START_S + 500, &[("c", 1)]))), [("other", 1.0)]);
+    assert_eq!(shares(&helper.see(page(HELPER_START_S + 900, &[("c", 2)]))), [("c", 2.0)]);
 }
