@@ -15,19 +15,18 @@ use cni_publish::Selection;
 use cni_publish::cloudwatch::buffer::Point;
 use cni_publish::cloudwatch::{AwsCloudWatch, CloudWatchSettings, MetricSink, limits};
 
-const CLUSTER_ID: &str = "bench";
-
 fn main() -> anyhow::Result<()> {
     // Another one can only be the same.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let endpoint = std::env::var("AWS_ENDPOINT_URL_CLOUDWATCH").context("AWS_ENDPOINT_URL_CLOUDWATCH")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let sink = AwsCloudWatch::new(&sdk(&endpoint)?, &settings());
+        let settings = settings()?;
+        let sink = AwsCloudWatch::new(&sdk(&endpoint)?, &settings);
         let mut out = std::io::stdout().lock();
         for line in std::io::stdin().lock().lines() {
             let data: usize = line?.trim().parse()?;
-            for request in points(data)?.chunks(limits::data_per_request(CLUSTER_ID)) {
+            for request in points(data)?.chunks(limits::data_per_request(&settings.cluster_id)) {
                 sink.put(request.to_vec()).await?;
             }
             writeln!(out, "{data}")?;
@@ -37,17 +36,17 @@ fn main() -> anyhow::Result<()> {
     })
 }
 
-fn settings() -> CloudWatchSettings {
-    CloudWatchSettings {
+fn settings() -> anyhow::Result<CloudWatchSettings> {
+    Ok(CloudWatchSettings {
         namespace: "Kubernetes".to_owned(),
-        cluster_id: CLUSTER_ID.to_owned(),
+        cluster_id: "bench".parse()?,
         shard: None,
         selection: Selection::all(),
         resolution_seconds: 60,
         flush_every: Duration::from_mins(1),
         buffer_bytes: 64 << 20,
         spool_dir: None,
-    }
+    })
 }
 
 fn sdk(endpoint: &str) -> anyhow::Result<SdkConfig> {

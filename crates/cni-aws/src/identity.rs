@@ -18,8 +18,8 @@ use tokio::sync::watch;
 pub use self::credentials::CredentialKind;
 pub use self::evidence::{ClusterEvidence, Listing};
 pub use self::resolver::resolve;
-pub use self::settings::{ClusterIdFallback, FALLBACK_CLUSTER_ID, IdentityLimits, IdentitySettings};
-pub use self::state::{Found, Identity, IdentityError, IdentityReader, IdentityState};
+pub use self::settings::{ClusterIdFallback, IdentityLimits, IdentitySettings};
+pub use self::state::{ClusterIdReader, Found, Identity, IdentityError, IdentityReader, IdentityState};
 
 /// The reader of an identity that the caller gives.
 pub fn given(identity: Identity) -> IdentityReader {

@@ -31,6 +31,7 @@ use self::report::{Findings, Report};
 use crate::discover::IndexReader;
 use crate::scrape::{ScrapeError, Scraper};
 use crate::self_stats::RoundFigures;
+use cni_aws::identity::ClusterIdReader;
 use cni_runtime::clock::{Clock, after};
 use cni_runtime::shutdown::Shutdown;
 
@@ -40,6 +41,8 @@ const API_CLOCK_TIMEOUT: Duration = Duration::from_millis(250);
 /// What a round needs from outside.
 #[derive(Clone)]
 pub struct RoundParts {
+    /// Which cluster it is, once that is known; each snapshot has it.
+    pub cluster: ClusterIdReader,
     /// The pods.
     pub index: IndexReader,
     /// The way to their pages.
@@ -142,6 +145,7 @@ impl Rounds {
         let aggregating = Instant::now();
         let mut snapshot = round.finish();
         figures.aggregating = aggregating.elapsed();
+        snapshot.cluster = self.parts.cluster.get();
         snapshot.round = self.number;
         snapshot.duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let api_answers = measured.map(ApiClock::is_known);

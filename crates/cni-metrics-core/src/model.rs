@@ -10,6 +10,7 @@ use crate::agent::{AgentFacts, AgentVersion};
 use crate::catalogue::{FAMILIES, Family, METRICS, Metric};
 use crate::ec2::EC2_OPERATIONS;
 use crate::labels::{LabelShare, PageLabels};
+use cni_types::cluster_id::ClusterId;
 
 /// Milliseconds since the Unix epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -505,6 +506,9 @@ pub struct Breakdown {
 /// One round's conclusion: what every sink and every view reads.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Snapshot {
+    /// Of which cluster; `None` while that is not known yet. All snapshots of one process are of one cluster, except those of
+    /// `once`, so a round that was measured before the id was known has the id of later ones.
+    pub cluster: Option<ClusterId>,
     /// 1 for the helper's first round.
     pub round: u64,
     /// When the round began: the timestamp of all its numbers.
@@ -531,6 +535,7 @@ impl Snapshot {
     /// A round in which no node was expected and nothing was measured.
     pub fn empty(round: u64, at: UnixMillis) -> Self {
         Self {
+            cluster: None,
             round,
             at,
             duration_ms: 0,

@@ -12,9 +12,7 @@ use tracing::{error, info, warn};
 
 use crate::admin::{Admin, AdminError, AdminParts};
 use crate::config::{CloudWatchConfig, Config, ElectionConfig};
-use cni_aws::identity::{
-    self, FALLBACK_CLUSTER_ID, Identity, IdentityError, IdentityLimits, IdentityReader, IdentitySettings,
-};
+use cni_aws::identity::{self, Identity, IdentityError, IdentityLimits, IdentityReader, IdentitySettings};
 use cni_collector::discover::connect::{Clients, ConnectError, connect};
 use cni_collector::discover::{Discovery, IndexReader};
 use cni_collector::lead::{Election, LeadSettings};
@@ -28,6 +26,7 @@ use cni_runtime::clock::{Clock, Tick, Ticks};
 use cni_runtime::gate::Leadership;
 use cni_runtime::shutdown::{Shutdown, Stage};
 use cni_runtime::supervise::{Supervisor, TaskEnded, caught};
+use cni_types::cluster_id::ClusterId;
 
 /// Rounds whose points CloudWatch gets in one request, as the Go helper sends them.
 const FLUSH_INTERVALS: u32 = 2;
@@ -376,6 +375,7 @@ impl App {
 
     fn parts(&mut self) -> RoundParts {
         RoundParts {
+            cluster: self.identity.clone().into(),
             index: IndexReader::clone(&self.discovery.index),
             scraper: Arc::new(Scraper::new(self.clients.scrape.clone(), self.config.scrape.clone())),
             api: self.clients.scrape.clone(),
@@ -460,7 +460,7 @@ async fn identify(
     shutdown: &Shutdown,
 ) -> Result<IdentityReader, IdentityError> {
     let settings = IdentitySettings {
-        aws_cluster_id: config.cluster_id.clone().unwrap_or_default(),
+        aws_cluster_id: config.cluster_id.clone(),
         aws_region: config.region.clone().unwrap_or_default(),
         fallback: config.cluster_id_fallback,
         environment: Arc::clone(&config.environment),
@@ -481,7 +481,7 @@ async fn add_cloudwatch(
     let known = identity.borrow().known();
     let settings = CloudWatchSettings {
         namespace: cloudwatch.namespace.clone(),
-        cluster_id: known.as_ref().map_or(FALLBACK_CLUSTER_ID, |identity| &identity.cluster_id.value).to_owned(),
+        cluster_id: known.as_ref().map_or_else(ClusterId::fallback, |identity| identity.cluster_id.value.clone()),
         shard: config.shard(),
         selection: cloudwatch.selection.clone(),
         resolution_seconds: u32::from(cloudwatch.resolution_seconds),

@@ -29,6 +29,7 @@ use cni_collector::scrape::{LARGE_PAGES_BYTES, ScrapeSettings, Via};
 use cni_publish::{Selection, SelectionError};
 use cni_runtime::logging::{LogFormat, LogSettings};
 use cni_runtime::shutdown::Grace;
+use cni_types::cluster_id::{ClusterId, ClusterIdError};
 use cni_types::names;
 use cni_types::shard::{Shard, ShardError};
 
@@ -55,7 +56,7 @@ pub struct Config {
     /// Where health and the helper's own metrics are served, if at all.
     pub admin: Option<SocketAddr>,
     /// `AWS_CLUSTER_ID`, if given.
-    pub cluster_id: Option<String>,
+    pub cluster_id: Option<ClusterId>,
     /// What happens where no source names the cluster.
     pub cluster_id_fallback: ClusterIdFallback,
     /// `AWS_REGION`, if given.
@@ -260,9 +261,11 @@ fn namespace(text: &str) -> Result<String, String> {
     names::is_namespace(text).then(|| text.to_owned()).ok_or_else(|| names::NAMESPACE_RULE.to_owned())
 }
 
-fn cluster_id(text: &str) -> Result<Option<String>, String> {
-    let given = Some(text.to_owned()).filter(|text| !text.is_empty());
-    if given.as_deref().is_none_or(names::is_cluster_id) { Ok(given) } else { Err(names::CLUSTER_ID_RULE.to_owned()) }
+fn cluster_id(text: &str) -> Result<Option<ClusterId>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|error: ClusterIdError| error.to_string())
 }
 
 fn fallback(text: &str) -> Result<ClusterIdFallback, String> {

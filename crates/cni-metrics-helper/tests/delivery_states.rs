@@ -273,7 +273,7 @@ impl Cell {
         let only = [COUNTER, GAUGE].map(|metric| metric.row().name.to_owned());
         CloudWatchSettings {
             namespace: "Kubernetes".to_owned(),
-            cluster_id: cluster_id.to_owned(),
+            cluster_id: cluster_id.parse().unwrap(),
             shard: None,
             selection: Selection::new(MetricSet::Standard, &only, &[]).unwrap(),
             resolution_seconds: 60,

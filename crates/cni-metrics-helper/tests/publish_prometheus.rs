@@ -51,6 +51,7 @@ fn node(name: &str, uid: &str, failure: Option<FailureKind>, entries: &[(Metric,
 
 fn snapshot(round: u64, nodes: Vec<NodeFigures>) -> Snapshot {
     Snapshot {
+        cluster: None,
         round,
         at: UnixMillis(START.0 + (i64::try_from(round).unwrap() - 1) * 30_000),
         duration_ms: 412,

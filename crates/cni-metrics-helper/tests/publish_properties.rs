@@ -244,7 +244,7 @@ impl Life {
     }
 
     fn save(&mut self) {
-        let origin = Origin { namespace: "ns".to_owned(), cluster_id: "prod".to_owned(), shard: None };
+        let origin = Origin { namespace: "ns".to_owned(), cluster_id: "prod".parse().unwrap(), shard: None };
         let unsent = self.delivery.unsent();
         self.image = spool::encode(&Image {
             origin: &origin,

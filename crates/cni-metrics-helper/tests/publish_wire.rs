@@ -77,7 +77,7 @@ fn sdk(url: &str) -> SdkConfig {
 fn settings_of(cluster_id: &str, shard: Option<Shard>) -> CloudWatchSettings {
     CloudWatchSettings {
         namespace: "Kubernetes".to_owned(),
-        cluster_id: cluster_id.to_owned(),
+        cluster_id: cluster_id.parse().unwrap(),
         shard,
         selection: Selection::new(MetricSet::Standard, &[], &[]).unwrap(),
         resolution_seconds: 1,

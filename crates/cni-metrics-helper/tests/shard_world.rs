@@ -42,6 +42,9 @@ async fn round(helpers: &mut [Helper]) -> Vec<Arc<Snapshot>> {
         snapshots.push(helper.round().await);
     }
     assert!(snapshots.iter().all(|snapshot| snapshot.at == snapshots[0].at), "replicas tick together");
+    let cluster = scenario().cluster.name;
+    let is_named = |snapshot: &Arc<Snapshot>| snapshot.cluster.as_ref().is_some_and(|id| *id == *cluster);
+    assert!(snapshots.iter().all(is_named), "each snapshot says of which cluster it is");
     snapshots
 }
 

@@ -13,7 +13,7 @@ use tracing::{debug, info, warn};
 
 use super::credentials;
 use super::evidence::ClusterEvidence;
-use super::settings::{ClusterIdFallback, FALLBACK_CLUSTER_ID, IdentitySettings};
+use super::settings::{ClusterIdFallback, IdentitySettings};
 use super::sources::{Attempts, Source, Sources};
 use super::state::{Found, Identity, IdentityError, IdentityReader, IdentityState};
 use crate::metadata::InstanceFacts;
@@ -21,7 +21,8 @@ use crate::{AwsHttp, Verdict};
 use cni_runtime::backoff::Backoff;
 use cni_runtime::shutdown::Shutdown;
 use cni_runtime::text::excerpt;
-use cni_types::names::{CLUSTER_ID_RULE, is_cluster_id};
+use cni_types::cluster_id::{ClusterId, FALLBACK_CLUSTER_ID};
+use cni_types::names::CLUSTER_ID_RULE;
 
 /// Unusable values that are remembered, so that each is logged once.
 const MOST_LOGGED: usize = 64;
@@ -37,7 +38,8 @@ pub async fn resolve(
     let http = AwsHttp::new(environment.ca_bundle.clone())?;
     let provider = ProviderConfig::without_region().with_http_client(http.sdk_client());
     let region = configured_region(settings, &provider).await;
-    let cluster_id = Found::given(&settings.aws_cluster_id, "AWS_CLUSTER_ID");
+    let cluster_id = settings.aws_cluster_id.clone();
+    let cluster_id = cluster_id.map(|value| Found { value, source: "AWS_CLUSTER_ID".to_owned() });
     let state = Arc::new(watch::Sender::new(IdentityState::Awaiting(Source::MetadataTags.name().to_owned())));
     let reader = state.subscribe();
     let limits = settings.limits;
@@ -104,7 +106,7 @@ struct Resolver {
 #[derive(Debug, Default)]
 struct Pass {
     /// The first usable answer.
-    found: Option<(Source, Found)>,
+    found: Option<(Source, Found<ClusterId>)>,
     /// Sources before it that did not answer, and why.
     missed: Vec<(Source, String)>,
 }
@@ -120,7 +122,7 @@ impl Pass {
 }
 
 impl Resolver {
-    async fn run(mut self, region: Option<Found>, cluster_id: Option<Found>) {
+    async fn run(mut self, region: Option<Found>, cluster_id: Option<Found<ClusterId>>) {
         let region = match region {
             Some(region) => region,
             None => match self.region_of_the_instance().await {
@@ -155,7 +157,7 @@ impl Resolver {
                     "no source names this cluster: publishing as {FALLBACK_CLUSTER_ID}, which mixes with every other \
                      cluster without a name in this account and region{missed}; set AWS_CLUSTER_ID"
                 );
-                let found = Found { value: FALLBACK_CLUSTER_ID.to_owned(), source: "the default".to_owned() };
+                let found = Found { value: ClusterId::fallback(), source: "the default".to_owned() };
                 self.know(region, found, sdk.clone());
                 (None, pass.missed_sources())
             }
@@ -209,7 +211,7 @@ impl Resolver {
             .await
     }
 
-    fn know(&self, region: Found, cluster_id: Found, sdk: SdkConfig) {
+    fn know(&self, region: Found, cluster_id: Found<ClusterId>, sdk: SdkConfig) {
         let identity = Identity { region, cluster_id, credentials: self.sources.credentials, sdk };
         identity.announce();
         self.state.send_replace(IdentityState::Known(Arc::new(identity)));
@@ -245,9 +247,9 @@ impl Resolver {
     }
 
     /// A value that CloudWatch takes as a dimension; another is logged once, and passed over.
-    fn usable(&mut self, value: &str, from: &str) -> Option<Found> {
-        if is_cluster_id(value) {
-            return Found::given(value, from);
+    fn usable(&mut self, value: &str, from: &str) -> Option<Found<ClusterId>> {
+        if let Ok(value) = value.trim().parse() {
+            return Some(Found { value, source: from.to_owned() });
         }
         let text = excerpt(value);
         if self.logged.len() < MOST_LOGGED && self.logged.insert((from.to_owned(), text.clone())) {
@@ -258,7 +260,7 @@ impl Resolver {
 
     /// Nothing is published. Sources that did not answer are asked again soon, all of them with each reminder, and what the
     /// watches show counts at once.
-    async fn wait_for_a_name(&mut self, sdk: &SdkConfig, first: &Pass) -> (Source, Found) {
+    async fn wait_for_a_name(&mut self, sdk: &SdkConfig, first: &Pass) -> (Source, Found<ClusterId>) {
         let limits = self.sources.limits;
         let mut open = first.missed_sources();
         let mut missed = first.missed();
@@ -296,13 +298,13 @@ impl Resolver {
     /// never changed. `used` is the source in use, `None` the default.
     async fn hear_better_answers(
         &mut self,
-        used: Option<(Source, String)>,
+        used: Option<(Source, ClusterId)>,
         mut open: BTreeSet<Source>,
         sdk: &SdkConfig,
     ) {
         let limits = self.sources.limits;
         let published = used.as_ref().map_or(FALLBACK_CLUSTER_ID, |(_, value)| value.as_str());
-        let mut logged: Option<String> = None;
+        let mut logged: Option<ClusterId> = None;
         let mut all_at = Instant::now() + limits.remind;
         while used.is_none() || !open.is_empty() {
             tokio::select! {

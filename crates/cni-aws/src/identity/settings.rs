@@ -4,15 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::Environment;
-
-/// The cluster id of clusters that no source names.
-pub const FALLBACK_CLUSTER_ID: &str = "k8s-cluster";
+use cni_types::cluster_id::ClusterId;
 
 /// What the operator set.
 #[derive(Debug, Clone)]
 pub struct IdentitySettings {
-    /// `AWS_CLUSTER_ID`; empty if not set.
-    pub aws_cluster_id: String,
+    /// `AWS_CLUSTER_ID`, if set.
+    pub aws_cluster_id: Option<ClusterId>,
     /// `AWS_REGION`; empty if not set (then `AWS_DEFAULT_REGION` and the others follow).
     pub aws_region: String,
     /// What happens where no source names the cluster.
@@ -26,7 +24,7 @@ pub struct IdentitySettings {
 /// What happens where no source names the cluster: `CLUSTER_ID_FALLBACK`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ClusterIdFallback {
-    /// It is published as [`FALLBACK_CLUSTER_ID`], like every other cluster without a name.
+    /// It is published as [`ClusterId::fallback`], like every other cluster without a name.
     #[default]
     Default,
     /// Nothing is published to CloudWatch until a source names it.

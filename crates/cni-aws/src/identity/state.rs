@@ -8,12 +8,13 @@ use tokio::sync::watch;
 
 use super::credentials::CredentialKind;
 use crate::CaBundleError;
+use cni_types::cluster_id::ClusterId;
 
 /// A value and its source.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct Found<T = String> {
     /// The value.
-    pub value: String,
+    pub value: T,
     /// Where it came from, as the start line and the admin page say it.
     pub source: String,
 }
@@ -24,7 +25,7 @@ pub struct Identity {
     /// The region.
     pub region: Found,
     /// The value of the dimension `CLUSTER_ID`.
-    pub cluster_id: Found,
+    pub cluster_id: Found<ClusterId>,
     /// Which credentials will be used.
     pub credentials: CredentialKind,
     /// The AWS SDK's configuration with all of this in it.
@@ -46,6 +47,35 @@ pub enum IdentityState {
 
 /// Readers of the search's state.
 pub type IdentityReader = watch::Receiver<IdentityState>;
+
+/// Reads the cluster's id as soon as there is one. The id never changes after that.
+#[derive(Debug, Clone, Default)]
+pub enum ClusterIdReader {
+    /// No one asks for it.
+    #[default]
+    NotAsked,
+    /// It was known from the start.
+    Known(ClusterId),
+    /// A search finds it out.
+    Search(IdentityReader),
+}
+
+impl ClusterIdReader {
+    /// The id, if it is known by now.
+    pub fn get(&self) -> Option<ClusterId> {
+        match self {
+            Self::NotAsked => None,
+            Self::Known(id) => Some(id.clone()),
+            Self::Search(identity) => identity.borrow().known().map(|identity| identity.cluster_id.value.clone()),
+        }
+    }
+}
+
+impl From<Option<IdentityReader>> for ClusterIdReader {
+    fn from(search: Option<IdentityReader>) -> Self {
+        search.map_or(Self::NotAsked, Self::Search)
+    }
+}
 
 /// Why there is no identity.
 #[derive(Debug, thiserror::Error)]
@@ -95,7 +125,7 @@ impl Found {
     }
 }
 
-impl fmt::Display for Found {
+impl<T: fmt::Display> fmt::Display for Found<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} (from {})", self.value, self.source)
     }
@@ -109,5 +139,28 @@ impl Identity {
             self.cluster_id,
             self.credentials
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_id_is_read_once_it_is_known_and_stays() {
+        let state = watch::Sender::new(IdentityState::Awaiting("a test".to_owned()));
+        let reader = ClusterIdReader::from(Some(state.subscribe()));
+        assert_eq!((reader.get(), ClusterIdReader::from(None).get()), (None, None));
+        state.send_replace(IdentityState::Refused("a test".to_owned()));
+        assert_eq!(reader.get(), None);
+        let found = |value: &str| Found { value: value.to_owned(), source: "a test".to_owned() };
+        state.send_replace(IdentityState::Known(Arc::new(Identity {
+            region: found("eu-west-1"),
+            cluster_id: Found { value: "prod".parse().unwrap(), source: "a test".to_owned() },
+            credentials: CredentialKind::Environment,
+            sdk: SdkConfig::builder().build(),
+        })));
+        drop(state);
+        assert_eq!(reader.get(), "prod".parse().ok());
     }
 }

@@ -133,6 +133,7 @@ impl<'a> Round<'a> {
         let metrics = sums.metrics();
         let totals = aggregator.add_totals(&metrics);
         Snapshot {
+            cluster: None,
             round: aggregator.round,
             at,
             duration_ms: 0,

@@ -10,6 +10,7 @@ use cni_metrics_core::aggregate::CounterMode;
 use super::output::{OutputArgs, print};
 use super::settings::SettingsArgs;
 use crate::config::Config;
+use cni_aws::identity::ClusterIdReader;
 use cni_collector::discover::Discovery;
 use cni_collector::discover::connect::connect;
 use cni_collector::round::{RoundParts, Rounds};
@@ -62,6 +63,7 @@ async fn one_round(config: &Config) -> anyhow::Result<std::sync::Arc<cni_metrics
     let mut labelled = discovery.index.labelled();
     let _without_labels = tokio::time::timeout(LABEL_TIMEOUT, labelled.wait_for(|known| *known)).await;
     let parts = RoundParts {
+        cluster: ClusterIdReader::NotAsked,
         index: discovery.index,
         scraper: std::sync::Arc::new(Scraper::new(clients.scrape.clone(), config.scrape.clone())),
         api: clients.scrape,

@@ -50,10 +50,9 @@ pub fn identity(env: &[(String, String)], cluster_id: &str) -> anyhow::Result<Id
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .http_client(AwsHttp::new(None)?.sdk_client())
         .build();
-    let found = |value: &str| Found { value: value.to_owned(), source: SOURCE.to_owned() };
     Ok(Identity {
-        region: found(&region),
-        cluster_id: found(cluster_id),
+        region: Found { value: region, source: SOURCE.to_owned() },
+        cluster_id: Found { value: cluster_id.parse()?, source: SOURCE.to_owned() },
         credentials: CredentialKind::Environment,
         sdk,
     })

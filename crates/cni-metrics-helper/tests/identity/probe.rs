@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use cni_aws::identity::{ClusterEvidence, Listing};
 use cni_aws::identity::{
-    ClusterIdFallback, Identity, IdentityLimits, IdentityReader, IdentitySettings, IdentityState, resolve,
+    ClusterIdFallback, Found, Identity, IdentityLimits, IdentityReader, IdentitySettings, IdentityState, resolve,
 };
 use cni_metrics_core::catalogue::MetricSet;
 use cni_metrics_core::model::UnixMillis;
@@ -212,7 +212,7 @@ async fn settled(reader: &mut IdentityReader) -> Result<std::sync::Arc<Identity>
 
 async fn report() -> Value {
     let settings = IdentitySettings {
-        aws_cluster_id: variable("AWS_CLUSTER_ID").unwrap_or_default(),
+        aws_cluster_id: variable("AWS_CLUSTER_ID").map(|id| id.parse().unwrap()),
         aws_region: variable("AWS_REGION").unwrap_or_default(),
         fallback: if variable("PROBE_REFUSE").is_some() {
             ClusterIdFallback::Refuse
@@ -247,7 +247,6 @@ async fn report() -> Value {
         (Err(error), None) => return json!({ "error": error, "seconds": took }),
         (Ok(_), None) => return json!({ "error": "what was known is not known any more" }),
     };
-    let found = |found: &cni_aws::identity::Found| json!({ "value": found.value, "source": found.source });
     let mut report = json!({
         "region": found(&identity.region),
         "cluster_id": found(&identity.cluster_id),
@@ -258,6 +257,10 @@ async fn report() -> Value {
         report["put"] = put.into();
     }
     report
+}
+
+fn found<T: std::fmt::Display>(found: &Found<T>) -> Value {
+    json!({ "value": found.value.to_string(), "source": found.source })
 }
 
 /// Sends as many requests as the case wants; how the last one ended.

@@ -108,7 +108,7 @@ pub(crate) fn snapshot(round: u64, at: UnixMillis) -> Arc<Snapshot> {
 pub(crate) fn settings() -> CloudWatchSettings {
     CloudWatchSettings {
         namespace: "Kubernetes".to_owned(),
-        cluster_id: "prod".to_owned(),
+        cluster_id: "prod".parse().unwrap(),
         shard: None,
         selection: Selection::new(MetricSet::Standard, &[], &[]).unwrap(),
         resolution_seconds: 60,

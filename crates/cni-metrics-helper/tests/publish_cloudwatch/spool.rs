@@ -189,7 +189,7 @@ async fn points_of_another_cluster_id_are_set_aside_not_mixed_in() {
     let mut first = start(folder.path(), &clock, &log, |_| false).await;
     first.run(2 * MINUTE, INTERVAL).await;
     drop(first);
-    let other = CloudWatchSettings { cluster_id: "other".to_owned(), ..spooled(folder.path()) };
+    let other = CloudWatchSettings { cluster_id: "other".parse().unwrap(), ..spooled(folder.path()) };
     let sink = Scripted::new(&clock, &log, |_, _| Ok(()));
     let opened = open(&other, &clock).await;
     let mut second = Bench::with(other, sink, clock.clone(), log.clone(), opened);

@@ -123,11 +123,12 @@ mod tests {
     use crate::{Publisher, Selection, SinkStats};
     use cni_aws::identity::{CredentialKind, Found};
     use cni_runtime::gate::Leadership;
+    use cni_types::cluster_id::ClusterId;
 
     fn settings(buffer_bytes: u64) -> CloudWatchSettings {
         CloudWatchSettings {
             namespace: "Kubernetes".to_owned(),
-            cluster_id: String::new(),
+            cluster_id: ClusterId::fallback(),
             shard: None,
             selection: Selection::all(),
             resolution_seconds: 60,
@@ -149,7 +150,7 @@ mod tests {
         let found = |value: &str| Found { value: value.to_owned(), source: "a test".to_owned() };
         IdentityState::Known(Arc::new(Identity {
             region: found("eu-west-1"),
-            cluster_id: found("prod"),
+            cluster_id: Found { value: "prod".parse().unwrap(), source: "a test".to_owned() },
             credentials: CredentialKind::Environment,
             sdk: SdkConfig::builder().build(),
         }))

@@ -137,7 +137,7 @@ impl AwsCloudWatch {
         Self {
             client: Client::from_conf(config),
             namespace: settings.namespace.clone(),
-            dimensions: std::iter::once(dimension(DIMENSION, settings.cluster_id.clone())).chain(shard).collect(),
+            dimensions: std::iter::once(dimension(DIMENSION, settings.cluster_id.to_string())).chain(shard).collect(),
             resolution_seconds: if settings.resolution_seconds == 1 { 1 } else { 60 },
         }
     }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use cni_metrics_core::model::UnixMillis;
-use cni_types::names::{self, CLUSTER_ID_RULE, NAMESPACE_RULE};
+use cni_types::cluster_id::ClusterId;
+use cni_types::names::{self, NAMESPACE_RULE};
 
 use crate::stats::DropReason;
 
@@ -28,9 +29,6 @@ pub enum CloudWatchSettingsError {
     #[error("CLOUDWATCH_NAMESPACE {0:?}: {NAMESPACE_RULE}")]
     Namespace(String),
     /// See the text.
-    #[error("AWS_CLUSTER_ID {0:?}: {CLUSTER_ID_RULE}")]
-    ClusterId(String),
-    /// See the text.
     #[error("CLOUDWATCH_RESOLUTION {0}: 1 or 60 (seconds)")]
     Resolution(u32),
 }
@@ -40,14 +38,9 @@ pub fn check_namespace(namespace: &str) -> Result<(), CloudWatchSettingsError> {
     if names::is_namespace(namespace) { Ok(()) } else { Err(CloudWatchSettingsError::Namespace(namespace.to_owned())) }
 }
 
-/// Checks the dimension's value.
-pub fn check_cluster_id(id: &str) -> Result<(), CloudWatchSettingsError> {
-    if names::is_cluster_id(id) { Ok(()) } else { Err(CloudWatchSettingsError::ClusterId(id.to_owned())) }
-}
-
 /// How many data of this cluster fit one request.
-pub fn data_per_request(cluster_id: &str) -> usize {
-    (MAX_REQUEST_BYTES / (DATUM_OVERHEAD_BYTES + NAME_BYTES + cluster_id.len())).clamp(1, MAX_DATA)
+pub fn data_per_request(cluster_id: &ClusterId) -> usize {
+    (MAX_REQUEST_BYTES / (DATUM_OVERHEAD_BYTES + NAME_BYTES + cluster_id.as_str().len())).clamp(1, MAX_DATA)
 }
 
 /// Checks a datum's value: finite, and at most 2^360.
@@ -100,18 +93,12 @@ mod tests {
         for bad in ["", " ", ":x", "AWS/EC2", "ümlaut", &"x".repeat(256)] {
             assert!(check_namespace(bad).is_err(), "{bad}");
         }
-        for good in ["prod", "arn:aws:eks:eu-west-1:1:cluster/x", "with blank"] {
-            assert_eq!(check_cluster_id(good), Ok(()), "{good}");
-        }
-        for bad in ["", "  ", ":prod", "münchen", "tab\t", &"x".repeat(1025)] {
-            assert!(check_cluster_id(bad).is_err(), "{bad}");
-        }
     }
 
     #[test]
     fn a_long_cluster_name_makes_requests_smaller() {
-        assert_eq!(data_per_request("prod"), MAX_DATA);
-        let most = data_per_request(&"x".repeat(1024));
+        assert_eq!(data_per_request(&"prod".parse().unwrap()), MAX_DATA);
+        let most = data_per_request(&"x".repeat(1024).parse().unwrap());
         assert!(most < MAX_DATA && most * (1024 + 112) < 1_000_000 && most > 500, "{most}");
     }
 }

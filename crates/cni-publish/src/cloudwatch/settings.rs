@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::limits::{self, CloudWatchSettingsError};
 use crate::selection::Selection;
+use cni_types::cluster_id::ClusterId;
 use cni_types::shard::Shard;
 
 /// The buffer's default bound, bytes.
@@ -16,7 +17,7 @@ pub struct CloudWatchSettings {
     /// CloudWatch namespace.
     pub namespace: String,
     /// The dimension's value.
-    pub cluster_id: String,
+    pub cluster_id: ClusterId,
     /// The value of a second dimension, where several replicas share the cluster.
     pub shard: Option<Shard>,
     /// The metrics that are sent.
@@ -38,7 +39,7 @@ impl CloudWatchSettings {
             1 | 60 => Ok(()),
             other => Err(CloudWatchSettingsError::Resolution(other)),
         };
-        let checks = [limits::check_namespace(&self.namespace), limits::check_cluster_id(&self.cluster_id), resolution];
+        let checks = [limits::check_namespace(&self.namespace), resolution];
         let errors: Vec<_> = checks.into_iter().filter_map(Result::err).collect();
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }

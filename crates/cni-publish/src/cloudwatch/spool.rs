@@ -95,8 +95,12 @@ impl Restored {
 
     /// It is of the nodes that these settings name: the same cluster, and the same share of it.
     pub fn is_of(&self, settings: &CloudWatchSettings) -> bool {
-        let shard = settings.shard.map(|shard| shard.to_string()).unwrap_or_default();
-        self.cluster_id == settings.cluster_id && self.shard == shard
+        settings.cluster_id == *self.cluster_id && self.is_of_shard(settings)
+    }
+
+    /// It is of the same share of a cluster.
+    fn is_of_shard(&self, settings: &CloudWatchSettings) -> bool {
+        self.shard == settings.shard.map(|shard| shard.to_string()).unwrap_or_default()
     }
 }
 
@@ -251,9 +255,8 @@ impl Opened {
             }
             Found::Usable(content) => {
                 let (restored, overtaken) = restored(*content);
-                let of_any_name = CloudWatchSettings { cluster_id: restored.cluster_id.clone(), ..settings.clone() };
-                let whose = if is_named { settings } else { &of_any_name };
-                self.counters = baselines(&restored, overtaken, whose, now);
+                let is_ours = if is_named { restored.is_of(settings) } else { restored.is_of_shard(settings) };
+                self.counters = baselines(&restored, is_ours, overtaken, settings, now);
                 Some(restored)
             }
         }
@@ -336,6 +339,7 @@ async fn set_aside(folder: &mut Folder, clock: &Clock) -> Option<String> {
 /// The baselines, if they may be used; says why not.
 fn baselines(
     restored: &Restored,
+    is_ours: bool,
     overtaken: bool,
     settings: &CloudWatchSettings,
     now: UnixMillis,
@@ -344,7 +348,7 @@ fn baselines(
     let at = restored.counters_at.unwrap_or(restored.saved_at);
     let age_ms = now.0.saturating_sub(at.0);
     let flush_ms = i64::try_from(settings.flush_every.as_millis()).unwrap_or(i64::MAX);
-    let why_not = if !restored.is_of(settings) {
+    let why_not = if !is_ours {
         Some(format!("they are of cluster id {:?}, shard {:?}", restored.cluster_id, restored.shard))
     } else if overtaken {
         Some("points of a later round than theirs were sent".to_owned())
@@ -378,7 +382,7 @@ mod tests {
     fn settings() -> CloudWatchSettings {
         CloudWatchSettings {
             namespace: "Kubernetes".to_owned(),
-            cluster_id: "ours".to_owned(),
+            cluster_id: "ours".parse().unwrap(),
             shard: None,
             selection: Selection::all(),
             resolution_seconds: 60,

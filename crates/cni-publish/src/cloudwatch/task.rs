@@ -540,7 +540,7 @@ mod tests {
     fn settings() -> CloudWatchSettings {
         CloudWatchSettings {
             namespace: "Kubernetes".to_owned(),
-            cluster_id: "prod".to_owned(),
+            cluster_id: "prod".parse().unwrap(),
             shard: None,
             selection: Selection::all(),
             resolution_seconds: 60,

@@ -100,7 +100,7 @@ pub fn encode<'a, R: Iterator<Item = (u64, &'a Kept)> + Clone>(image: &Image<'a,
     bytes.resize(HEADER_BYTES, 0);
     bytes.extend(image.saved_at.0.to_le_bytes());
     put_bytes(&mut bytes, image.origin.namespace.as_bytes());
-    put_bytes(&mut bytes, image.origin.cluster_id.as_bytes());
+    put_bytes(&mut bytes, image.origin.cluster_id.as_str().as_bytes());
     let shard = image.origin.shard.map(|shard| shard.to_string()).unwrap_or_default();
     put_bytes(&mut bytes, shard.as_bytes());
     put_count(&mut bytes, ROWS.len());
@@ -451,7 +451,7 @@ mod tests {
 
     fn file_of(shard: Option<Shard>) -> Vec<u8> {
         let rounds = [round(2_000), round(1_000)];
-        let origin = Origin { namespace: "Kubernetes".to_owned(), cluster_id: "prod".to_owned(), shard };
+        let origin = Origin { namespace: "Kubernetes".to_owned(), cluster_id: "prod".parse().unwrap(), shard };
         encode(&Image {
             origin: &origin,
             saved_at: UnixMillis(3_000),

@@ -1,5 +1,6 @@
 //! Whose points a file of the spool holds.
 
+use cni_types::cluster_id::ClusterId;
 use cni_types::shard::Shard;
 
 /// Whose points a file holds.
@@ -8,7 +9,7 @@ pub struct Origin {
     /// CloudWatch namespace.
     pub namespace: String,
     /// `CLUSTER_ID`.
-    pub cluster_id: String,
+    pub cluster_id: ClusterId,
     /// `SHARD`.
     pub shard: Option<Shard>,
 }
