@@ -28,8 +28,8 @@ enum Whose {
 pub(super) fn make(target: &Target, args: &GrafanaArgs) -> anyhow::Result<Output> {
     ensure!(
         target.cluster_id().is_none(),
-        "--cluster-id has no meaning for a Grafana dashboard: Prometheus' figures carry no cluster's name, so the same \
-         board serves every cluster, and its variable \"Data source\" chooses among their Prometheus servers"
+        "--cluster-id has no meaning for a Grafana dashboard: the same board serves every cluster, and its variables \
+         \"Data source\" and \"Cluster\" choose among the Prometheus servers and the clusters in them"
     );
     let (name, board) = match args.whose {
         Whose::Helper => ("grafana-dashboard.json", helper::board()),

@@ -121,7 +121,12 @@ impl Health {
 
     /// The cluster is known, and was measured or need not be yet.
     fn ready(&self) -> Result<String, String> {
-        let awaited = self.parts.identity.as_ref().and_then(|identity| identity.borrow().awaited());
+        let mut awaited = self.parts.identity.as_ref().and_then(|identity| identity.borrow().awaited());
+        if let Some(awaited) = &mut awaited
+            && self.parts.prometheus_waits
+        {
+            awaited.push_str("; until then Prometheus gets the awscni_* gauges and no cni_* metrics");
+        }
         readiness(Readiness {
             is_synced: self.parts.is_synced(),
             awaited,

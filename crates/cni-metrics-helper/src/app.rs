@@ -12,7 +12,9 @@ use tracing::{error, info, warn};
 
 use crate::admin::{Admin, AdminError, AdminParts};
 use crate::config::{CloudWatchConfig, Config, ElectionConfig};
-use cni_aws::identity::{self, Identity, IdentityError, IdentityLimits, IdentityReader, IdentitySettings};
+use cni_aws::identity::{
+    self, ClusterIdReader, Identity, IdentityError, IdentityLimits, IdentityReader, IdentitySettings,
+};
 use cni_collector::discover::connect::{Clients, ConnectError, connect};
 use cni_collector::discover::{Discovery, IndexReader};
 use cni_collector::lead::{Election, LeadSettings};
@@ -97,8 +99,10 @@ pub struct App {
     leadership: Leadership,
     election: Option<Election>,
     admin: Option<Admin>,
-    /// Whom it publishes for; `None` without CloudWatch.
+    /// Whom it publishes for; `None` where nothing needs to know.
     identity: Option<IdentityReader>,
+    /// The id that snapshots have.
+    cluster: ClusterIdReader,
     supervisor: Supervisor,
     /// Counters of an earlier process, until the first rounds go on from them.
     baselines: Option<Arc<[u8]>>,
@@ -112,11 +116,12 @@ impl App {
     pub async fn build(config: Config, aws: AwsSource, clock: Clock, shutdown: Shutdown) -> Result<Self, AppError> {
         let clients = connect(&config.connect).await?;
         let discovery = Discovery::spawn(&clients.watch, &config.discover, &shutdown);
-        let identity = match (&config.cloudwatch, aws) {
-            (None, _) => None,
-            (Some(_), AwsSource::Given(identity)) => Some(identity::given(*identity)),
-            (Some(_), AwsSource::Environment) => Some(identify(&config, &discovery, &shutdown).await?),
+        let identity = match aws {
+            _ if !needs_identity(&config) => None,
+            AwsSource::Given(identity) => Some(identity::given(*identity)),
+            AwsSource::Environment => Some(identify(&config, &discovery, &shutdown).await?),
         };
+        let cluster = cluster(&config, identity.as_ref());
         let supervisor = Supervisor::default();
         let (election, leadership) = match &config.election {
             None => (None, Leadership::always()),
@@ -126,7 +131,7 @@ impl App {
                 (Some(election), leadership)
             }
         };
-        let mut publisher = publisher(&config, &clock, &leadership).await?;
+        let mut publisher = publisher(&config, &cluster, &clock, &leadership).await?;
         let mut baselines = None;
         if let (Some(cloudwatch), Some(identity)) = (&config.cloudwatch, &identity) {
             baselines = add_cloudwatch(&mut publisher, &config, cloudwatch, identity, &clock).await?;
@@ -137,6 +142,8 @@ impl App {
             sinks: publisher.stats_receivers(),
             discovery: discovery.clone(),
             identity: identity.clone(),
+            cluster: if config.cluster_label { cluster.clone() } else { ClusterIdReader::NotAsked },
+            prometheus_waits: config.prometheus.is_some() && config.cluster_label,
             leadership: leadership.clone(),
             interval: config.interval,
             clock: clock.clone(),
@@ -157,6 +164,7 @@ impl App {
             election,
             admin,
             identity,
+            cluster,
             supervisor,
             rounds_before: 0,
         })
@@ -375,7 +383,7 @@ impl App {
 
     fn parts(&mut self) -> RoundParts {
         RoundParts {
-            cluster: self.identity.clone().into(),
+            cluster: self.cluster.clone(),
             index: IndexReader::clone(&self.discovery.index),
             scraper: Arc::new(Scraper::new(self.clients.scrape.clone(), self.config.scrape.clone())),
             api: self.clients.scrape.clone(),
@@ -437,13 +445,19 @@ async fn admin(
 }
 
 /// Every sink that is switched on; the log always is.
-async fn publisher(config: &Config, clock: &Clock, leadership: &Leadership) -> Result<Publisher, AppError> {
+async fn publisher(
+    config: &Config,
+    cluster: &ClusterIdReader,
+    clock: &Clock,
+    leadership: &Leadership,
+) -> Result<Publisher, AppError> {
     let mut publisher = Publisher::led_by(leadership.clone());
     log::spawn(&mut publisher, Selection::all());
     if let Some(settings) = config.prometheus {
         let settings = PrometheusSettings {
             address: settings.address,
             node_series: settings.node_metrics,
+            cluster: config.cluster_label.then(|| cluster.clone()),
             shard: config.shard(),
             interval: config.interval,
         };
@@ -451,6 +465,20 @@ async fn publisher(config: &Config, clock: &Clock, leadership: &Leadership) -> R
         info!("serving Prometheus metrics on http://{address}/metrics");
     }
     Ok(publisher)
+}
+
+/// CloudWatch needs a region and the cluster's id, Prometheus the id for its label.
+fn needs_identity(config: &Config) -> bool {
+    config.cloudwatch.is_some() || (config.prometheus.is_some() && config.cluster_label)
+}
+
+/// The cluster's id: the search's, else what was set.
+fn cluster(config: &Config, identity: Option<&IdentityReader>) -> ClusterIdReader {
+    match (identity, &config.cluster_id) {
+        (Some(identity), _) => ClusterIdReader::Search(identity.clone()),
+        (None, Some(id)) => ClusterIdReader::Known(id.clone()),
+        (None, None) => ClusterIdReader::NotAsked,
+    }
 }
 
 /// Begins to ask every source in the contract's order.
@@ -462,6 +490,7 @@ async fn identify(
     let settings = IdentitySettings {
         aws_cluster_id: config.cluster_id.clone(),
         aws_region: config.region.clone().unwrap_or_default(),
+        needs_region: config.cloudwatch.is_some(),
         fallback: config.cluster_id_fallback,
         environment: Arc::clone(&config.environment),
         limits: IdentityLimits::default(),

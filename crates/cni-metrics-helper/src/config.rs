@@ -51,6 +51,8 @@ pub struct Config {
     pub cloudwatch: Option<CloudWatchConfig>,
     /// Prometheus, if on.
     pub prometheus: Option<PrometheusConfig>,
+    /// `cni_*` metrics have the cluster's id as a label, on the admin page too.
+    pub cluster_label: bool,
     /// The election, if there is one.
     pub election: Option<ElectionConfig>,
     /// Where health and the helper's own metrics are served, if at all.
@@ -122,6 +124,8 @@ fn read_all(reader: &mut Reader, args: &SettingsArgs, surroundings: ProcessEnvir
     let scrape = scrape(reader, args);
     let cloudwatch = cloudwatch(reader, args);
     let prometheus = prometheus(reader, args);
+    let cluster_label =
+        reader.read("PROMETHEUS_CLUSTER_LABEL", or(&args.prometheus_cluster_label, "true"), read::switch);
     let election = election(reader, args);
     let shard = shard(reader, args);
     let admin = admin(reader, args);
@@ -145,6 +149,7 @@ fn read_all(reader: &mut Reader, args: &SettingsArgs, surroundings: ProcessEnvir
         discover,
         cloudwatch: cloudwatch?,
         prometheus: prometheus?,
+        cluster_label: cluster_label?,
         election: election?,
         admin: admin?,
         cluster_id: cluster_id?,

@@ -75,8 +75,8 @@ async fn window(admin: SocketAddr) -> u64 {
     stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: helper\r\nconnection: close\r\n\r\n").await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
-    let line = answer.lines().find_map(|line| line.strip_prefix("cni_metrics_helper_scrape_window "));
-    line.unwrap().parse().unwrap()
+    let line = answer.lines().find_map(|line| line.strip_prefix("cni_metrics_helper_scrape_window{"));
+    line.unwrap().rsplit(' ').next().unwrap().parse().unwrap()
 }
 
 /// How the windows moved, and what they must never be.

@@ -55,7 +55,7 @@ use k8s_openapi::api::coordination::v1::Lease as LeaseObject;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use lockstep::{Helper, INTERVAL, World, text};
-use page::wait_page;
+use page::{wait_leader, wait_page};
 use serde_json::{Value, json};
 
 const TIMEOUT: Duration = Duration::from_mins(1);
@@ -211,12 +211,12 @@ impl Stand {
         match self.cell.replica {
             Replica::Alone => self.round(&mut helper).await,
             Replica::Elected => {
-                leads(&helper, true).await;
+                wait_leader(&helper, true).await;
                 self.round(&mut helper).await;
             }
             Replica::Warm => {
                 self.round(&mut helper).await;
-                leads(&helper, true).await;
+                wait_leader(&helper, true).await;
             }
         }
         helper
@@ -332,7 +332,7 @@ impl Stand {
     /// The lease cannot be renewed, and perhaps another takes it meanwhile.
     async fn lapse(&mut self, helper: &mut Helper) {
         let fault = self.world.inject("api-server: { kind: deny, verb: update, resource: leases }");
-        leads(helper, false).await;
+        wait_leader(helper, false).await;
         let lapsed = self.books.newest();
         self.rounds(helper, 3).await;
         let others = match self.cell.lease {
@@ -347,7 +347,7 @@ impl Stand {
             self.release().await;
         }
         self.world.clear(fault);
-        leads(helper, true).await;
+        wait_leader(helper, true).await;
         if others.is_some() && self.cell.replica == Replica::Elected {
             // It begins anew at once.
             self.round(helper).await;
@@ -416,12 +416,6 @@ impl Stand {
 /// Requests that are not answered.
 fn hung(store: &CloudWatchStore) -> usize {
     store.requests().iter().filter(|request| request.outcome == Outcome::AcceptedThenHung).count()
-}
-
-/// Waits until the helper leads, or does not any more.
-async fn leads(helper: &Helper, leads: bool) {
-    let wanted = format!("cni_metrics_helper_leader {}\n", u8::from(leads));
-    wait_page(helper, "/metrics", &wanted).await;
 }
 
 async fn run(cell: Cell) {

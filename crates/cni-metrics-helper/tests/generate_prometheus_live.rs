@@ -186,7 +186,8 @@ fn two_shards_are_one_cluster_and_one_that_ends_is_missed() {
     let nodes = f64::from(cni_sim::scenario::Scenario::named("calm").unwrap().nodes());
     let is = |wanted: f64| move |value: f64| (value - wanted).abs() < f64::EPSILON;
     // As the guide and the board ask.
-    chain.wait_query("sum(max%20by%20(shard)%20(cni_cluster_nodes_scraped))", is(nodes));
+    chain.wait_query("sum(max%20by%20(cluster,shard)%20(cni_cluster_nodes_scraped))", is(nodes));
+    chain.wait_query("sum(max%20by%20(shard)%20(cni_cluster_nodes_scraped{cluster=\"simulated\"}))", is(nodes));
     chain.wait_query("max(cni_cluster_nodes_scraped)", |of_one| 0.0 < of_one && of_one < nodes);
     chain.wait_query("count(cni_node_up)", is(nodes));
     chain.wait_query("count(cni_cluster:coverage:ratio)", is(1.0));
@@ -206,7 +207,7 @@ fn two_shards_are_one_cluster_and_one_that_ends_is_missed() {
 #[ignore = "needs Prometheus and util-linux: run .ci/run"]
 fn the_helpers_own_names_are_on_its_page_and_in_the_guide() {
     let chain = Chain::start("calm", "1");
-    let sent = |body: &str| body.contains("\ncni_metrics_helper_points_sent_total ").then(|| body.to_owned());
+    let sent = |body: &str| body.contains("\ncni_metrics_helper_points_sent_total{").then(|| body.to_owned());
     let page = http::poll(&chain.admin, "/metrics", TIMEOUT, sent);
     let typed = page.lines().filter_map(|line| line.strip_prefix("# TYPE cni_metrics_helper_")?.split_once(' '));
     let names: BTreeSet<&str> = typed.map(|(name, _)| name).collect();

@@ -13,7 +13,7 @@ use cni_metrics_core::aggregate::{Aggregator, CounterMode, HelperStart};
 use cni_metrics_core::catalogue::{Family, Kind};
 use cni_metrics_core::model::{NodeLabels, NodeName, Observation, PodUid, Target, UnixMillis};
 use cni_metrics_core::parse::parse;
-use cni_publish::prometheus::page::Exposed;
+use cni_publish::prometheus::page::{ClusterLabel, Exposed, PageParts};
 
 #[derive(Parser)]
 struct Cli {
@@ -63,7 +63,9 @@ fn exposed_names() -> BTreeSet<String> {
     let second = Arc::new(aggregator.round(UnixMillis(2_060_000), vec![observation(9)]));
     let exposed = Exposed::after(None, first);
     let exposed = Arc::new(Exposed::after(Some(&exposed), second));
-    let page: String = exposed.page(true, true, "0/3".parse().ok()).collect();
+    let cluster = ClusterLabel::Id("prod".parse().unwrap());
+    let parts = PageParts { node_series: true, fresh: true, cluster, shard: "0/3".parse().ok() };
+    let page: String = exposed.page(parts).collect();
     let samples = page.lines().filter(|line| !line.starts_with('#'));
     samples.map(|line| line.split(['{', ' ']).next().unwrap().to_owned()).collect()
 }

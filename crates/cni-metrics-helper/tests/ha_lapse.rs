@@ -24,7 +24,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use lockstep::{Helper, World};
-use page::{get, wait_page};
+use page::{get, wait_leader, wait_page};
 use serde_json::json;
 
 const FLAGS: [&str; 8] = [
@@ -60,7 +60,7 @@ async fn lapsed(world: &mut World) -> (Helper, Vec<std::sync::Arc<Snapshot>>, us
     measured.extend(rounds(world, &mut helper, 3).await);
     helper.wait_all_sent().await;
     let fault = world.inject("api-server: { kind: deny, verb: update, resource: leases }");
-    wait_page(&helper, "/metrics", "cni_metrics_helper_leader 0\n").await;
+    wait_leader(&helper, false).await;
     let ready = get(helper.admin.unwrap(), "/readyz").await;
     assert!(ready.starts_with("ready, but no replica leads: the lease could not be renewed since 20"), "{ready}");
     (helper, measured, fault)
@@ -89,7 +89,7 @@ async fn a_lapse_that_nobody_used_loses_no_event_and_publishes_none_twice() {
     measured.extend(rounds(&mut world, &mut helper, 4).await);
     assert_eq!(helper.stats("cloudwatch").sent_points, sent, "nothing is published in the lapse");
     world.clear(fault);
-    wait_page(&helper, "/metrics", "cni_metrics_helper_leader 1\n").await;
+    wait_leader(&helper, true).await;
     measured.extend(rounds(&mut world, &mut helper, 3).await);
     helper.wait_all_sent().await;
     assert_eq!(helper.stats("cloudwatch").dropped(), 0);
@@ -123,7 +123,7 @@ async fn what_was_measured_in_a_lapse_that_another_used_is_counted_and_not_publi
     assert_eq!(ready, "ready: standing by, another leads\n");
     world.clear(fault);
     leases.patch(name, &PatchParams::default(), &patch(serde_json::Value::Null, 1)).await.unwrap();
-    wait_page(&helper, "/metrics", "cni_metrics_helper_leader 1\n").await;
+    wait_leader(&helper, true).await;
     // It begins anew at once, in the very moment of the last round of the lapse.
     measured.push(helper.round().await);
     measured.extend(rounds(&mut world, &mut helper, 3).await);
@@ -150,7 +150,7 @@ async fn a_leader_whose_rounds_do_not_turn_releases_the_lease_and_goes_on_once_t
     assert_eq!(lease.holder_identity, None, "another replica can take it at once");
     // The clock goes on: so do the rounds, with the same baselines.
     measured.extend(rounds(&mut world, &mut helper, 1).await);
-    wait_page(&helper, "/metrics", "cni_metrics_helper_leader 1\n").await;
+    wait_leader(&helper, true).await;
     measured.extend(rounds(&mut world, &mut helper, 2).await);
     helper.wait_all_sent().await;
     assert_eq!(helper.stats("cloudwatch").dropped(), 0);

@@ -81,6 +81,33 @@ fn admin(helper: &Process) -> String {
     })
 }
 
+/// Where Prometheus metrics are served, from the program's own line.
+fn prometheus(helper: &Process) -> String {
+    helper.wait_from(0, TIMEOUT, "the address of the metrics", |line| {
+        let (_, url) = line.split_once("serving Prometheus metrics on http://")?;
+        Some(url.split('/').next()?.to_owned())
+    })
+}
+
+/// Asks for a page until it has this line.
+fn wait_line(address: &str, wanted: &str) -> String {
+    let deadline = Instant::now() + TIMEOUT;
+    loop {
+        let page = get(address, "/metrics");
+        if page.lines().any(|line| line == wanted) {
+            return page;
+        }
+        assert!(Instant::now() < deadline, "no {wanted} in\n{page}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// The cluster's name is not known: the original's gauges, and nothing that would carry the name.
+fn assert_unnamed(page: &str) {
+    assert!(page.contains("\nawscni_eni_max "), "{page}");
+    assert!(!page.contains("cni_cluster_") && !page.contains("cni_node_"), "{page}");
+}
+
 fn get(address: &str, path: &str) -> String {
     use std::io::{Read, Write};
     let mut stream = TcpStream::connect(address).unwrap();
@@ -101,12 +128,18 @@ fn silent_metadata_delays_the_first_point_and_no_round() {
     helper.wait_from(0, TIMEOUT, "a round before the name is known", |line| line.contains("round 3:").then_some(()));
     let ready = get(&address, "/readyz");
     assert!(ready.contains(" 503 ") && ready.contains("waiting for the instance metadata service"), "{ready}");
+    assert!(ready.contains("until then Prometheus gets the awscni_* gauges and no cni_* metrics"), "{ready}");
     assert!(get(&address, "/livez").contains(" 200 "));
+    assert_unnamed(&get(&prometheus(&helper), "/metrics"));
+    assert!(!get(&address, "/metrics").contains("cluster="));
     assert_eq!(stand.ids(), BTreeSet::new());
     stand.wait_points(1);
     let took = started.elapsed();
     assert!(took < Duration::from_mins(1), "{took:?}");
     let name = stand.sim.cluster().scenario().cluster.name.clone();
+    let label = format!("{{cluster=\"{name}\"}}");
+    wait_line(&prometheus(&helper), &format!("cni_cluster_nodes_scraped{label} 4"));
+    wait_line(&address, &format!("cni_metrics_helper_leader{label} 1"));
     assert_eq!(stand.ids(), BTreeSet::from([name]));
     // Four tries of two seconds lie behind the first request, and a round a second was measured all the time.
     let times: BTreeSet<i64> = stand.sim.cloudwatch().data().iter().map(|datum| datum.timestamp_ms).collect();
@@ -164,6 +197,7 @@ fn a_cluster_without_a_usable_name_is_not_published_where_the_default_is_refused
     let page = get(&address, "/metrics");
     assert!(page.contains("cni_metrics_helper_sink_in_trouble{sink=\"cloudwatch\"} 1"), "{page}");
     assert!(page.contains("cni_metrics_helper_sink_in_trouble{sink=\"prometheus\"} 0"), "{page}");
+    assert_unnamed(&get(&prometheus(&helper), "/metrics"));
     assert_eq!(stand.ids(), BTreeSet::new());
     end(helper);
     let helper = stand.helper(&settings[..1]);
@@ -197,6 +231,34 @@ fn a_restart_with_a_spool_goes_on_counting_before_the_name_is_known() {
         data.iter().filter(|datum| datum.key.name == "addReqCount").map(|datum| datum.statistics.sum).sum();
     assert!(truth > 0.0, "nothing happened that could have been lost");
     assert_eq!(counted, truth);
+}
+
+#[test]
+fn prometheus_alone_is_named_without_a_region_and_the_label_can_be_switched_off() {
+    let stand = Stand::start();
+    let name = stand.sim.cluster().scenario().cluster.name.clone();
+    let alone = [("USE_CLOUDWATCH", "false"), ("AWS_EC2_METADATA_DISABLED", "true"), ("AWS_REGION", "")];
+    let helper = stand.helper(&[&alone[..], &[("AWS_DEFAULT_REGION", "")]].concat());
+    let page = wait_line(&prometheus(&helper), &format!("cni_cluster_nodes_scraped{{cluster=\"{name}\"}} 4"));
+    assert!(page.contains("\nawscni_eni_max "), "{page}");
+    for line in page.lines().filter(|line| line.starts_with("cni_")) {
+        assert!(line.contains(&format!("cluster=\"{name}\"")), "{line}");
+    }
+    assert!(get(&admin(&helper), "/readyz").contains(" 200 "));
+    assert_eq!(stand.sim.ec2().requests().len(), 0, "without a region there is no EC2 to ask");
+    end(helper);
+    // Where nothing carries the name, nothing waits for it; CloudWatch's dimension is no label.
+    stand.sim.imds().set_mode(Mode::Blackhole);
+    let helper = stand.helper(&[("PROMETHEUS_CLUSTER_LABEL", "false")]);
+    let page = wait_line(&prometheus(&helper), "cni_cluster_nodes_scraped 4");
+    assert!(!page.contains("cluster=") && page.contains("\ncni_node_up{"), "{page}");
+    let ready = get(&admin(&helper), "/readyz");
+    assert!(ready.contains(" 503 ") && !ready.contains("Prometheus"), "{ready}");
+    end(helper);
+    let helper = stand.helper(&[("PROMETHEUS_CLUSTER_LABEL", "false"), ("AWS_CLUSTER_ID", "mine")]);
+    wait_line(&prometheus(&helper), "cni_cluster_nodes_scraped 4");
+    wait_line(&admin(&helper), "cni_metrics_helper_leader 1");
+    end(helper);
 }
 
 #[test]

@@ -294,7 +294,7 @@ fn clients_that_hold_connections_open_cost_little_and_stop_no_probe() {
     for (listener, most) in [("admin", 32.0), ("prometheus", 64.0)] {
         // On a busy machine some have been waited for too long before newer ones came.
         let closed = ["limit", "timeout"].map(|reason| {
-            let labels = format!("{{listener=\"{listener}\",reason=\"{reason}\"}}");
+            let labels = format!("{{listener=\"{listener}\",reason=\"{reason}\",cluster=\"end\"}}");
             metric(&after, &format!("cni_metrics_helper_connections_closed_total{labels}"))
         });
         assert!(closed.iter().sum::<f64>() >= 300.0 - most, "{listener}: {closed:?}");

@@ -10,6 +10,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_config::SdkConfig;
+use cni_aws::identity::{ClusterIdReader, CredentialKind, Found, Identity, IdentityState};
 use cni_metrics_core::catalogue::Metric;
 use cni_metrics_core::model::{
     Breakdown, Coverage, FailureKind, FamilySet, Ipv6Figures, NodeFigures, NodeLabels, NodeName, PodUid, Snapshot,
@@ -21,6 +23,7 @@ use cni_runtime::clock::Clock;
 use cni_types::shard::Shard;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 
 const START: UnixMillis = UnixMillis(1_767_225_600_000);
 
@@ -106,9 +109,18 @@ impl Server {
     }
 
     async fn start_shard(node_series: bool, shard: Option<Shard>, clock: Clock) -> Self {
+        Self::start_with(node_series, None, shard, clock).await
+    }
+
+    async fn start_with(
+        node_series: bool,
+        cluster: Option<ClusterIdReader>,
+        shard: Option<Shard>,
+        clock: Clock,
+    ) -> Self {
         let mut publisher = Publisher::new();
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let settings = PrometheusSettings { address, node_series, shard, interval: Duration::from_secs(30) };
+        let settings = PrometheusSettings { address, node_series, cluster, shard, interval: Duration::from_secs(30) };
         let address = spawn(&mut publisher, settings, clock).await.unwrap();
         Self { publisher, address }
     }
@@ -195,6 +207,49 @@ async fn a_shard_names_itself_on_every_sum_and_on_no_node() {
     assert_eq!(without, whole.lines().collect::<Vec<_>>());
 }
 
+/// Samples only: comments have no labels.
+fn samples(page: &str) -> Vec<&str> {
+    page.lines().filter(|line| !line.starts_with('#')).collect()
+}
+
+#[tokio::test]
+async fn every_cni_series_says_of_which_cluster_it_is_and_the_originals_gauges_have_no_label() {
+    let awaited = watch::Sender::new(IdentityState::Awaiting("a test".to_owned()));
+    let search = ClusterIdReader::Search(awaited.subscribe());
+    let without = Server::start_shard(true, "1/3".parse().ok(), standing_clock()).await;
+    let with = Server::start_with(true, Some(search), "1/3".parse().ok(), standing_clock()).await;
+    for server in [&without, &with] {
+        server.publish(first_round()).await;
+    }
+    let without = without.page().await;
+    // Before the id is known: the gauges of the original, and nothing else.
+    let page = with.page().await;
+    assert_eq!(samples(&page).len(), 5, "{page}");
+    let is_original = |line: &&str| line.starts_with("awscni_");
+    assert_eq!(samples(&page), samples(&without).into_iter().filter(is_original).collect::<Vec<_>>());
+    assert!(!page.contains("cni_cluster_") && !page.contains("cni_node_"), "{page}");
+    // The round that was measured before is of the same cluster as what comes after.
+    awaited.send_replace(IdentityState::Known(Arc::new(Identity {
+        region: None,
+        cluster_id: Found { value: "a\"b\\c".parse().unwrap(), source: "a test".to_owned() },
+        credentials: CredentialKind::Environment,
+        sdk: SdkConfig::builder().build(),
+    })));
+    let page = with.page().await;
+    let label = r#"cluster="a\"b\\c""#;
+    for line in samples(&page) {
+        assert_eq!(line.contains(label), !line.starts_with("awscni_"), "{line}");
+    }
+    assert!(page.contains(&format!("cni_cluster_nodes_failed{{reason=\"timeout\",{label},shard=\"1/3\"}} 1\n")));
+    // Apart from that it is the same page.
+    let stripped = page.replace(&format!("{label},"), "").replace(&format!(",{label}"), "");
+    assert_eq!(stripped, without);
+    // A snapshot's own id needs no reader.
+    let known = Server::start_with(true, Some(ClusterIdReader::NotAsked), None, standing_clock()).await;
+    known.publish(Snapshot { cluster: "prod".parse().ok(), ..first_round() }).await;
+    assert_eq!(value(&known.page().await, "cni_cluster_eni_max{cluster=\"prod\"}"), Some(9.0));
+}
+
 #[tokio::test]
 async fn node_series_can_be_switched_off() {
     let server = Server::start(false, standing_clock()).await;
@@ -270,6 +325,7 @@ async fn an_address_in_use_is_a_clear_mistake() {
     let settings = PrometheusSettings {
         address: server.address,
         node_series: true,
+        cluster: None,
         shard: None,
         interval: Duration::from_secs(30),
     };
@@ -284,7 +340,9 @@ async fn promtool_understands_the_pages() {
     let clock = Clock::scaled(START, 1.0);
     let whole = Server::start(true, clock.clone()).await;
     let part = Server::start_shard(true, "1/3".parse().ok(), clock.clone()).await;
-    for server in [&whole, &part] {
+    let named = Some(ClusterIdReader::Known("prod".parse().unwrap()));
+    let named = Server::start_with(true, named, "1/3".parse().ok(), clock.clone()).await;
+    for server in [&whole, &part, &named] {
         server.publish(first_round()).await;
         promtool::check_metrics(&server.page().await);
     }

@@ -2,7 +2,8 @@
 //!
 //! The task reads every round (a reader of only the newest one would lose the increases of those it skipped), adds up
 //! the nodes' counters, and serves pages from that. Gauges disappear once no round has finished for three intervals:
-//! a gap in a graph is true, a value held for ever is not.
+//! a gap in a graph is true, a value held for ever is not. Until the cluster's id is known, the page has only what carries no
+//! name of the cluster: the Go helper's own gauges.
 
 pub mod names;
 pub mod page;
@@ -20,6 +21,7 @@ use tokio::sync::watch;
 use self::page::Exposed;
 use self::server::Serving;
 use super::{Intake, Publisher};
+use cni_aws::identity::ClusterIdReader;
 use cni_runtime::clock::Clock;
 use cni_types::shard::Shard;
 
@@ -33,6 +35,8 @@ pub struct PrometheusSettings {
     pub address: SocketAddr,
     /// Whether the `cni_node_*` series are exposed.
     pub node_series: bool,
+    /// Whose id is the label `cluster` of every `cni_*` series: until it is known, there is none of them. `None` is no label.
+    pub cluster: Option<ClusterIdReader>,
     /// Which part of the cluster the sums are of, if not all.
     pub shard: Option<Shard>,
     /// Time between rounds.
@@ -70,6 +74,7 @@ async fn run(mut intake: Intake, listener: TcpListener, settings: PrometheusSett
         clock,
         stale_after: settings.interval * STALE_INTERVALS,
         node_series: settings.node_series,
+        cluster: settings.cluster,
         shard: settings.shard,
     };
     let server = server::serve(listener, serving);

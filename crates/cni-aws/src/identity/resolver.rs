@@ -55,11 +55,18 @@ pub async fn resolve(
         facts,
         began: Instant::now(),
     };
-    let resolver =
-        Resolver { sources, fallback: settings.fallback, state: Arc::clone(&state), logged: BTreeSet::new() };
-    if let (Some(region), Some(cluster_id)) = (&region, &cluster_id) {
-        let sdk = resolver.sdk(region).await;
-        resolver.know(region.clone(), cluster_id.clone(), sdk);
+    let resolver = Resolver {
+        sources,
+        needs_region: settings.needs_region,
+        fallback: settings.fallback,
+        state: Arc::clone(&state),
+        logged: BTreeSet::new(),
+    };
+    if let Some(cluster_id) = &cluster_id
+        && (region.is_some() || !settings.needs_region)
+    {
+        let sdk = resolver.sdk(region.as_ref()).await;
+        resolver.know(region, cluster_id.clone(), sdk);
     } else {
         supervise(shutdown.clone().or_ended(async move { resolver.run(region, cluster_id).await }), state);
     }
@@ -96,6 +103,7 @@ async fn configured_region(settings: &IdentitySettings, provider: &ProviderConfi
 /// The search, and what it remembers.
 struct Resolver {
     sources: Sources,
+    needs_region: bool,
     fallback: ClusterIdFallback,
     state: Arc<watch::Sender<IdentityState>>,
     /// Unusable values that were logged, with their sources.
@@ -124,16 +132,17 @@ impl Pass {
 impl Resolver {
     async fn run(mut self, region: Option<Found>, cluster_id: Option<Found<ClusterId>>) {
         let region = match region {
-            Some(region) => region,
+            Some(region) => Some(region),
+            None if !self.needs_region => self.region_if_the_instance_has_one().await,
             None => match self.region_of_the_instance().await {
-                Ok(region) => region,
+                Ok(region) => Some(region),
                 Err(error) => {
                     self.state.send_replace(IdentityState::Failed(Arc::new(error)));
                     return;
                 }
             },
         };
-        let sdk = self.sdk(&region).await;
+        let sdk = self.sdk(region.as_ref()).await;
         if let Some(cluster_id) = cluster_id {
             return self.know(region, cluster_id, sdk);
         }
@@ -203,15 +212,25 @@ impl Resolver {
         }
     }
 
-    async fn sdk(&self, region: &Found) -> SdkConfig {
-        aws_config::defaults(BehaviorVersion::latest())
-            .http_client(self.sources.http.sdk_client())
-            .region(Region::new(region.value.clone()))
-            .load()
-            .await
+    /// The region where it was not set and nothing depends on it.
+    async fn region_if_the_instance_has_one(&mut self) -> Option<Found> {
+        self.sources.metadata(Attempts::AtStart).await;
+        Found::given(self.sources.facts.region.value()?, "instance metadata")
     }
 
-    fn know(&self, region: Found, cluster_id: Found<ClusterId>, sdk: SdkConfig) {
+    /// Without a region only what needs none can be made with it.
+    async fn sdk(&self, region: Option<&Found>) -> SdkConfig {
+        let http = self.sources.http.sdk_client();
+        match region {
+            Some(region) => {
+                let region = Region::new(region.value.clone());
+                aws_config::defaults(BehaviorVersion::latest()).http_client(http).region(region).load().await
+            }
+            None => SdkConfig::builder().behavior_version(BehaviorVersion::latest()).http_client(http).build(),
+        }
+    }
+
+    fn know(&self, region: Option<Found>, cluster_id: Found<ClusterId>, sdk: SdkConfig) {
         let identity = Identity { region, cluster_id, credentials: self.sources.credentials, sdk };
         identity.announce();
         self.state.send_replace(IdentityState::Known(Arc::new(identity)));

@@ -13,6 +13,8 @@ pub struct IdentitySettings {
     pub aws_cluster_id: Option<ClusterId>,
     /// `AWS_REGION`; empty if not set (then `AWS_DEFAULT_REGION` and the others follow).
     pub aws_region: String,
+    /// CloudWatch is published to, which needs a region. Without it a region is only used to ask EC2 for tags.
+    pub needs_region: bool,
     /// What happens where no source names the cluster.
     pub fallback: ClusterIdFallback,
     /// AWS's own variables.

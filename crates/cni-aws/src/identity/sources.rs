@@ -138,6 +138,10 @@ impl Sources {
 
     /// Asks EC2, with back-off, until it answers or has been unavailable for too long.
     async fn ec2(&mut self, sdk: &SdkConfig, attempts: Attempts) -> Verdict<tags::Tags> {
+        if sdk.region().is_none() {
+            let why = "not asked: the AWS region is not known".to_owned();
+            return if self.facts.region.is_open() { Verdict::Unavailable(why) } else { Verdict::SaysNo(why) };
+        }
         let metadata_is_silent = self.facts.region.is_open() && self.facts.instance_id.is_open();
         if metadata_is_silent && self.credentials == CredentialKind::Instance {
             let why = "not asked: its credentials would come from the instance metadata service, which does not answer";

@@ -22,8 +22,8 @@ pub struct Found<T = String> {
 /// Everything that publishing to AWS needs.
 #[derive(Debug, Clone)]
 pub struct Identity {
-    /// The region.
-    pub region: Found,
+    /// The region. Always known where [`IdentitySettings::needs_region`](super::IdentitySettings::needs_region) is set.
+    pub region: Option<Found>,
     /// The value of the dimension `CLUSTER_ID`.
     pub cluster_id: Found<ClusterId>,
     /// Which credentials will be used.
@@ -68,12 +68,6 @@ impl ClusterIdReader {
             Self::Known(id) => Some(id.clone()),
             Self::Search(identity) => identity.borrow().known().map(|identity| identity.cluster_id.value.clone()),
         }
-    }
-}
-
-impl From<Option<IdentityReader>> for ClusterIdReader {
-    fn from(search: Option<IdentityReader>) -> Self {
-        search.map_or(Self::NotAsked, Self::Search)
     }
 }
 
@@ -133,12 +127,8 @@ impl<T: fmt::Display> fmt::Display for Found<T> {
 
 impl Identity {
     pub(super) fn announce(&self) {
-        tracing::info!(
-            "identity: region {}, CLUSTER_ID {}, credentials {}",
-            self.region,
-            self.cluster_id,
-            self.credentials
-        );
+        let region = self.region.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
+        tracing::info!("identity: region {region}, CLUSTER_ID {}, credentials {}", self.cluster_id, self.credentials);
     }
 }
 
@@ -149,13 +139,12 @@ mod tests {
     #[test]
     fn the_id_is_read_once_it_is_known_and_stays() {
         let state = watch::Sender::new(IdentityState::Awaiting("a test".to_owned()));
-        let reader = ClusterIdReader::from(Some(state.subscribe()));
-        assert_eq!((reader.get(), ClusterIdReader::from(None).get()), (None, None));
+        let reader = ClusterIdReader::Search(state.subscribe());
+        assert_eq!((reader.get(), ClusterIdReader::NotAsked.get()), (None, None));
         state.send_replace(IdentityState::Refused("a test".to_owned()));
         assert_eq!(reader.get(), None);
-        let found = |value: &str| Found { value: value.to_owned(), source: "a test".to_owned() };
         state.send_replace(IdentityState::Known(Arc::new(Identity {
-            region: found("eu-west-1"),
+            region: None,
             cluster_id: Found { value: "prod".parse().unwrap(), source: "a test".to_owned() },
             credentials: CredentialKind::Environment,
             sdk: SdkConfig::builder().build(),

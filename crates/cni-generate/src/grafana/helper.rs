@@ -1,6 +1,7 @@
 //! The board of this helper's output: cluster, zones and nodes, EC2, errors, coverage, the helper itself.
 //!
-//! Replicas that show the same nodes count once (the larger figure), shards add up; without shards the label is empty.
+//! Replicas that show the same nodes count once (the larger figure), shards add up, and so do the chosen clusters; without shards or
+//! without the label `cluster`, that label is empty.
 
 use super::board::{Board, Panel, label_values};
 
@@ -9,14 +10,16 @@ pub(super) fn board() -> Board {
         uid: "cni-metrics-helper",
         title: "VPC CNI addresses",
         variables: vec![
-            label_values("zone", "Zone", "label_values(cni_node_ip_max, zone)"),
+            // Where the helper gives no label `cluster`, there are no values and "All" matches every series.
+            label_values("cluster", "Cluster", "label_values(cni_cluster_last_round_timestamp_seconds, cluster)"),
+            label_values("zone", "Zone", "label_values(cni_node_ip_max{cluster=~\"$cluster\"}, zone)"),
             label_values(
                 "instance_type",
                 "Instance type",
-                "label_values(cni_node_ip_max{zone=~\"$zone\"}, instance_type)",
+                "label_values(cni_node_ip_max{cluster=~\"$cluster\", zone=~\"$zone\"}, instance_type)",
             ),
         ],
-        panels: [overview(), addresses(), nodes(), ec2(), health()].into_iter().flatten().collect(),
+        panels: [overview(), addresses(), requests(), nodes(), ec2(), health()].into_iter().flatten().collect(),
     }
 }
 
@@ -25,26 +28,26 @@ fn overview() -> Vec<Panel> {
         Panel::number(
             "Addresses in use",
             "percentunit",
-            "sum(max by (shard) (cni_cluster_assigned_ip_addresses)) / (sum(max by (shard) (cni_cluster_ip_max)) > 0)",
+            "sum(max by (cluster, shard) (cni_cluster_assigned_ip_addresses{cluster=~\"$cluster\"})) / (sum(max by (cluster, shard) (cni_cluster_ip_max{cluster=~\"$cluster\"})) > 0)",
         ),
         Panel::number(
             "Interfaces in use",
             "percentunit",
-            "sum(max by (shard) (cni_cluster_eni_allocated)) / (sum(max by (shard) (cni_cluster_eni_max)) > 0)",
+            "sum(max by (cluster, shard) (cni_cluster_eni_allocated{cluster=~\"$cluster\"})) / (sum(max by (cluster, shard) (cni_cluster_eni_max{cluster=~\"$cluster\"})) > 0)",
         ),
         Panel::number(
             "Coverage",
             "percentunit",
-            "sum(max by (shard) (cni_cluster_nodes_scraped)) / (sum(max by (shard) (cni_cluster_nodes_expected)) > 0)",
+            "sum(max by (cluster, shard) (cni_cluster_nodes_scraped{cluster=~\"$cluster\"})) / (sum(max by (cluster, shard) (cni_cluster_nodes_expected{cluster=~\"$cluster\"})) > 0)",
         )
         .with_red_below(1.0),
         Panel::number(
             "Pods refused an address, 1 h",
             "short",
-            "sum(max by (shard) (increase(cni_cluster_no_available_ip_addresses_total[1h])))",
+            "sum(max by (cluster, shard) (increase(cni_cluster_no_available_ip_addresses_total{cluster=~\"$cluster\"}[1h])))",
         ),
-        Panel::number("Nodes", "short", "sum(max by (shard) (cni_cluster_nodes_expected))"),
-        Panel::number("IPv6 nodes", "short", "sum(max by (shard) (cni_cluster_ipv6_nodes))"),
+        Panel::number("Nodes", "short", "sum(max by (cluster, shard) (cni_cluster_nodes_expected{cluster=~\"$cluster\"}))"),
+        Panel::number("IPv6 nodes", "short", "sum(max by (cluster, shard) (cni_cluster_ipv6_nodes{cluster=~\"$cluster\"}))"),
     ]
 }
 
@@ -54,16 +57,25 @@ fn addresses() -> Vec<Panel> {
             "Pod addresses",
             "short",
             vec![
-                ("sum(max by (shard) (cni_cluster_assigned_ip_addresses))", "assigned to pods"),
-                ("sum(max by (shard) (cni_cluster_total_ip_addresses))", "attached to nodes"),
-                ("sum(max by (shard) (cni_cluster_ip_max))", "most the nodes could hold"),
+                (
+                    "sum(max by (cluster, shard) (cni_cluster_assigned_ip_addresses{cluster=~\"$cluster\"}))",
+                    "assigned to pods",
+                ),
+                (
+                    "sum(max by (cluster, shard) (cni_cluster_total_ip_addresses{cluster=~\"$cluster\"}))",
+                    "attached to nodes",
+                ),
+                (
+                    "sum(max by (cluster, shard) (cni_cluster_ip_max{cluster=~\"$cluster\"}))",
+                    "most the nodes could hold",
+                ),
             ],
         ),
         Panel::lines(
             "Warm addresses (attached, no pod uses them)",
             "short",
             vec![(
-                "sum(max by (shard) (cni_cluster_total_ip_addresses)) - sum(max by (shard) (cni_cluster_assigned_ip_addresses))",
+                "sum(max by (cluster, shard) (cni_cluster_total_ip_addresses{cluster=~\"$cluster\"})) - sum(max by (cluster, shard) (cni_cluster_assigned_ip_addresses{cluster=~\"$cluster\"}))",
                 "warm",
             )],
         ),
@@ -71,24 +83,42 @@ fn addresses() -> Vec<Panel> {
             "Network interfaces and prefixes",
             "short",
             vec![
-                ("sum(max by (shard) (cni_cluster_eni_allocated))", "interfaces attached"),
-                ("sum(max by (shard) (cni_cluster_eni_max))", "most the nodes could have"),
-                ("sum(max by (shard) (cni_cluster_total_ipv4_prefixes))", "IPv4 prefixes"),
-            ],
-        ),
-        Panel::lines(
-            "Addresses asked for, released, refused",
-            "ops",
-            vec![
-                ("sum(max by (shard) (rate(cni_cluster_add_ip_requests_total[$__rate_interval])))", "asked for"),
-                ("sum(max by (shard) (rate(cni_cluster_del_ip_requests_total[$__rate_interval])))", "released"),
                 (
-                    "sum(max by (shard) (rate(cni_cluster_no_available_ip_addresses_total[$__rate_interval])))",
-                    "refused",
+                    "sum(max by (cluster, shard) (cni_cluster_eni_allocated{cluster=~\"$cluster\"}))",
+                    "interfaces attached",
+                ),
+                (
+                    "sum(max by (cluster, shard) (cni_cluster_eni_max{cluster=~\"$cluster\"}))",
+                    "most the nodes could have",
+                ),
+                (
+                    "sum(max by (cluster, shard) (cni_cluster_total_ipv4_prefixes{cluster=~\"$cluster\"}))",
+                    "IPv4 prefixes",
                 ),
             ],
         ),
     ]
+}
+
+fn requests() -> Vec<Panel> {
+    vec![Panel::lines(
+        "Addresses asked for, released, refused",
+        "ops",
+        vec![
+            (
+                "sum(max by (cluster, shard) (rate(cni_cluster_add_ip_requests_total{cluster=~\"$cluster\"}[$__rate_interval])))",
+                "asked for",
+            ),
+            (
+                "sum(max by (cluster, shard) (rate(cni_cluster_del_ip_requests_total{cluster=~\"$cluster\"}[$__rate_interval])))",
+                "released",
+            ),
+            (
+                "sum(max by (cluster, shard) (rate(cni_cluster_no_available_ip_addresses_total{cluster=~\"$cluster\"}[$__rate_interval])))",
+                "refused",
+            ),
+        ],
+    )]
 }
 
 fn nodes() -> Vec<Panel> {
@@ -96,19 +126,19 @@ fn nodes() -> Vec<Panel> {
         Panel::bars(
             "Addresses in use by zone",
             "percentunit",
-            "sum by (zone) (cni_node_assigned_ip_addresses{zone=~\"$zone\", instance_type=~\"$instance_type\"}) / (sum by (zone) (cni_node_ip_max{zone=~\"$zone\", instance_type=~\"$instance_type\"}) > 0)",
+            "sum by (zone) (cni_node_assigned_ip_addresses{cluster=~\"$cluster\", zone=~\"$zone\", instance_type=~\"$instance_type\"}) / (sum by (zone) (cni_node_ip_max{cluster=~\"$cluster\", zone=~\"$zone\", instance_type=~\"$instance_type\"}) > 0)",
             "{{zone}}",
         ),
         Panel::bars(
             "Addresses in use by instance type",
             "percentunit",
-            "sum by (instance_type) (cni_node_assigned_ip_addresses{zone=~\"$zone\", instance_type=~\"$instance_type\"}) / (sum by (instance_type) (cni_node_ip_max{zone=~\"$zone\", instance_type=~\"$instance_type\"}) > 0)",
+            "sum by (instance_type) (cni_node_assigned_ip_addresses{cluster=~\"$cluster\", zone=~\"$zone\", instance_type=~\"$instance_type\"}) / (sum by (instance_type) (cni_node_ip_max{cluster=~\"$cluster\", zone=~\"$zone\", instance_type=~\"$instance_type\"}) > 0)",
             "{{instance_type}}",
         ),
         Panel::rows(
             "The 50 fullest nodes",
             "percentunit",
-            "topk(50, max by (node, zone, instance_type) (cni_node_assigned_ip_addresses{zone=~\"$zone\", instance_type=~\"$instance_type\"} / (cni_node_ip_max{zone=~\"$zone\", instance_type=~\"$instance_type\"} > 0)))",
+            "topk(50, max by (node, zone, instance_type, cluster) (cni_node_assigned_ip_addresses{cluster=~\"$cluster\", zone=~\"$zone\", instance_type=~\"$instance_type\"} / (cni_node_ip_max{cluster=~\"$cluster\", zone=~\"$zone\", instance_type=~\"$instance_type\"} > 0)))",
             "{{node}} · {{instance_type}} · {{zone}}",
         ),
     ]
@@ -120,35 +150,47 @@ fn ec2() -> Vec<Panel> {
             "EC2 API calls",
             "reqps",
             vec![
-                ("sum(max by (shard) (rate(cni_cluster_ec2_api_requests_total[$__rate_interval])))", "calls"),
-                ("sum(max by (shard) (rate(cni_cluster_ec2_api_errors_total[$__rate_interval])))", "failed"),
+                (
+                    "sum(max by (cluster, shard) (rate(cni_cluster_ec2_api_requests_total{cluster=~\"$cluster\"}[$__rate_interval])))",
+                    "calls",
+                ),
+                (
+                    "sum(max by (cluster, shard) (rate(cni_cluster_ec2_api_errors_total{cluster=~\"$cluster\"}[$__rate_interval])))",
+                    "failed",
+                ),
             ],
         ),
         Panel::lines(
             "EC2 API latency (highest mean of an API)",
             "s",
-            vec![("max(cni_cluster_aws_api_latency_max_seconds)", "latency")],
+            vec![("max(cni_cluster_aws_api_latency_max_seconds{cluster=~\"$cluster\"})", "latency")],
         ),
         Panel::lines(
             "Errors by kind",
             "ops",
             vec![
-                ("sum(max by (shard) (rate(cni_cluster_ipamd_errors_total[$__rate_interval])))", "ipamd"),
-                ("sum(max by (shard) (rate(cni_cluster_aws_api_errors_total[$__rate_interval])))", "AWS API"),
                 (
-                    "sum(max by (shard) (rate(cni_cluster_aws_utils_errors_total[$__rate_interval])))",
+                    "sum(max by (cluster, shard) (rate(cni_cluster_ipamd_errors_total{cluster=~\"$cluster\"}[$__rate_interval])))",
+                    "ipamd",
+                ),
+                (
+                    "sum(max by (cluster, shard) (rate(cni_cluster_aws_api_errors_total{cluster=~\"$cluster\"}[$__rate_interval])))",
+                    "AWS API",
+                ),
+                (
+                    "sum(max by (cluster, shard) (rate(cni_cluster_aws_utils_errors_total{cluster=~\"$cluster\"}[$__rate_interval])))",
                     "around AWS calls",
                 ),
                 (
-                    "sum(max by (shard) (rate(cni_cluster_pod_eni_errors_total[$__rate_interval])))",
+                    "sum(max by (cluster, shard) (rate(cni_cluster_pod_eni_errors_total{cluster=~\"$cluster\"}[$__rate_interval])))",
                     "security groups for pods",
                 ),
                 (
-                    "sum(max by (shard) (rate(cni_cluster_force_removed_enis_total[$__rate_interval])))",
+                    "sum(max by (cluster, shard) (rate(cni_cluster_force_removed_enis_total{cluster=~\"$cluster\"}[$__rate_interval])))",
                     "interfaces lost in use",
                 ),
                 (
-                    "sum(max by (shard) (rate(cni_cluster_force_removed_ips_total[$__rate_interval])))",
+                    "sum(max by (cluster, shard) (rate(cni_cluster_force_removed_ips_total{cluster=~\"$cluster\"}[$__rate_interval])))",
                     "addresses lost in use",
                 ),
             ],
@@ -156,7 +198,10 @@ fn ec2() -> Vec<Panel> {
         Panel::lines(
             "ipamd at work",
             "short",
-            vec![("sum(max by (shard) (cni_cluster_ipamd_actions_in_progress))", "pool actions running")],
+            vec![(
+                "sum(max by (cluster, shard) (cni_cluster_ipamd_actions_in_progress{cluster=~\"$cluster\"}))",
+                "pool actions running",
+            )],
         ),
     ]
 }
@@ -167,31 +212,46 @@ fn health() -> Vec<Panel> {
             "Coverage",
             "short",
             vec![
-                ("sum(max by (shard) (cni_cluster_nodes_expected))", "nodes that should answer"),
-                ("sum(max by (shard) (cni_cluster_nodes_scraped))", "nodes that answered"),
-                ("sum by (reason) (max by (reason, shard) (cni_cluster_nodes_failed))", "failed: {{reason}}"),
+                (
+                    "sum(max by (cluster, shard) (cni_cluster_nodes_expected{cluster=~\"$cluster\"}))",
+                    "nodes that should answer",
+                ),
+                (
+                    "sum(max by (cluster, shard) (cni_cluster_nodes_scraped{cluster=~\"$cluster\"}))",
+                    "nodes that answered",
+                ),
+                (
+                    "sum by (reason) (max by (reason, cluster, shard) (cni_cluster_nodes_failed{cluster=~\"$cluster\"}))",
+                    "failed: {{reason}}",
+                ),
             ],
         ),
         Panel::lines(
             "Helper: age and duration of the last round",
             "s",
             vec![
-                ("time() - min(max by (shard) (cni_cluster_last_round_timestamp_seconds))", "age"),
-                ("max(cni_cluster_last_round_duration_seconds)", "duration"),
+                (
+                    "time() - min(max by (cluster, shard) (cni_cluster_last_round_timestamp_seconds{cluster=~\"$cluster\"}))",
+                    "age",
+                ),
+                ("max(cni_cluster_last_round_duration_seconds{cluster=~\"$cluster\"})", "duration"),
             ],
         ),
         Panel::lines(
             "Helper: scrapes by outcome",
             "reqps",
-            vec![("sum by (outcome) (rate(cni_metrics_helper_scrapes_total[$__rate_interval]))", "{{outcome}}")],
+            vec![(
+                "sum by (outcome) (rate(cni_metrics_helper_scrapes_total{cluster=~\"$cluster\"}[$__rate_interval]))",
+                "{{outcome}}",
+            )],
         ),
         Panel::lines(
             "Helper: points that CloudWatch has not accepted",
             "short",
             vec![
-                ("sum(cni_metrics_helper_points_buffered)", "waiting"),
+                ("sum(cni_metrics_helper_points_buffered{cluster=~\"$cluster\"})", "waiting"),
                 (
-                    "sum by (reason) (increase(cni_metrics_helper_points_dropped_total[5m]))",
+                    "sum by (reason) (increase(cni_metrics_helper_points_dropped_total{cluster=~\"$cluster\"}[5m]))",
                     "given up in 5 min: {{reason}}",
                 ),
             ],

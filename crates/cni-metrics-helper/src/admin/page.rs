@@ -12,10 +12,11 @@ use cni_publish::SinkStats;
 use cni_publish::listen::{Closed, Listener};
 use cni_publish::prometheus::text::{head, sample};
 use cni_publish::stats::{DropReason, LATENCY_BOUNDS_SECONDS, RequestOutcome};
+use cni_types::cluster_id::ClusterId;
 
 /// The whole page.
 pub(super) fn render(parts: &AdminParts) -> String {
-    let mut page = Page(String::with_capacity(8 << 10));
+    let mut page = Page { text: String::with_capacity(8 << 10), cluster: parts.cluster.get() };
     page.labelled(&names::BUILD_INFO, "version", [(env!("CARGO_PKG_VERSION"), 1.0)]);
     page.one(&names::LEADER, switch(parts.leadership.is_leading()));
     let figures = parts.stats.figures();
@@ -29,7 +30,7 @@ pub(super) fn render(parts: &AdminParts) -> String {
     }
     limits(&mut page);
     process(&mut page, ProcessFigures::read());
-    page.0
+    page.text
 }
 
 /// What was given up so that the process goes on. All of it is the process' own.
@@ -39,7 +40,7 @@ fn limits(page: &mut Page) {
     for listener in Listener::ALL {
         for why in Closed::ALL {
             let labels = [("listener", listener.label()), ("reason", why.label())];
-            sample(&mut page.0, &[names::CLOSED.name], &labels, count(listener.closed(why)));
+            page.sample(&[names::CLOSED.name], &labels, count(listener.closed(why)));
         }
     }
 }
@@ -134,16 +135,28 @@ struct Distribution<'a> {
     sum_seconds: f64,
 }
 
-struct Page(String);
+struct Page {
+    text: String,
+    /// The label of the helper's own metrics; those of the process have none.
+    cluster: Option<ClusterId>,
+}
 
 impl Page {
     fn head(&mut self, name: &Name) {
-        head(&mut self.0, &[name.name], name.kind.text(), &[name.help]);
+        head(&mut self.text, &[name.name], name.kind.text(), &[name.help]);
+    }
+
+    fn sample(&mut self, name: &[&str], labels: &[(&str, &str)], value: f64) {
+        let is_our_own = name.first().is_some_and(|name| name.starts_with("cni_metrics_helper_"));
+        match self.cluster.as_ref().filter(|_| is_our_own) {
+            Some(id) => sample(&mut self.text, name, &[labels, &[("cluster", id.as_str())]].concat(), value),
+            None => sample(&mut self.text, name, labels, value),
+        }
     }
 
     fn one(&mut self, name: &Name, value: f64) {
         self.head(name);
-        sample(&mut self.0, &[name.name], &[], value);
+        self.sample(&[name.name], &[], value);
     }
 
     /// One series for each value of the label; nothing at all without any.
@@ -153,7 +166,7 @@ impl Page {
             self.head(name);
         }
         for (value, number) in series {
-            sample(&mut self.0, &[name.name], &[(label, value)], number);
+            self.sample(&[name.name], &[(label, value)], number);
         }
     }
 
@@ -161,11 +174,11 @@ impl Page {
         debug_assert_eq!(name.kind, Kind::Histogram);
         self.head(name);
         for (bound, at_most) in numbers.bounds.iter().zip(numbers.at_most) {
-            sample(&mut self.0, &[name.name, "_bucket"], &[("le", &bound.to_string())], count(*at_most));
+            self.sample(&[name.name, "_bucket"], &[("le", &bound.to_string())], count(*at_most));
         }
-        sample(&mut self.0, &[name.name, "_bucket"], &[("le", "+Inf")], count(numbers.count));
-        sample(&mut self.0, &[name.name, "_sum"], &[], numbers.sum_seconds);
-        sample(&mut self.0, &[name.name, "_count"], &[], count(numbers.count));
+        self.sample(&[name.name, "_bucket"], &[("le", "+Inf")], count(numbers.count));
+        self.sample(&[name.name, "_sum"], &[], numbers.sum_seconds);
+        self.sample(&[name.name, "_count"], &[], count(numbers.count));
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use cni_aws::identity::IdentityReader;
+use cni_aws::identity::{ClusterIdReader, IdentityReader};
 use cni_collector::discover::Discovery;
 use cni_collector::self_stats::SelfStats;
 use cni_publish::SinkStats;
@@ -20,8 +20,12 @@ pub struct AdminParts {
     pub sinks: Vec<watch::Receiver<SinkStats>>,
     /// The watches.
     pub discovery: Discovery,
-    /// Whom it publishes for; `None` without CloudWatch.
+    /// Whom it publishes for; `None` where nothing needs to know.
     pub identity: Option<IdentityReader>,
+    /// Whose id is the label `cluster` of the helper's own metrics, once it is known.
+    pub cluster: ClusterIdReader,
+    /// Prometheus gets no `cni_*` metrics before the cluster's id is known.
+    pub prometheus_waits: bool,
     /// Whether this replica publishes.
     pub leadership: Leadership,
     /// Time between rounds.

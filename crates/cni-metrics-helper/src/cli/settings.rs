@@ -22,6 +22,10 @@ pub struct SettingsArgs {
     /// Expose one series a node beside the cluster's sums
     #[arg(long, env, value_name = "BOOL", default_value = "true")]
     pub prometheus_node_metrics: String,
+    /// Give every cni_* metric the cluster's id as the label `cluster`; without it there is no such label, and nothing waits
+    /// for the id
+    #[arg(long, env, value_name = "BOOL", default_value = "true")]
+    pub prometheus_cluster_label: String,
 
     /// Time from one round to the next, in whole seconds, at least 1
     #[arg(long = "interval", env = "METRIC_UPDATE_INTERVAL", value_name = "SECONDS", default_value = "30")]

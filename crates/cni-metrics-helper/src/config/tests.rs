@@ -59,6 +59,7 @@ fn all_mistakes_are_reported_at_once() {
         "--use-cloudwatch=maybe",
         "--use-prometheus=1",
         "--prometheus-address=localhost",
+        "--prometheus-cluster-label=on",
         "--scrape-via=ssh",
         "--scrape-concurrency=0",
         "--scrape-timeout=5 s",
@@ -81,7 +82,7 @@ fn all_mistakes_are_reported_at_once() {
         "--log-format=xml",
     ];
     insta::assert_snapshot!(read(&flags).unwrap_err(), @r#"
-    24 mistakes in the settings:
+    25 mistakes in the settings:
       METRIC_UPDATE_INTERVAL = "30s": must be a whole number of seconds without a unit, from 1 to 86400
       AGENT_NAMESPACE = "Kube_System": must be a namespace's name (a-z, 0-9 and -, at most 63)
       AGENT_SELECTOR = "k8s-app aws-node": must be a label selector: requirements such as k8s-app=aws-node, tier!=test, name in (a,b), name notin (a,b), name or !name, separated by commas
@@ -96,6 +97,7 @@ fn all_mistakes_are_reported_at_once() {
       METRIC_SET = "all": must be standard or compat
       USE_PROMETHEUS = "1": must be yes, true, no or false (any case)
       PROMETHEUS_ADDRESS = "localhost": must be an address and a port such as 0.0.0.0:61681 or [::]:61681
+      PROMETHEUS_CLUSTER_LABEL = "on": must be yes, true, no or false (any case)
       LEADER_ELECTION = "on": must be yes, true, no or false (any case)
       LEASE_NAME = "My.Lease": must be a lease's name (a-z, 0-9 and -, at most 63)
       LEASE_NAMESPACE = "-": must be a namespace's name (a-z, 0-9 and -, at most 63)

@@ -51,7 +51,7 @@ pub fn identity(env: &[(String, String)], cluster_id: &str) -> anyhow::Result<Id
         .http_client(AwsHttp::new(None)?.sdk_client())
         .build();
     Ok(Identity {
-        region: Found { value: region, source: SOURCE.to_owned() },
+        region: Some(Found { value: region, source: SOURCE.to_owned() }),
         cluster_id: Found { value: cluster_id.parse()?, source: SOURCE.to_owned() },
         credentials: CredentialKind::Environment,
         sdk,

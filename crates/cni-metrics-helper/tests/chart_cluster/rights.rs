@@ -68,7 +68,7 @@ fn the_helper_works_with_the_charts_rights_and_names_each_that_is_taken_away() {
         program.wait_line("nodes may not be listed");
         http::poll(PROMETHEUS, "/metrics", Duration::from_secs(30), |page| {
             assert!(!page.contains(zones), "{page}");
-            page.contains("cni_cluster_nodes_scraped 2").then_some(())
+            page.contains("cni_cluster_nodes_scraped{cluster=\"e2e\"} 2").then_some(())
         });
     }
 

@@ -25,7 +25,8 @@ fn the_watch_goes_on_after_the_api_server_was_killed_and_counters_cover_the_gap(
 
     cluster.plane.start_api_server();
     program.wait_coverage(3, 3);
-    let counted = |page: &str| page.lines().any(|line| line == "cni_cluster_ipamd_errors_total 9").then_some(());
+    let counted =
+        |page: &str| page.lines().any(|line| line == "cni_cluster_ipamd_errors_total{cluster=\"e2e\"} 9").then_some(());
     http::poll(PROMETHEUS, "/metrics", http::TIMEOUT, counted);
 
     // What happens to pods from now on is seen, so the watch itself is back and not only the scrapes.

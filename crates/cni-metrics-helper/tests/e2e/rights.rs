@@ -99,7 +99,7 @@ fn a_role_taken_away_is_told_once_and_a_role_given_back_loses_no_count() {
     cluster.grant_agents_with_proxy();
     program.wait_coverage(2, 2);
     http::poll(PROMETHEUS, "/metrics", http::TIMEOUT, |page| {
-        page.lines().any(|line| line == "cni_cluster_add_ip_requests_total 40").then_some(())
+        page.lines().any(|line| line == "cni_cluster_add_ip_requests_total{cluster=\"e2e\"} 40").then_some(())
     });
 }
 

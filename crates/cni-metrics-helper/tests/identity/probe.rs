@@ -214,6 +214,7 @@ async fn report() -> Value {
     let settings = IdentitySettings {
         aws_cluster_id: variable("AWS_CLUSTER_ID").map(|id| id.parse().unwrap()),
         aws_region: variable("AWS_REGION").unwrap_or_default(),
+        needs_region: variable("PROBE_NEEDS_NO_REGION").is_none(),
         fallback: if variable("PROBE_REFUSE").is_some() {
             ClusterIdFallback::Refuse
         } else {
@@ -248,7 +249,7 @@ async fn report() -> Value {
         (Ok(_), None) => return json!({ "error": "what was known is not known any more" }),
     };
     let mut report = json!({
-        "region": found(&identity.region),
+        "region": identity.region.as_ref().map(found),
         "cluster_id": found(&identity.cluster_id),
         "credentials": identity.credentials.to_string(),
         "seconds": took,

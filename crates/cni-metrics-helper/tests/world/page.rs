@@ -31,3 +31,17 @@ pub(crate) async fn wait_page(helper: &Helper, path: &str, wanted: &str) -> Stri
         sleep(Duration::from_millis(20)).await;
     }
 }
+
+/// Waits until the helper's own metrics say that it leads, or that it does not.
+pub(crate) async fn wait_leader(helper: &Helper, leads: bool) {
+    let give_up = Instant::now() + LIMIT;
+    loop {
+        let page = get(helper.admin.unwrap(), "/metrics").await;
+        let line = page.lines().find(|line| line.starts_with("cni_metrics_helper_leader{cluster=\"")).unwrap();
+        if line.ends_with(if leads { " 1" } else { " 0" }) {
+            return;
+        }
+        assert!(Instant::now() < give_up, "{line}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}

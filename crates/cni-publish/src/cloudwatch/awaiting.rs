@@ -149,7 +149,7 @@ mod tests {
     fn known() -> IdentityState {
         let found = |value: &str| Found { value: value.to_owned(), source: "a test".to_owned() };
         IdentityState::Known(Arc::new(Identity {
-            region: found("eu-west-1"),
+            region: Some(found("eu-west-1")),
             cluster_id: Found { value: "prod".parse().unwrap(), source: "a test".to_owned() },
             credentials: CredentialKind::Environment,
             sdk: SdkConfig::builder().build(),

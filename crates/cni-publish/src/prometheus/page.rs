@@ -12,12 +12,37 @@ use cni_metrics_core::model::{FailureKind, NodeFigures, Snapshot};
 use super::names::{COUNTERS, GAUGES, LEGACY, Name};
 use super::text::{head, sample};
 use super::totals::{self, NodeTotals};
+use cni_types::cluster_id::ClusterId;
 use cni_types::shard::Shard;
 
 /// Nodes in one piece.
 const PIECE_NODES: usize = 1000;
 /// Families a node has: whether it answered, gauges, counters.
 const NODE_FAMILIES: usize = 1 + GAUGES.len() + COUNTERS.len();
+
+/// The label `cluster` of every `cni_*` series.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClusterLabel {
+    /// No series has it.
+    Off,
+    /// The id is not known yet: there are no `cni_*` series, since they would become other series with the label.
+    Awaited,
+    /// Every `cni_*` series has it.
+    Id(ClusterId),
+}
+
+/// What is on a page.
+#[derive(Debug, Clone)]
+pub struct PageParts {
+    /// The `cni_node_*` series are.
+    pub node_series: bool,
+    /// False once the round is too old for its gauges to be believed.
+    pub fresh: bool,
+    /// Whose name the series have.
+    pub cluster: ClusterLabel,
+    /// The sums of one shard say so by a label; nodes are in one shard each, and need none.
+    pub shard: Option<Shard>,
+}
 
 /// What pages are made of.
 #[derive(Debug)]
@@ -41,69 +66,66 @@ impl Exposed {
         Self { snapshot, totals, shown }
     }
 
-    /// The page, piece by piece. `fresh` is false once the round is too old for its gauges to be believed. The sums of
-    /// one shard say so by a label; nodes are in one shard each, and need none.
-    pub fn page(
-        self: Arc<Self>,
-        node_series: bool,
-        fresh: bool,
-        shard: Option<Shard>,
-    ) -> impl Iterator<Item = String> + Send + 'static {
-        let cluster = self.cluster(fresh, shard);
-        let families = if node_series { NODE_FAMILIES } else { 0 };
+    /// The page, piece by piece.
+    pub fn page(self: Arc<Self>, parts: PageParts) -> impl Iterator<Item = String> + Send + 'static {
+        let cluster = self.cluster(&parts);
+        let PageParts { node_series, fresh, cluster: label, .. } = parts;
+        let families = if node_series && label != ClusterLabel::Awaited { NODE_FAMILIES } else { 0 };
+        let id = label.id().cloned();
         let nodes = (0..families).flat_map(move |family| {
             let exposed = Arc::clone(&self);
             let wanted = fresh || NodeFamily::at(family).is_some_and(NodeFamily::is_counter);
             let starts = (0..exposed.shown.len()).step_by(PIECE_NODES).filter(move |_| wanted);
-            let mut headed = false;
-            starts.map(move |start| exposed.piece(family, start, &mut headed))
+            let (mut headed, id) = (false, id.clone());
+            starts.map(move |start| exposed.piece(family, start, id.as_ref(), &mut headed))
         });
         iter::once(cluster).chain(nodes).filter(|piece| !piece.is_empty())
     }
 
-    fn cluster(&self, fresh: bool, shard: Option<Shard>) -> String {
-        let shard_name = shard.map(|shard| shard.to_string());
-        let label = shard_name.as_deref().map(|name| ("shard", name));
-        let labels = label.as_slice();
+    fn cluster(&self, parts: &PageParts) -> String {
+        let shard = parts.shard.map(|shard| shard.to_string());
+        let shard = shard.as_deref().map(|name| ("shard", name));
         let mut text = String::with_capacity(8 << 10);
+        if parts.fresh {
+            legacy(&mut text, &self.snapshot, shard.as_slice());
+        }
+        if parts.cluster == ClusterLabel::Awaited {
+            return text;
+        }
+        let cluster = parts.cluster.id().map(|id| ("cluster", id.as_str()));
+        let labels: Vec<_> = cluster.into_iter().chain(shard).collect();
+        self.sums(&mut text, parts, &labels);
+        text
+    }
+
+    /// The `cni_cluster_*` series.
+    fn sums(&self, text: &mut String, parts: &PageParts, labels: &[(&str, &str)]) {
         let snapshot = &self.snapshot;
-        if fresh {
-            for name in &LEGACY {
-                if let Some(value) = snapshot.metrics.get(name.metric) {
-                    head(&mut text, &[name.name], "gauge", &[name.help, ", summed over the cluster"]);
-                    sample(&mut text, &[name.name], labels, value / name.per_unit);
-                }
-            }
+        if parts.fresh {
             for Name { metric, name, per_unit, help } in &GAUGES {
                 if let Some(value) = snapshot.metrics.get(*metric) {
-                    gauge(&mut text, name, help, labels, value / per_unit);
+                    gauge(text, name, help, labels, value / per_unit);
                 }
             }
-            own_gauges(&mut text, snapshot, labels);
+            own_gauges(text, snapshot, labels);
         }
         for Name { metric, name, help, .. } in &COUNTERS {
             if let Some(total) = snapshot.totals.get(*metric) {
                 let name = ["cni_cluster_", name, "_total"];
-                head(&mut text, &name, "counter", &[help, ", cluster, since the helper started"]);
-                sample(&mut text, &name, labels, total);
+                head(text, &name, "counter", &[help, ", cluster, since the helper started"]);
+                sample(text, &name, labels, total);
             }
         }
         // Stays when the gauges go: its age is what an alert is to be based on.
         let finished = snapshot.at.as_seconds();
-        gauge(
-            &mut text,
-            "last_round_timestamp_seconds",
-            "Start of the newest finished round, Unix time",
-            labels,
-            finished,
-        );
-        if let Some(shard) = shard {
-            gauge(&mut text, "shards", "Shards that the nodes are divided into", labels, f64::from(shard.of()));
+        let help = "Start of the newest finished round, Unix time";
+        gauge(text, "last_round_timestamp_seconds", help, labels, finished);
+        if let Some(shard) = parts.shard {
+            gauge(text, "shards", "Shards that the nodes are divided into", labels, f64::from(shard.of()));
         }
-        text
     }
 
-    fn piece(&self, family: usize, start: usize, headed: &mut bool) -> String {
+    fn piece(&self, family: usize, start: usize, cluster: Option<&ClusterId>, headed: &mut bool) -> String {
         let mut text = String::new();
         let Some(family) = NodeFamily::at(family) else { return text };
         for &index in self.shown.iter().skip(start).take(PIECE_NODES) {
@@ -117,10 +139,21 @@ impl Exposed {
                 ("node", node.name.as_str()),
                 ("zone", node.labels.zone.as_deref().unwrap_or_default()),
                 ("instance_type", node.labels.instance_type.as_deref().unwrap_or_default()),
+                ("cluster", cluster.map_or("", ClusterId::as_str)),
             ];
-            sample(&mut text, &family.name(), &labels, value);
+            let labels = if cluster.is_some() { &labels[..] } else { &labels[..3] };
+            sample(&mut text, &family.name(), labels, value);
         }
         text
+    }
+}
+
+impl ClusterLabel {
+    fn id(&self) -> Option<&ClusterId> {
+        match self {
+            Self::Off | Self::Awaited => None,
+            Self::Id(id) => Some(id),
+        }
     }
 }
 
@@ -135,6 +168,16 @@ fn shown(nodes: &[NodeFigures]) -> Vec<u32> {
         start += group.len();
     }
     shown
+}
+
+/// The Go helper's own gauges.
+fn legacy(text: &mut String, snapshot: &Snapshot, labels: &[(&str, &str)]) {
+    for name in &LEGACY {
+        if let Some(value) = snapshot.metrics.get(name.metric) {
+            head(text, &[name.name], "gauge", &[name.help, ", summed over the cluster"]);
+            sample(text, &[name.name], labels, value / name.per_unit);
+        }
+    }
 }
 
 /// What there is of the round itself.

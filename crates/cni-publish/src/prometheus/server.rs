@@ -17,8 +17,9 @@ use flate2::write::GzEncoder;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use super::page::Exposed;
+use super::page::{ClusterLabel, Exposed, PageParts};
 use crate::listen::{self, Limits, Listener};
+use cni_aws::identity::ClusterIdReader;
 use cni_runtime::clock::Clock;
 use cni_types::shard::Shard;
 
@@ -31,6 +32,7 @@ pub(super) struct Serving {
     pub(super) clock: Clock,
     pub(super) stale_after: Duration,
     pub(super) node_series: bool,
+    pub(super) cluster: Option<ClusterIdReader>,
     pub(super) shard: Option<Shard>,
 }
 
@@ -64,8 +66,17 @@ impl Serving {
             let age_ms = u64::try_from(self.clock.now().0.saturating_sub(finished)).unwrap_or(0);
             Duration::from_millis(age_ms) <= self.stale_after
         });
-        let (node_series, shard) = (self.node_series, self.shard);
-        newest.into_iter().flat_map(move |exposed| exposed.page(node_series, fresh, shard))
+        let cluster = match &self.cluster {
+            None => ClusterLabel::Off,
+            // A round that was measured before the id was known is of the same cluster.
+            Some(reader) => newest
+                .as_ref()
+                .and_then(|exposed| exposed.snapshot.cluster.clone())
+                .or_else(|| reader.get())
+                .map_or(ClusterLabel::Awaited, ClusterLabel::Id),
+        };
+        let parts = PageParts { node_series: self.node_series, fresh, cluster, shard: self.shard };
+        newest.into_iter().flat_map(move |exposed| exposed.page(parts.clone()))
     }
 }
 
