@@ -148,9 +148,9 @@ fn relative(published: f64, truth: f64) -> f64 {
 mod tests {
     use super::*;
 
-    use cni_metrics_core::agent::AgentVersion;
-    use cni_metrics_core::catalogue::{Family, Kind};
     use cni_sim::truth::numbers::GAUGES;
+    use cni_types::catalogue::{Family, Kind};
+    use cni_types::version::AgentVersion;
     use ipamd_model::metrics::{PageFlavour, Release};
 
     fn published(name: &str, at_ms: i64, value: f64) -> Point {

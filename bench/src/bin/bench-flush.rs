@@ -9,11 +9,11 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use cni_aws::AwsHttp;
-use cni_metrics_core::catalogue::CATALOGUE;
 use cni_metrics_core::model::UnixMillis;
 use cni_publish::Selection;
 use cni_publish::cloudwatch::buffer::Point;
 use cni_publish::cloudwatch::{AwsCloudWatch, CloudWatchSettings, MetricSink, limits};
+use cni_types::catalogue::CATALOGUE;
 
 fn main() -> anyhow::Result<()> {
     // Another one can only be the same.

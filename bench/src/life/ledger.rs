@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cni_metrics_core::catalogue::{CATALOGUE, Kind};
 use cni_metrics_core::model::Snapshot;
+use cni_types::catalogue::{CATALOGUE, Kind};
 use serde_json::Value;
 
 /// Differences that are reported one by one; the rest is counted.
@@ -136,8 +136,8 @@ fn parts(datum: &Value) -> Option<(&str, i64, f64, f64)> {
 
 #[cfg(test)]
 mod tests {
-    use cni_metrics_core::catalogue::Metric;
     use cni_metrics_core::model::{UnixMillis, Values};
+    use cni_types::catalogue::Metric;
     use serde_json::json;
 
     use super::*;

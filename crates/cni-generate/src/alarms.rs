@@ -2,7 +2,7 @@
 
 use anyhow::ensure;
 use clap::{Args, ValueEnum};
-use cni_metrics_core::catalogue::Metric;
+use cni_types::catalogue::Metric;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 

@@ -7,7 +7,7 @@
 
 use anyhow::ensure;
 use clap::Args;
-use cni_metrics_core::catalogue::{Kind, Metric};
+use cni_types::catalogue::{Kind, Metric};
 use serde_json::{Value, json};
 
 use super::artifact::{Artifact, Output};

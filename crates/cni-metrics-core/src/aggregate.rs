@@ -9,7 +9,7 @@
 //! the whole process was watched; an absent labelled family is 0 only if the agent's version has it ([`AgentVersion`]); an
 //! implausible value, or one that is only a lower bound because a line was lost, is left out. Each is shown in the coverage.
 //!
-//! [`AgentVersion`]: crate::agent::AgentVersion
+//! [`AgentVersion`]: cni_types::version::AgentVersion
 
 mod aggregator;
 mod baselines;

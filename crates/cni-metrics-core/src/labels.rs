@@ -1,6 +1,6 @@
 //! Labels that are kept: which counters keep theirs, and what a page says by label set.
 //!
-//! A *label set* is the values of the labels that a family keeps ([`LabelledFamily::label_names`]); whatever other labels a
+//! A *label set* is the values of the labels that a family keeps ([`cni_types::catalogue::LabelledFamily::label_names`]); whatever other labels a
 //! series has, it is added to its set. Three layers hold them:
 //!
 //! 1. [`PageLabels`]: a page's sums by label set, made by [`crate::parse`], bounded by [`MAX_PAGE_SETS`].
@@ -10,14 +10,12 @@
 //!    ([`crate::model::NodeFigures::shares`]) or of the cluster ([`crate::model::Breakdown`]) is made up. They add up to
 //!    that value, always: what no label set explains is the share of [`Rest::Unattributed`].
 
-mod family;
 mod names;
 mod page;
 mod set;
 
 use std::sync::Arc;
 
-pub use family::{LABELLED_FAMILIES, LabelledFamily};
 pub(crate) use names::LabelNames;
 pub(crate) use page::is_kept_as_written;
 pub use page::{MAX_PAGE_SETS, PageLabels, PageSet};

@@ -1,15 +1,12 @@
 //! The arithmetic of the helper: pure, deterministic, without clock, network or randomness.
 //!
-//! Data flows through the modules in reading order: the nouns ([`model`]), the one table of families and published
-//! names ([`catalogue`]), what the agent's version and EC2's operations decide ([`agent`], [`ec2`]), the labels that are kept
+//! Data flows through the modules in reading order: the nouns ([`model`]), what the agent's version and EC2's operations decide ([`agent`], [`ec2`]), the labels that are kept
 //! ([`labels`]), a page's text to a [`model::NodeSample`] ([`parse`]), and many samples to a [`model::Snapshot`]
 //! ([`aggregate`]). Time is always an argument.
 
 #![deny(clippy::indexing_slicing)]
 
 pub mod model;
-
-pub mod catalogue;
 
 pub mod agent;
 

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-use crate::agent::{AgentFacts, AgentVersion};
-use crate::catalogue::{FAMILIES, Family, METRICS, Metric};
+use crate::agent::AgentFacts;
 use crate::ec2::EC2_OPERATIONS;
 use crate::labels::{LabelShare, PageLabels};
+use cni_types::catalogue::{FAMILIES, Family, METRICS, Metric};
 use cni_types::cluster_id::ClusterId;
+use cni_types::version::AgentVersion;
 
 /// Milliseconds since the Unix epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -278,11 +279,17 @@ pub struct Coverage {
     pub failed: BTreeMap<FailureKind, u64>,
     /// How many of the scraped nodes a metric's value is of, for metrics that not all of them measure. IPv6 nodes, which
     /// are no part of the IPv4 sums, are not missed in them.
+    #[serde(serialize_with = "by_name")]
     pub reporting: BTreeMap<Metric, u64>,
     /// Scraped nodes with lines of ipamd's metrics that could not be read.
     pub damaged: u64,
     /// Scraped nodes with implausible values, which are left out.
     pub implausible: u64,
+}
+
+/// Numbers by published name.
+pub fn by_name<S: Serializer>(numbers: &BTreeMap<Metric, u64>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(numbers.iter().map(|(metric, number)| (metric.name(), number)))
 }
 
 /// Published values by [`Metric`]; `None` is "not measured, not published". One of each node is kept in every snapshot,

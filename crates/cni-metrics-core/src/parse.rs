@@ -17,6 +17,8 @@ mod kept;
 mod labels;
 mod limits;
 mod line;
+mod series;
+mod known;
 mod name;
 mod reader;
 mod value;

@@ -8,11 +8,12 @@
 
 use std::sync::Arc;
 
-use cni_metrics_core::agent::{AgentFacts, AgentVersion};
+use cni_metrics_core::agent::AgentFacts;
 use cni_metrics_core::aggregate::{Aggregator, CounterMode, HelperStart};
-use cni_metrics_core::catalogue::{Family, Metric};
 use cni_metrics_core::model::{NodeName, NodeSample, Observation, PodUid, Snapshot, Target, UnixMillis};
 use cni_metrics_core::parse::parse;
+use cni_types::catalogue::{Family, Metric};
+use cni_types::version::AgentVersion;
 
 /// The node, as an agent that has every family shows it.
 const NUMBERS: [(Metric, f64); 21] = [

@@ -21,14 +21,15 @@ use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use cni_metrics_core::agent::{AgentFacts, AgentVersion};
+use cni_metrics_core::agent::AgentFacts;
 use cni_metrics_core::aggregate::{Aggregator, CounterMode, DAMAGED_PAGES, HelperStart, MOST_KEPT_ROUNDS};
-use cni_metrics_core::catalogue::{Family, Metric};
 use cni_metrics_core::ec2::Ec2Operation;
 use cni_metrics_core::model::{
     FailureKind, FamilySample, Ipv6Figures, LatencySample, NodeName, NodeSample, Observation, PodUid, Target,
     UnixMillis,
 };
+use cni_types::catalogue::{Family, Metric};
+use cni_types::version::AgentVersion;
 use random::Random;
 
 const ROUNDS: u64 = 10_000;

@@ -14,11 +14,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use cni_metrics_core::agent::{AgentFacts, AgentVersion};
+use cni_metrics_core::agent::AgentFacts;
 use cni_metrics_core::aggregate::{Aggregator, CounterMode, HelperStart, MAX_CLUSTER_SETS};
-use cni_metrics_core::labels::{LabelShare, LabelledFamily, MAX_GROWTH_SETS, MAX_NODE_SETS, Rest};
+use cni_metrics_core::labels::{LabelShare, MAX_GROWTH_SETS, MAX_NODE_SETS, Rest};
 use cni_metrics_core::model::{FailureKind, NodeName, NodeSample, Observation, PodUid, Snapshot, Target, UnixMillis};
 use cni_metrics_core::parse::parse;
+use cni_types::catalogue::LabelledFamily;
+use cni_types::version::AgentVersion;
 use random::Random;
 
 const HELPER_START_S: i64 = 1_700_000_000;

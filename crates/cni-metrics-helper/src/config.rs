@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cni_metrics_core::catalogue::MetricSet;
+use cni_types::catalogue::MetricSet;
 use thiserror::Error;
 use tracing::Level;
 
@@ -283,11 +283,7 @@ fn fallback(text: &str) -> Result<ClusterIdFallback, String> {
 
 fn selection(reader: &mut Reader, args: &SettingsArgs) -> Option<Selection> {
     let set = reader.read("METRIC_SET", or(&args.metric_set, "standard"), |text| {
-        match text.to_ascii_lowercase().as_str() {
-            "standard" => Ok(MetricSet::Standard),
-            "compat" => Ok(MetricSet::Compat),
-            _ => Err("must be standard or compat".to_owned()),
-        }
+        text.parse::<MetricSet>().map_err(|_| "must be standard or compat".to_owned())
     })?;
     let lists = [&args.metric_allow, &args.metric_deny].map(|list| read::list(list.as_deref().unwrap_or_default()));
     match Selection::new(set, &lists[0], &lists[1]) {

@@ -11,8 +11,8 @@ mod lockstep;
 
 use std::net::SocketAddr;
 
-use cni_metrics_core::catalogue::{CATALOGUE, Kind, Metric};
 use cni_sim::scenario::Scenario;
+use cni_types::catalogue::{CATALOGUE, Kind, Metric};
 use lockstep::World;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

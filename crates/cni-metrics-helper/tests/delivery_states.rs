@@ -14,7 +14,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cni_metrics_core::catalogue::{Kind, Metric, MetricSet};
 use cni_metrics_core::model::{Snapshot, UnixMillis, Values};
 use cni_publish::cloudwatch::buffer::{Kept, Point};
 use cni_publish::cloudwatch::{CloudWatchSettings, MetricSink, PutError, spawn, spool};
@@ -22,6 +21,7 @@ use cni_publish::stats::DropReason;
 use cni_publish::{Published, Publisher, Selection, SinkStats};
 use cni_runtime::clock::Clock;
 use cni_runtime::gate::{Leadership, ManualLease};
+use cni_types::catalogue::{Kind, Metric, MetricSet};
 use tokio::sync::watch;
 use tokio::time::Instant;
 

@@ -15,11 +15,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use cni_metrics_core::catalogue::{CATALOGUE, Kind};
 use cni_publish::cloudwatch::spool;
 use cni_publish::stats::DropReason;
 use cni_sim::cloudwatch::store::Outcome;
 use cni_sim::scenario::Scenario;
+use cni_types::catalogue::{CATALOGUE, Kind};
 use lockstep::{Helper, INTERVAL, World, text};
 
 const TIMEOUT: Duration = Duration::from_mins(1);

@@ -2,14 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops where something is missing, and says what it skips")]
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use clap::Parser;
 use cni_generate::{self, GenerateArgs};
-use cni_metrics_core::catalogue::Metric;
 use cni_metrics_core::model::FailureKind;
 use cni_publish::cloudwatch::advice::minimal_policy;
 use cni_publish::prometheus::names::{COUNTERS, GAUGES, LEGACY};
+use cni_types::catalogue::{FAMILY_PREFIX, Family, LabelledFamily, Metric};
+use cni_types::version::AgentVersion;
 
 #[derive(Parser)]
 struct Cli {
@@ -38,6 +40,57 @@ fn every_metric_has_its_row() {
     for name in &COUNTERS {
         assert!(quoted(&format!("{}_total", name.name)), "{}_total", name.name);
     }
+}
+
+/// The rows of the table with this head, cell by cell.
+fn table(guide: &str, head: &str) -> Vec<Vec<String>> {
+    let (_, rest) = guide.split_once(&format!("\n{head}\n")).unwrap();
+    let rows = rest.lines().skip(1).take_while(|line| line.starts_with("| "));
+    rows.map(|row| row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()).collect()
+}
+
+/// What stands in backticks.
+fn quoted(cell: &str) -> impl Iterator<Item = &str> {
+    cell.split('`').skip(1).step_by(2)
+}
+
+#[test]
+fn the_tables_of_versions_and_labels_are_the_catalogues() {
+    let guide = guide("metrics.md");
+    let named = |short: &str| {
+        let name = format!("{FAMILY_PREFIX}{short}");
+        let is_it = |family: &Family| family.name() == name || family.former_name() == Some(&name);
+        Family::ALL.into_iter().find(is_it).unwrap_or_else(|| panic!("{short} is no family"))
+    };
+
+    let mut versions = BTreeMap::new();
+    for row in table(&guide, "| family (`awscni_`) | from version |") {
+        let parts: Vec<u16> =
+            row[1].split_whitespace().next().unwrap().split('.').map(|part| part.parse().unwrap()).collect();
+        let version = AgentVersion::new(parts[0], parts[1], parts.get(2).copied().unwrap_or(0));
+        for family in quoted(&row[0]) {
+            versions.insert(named(family), version);
+        }
+    }
+    for family in Family::ALL {
+        let documented = versions.get(&family).copied().unwrap_or(AgentVersion::new(1, 4, 0));
+        assert_eq!(documented, family.first_version(), "{}", family.name());
+        let former = family.former_name().map(|name| name.strip_prefix(FAMILY_PREFIX).unwrap());
+        assert!(former.is_none_or(|former| guide.contains(&format!("`{former}`"))), "{former:?}");
+    }
+
+    let mut labels = BTreeMap::new();
+    for row in table(&guide, "| family (`awscni_`) | labels |") {
+        for family in quoted(&row[0]) {
+            labels.insert(
+                named(family),
+                quoted(row[1].split(" (").next().unwrap()).map(str::to_owned).collect::<Vec<_>>(),
+            );
+        }
+    }
+    let kept = LabelledFamily::ALL
+        .map(|own| (own.family(), own.label_names().iter().map(|name| (*name).to_owned()).collect()));
+    assert_eq!(labels, BTreeMap::from(kept));
 }
 
 #[test]

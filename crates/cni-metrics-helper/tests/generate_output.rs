@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 
 use clap::Parser;
 use cni_generate::{self, GenerateArgs};
-use cni_metrics_core::catalogue::{Kind, Metric};
+use cni_types::catalogue::{Kind, Metric};
 use serde_json::Value;
 
 use helm::{CHART, Helm, parsed, repository};

@@ -10,10 +10,10 @@ use clap::Parser;
 use cni_generate::{self, GenerateArgs};
 use cni_metrics_core::agent::AgentFacts;
 use cni_metrics_core::aggregate::{Aggregator, CounterMode, HelperStart};
-use cni_metrics_core::catalogue::{Family, Kind};
 use cni_metrics_core::model::{NodeLabels, NodeName, Observation, PodUid, Target, UnixMillis};
 use cni_metrics_core::parse::parse;
 use cni_publish::prometheus::page::{ClusterLabel, Exposed, PageParts};
+use cni_types::catalogue::{Family, Kind};
 
 #[derive(Parser)]
 struct Cli {

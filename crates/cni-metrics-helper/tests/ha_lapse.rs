@@ -16,10 +16,10 @@ mod page;
 use std::collections::BTreeMap;
 
 use cni_collector::discover::connect::{ConnectSettings, connect};
-use cni_metrics_core::catalogue::{CATALOGUE, Kind};
 use cni_metrics_core::model::Snapshot;
 use cni_publish::stats::DropReason;
 use cni_sim::scenario::Scenario;
+use cni_types::catalogue::{CATALOGUE, Kind};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 use kube::api::{Patch, PatchParams};

@@ -7,8 +7,8 @@ mod lockstep;
 
 use std::time::Duration;
 
-use cni_metrics_core::catalogue::{CATALOGUE, Kind};
 use cni_sim::scenario::Scenario;
+use cni_types::catalogue::{CATALOGUE, Kind};
 use lockstep::World;
 
 const TIMEOUT: Duration = Duration::from_mins(1);

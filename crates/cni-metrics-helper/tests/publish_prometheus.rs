@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use aws_config::SdkConfig;
 use cni_aws::identity::{ClusterIdReader, CredentialKind, Found, Identity, IdentityState};
-use cni_metrics_core::catalogue::Metric;
 use cni_metrics_core::model::{
     Breakdown, Coverage, FailureKind, FamilySet, Ipv6Figures, NodeFigures, NodeLabels, NodeName, PodUid, Snapshot,
     UnixMillis, Values,
@@ -20,6 +19,7 @@ use cni_metrics_core::model::{
 use cni_publish::Publisher;
 use cni_publish::prometheus::{PrometheusSettings, spawn};
 use cni_runtime::clock::Clock;
+use cni_types::catalogue::Metric;
 use cni_types::shard::Shard;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

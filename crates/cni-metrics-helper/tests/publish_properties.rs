@@ -10,12 +10,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cni_metrics_core::catalogue::{Kind, METRICS};
 use cni_metrics_core::model::UnixMillis;
 use cni_publish::cloudwatch::buffer::{Kept, Point, metrics_by_round};
 use cni_publish::cloudwatch::delivery::{Delivery, Refusal};
 use cni_publish::cloudwatch::spool::{self, Image, Origin};
 use cni_publish::selection::ROWS;
+use cni_types::catalogue::{Kind, METRICS};
 use proptest::prelude::*;
 
 #[derive(Debug, Clone)]

@@ -11,11 +11,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use cni_metrics_core::catalogue::{CATALOGUE, Kind};
 use cni_metrics_core::model::Snapshot;
 use cni_sim::kube_store::Kind as ObjectKind;
 use cni_sim::scenario::Scenario;
 use cni_sim::truth::RoundTruth;
+use cni_types::catalogue::{CATALOGUE, Kind};
 use cni_types::shard::Shard;
 use lockstep::{Helper, START_MS, World};
 

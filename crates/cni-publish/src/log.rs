@@ -1,7 +1,7 @@
 //! One line per metric and round, greppable as the Go helper's documentation shows them.
 
-use cni_metrics_core::catalogue::Kind;
 use cni_metrics_core::model::Snapshot;
+use cni_types::catalogue::Kind;
 
 use super::{Intake, Publisher, Selection};
 

@@ -2,8 +2,8 @@
 //!
 //! Every name costs money each month in CloudWatch, so a list that names nothing is a mistake worth stopping for.
 
-use cni_metrics_core::catalogue::{CATALOGUE, METRICS, Metric, MetricSet, Row};
 use cni_metrics_core::model::Snapshot;
+use cni_types::catalogue::{CATALOGUE, METRICS, Metric, MetricSet, Row};
 
 /// The catalogue at one address, so that a point can refer to its row.
 pub static ROWS: [Row; METRICS] = CATALOGUE;

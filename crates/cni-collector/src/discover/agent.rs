@@ -4,7 +4,7 @@
 //! [`super::intern`]) and a pod holds one pointer.
 
 use cni_metrics_core::agent::AgentFacts;
-pub use cni_metrics_core::agent::AgentVersion;
+pub use cni_types::version::AgentVersion;
 use serde::Deserialize;
 
 /// The agents' container; in pods without one of this name the first container counts.

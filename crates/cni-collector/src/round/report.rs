@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use cni_metrics_core::catalogue::Metric;
 use cni_metrics_core::model::{Anomaly, FailureKind, Snapshot};
+use cni_types::catalogue::Metric;
 use tracing::{info, warn};
 
 use crate::discover::Pod;

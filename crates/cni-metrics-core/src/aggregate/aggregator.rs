@@ -7,9 +7,9 @@ use super::mode::{CounterMode, HelperStart};
 use super::node::NodeState;
 use super::tombstones::Tombstones;
 use super::total::Total;
-use crate::catalogue::Family;
 use crate::labels::{LabelNames, LabelSet};
 use crate::model::{PodUid, UnixMillis, Values};
+use cni_types::catalogue::Family;
 
 /// For how many rounds a node that left the list is remembered at least. Long enough for a watch that restarts, short
 /// enough that the memory follows the cluster.

@@ -18,8 +18,8 @@ use super::mode::{CounterMode, HelperStart};
 use super::node::NodeState;
 use super::tombstones::{MOST_TOMBSTONES, Tombstone, Tombstones};
 use super::total::Total;
-use crate::catalogue::Family;
 use crate::model::{FamilySet, LARGEST_COUNT, LATEST_START_SECONDS, PodUid, UnixMillis};
+use cni_types::catalogue::Family;
 
 /// The version that is written.
 const VERSION: u8 = 3;

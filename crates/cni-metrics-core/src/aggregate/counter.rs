@@ -1,8 +1,8 @@
 //! Counters: the exact number of events between two good scrapes of a node.
 
 use super::damage::Damages;
-use crate::catalogue::Family;
 use crate::model::{LARGEST_COUNT, NodeSample};
+use cni_types::catalogue::Family;
 
 /// What a page is to the last good page of its pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

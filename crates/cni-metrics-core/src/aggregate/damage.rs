@@ -5,8 +5,8 @@
 //! counter's baseline: once the whole family is read again, only what is above it counts, so that nothing counts twice and
 //! the events of the unreadable series count then.
 
-use crate::catalogue::Family;
 use crate::model::FamilySample;
+use cni_types::catalogue::Family;
 
 /// From which damaged page in a row on a counter counts by its readable series.
 pub const DAMAGED_PAGES: u8 = 3;

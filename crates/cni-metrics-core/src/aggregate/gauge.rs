@@ -1,8 +1,8 @@
 //! Gauges: which values of a page are plausible, and sums over the scraped nodes that have them.
 
 use crate::agent::AgentFacts;
-use crate::catalogue::{FAMILIES, Family, Kind};
 use crate::model::{FamilySet, Implausibility, NodeFigures, NodeSample, Values, is_ipv6_total};
+use cni_types::catalogue::{FAMILIES, Family, Kind};
 
 /// More than any node has of anything.
 const LARGEST_GAUGE: f64 = 1e9;
@@ -88,6 +88,6 @@ impl GaugeSums {
 /// The gauges that a page's agent has, and which are no part of a sum only because nothing was counted yet: labelled ones
 /// are absent until first used.
 pub(super) fn unused(sample: &NodeSample, has: impl Fn(Family) -> bool) -> FamilySet {
-    let labelled = [Family::AssignedIpPerCidr, Family::IpamdActionInProgress];
+    let labelled = Family::GAUGES_WITH_LABELS;
     labelled.into_iter().filter(|family| sample.get(*family).is_none() && has(*family)).collect()
 }

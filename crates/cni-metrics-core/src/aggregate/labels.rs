@@ -6,8 +6,9 @@
 //! a damaged one they move only by what was taken, so that the rest is taken once the whole family is read again.
 
 use super::total::Total;
-use crate::labels::{LABELLED_FAMILIES, LabelNames, LabelShare, LabelledFamily, PageSet, Rest, Room};
+use crate::labels::{LabelNames, LabelShare, PageSet, Rest, Room};
 use crate::model::{Breakdown, NodeFigures, NodeSample, UnixMillis, Values};
+use cni_types::catalogue::{LABELLED_FAMILIES, LabelledFamily};
 
 /// How many label sets the cluster's breakdown lists. What is beyond counts under [`Rest::Other`].
 pub const MAX_CLUSTER_SETS: usize = 256;

@@ -6,10 +6,11 @@ use super::labels::LabelBaselines;
 use super::latency::{self, Interval, LatencyBaselines};
 use super::mode::{CounterMode, HelperStart};
 use super::tombstones::Tombstone;
-use crate::agent::{AgentFacts, AgentVersion};
-use crate::catalogue::{Family, Metric};
-use crate::labels::LabelledFamily;
+use crate::agent::AgentFacts;
 use crate::model::{Anomaly, FamilySet, Implausibility, NodeFigures, NodeSample, Target, UnixMillis};
+use cni_types::catalogue::LabelledFamily;
+use cni_types::catalogue::{Family, Metric};
+use cni_types::version::AgentVersion;
 
 /// What is remembered of one node that was scraped at least once.
 #[derive(Debug)]

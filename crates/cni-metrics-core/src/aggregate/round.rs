@@ -8,9 +8,9 @@ use super::labels::LabelSums;
 use super::mode::CounterMode;
 use super::node::{NodeState, Pass, first_scrape, next_scrape};
 use super::total::Total;
-use crate::catalogue::{FAMILIES, Family, Kind, Metric};
 use crate::labels::LabelShare;
 use crate::model::{Anomaly, Coverage, FamilySet, Ipv6Figures, NodeFigures, Observation, Snapshot, UnixMillis, Values};
+use cni_types::catalogue::{FAMILIES, Family, Kind, Metric};
 
 /// One round, from [`Aggregator::begin`] to [`Round::finish`]. A round that is not finished has lost the events of the
 /// pages that it was given.

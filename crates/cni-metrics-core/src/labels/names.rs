@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::family::{LABELLED_FAMILIES, LabelledFamily};
+use cni_types::catalogue::{LABELLED_FAMILIES, LabelledFamily};
+
 use super::set::{LabelKey, LabelSet, Rest};
 
 /// How many label sets are kept for all nodes together. Healthy clusters have some fifty, clusters in trouble some hundred.

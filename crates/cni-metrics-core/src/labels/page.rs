@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::family::{LABELLED_FAMILIES, LabelledFamily};
+use cni_types::catalogue::{LABELLED_FAMILIES, LabelledFamily};
+
 use super::set::{LabelKey, MAX_VALUE_BYTES, Room};
 
 /// How many label sets a page's sample holds: of growth APIs, of other APIs and of all other families, each. What is beyond

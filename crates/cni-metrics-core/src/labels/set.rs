@@ -2,7 +2,8 @@
 
 use std::cmp::Ordering;
 
-use super::family::LabelledFamily;
+use cni_types::catalogue::LabelledFamily;
+
 use crate::ec2::is_growth_api;
 
 /// How many bytes of a label's value are kept. The longest that ipamd writes, an error code of EC2, has some 50.

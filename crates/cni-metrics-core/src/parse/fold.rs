@@ -2,12 +2,13 @@
 
 use super::error::LineErrorKind;
 use super::kept::Values;
-use super::name::Series;
-use crate::agent::AgentVersion;
-use crate::catalogue::Family;
+use super::series::Series;
 use crate::ec2::Ec2Operation;
-use crate::labels::{LabelKey, LabelledFamily};
+use crate::labels::LabelKey;
 use crate::model::{FamilySample, LARGEST_COUNT, LATEST_START_SECONDS, LatencySample, NodeSample};
+use cni_types::catalogue::Family;
+use cni_types::catalogue::LabelledFamily;
+use cni_types::version::AgentVersion;
 
 /// What one line adds, found sound by itself.
 #[derive(Debug, Clone, Copy)]

@@ -2,7 +2,8 @@
 
 use super::labels::{Canonical, Label, labels};
 use super::limits::MAX_LINE_BYTES;
-use crate::labels::{LabelledFamily, is_kept_as_written};
+use crate::labels::is_kept_as_written;
+use cni_types::catalogue::LabelledFamily;
 
 /// The values as written: one, and an empty one; or two.
 pub(super) type Values<'p> = (&'p [u8], &'p [u8]);

@@ -1,61 +1,13 @@
 //! Which series of the catalogue a line begins with.
 
-use crate::catalogue::{FAMILIES, Family};
-use crate::labels::LabelledFamily;
-
-/// What a sample line contributes to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Series {
-    /// A plain sample of a family other than the latencies.
-    Family(Family),
-    /// `_sum` of the latency summary.
-    LatencySum,
-    /// `_count` of the latency summary.
-    LatencyCount,
-    /// A quantile of the latency summary (old agents), which is not used.
-    LatencyQuantile,
-    /// `process_start_time_seconds`.
-    ProcessStart,
-    /// `awscni_build_info`, of which the label `version` is read.
-    BuildInfo,
-}
-
-/// How many different [`Series`] there are.
-pub(super) const SERIES: usize = FAMILIES + 5;
-
-impl Series {
-    /// Its number, below [`SERIES`].
-    pub(super) fn index(self) -> usize {
-        match self {
-            Self::Family(family) => family as usize,
-            Self::LatencySum => FAMILIES,
-            Self::LatencyCount => FAMILIES + 1,
-            Self::ProcessStart => FAMILIES + 2,
-            Self::LatencyQuantile => FAMILIES + 3,
-            Self::BuildInfo => FAMILIES + 4,
-        }
-    }
-
-    /// The family it belongs to, if that keeps labels.
-    #[inline]
-    pub(super) fn labelled(self) -> Option<LabelledFamily> {
-        if let Self::Family(family) = self { LabelledFamily::of(family) } else { None }
-    }
-
-    /// The family it belongs to.
-    pub(super) fn family(self) -> Option<Family> {
-        match self {
-            Self::Family(family) => Some(family),
-            Self::LatencySum | Self::LatencyCount => Some(Family::AwsApiLatencyMs),
-            Self::LatencyQuantile | Self::ProcessStart | Self::BuildInfo => None,
-        }
-    }
-}
+use super::known::{KNOWN, head_of, known};
+use super::series::Series;
+use cni_types::catalogue::FAMILY_PREFIX;
 
 /// The series at the front of the text, and what follows its name.
 #[inline]
 pub(super) fn recognise(text: &[u8]) -> Option<(Series, &[u8])> {
-    let (series, rest) = if let Some(name) = text.strip_prefix(b"awscni_") {
+    let (series, rest) = if let Some(name) = text.strip_prefix(FAMILY_PREFIX.as_bytes()) {
         of_family(name)?
     } else {
         (Series::ProcessStart, text.strip_prefix(b"process_start_time_seconds")?)
@@ -77,53 +29,26 @@ fn suffixed(series: Series, rest: &[u8]) -> Option<(Series, &[u8])> {
     Some((series, after))
 }
 
-/// Decides on few bytes which names are possible, so that one comparison is left, seldom two. `name` is without the
-/// prefix that all of ipamd's families share.
+/// The family of a name, and what follows it. `name` is without the prefix that all of ipamd's families share. The front
+/// leaves one name to compare with, seldom three; comparing with constants needs no call.
 #[inline]
 fn of_family(name: &[u8]) -> Option<(Series, &[u8])> {
+    let head = head_of(*name.first_chunk()?);
     macro_rules! pick {
-        ($($rest:literal => $family:ident),+) => {{
-            $(if let Some(rest) = name.strip_prefix($rest) {
-                return Some((Series::Family(Family::$family), rest));
+        ($($at:literal)+) => {
+            $(if $at < KNOWN
+                && head == const { known($at).0 }
+                && let Some(rest) = name.strip_prefix(const { known($at).1.name })
+            {
+                let series = const { known($at).1.series };
+                return Some(if series.is_latency() { latency(rest) } else { (series, rest) });
             })+
-            None
-        }};
+        };
     }
-    match name {
-        [b'a', b's', ..] => pick!(
-            b"assigned_ip_per_cidr" => AssignedIpPerCidr,
-            b"assigned_ip_addresses" => AssignedIpAddresses,
-            b"assigned_ip_per_ipv4cidr" => AssignedIpPerCidr
-        ),
-        [b'a', b'w', b's', b'_', b'a', ..] => name
-            .strip_prefix(b"aws_api_latency_ms")
-            .map(latency)
-            .or_else(|| pick!(b"aws_api_error_count" => AwsApiErrorCount))
-            .or_else(|| name.strip_prefix(b"aws_api_lantency_ms").map(latency)),
-        [b'a', b'w', ..] => pick!(b"aws_utils_error_count" => AwsUtilsErrorCount),
-        [b'a', ..] => pick!(b"add_ip_req_count" => AddIpReqCount),
-        [b'b', ..] => name.strip_prefix(b"build_info").map(|rest| (Series::BuildInfo, rest)),
-        [b'd', ..] => pick!(b"del_ip_req_count" => DelIpReqCount),
-        [b'e', b'c', ..] => pick!(
-            b"ec2api_req_count" => Ec2ApiReqCount,
-            b"ec2api_error_count" => Ec2ApiErrorCount
-        ),
-        [b'e', ..] => pick!(b"eni_allocated" => EniAllocated, b"eni_max" => EniMax),
-        [b'f', ..] => pick!(b"force_removed_enis" => ForceRemovedEnis, b"force_removed_ips" => ForceRemovedIps),
-        [b'i', b'p', b'_', ..] => pick!(b"ip_max" => IpMax),
-        [b'i', ..] => pick!(
-            b"ipamd_action_inprogress" => IpamdActionInProgress,
-            b"ipamd_error_count" => IpamdErrorCount
-        ),
-        [b'n', ..] => pick!(b"no_available_ip_addresses" => NoAvailableIpAddresses),
-        [b'p', ..] => pick!(b"pod_eni_error_count" => PodEniErrorCount),
-        [b'r', ..] => pick!(b"reconcile_count" => ReconcileCount),
-        [b't', ..] => pick!(
-            b"total_ip_addresses" => TotalIpAddresses,
-            b"total_ipv4_prefixes" => TotalIpv4Prefixes
-        ),
-        _ => None,
-    }
+    const { assert!(KNOWN <= 48, "pick! has a number for each name") };
+    pick!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23);
+    pick!(24 25 26 27 28 29 30 31 32 33 34 35 36 37 38 39 40 41 42 43 44 45 46 47);
+    None
 }
 
 fn latency(rest: &[u8]) -> (Series, &[u8]) {
@@ -138,6 +63,8 @@ fn latency(rest: &[u8]) -> (Series, &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use cni_types::catalogue::Family;
+
     use super::*;
 
     /// The series that a family's own name stands for.
@@ -176,19 +103,6 @@ mod tests {
         {
             assert_eq!(recognise(line.as_bytes()), None, "{line}");
         }
-    }
-
-    #[test]
-    fn series_have_numbers_of_their_own() {
-        let others = [
-            Series::LatencySum,
-            Series::LatencyCount,
-            Series::LatencyQuantile,
-            Series::ProcessStart,
-            Series::BuildInfo,
-        ];
-        let all = Family::ALL.map(Series::Family).into_iter().chain(others);
-        assert_eq!(all.map(Series::index).collect::<std::collections::BTreeSet<_>>(), (0..SERIES).collect());
     }
 
     #[test]

@@ -9,9 +9,10 @@ use super::kept;
 use super::labels::{Canonical, Label, canonical};
 use super::limits::{MAX_LINE_BYTES, MAX_SERIES};
 use super::line::{Sample, sample, split};
-use super::name::{SERIES, Series, recognise};
+use super::name::recognise;
+use super::series::{SERIES, Series};
 use super::value::{value_and_rest, whole_number_line};
-use crate::labels::LabelledFamily;
+use cni_types::catalogue::LabelledFamily;
 
 /// In which order a reading takes series to come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use cni_metrics_core::agent::AgentFacts;
 use cni_metrics_core::aggregate::{Aggregator, CounterMode, HelperStart};
-use cni_metrics_core::catalogue::{Family, Kind};
-use cni_metrics_core::labels::{LabelledFamily, MAX_PAGE_SETS};
+use cni_metrics_core::labels::MAX_PAGE_SETS;
 use cni_metrics_core::model::{
     LARGEST_COUNT, LATEST_START_SECONDS, NodeName, NodeSample, Observation, PodUid, Target, UnixMillis,
 };
 use cni_metrics_core::parse::{MAX_LINE_ERRORS, Parsed, parse};
+use cni_types::catalogue::{Family, Kind, LabelledFamily};
 
 /// Panics unless the reader treats the page soundly.
 pub(crate) fn check_page(page: &[u8]) {

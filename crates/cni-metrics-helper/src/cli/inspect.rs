@@ -11,6 +11,7 @@ use cni_metrics_core::agent::AgentFacts;
 use cni_metrics_core::aggregate::{Aggregator, CounterMode, HelperStart};
 use cni_metrics_core::model::{Anomaly, FailureKind, NodeName, NodeSample, Observation, PodUid, Target};
 use cni_metrics_core::parse::parse;
+use cni_types::catalogue::FAMILY_PREFIX;
 
 use super::output::{OutputArgs, print};
 use cni_runtime::clock::Clock;
@@ -106,7 +107,7 @@ fn read_page(file: &str, errors: &mut dyn Write) -> std::io::Result<Result<NodeS
 /// it is one of ipamd's own, or may be, the end of the page is missing, and it is for the reader to refuse all of it.
 fn whole_lines(page: &[u8]) -> (&[u8], Option<usize>) {
     /// Metrics come in the order of their names.
-    const OURS: &[u8] = b"awscni_";
+    const OURS: &[u8] = FAMILY_PREFIX.as_bytes();
     let end = page.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
     let (lines, last) = page.split_at(end);
     let starts_later = last.first().is_some_and(u8::is_ascii_lowercase) && last > OURS && !last.starts_with(OURS);

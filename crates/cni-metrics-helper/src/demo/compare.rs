@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cni_metrics_core::catalogue::{CATALOGUE, Kind, Row};
 use cni_sim::cloudwatch::store::{CloudWatchStore, Outcome};
+use cni_types::catalogue::{CATALOGUE, Kind, Row};
 
 use tokio::sync::watch;
 
@@ -137,9 +137,9 @@ pub(super) fn difference(published: Option<f64>, truth: Option<f64>) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use cni_metrics_core::catalogue::Metric;
     use cni_metrics_core::model::{Snapshot, UnixMillis, Values};
     use cni_sim::truth::RoundTruth;
+    use cni_types::catalogue::Metric;
 
     use super::*;
 

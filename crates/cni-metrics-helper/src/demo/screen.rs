@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cni_metrics_core::catalogue::{Kind, Metric};
 use cni_metrics_core::model::{NodeFigures, Snapshot};
 use cni_sim::sim::Sim;
+use cni_types::catalogue::{Kind, Metric};
 use comfy_table::{Cell, CellAlignment};
 use serde::Serialize;
 use tracing_subscriber::fmt::MakeWriter;
@@ -189,7 +189,7 @@ struct DemoJson<'a> {
 fn this_round(round: &PlayedRound) -> comfy_table::Table {
     let header = ["metric", "published", "truth", "diff"];
     let mut shown = styled(&[header, header].concat());
-    let rows: Vec<_> = cni_metrics_core::catalogue::CATALOGUE.iter().collect();
+    let rows: Vec<_> = cni_types::catalogue::CATALOGUE.iter().collect();
     let half = rows.len().div_ceil(2);
     for left in 0..half {
         let pair = [rows.get(left), rows.get(left + half)];

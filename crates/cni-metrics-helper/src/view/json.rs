@@ -15,10 +15,10 @@ use std::time::Duration;
 
 use breakdown::BreakdownJson;
 pub use breakdown::SHOWN_SETS;
-use cni_metrics_core::catalogue::{CATALOGUE, Family, Metric};
 use cni_metrics_core::model::{
-    Coverage, FailureKind, FamilySet, Ipv6Figures, NodeFigures, Snapshot, UnixMillis, Values,
+    Coverage, FailureKind, FamilySet, Ipv6Figures, NodeFigures, Snapshot, UnixMillis, Values, by_name,
 };
+use cni_types::catalogue::{CATALOGUE, Family, Metric};
 use jiff::Timestamp;
 pub use number::number;
 use serde::{Serialize, Serializer};
@@ -78,6 +78,7 @@ struct CoverageJson<'a> {
     expected: u64,
     scraped: u64,
     failed: &'a std::collections::BTreeMap<FailureKind, u64>,
+    #[serde(serialize_with = "by_name")]
     reporting: &'a std::collections::BTreeMap<Metric, u64>,
     damaged: u64,
     implausible: u64,

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use cni_metrics_core::catalogue::{CATALOGUE, Kind, Metric, Unit};
 use cni_metrics_core::model::{NodeFigures, Snapshot};
+use cni_types::catalogue::{CATALOGUE, Kind, Metric, Unit};
 use comfy_table::{Cell, CellAlignment, LineStyle, Table, TableStyle};
 
 use super::json::rfc3339;

@@ -136,6 +136,26 @@ fn the_core_and_the_model_depend_on_pure_crates_only() {
     }
 }
 
+#[test]
+fn the_facts_need_the_standard_library_only() {
+    let (ours, others) = &packages()["cni-types"];
+    assert!(ours.is_empty() && others.is_empty(), "{ours:?} {others:?}");
+}
+
+/// Their own lists are what the catalogue is compared with.
+#[test]
+fn the_simulator_and_the_model_do_not_use_the_catalogue() {
+    for name in ["cni-sim", "ipamd-model"] {
+        let sources = sources(&source_folder(name));
+        assert!(sources.len() > 10, "{name} was not found");
+        for (path, text) in sources {
+            let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+            let uses: Vec<&str> = code.filter(|line| line.contains("catalogue")).collect();
+            assert!(uses.is_empty(), "{}: {uses:?}", path.display());
+        }
+    }
+}
+
 /// Where a package's code is.
 fn source_folder(package: &str) -> PathBuf {
     let folders = [format!("crates/{package}"), package.trim_start_matches("cni-").to_owned()];

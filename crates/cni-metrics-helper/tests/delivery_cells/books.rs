@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use cni_metrics_core::catalogue::{CATALOGUE, Kind, MetricSet};
 use cni_metrics_core::model::Snapshot;
 use cni_publish::cloudwatch::spool::Restored;
 use cni_publish::stats::DropReason;
 use cni_publish::{Selection, SinkStats};
 use cni_sim::cloudwatch::store::{CloudWatchStore, Outcome};
 use cni_sim::truth::RoundTruth;
+use cni_types::catalogue::{CATALOGUE, Kind, MetricSet};
 
 /// One round of one of the three lives, and what a perfect collector would have measured.
 struct Round {

@@ -9,7 +9,6 @@ use cni_aws::identity::{ClusterEvidence, Listing};
 use cni_aws::identity::{
     ClusterIdFallback, Found, Identity, IdentityLimits, IdentityReader, IdentitySettings, IdentityState, resolve,
 };
-use cni_metrics_core::catalogue::MetricSet;
 use cni_metrics_core::model::UnixMillis;
 use cni_publish::Selection;
 use cni_publish::cloudwatch::buffer::Point;
@@ -17,6 +16,7 @@ use cni_publish::cloudwatch::{AwsCloudWatch, CloudWatchSettings, MetricSink};
 use cni_publish::selection::ROWS;
 use cni_runtime::clock::Clock;
 use cni_runtime::shutdown::Shutdown;
+use cni_types::catalogue::MetricSet;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;

@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 
 use crate::kit::{self, Bench, FLUSH, INTERVAL, Log, Scripted, after, down, millis, settings, snapshot, throttled};
-use cni_metrics_core::catalogue::{METRICS, Metric};
 use cni_metrics_core::model::{UnixMillis, Values};
 use cni_publish::cloudwatch::{Opened, PutError};
 use cni_publish::stats::{DropReason, RequestOutcome};
 use cni_runtime::clock::Clock;
+use cni_types::catalogue::{METRICS, Metric};
 use tokio::time::Instant;
 
 const MINUTE: Duration = Duration::from_mins(1);

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cni_metrics_core::catalogue::{Kind, METRICS, MetricSet};
 use cni_metrics_core::model::{Snapshot, UnixMillis, Values};
 use cni_publish::cloudwatch::buffer::Point;
 use cni_publish::cloudwatch::{CloudWatchSettings, MetricSink, Opened, PutError, spawn};
@@ -12,6 +11,7 @@ use cni_publish::selection::ROWS;
 use cni_publish::{Publisher, Selection, SinkStats};
 use cni_runtime::clock::Clock;
 use cni_runtime::gate::{Leadership, ManualLease};
+use cni_types::catalogue::{Kind, METRICS, MetricSet};
 use tokio::sync::watch;
 
 /// 2026-01-01, when these tests' clocks start.

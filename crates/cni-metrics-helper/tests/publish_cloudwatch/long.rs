@@ -3,12 +3,12 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use cni_metrics_core::catalogue::METRICS;
 use cni_metrics_core::model::UnixMillis;
 use cni_publish::cloudwatch::spool::open;
 use cni_publish::cloudwatch::{CloudWatchSettings, PutError};
 use cni_publish::stats::DropReason;
 use cni_runtime::clock::Clock;
+use cni_types::catalogue::METRICS;
 use tokio::time::Instant;
 
 use crate::kit::{Bench, INTERVAL, Log, START, Scripted, settings, throttled};

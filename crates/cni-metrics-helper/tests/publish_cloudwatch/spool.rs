@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cni_metrics_core::catalogue::{Kind, METRICS};
 use cni_metrics_core::model::UnixMillis;
 use cni_publish::Published;
 use cni_publish::cloudwatch::spool::{look, open};
@@ -13,6 +12,7 @@ use cni_publish::cloudwatch::{CloudWatchSettings, PutError, Restored};
 use cni_publish::selection::ROWS;
 use cni_publish::stats::DropReason;
 use cni_runtime::clock::Clock;
+use cni_types::catalogue::{Kind, METRICS};
 
 use crate::kit::{Bench, FLUSH, INTERVAL, Log, Scripted, after, down, settings, snapshot};
 

@@ -116,7 +116,7 @@ mod tests {
     use std::time::Duration;
 
     use aws_config::SdkConfig;
-    use cni_metrics_core::catalogue::Metric;
+    use cni_types::catalogue::Metric;
     use tokio::sync::{oneshot, watch};
 
     use super::*;

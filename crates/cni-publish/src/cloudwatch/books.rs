@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use cni_metrics_core::catalogue::{Metric, Row};
 use cni_metrics_core::model::{Snapshot, UnixMillis};
+use cni_types::catalogue::{Metric, Row};
 use tokio::time::Instant;
 
 use super::buffer::Point;

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::ops::RangeBounds;
 
-use cni_metrics_core::catalogue::{CATALOGUE, Kind, METRICS, Row};
 use cni_metrics_core::model::UnixMillis;
+use cni_types::catalogue::{CATALOGUE, Kind, METRICS, Row};
 
 use crate::selection::ROWS;
 use cni_runtime::gate::Span;
@@ -254,7 +254,7 @@ impl Buffer {
 
 #[cfg(test)]
 mod tests {
-    use cni_metrics_core::catalogue::MetricSet;
+    use cni_types::catalogue::MetricSet;
 
     use super::*;
 

@@ -20,7 +20,7 @@ use aws_sdk_cloudwatch::primitives::DateTime;
 use aws_sdk_cloudwatch::types::{Dimension, MetricDatum, StandardUnit};
 use aws_smithy_runtime_api::client::dns::ResolveDnsError;
 use aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint;
-use cni_metrics_core::catalogue::Unit;
+use cni_types::catalogue::Unit;
 
 use super::buffer::Point;
 use super::pacing::LONGEST_RETRY_AFTER;

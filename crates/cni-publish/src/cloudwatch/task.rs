@@ -521,7 +521,7 @@ fn millis(duration: Duration) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use cni_metrics_core::catalogue::Metric;
+    use cni_types::catalogue::Metric;
 
     use super::*;
     use crate::{Publisher, Selection, tests};

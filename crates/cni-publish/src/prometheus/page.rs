@@ -6,8 +6,8 @@
 use std::iter;
 use std::sync::Arc;
 
-use cni_metrics_core::catalogue::{Family, Metric};
 use cni_metrics_core::model::{FailureKind, NodeFigures, Snapshot};
+use cni_types::catalogue::{Family, Metric};
 
 use super::names::{COUNTERS, GAUGES, LEGACY, Name};
 use super::text::{head, sample};

@@ -48,8 +48,8 @@ pub fn after(before: &[NodeFigures], totals_before: &[NodeTotals], nodes: &[Node
 mod tests {
     use std::sync::Arc;
 
-    use cni_metrics_core::catalogue::Metric;
     use cni_metrics_core::model::{FamilySet, NodeLabels, NodeName, PodUid};
+    use cni_types::catalogue::Metric;
 
     use super::*;
 

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cni_metrics_core::labels::{LabelSet, LabelledFamily, Rest};
+use cni_metrics_core::labels::{LabelSet, Rest};
 use cni_metrics_core::model::Breakdown;
+use cni_types::catalogue::LabelledFamily;
 use serde::{Serialize, Serializer};
 
 use super::number::number;

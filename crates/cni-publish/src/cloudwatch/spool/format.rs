@@ -17,8 +17,8 @@
 
 use std::collections::BTreeMap;
 
-use cni_metrics_core::catalogue::Row;
 use cni_metrics_core::model::UnixMillis;
+use cni_types::catalogue::Row;
 
 use super::origin::Origin;
 use crate::cloudwatch::buffer::{COUNTERS, Kept};
