@@ -11,8 +11,8 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use cni_aws::AwsHttp;
 use cni_metrics_core::model::UnixMillis;
 use cni_publish::Selection;
-use cni_publish::cloudwatch::buffer::Point;
 use cni_publish::cloudwatch::{AwsCloudWatch, CloudWatchSettings, MetricSink, limits};
+use cni_publish::delivery::buffer::Point;
 use cni_types::catalogue::CATALOGUE;
 
 fn main() -> anyhow::Result<()> {

@@ -21,7 +21,8 @@ use cni_collector::lead::{Election, LeadSettings};
 use cni_collector::round::{RoundParts, Rounds};
 use cni_collector::scrape::Scraper;
 use cni_collector::self_stats::SelfStats;
-use cni_publish::cloudwatch::{AwsCloudWatch, CloudWatchSettings, CloudWatchSettingsError, spool};
+use cni_publish::cloudwatch::{AwsCloudWatch, CloudWatchSettings, CloudWatchSettingsError};
+use cni_publish::delivery::spool;
 use cni_publish::prometheus::{PrometheusError, PrometheusSettings};
 use cni_publish::{Published, Publisher, Selection, SinkStats, cloudwatch as to_cloudwatch, log, prometheus};
 use cni_runtime::clock::{Clock, Tick, Ticks};
@@ -521,8 +522,8 @@ async fn add_cloudwatch(
     settings.check().map_err(AppError::CloudWatch)?;
     // While the name is not known, counters of any name count: they are kept by the pods' UIDs, which no other cluster has.
     let opened = match &known {
-        Some(_) => spool::open(&settings, clock).await,
-        None => spool::open_unnamed(&settings, clock).await,
+        Some(_) => spool::open(&settings.spool(), clock).await,
+        None => spool::open_unnamed(&settings.spool(), clock).await,
     };
     let baselines = opened.baselines();
     match known {

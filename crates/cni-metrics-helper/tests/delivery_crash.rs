@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use cni_publish::cloudwatch::spool;
+use cni_publish::delivery::spool;
 use cni_sim::aws::fault::{Fault, FaultRule};
 use cni_sim::cloudwatch::store::Outcome;
 use cni_sim::scenario::Scenario;

@@ -15,8 +15,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cni_metrics_core::model::{Snapshot, UnixMillis, Values};
-use cni_publish::cloudwatch::buffer::{Kept, Point};
-use cni_publish::cloudwatch::{CloudWatchSettings, MetricSink, PutError, spawn, spool};
+use cni_publish::cloudwatch::{CloudWatchSettings, MetricSink, PutError, spawn};
+use cni_publish::delivery::buffer::{Kept, Point};
+use cni_publish::delivery::spool;
 use cni_publish::stats::DropReason;
 use cni_publish::{Published, Publisher, Selection, SinkStats};
 use cni_runtime::clock::Clock;
@@ -285,7 +286,7 @@ impl Cell {
 
     async fn start(&mut self, cluster_id: &str) -> Life {
         let settings = self.settings(cluster_id);
-        let opened = spool::open(&settings, &self.clock).await;
+        let opened = spool::open(&settings.spool(), &self.clock).await;
         let (appointment, leadership) = if self.has_election {
             let (appointment, leadership) = Leadership::manual(true);
             (Some(appointment), leadership)

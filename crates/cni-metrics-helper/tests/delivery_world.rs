@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use cni_publish::cloudwatch::spool;
+use cni_publish::delivery::spool;
 use cni_publish::stats::DropReason;
 use cni_sim::cloudwatch::store::Outcome;
 use cni_sim::scenario::Scenario;

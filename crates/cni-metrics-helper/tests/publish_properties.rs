@@ -11,9 +11,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cni_metrics_core::model::UnixMillis;
-use cni_publish::cloudwatch::buffer::{Kept, Point, metrics_by_round};
-use cni_publish::cloudwatch::delivery::{Delivery, Refusal};
-use cni_publish::cloudwatch::spool::{self, Image, Origin};
+use cni_publish::cloudwatch::limits;
+use cni_publish::delivery::buffer::{Kept, Point, metrics_by_round};
+use cni_publish::delivery::requests::{Delivery, Refusal, RequestLimits};
+use cni_publish::delivery::spool::{self, Image, Origin};
 use cni_publish::selection::ROWS;
 use cni_types::catalogue::{Kind, METRICS};
 use proptest::prelude::*;
@@ -130,8 +131,13 @@ impl World {
     }
 }
 
+/// What CloudWatch takes, with this number of data in a request.
+fn takes(data: usize) -> RequestLimits {
+    RequestLimits { data, ..limits::requests_of(&"prod".parse().unwrap()) }
+}
+
 fn world(most_data: usize, limit_bytes: u64, is_bad: fn(Key) -> bool) -> World {
-    let delivery = Delivery::new(limit_bytes, most_data);
+    let delivery = Delivery::new(limit_bytes, takes(most_data));
     World { delivery, books: Books::default(), next_at: 1_767_225_600_000, most_data, is_bad }
 }
 
@@ -224,7 +230,7 @@ struct Life {
 impl Life {
     fn new(seed: u64, limit_bytes: u64) -> Self {
         let mut life = Self {
-            delivery: Delivery::new(limit_bytes, 200),
+            delivery: Delivery::new(limit_bytes, takes(200)),
             rng: fastrand::Rng::with_seed(seed),
             now: 1_767_225_600_000,
             rounds: 0,
@@ -395,7 +401,7 @@ fn ten_thousand_rounds_of_anything_lose_nothing_uncounted_and_stay_within_their_
 
 #[test]
 fn while_no_answer_comes_only_the_first_request_is_in_doubt() {
-    let mut delivery = Delivery::new(1 << 20, 1000);
+    let mut delivery = Delivery::new(1 << 20, takes(1000));
     let mut in_doubt = 0;
     for round in 0..1_000 {
         let at = UnixMillis(1_767_225_600_000 + round * 30_000);

@@ -6,11 +6,11 @@
 //! [`Publisher::drain`].
 
 pub mod cloudwatch;
+pub mod delivery;
 pub mod listen;
 pub mod log;
 mod messages;
 pub mod prometheus;
-mod queue;
 pub mod selection;
 pub mod stats;
 mod supervise;
@@ -22,9 +22,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use delivery::queue::{self, Feed, Rounds};
 use messages::Orders;
 pub use messages::Published;
-use queue::{Feed, Rounds};
 pub use selection::{Selection, SelectionError};
 pub use stats::SinkStats;
 use stats::StatsCell;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use cni_metrics_core::model::Snapshot;
-use cni_publish::cloudwatch::spool::Restored;
+use cni_publish::delivery::spool::Restored;
 use cni_publish::stats::DropReason;
 use cni_publish::{Selection, SinkStats};
 use cni_sim::cloudwatch::store::{CloudWatchStore, Outcome};

@@ -5,8 +5,8 @@ use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cni_publish::cloudwatch::buffer::Kept;
-use cni_publish::cloudwatch::spool::{self, Restored};
+use cni_publish::delivery::buffer::Kept;
+use cni_publish::delivery::spool::{self, Restored};
 use tokio::time::{Instant, sleep};
 
 use crate::Disk;

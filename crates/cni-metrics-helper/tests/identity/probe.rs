@@ -11,8 +11,8 @@ use cni_aws::identity::{
 };
 use cni_metrics_core::model::UnixMillis;
 use cni_publish::Selection;
-use cni_publish::cloudwatch::buffer::Point;
 use cni_publish::cloudwatch::{AwsCloudWatch, CloudWatchSettings, MetricSink};
+use cni_publish::delivery::buffer::Point;
 use cni_publish::selection::ROWS;
 use cni_runtime::clock::Clock;
 use cni_runtime::shutdown::Shutdown;

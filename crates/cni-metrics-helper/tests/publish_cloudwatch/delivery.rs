@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use crate::kit::{self, Bench, FLUSH, INTERVAL, Log, Scripted, after, down, millis, settings, snapshot, throttled};
 use cni_metrics_core::model::{UnixMillis, Values};
-use cni_publish::cloudwatch::{Opened, PutError};
+use cni_publish::cloudwatch::PutError;
+use cni_publish::delivery::spool::Opened;
 use cni_publish::stats::{DropReason, RequestOutcome};
 use cni_runtime::clock::Clock;
 use cni_types::catalogue::{METRICS, Metric};

@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cni_metrics_core::model::{Snapshot, UnixMillis, Values};
-use cni_publish::cloudwatch::buffer::Point;
-use cni_publish::cloudwatch::{CloudWatchSettings, MetricSink, Opened, PutError, spawn};
+use cni_publish::cloudwatch::{CloudWatchSettings, MetricSink, PutError, spawn};
+use cni_publish::delivery::buffer::Point;
+use cni_publish::delivery::spool::Opened;
 use cni_publish::selection::ROWS;
 use cni_publish::{Publisher, Selection, SinkStats};
 use cni_runtime::clock::Clock;

@@ -4,8 +4,8 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use cni_metrics_core::model::UnixMillis;
-use cni_publish::cloudwatch::spool::open;
 use cni_publish::cloudwatch::{CloudWatchSettings, PutError};
+use cni_publish::delivery::spool::open;
 use cni_publish::stats::DropReason;
 use cni_runtime::clock::Clock;
 use cni_types::catalogue::METRICS;
@@ -41,7 +41,7 @@ async fn three_thousand_rounds_with_a_spool_stay_within_their_bounds() {
     let limit = settings.buffer_bytes;
     let rng = Mutex::new(fastrand::Rng::with_seed(5));
     let sink = Scripted::new(&clock, &log, move |at, _| trouble(at, &rng));
-    let opened = open(&settings, &clock).await;
+    let opened = open(&settings.spool(), &clock).await;
     let (election, mut bench) = Bench::elected_with(settings, sink, clock.clone(), log, opened);
     let mut largest = 0;
     for round in 0..ROUNDS {

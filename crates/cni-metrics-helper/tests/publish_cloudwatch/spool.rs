@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use cni_metrics_core::model::UnixMillis;
 use cni_publish::Published;
-use cni_publish::cloudwatch::spool::{look, open};
-use cni_publish::cloudwatch::{CloudWatchSettings, PutError, Restored};
+use cni_publish::cloudwatch::{CloudWatchSettings, PutError};
+use cni_publish::delivery::spool::{Restored, look, open};
 use cni_publish::selection::ROWS;
 use cni_publish::stats::DropReason;
 use cni_runtime::clock::Clock;
@@ -31,7 +31,7 @@ async fn start(
 ) -> Bench {
     let decide = move |at, _: &[_]| -> Result<(), PutError> { if works(at) { Ok(()) } else { Err(down()) } };
     let sink = Scripted::new(clock, log, decide);
-    let opened = open(&spooled(dir), clock).await;
+    let opened = open(&spooled(dir).spool(), clock).await;
     Bench::with(spooled(dir), sink, clock.clone(), log.clone(), opened)
 }
 
@@ -126,7 +126,7 @@ async fn a_damaged_file_is_set_aside_and_the_helper_goes_on() {
     let (clock, log) = (Clock::scaled(crate::kit::START, 1.0), Log::default());
     for damaged in [&b""[..], b"CNISPOOL", b"garbage of some length that is not a spool file at all", &[0xff; 4096]] {
         std::fs::write(&file, damaged).unwrap();
-        drop(open(&spooled(folder.path()), &clock).await);
+        drop(open(&spooled(folder.path()).spool(), &clock).await);
         assert!(!file.exists(), "moved out of the way");
         let aside = files(folder.path(), "points.spool.damaged-");
         assert_eq!(aside.len(), 1);
@@ -163,7 +163,7 @@ async fn a_file_of_a_later_version_is_set_aside_and_named() {
     let file = folder.path().join("points.spool");
     std::fs::write(&file, b"CNISPOOL\x04\0\0\0and whatever that version keeps").unwrap();
     assert!(look(folder.path()).unwrap_err().to_string().contains("a later version of this program (format 4)"));
-    assert!(open(&spooled(folder.path()), &clock).await.baselines().is_none());
+    assert!(open(&spooled(folder.path()).spool(), &clock).await.baselines().is_none());
     assert_eq!(files(folder.path(), "points.spool.newer-").len(), 1);
     assert!(!file.exists());
 }
@@ -178,7 +178,7 @@ async fn a_half_written_file_never_takes_the_place_of_a_whole_one() {
     // What a crash in the middle of a write leaves behind.
     std::fs::write(folder.path().join("points.spool.new"), b"CNISPOOL half").unwrap();
     assert_eq!(on_disk(folder.path()).rounds.len(), 4);
-    drop(open(&spooled(folder.path()), &clock).await);
+    drop(open(&spooled(folder.path()).spool(), &clock).await);
     assert_eq!(files(folder.path(), "points.spool.new").len(), 0, "and does not take room for ever");
 }
 
@@ -191,7 +191,7 @@ async fn points_of_another_cluster_id_are_set_aside_not_mixed_in() {
     drop(first);
     let other = CloudWatchSettings { cluster_id: "other".parse().unwrap(), ..spooled(folder.path()) };
     let sink = Scripted::new(&clock, &log, |_, _| Ok(()));
-    let opened = open(&other, &clock).await;
+    let opened = open(&other.spool(), &clock).await;
     let mut second = Bench::with(other, sink, clock.clone(), log.clone(), opened);
     second.run(4 * MINUTE, INTERVAL).await;
     assert!(log.delivered().keys().all(|(at, _)| *at >= after(2 * MINUTE).0));
@@ -205,7 +205,8 @@ async fn points_and_baselines_of_another_shard_are_not_taken_over() {
     let (clock, log) = (Clock::scaled(crate::kit::START, 1.0), Log::default());
     let shard = |text: &str| CloudWatchSettings { shard: text.parse().ok(), ..spooled(folder.path()) };
     let refusing = || Scripted::new(&clock, &log, |_, _| Err(down()));
-    let first = Bench::with(shard("0/3"), refusing(), clock.clone(), log.clone(), open(&shard("0/3"), &clock).await);
+    let first =
+        Bench::with(shard("0/3"), refusing(), clock.clone(), log.clone(), open(&shard("0/3").spool(), &clock).await);
     for round in 0..4 {
         let counters = Some(Arc::from(b"of shard 0/3".to_vec()));
         first.publisher.publish(Published { snapshot: snapshot(round, clock.now()), counters });
@@ -213,12 +214,12 @@ async fn points_and_baselines_of_another_shard_are_not_taken_over() {
     }
     drop(first);
     let left = on_disk(folder.path());
-    assert!(left.rounds.len() == 4 && left.goes_to(&shard("0/3")) && left.counters.is_some());
+    assert!(left.rounds.len() == 4 && left.goes_to(&shard("0/3").spool().origin) && left.counters.is_some());
     for other in ["1/3", "0/4", ""] {
-        assert!(!left.is_of(&shard(other)), "{other:?}");
+        assert!(!left.is_of(&shard(other).spool().origin), "{other:?}");
     }
     // The same replica after the number of shards was changed, ended before its first round.
-    let opened = open(&shard("0/4"), &clock).await;
+    let opened = open(&shard("0/4").spool(), &clock).await;
     assert!(opened.baselines().is_none());
     let second = Bench::with(shard("0/4"), refusing(), clock.clone(), log.clone(), opened);
     second.publisher.drain(MINUTE).await;
@@ -302,7 +303,7 @@ async fn what_could_not_be_written_is_not_repeated_by_the_next_start() {
     assert!(trouble.contains("a restart now loses the points that are not sent yet"), "{trouble}");
     drop(first);
     std::fs::remove_dir(folder.path().join("points.spool.new")).unwrap();
-    let opened = open(&spooled(folder.path()), &clock).await;
+    let opened = open(&spooled(folder.path()).spool(), &clock).await;
     assert!(opened.baselines().is_none(), "events since then were published");
     let sink = Scripted::new(&clock, &log, |_, _| Ok(()));
     let mut second = Bench::with(spooled(folder.path()), sink, clock.clone(), log.clone(), opened);
@@ -322,7 +323,7 @@ async fn an_old_file_stays_good_while_nothing_is_sent() {
     let kept = on_disk(folder.path());
     drop(first);
     assert_eq!((kept.rounds.len(), kept.in_doubt.len()), (1, 0));
-    let opened = open(&spooled(folder.path()), &clock).await;
+    let opened = open(&spooled(folder.path()).spool(), &clock).await;
     assert_eq!(opened.baselines().unwrap().to_vec(), crate::kit::START.0.to_le_bytes());
 }
 
@@ -364,7 +365,7 @@ async fn baselines_are_used_only_while_they_are_young() {
         publish_with_baselines(&mut first);
         clock.sleep(Duration::from_millis(1)).await;
         first.publisher.drain(MINUTE).await;
-        let opened = open(&spooled(folder.path()), &clock_of(later)).await;
+        let opened = open(&spooled(folder.path()).spool(), &clock_of(later)).await;
         assert_eq!(opened.baselines().is_some(), used, "{later:?} later");
         // A start that has no round of its own does not make them any younger.
         let second = Bench::with(
@@ -384,14 +385,14 @@ async fn baselines_are_used_only_while_they_are_young() {
     publish_with_baselines(&mut first);
     clock.sleep(Duration::from_millis(1)).await;
     first.publisher.drain(MINUTE).await;
-    assert!(open(&spooled(folder.path()), &clock_of(Duration::ZERO)).await.baselines().is_none());
+    assert!(open(&spooled(folder.path()).spool(), &clock_of(Duration::ZERO)).await.baselines().is_none());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_is_cut_off_by_a_kill_is_in_doubt_and_only_its_gauges_are_sent_again() {
     let folder = tempfile::tempdir().unwrap();
     let (clock, log) = (Clock::scaled(crate::kit::START, 1.0), Log::default());
-    let opened = open(&spooled(folder.path()), &clock).await;
+    let opened = open(&spooled(folder.path()).spool(), &clock).await;
     let sink = Scripted::hanging(&clock, &log);
     let mut first = Bench::with(spooled(folder.path()), sink, clock.clone(), log.clone(), opened);
     // The first round is sent at once, and never answered; three more wait.
@@ -454,7 +455,7 @@ async fn files_of_the_first_two_versions_are_read() {
         // Their baselines too are used only while they are young.
         for (now, used) in [(3_000, true), (3_000 + 300_000, true), (3_000 + 300_001, false)] {
             let settings = CloudWatchSettings { shard: shard.parse().ok(), ..spooled(folder.path()) };
-            let opened = open(&settings, &Clock::scaled(UnixMillis(now), 1.0)).await;
+            let opened = open(&settings.spool(), &Clock::scaled(UnixMillis(now), 1.0)).await;
             assert_eq!(opened.baselines().is_some(), used, "{name} at {now}");
         }
     }

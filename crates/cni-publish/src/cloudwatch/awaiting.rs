@@ -6,9 +6,9 @@ use cni_metrics_core::model::UnixMillis;
 use tokio::time::{Instant, sleep_until};
 
 use super::books::Books;
-use super::buffer::{Buffer, Kept};
 use super::deadline::leave_time;
 use super::settings::CloudWatchSettings;
+use crate::delivery::buffer::{Buffer, Kept};
 use crate::stats::{DropReason, TroubleKind};
 use crate::{Intake, Published};
 use cni_aws::identity::{Identity, IdentityReader, IdentityState};

@@ -7,11 +7,11 @@ use cni_metrics_core::model::{Snapshot, UnixMillis};
 use cni_types::catalogue::{Metric, Row};
 use tokio::time::Instant;
 
-use super::buffer::Point;
 use super::client::PutError;
-use super::delivery::Delivery;
 use super::settings::CloudWatchSettings;
 use super::{advice, limits};
+use crate::delivery::buffer::Point;
+use crate::delivery::requests::Delivery;
 use crate::stats::{DropReason, RequestOutcome, StatsCell, TroubleKind};
 use cni_runtime::gate::Span;
 

@@ -22,9 +22,9 @@ use aws_smithy_runtime_api::client::dns::ResolveDnsError;
 use aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint;
 use cni_types::catalogue::Unit;
 
-use super::buffer::Point;
-use super::pacing::LONGEST_RETRY_AFTER;
 use super::settings::CloudWatchSettings;
+use crate::delivery::buffer::Point;
+use crate::delivery::retry::LONGEST_RETRY_AFTER;
 use crate::stats::RequestOutcome;
 use cni_runtime::text::{causes, excerpt};
 

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use cni_metrics_core::model::UnixMillis;
 use cni_types::cluster_id::ClusterId;
 use cni_types::names::{self, NAMESPACE_RULE};
 
+use crate::delivery::requests::RequestLimits;
 use crate::stats::DropReason;
 
 /// Data in one request.
@@ -49,20 +49,15 @@ pub fn check_value(value: f64) -> Result<(), DropReason> {
     if value.abs() <= 2.0_f64.powi(360) { Ok(()) } else { Err(DropReason::BadValue) }
 }
 
-/// Checks a datum's time against the clock as it is when the datum's turn comes.
-pub fn check_time(at: UnixMillis, now: UnixMillis) -> Result<(), DropReason> {
-    let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
-    if at.0 < now.0.saturating_sub(millis(MAX_AGE)) {
-        Err(DropReason::TooOld)
-    } else if at.0 > now.0.saturating_add(millis(MAX_AHEAD)) {
-        Err(DropReason::InFuture)
-    } else {
-        Ok(())
-    }
+/// What CloudWatch takes of this cluster.
+pub fn requests_of(cluster_id: &ClusterId) -> RequestLimits {
+    RequestLimits { data: data_per_request(cluster_id), max_age: MAX_AGE, max_ahead: MAX_AHEAD }
 }
 
 #[cfg(test)]
 mod tests {
+    use cni_metrics_core::model::UnixMillis;
+
     use super::*;
 
     #[test]
@@ -78,6 +73,7 @@ mod tests {
     #[test]
     fn times_are_at_most_two_weeks_old_and_two_hours_ahead() {
         let now = UnixMillis(2_000_000_000_000);
+        let check_time = |at, now| requests_of(&ClusterId::fallback()).check_time(at, now);
         let day = 86_400_000;
         assert_eq!(check_time(UnixMillis(now.0 - 14 * day), now), Ok(()));
         assert_eq!(check_time(UnixMillis(now.0 - 14 * day - 1), now), Err(DropReason::TooOld));

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::limits::{self, CloudWatchSettingsError};
+use crate::delivery::spool::{Origin, SpoolSettings};
 use crate::selection::Selection;
 use cni_types::cluster_id::ClusterId;
 use cni_types::shard::Shard;
@@ -33,6 +34,20 @@ pub struct CloudWatchSettings {
 }
 
 impl CloudWatchSettings {
+    /// The spool's part of them.
+    pub fn spool(&self) -> SpoolSettings {
+        SpoolSettings {
+            dir: self.spool_dir.clone(),
+            origin: Origin {
+                namespace: self.namespace.clone(),
+                cluster_id: self.cluster_id.clone(),
+                shard: self.shard,
+            },
+            buffer_bytes: self.buffer_bytes,
+            flush_every: self.flush_every,
+        }
+    }
+
     /// Every value that the service would refuse.
     pub fn check(&self) -> Result<(), Vec<CloudWatchSettingsError>> {
         let resolution = match self.resolution_seconds {

@@ -12,14 +12,14 @@ use tokio::time::Instant;
 
 use super::awaiting::Held;
 use super::books::Books;
-use super::buffer::{Kept, Point, metrics_by_round};
 use super::client::{MetricSink, PutError};
 use super::deadline::leave_time;
-use super::delivery::{Delivery, Refusal};
 use super::limits;
-use super::pacing::RequestPacing;
 use super::settings::CloudWatchSettings;
-use super::spool::{self, Health, Opened, Origin, Spool};
+use crate::delivery::buffer::{Kept, Point, metrics_by_round};
+use crate::delivery::requests::{Delivery, Refusal};
+use crate::delivery::retry::RequestPacing;
+use crate::delivery::spool::{self, Health, Opened, Spool};
 use crate::stats::{DropReason, RequestOutcome};
 use crate::{Intake, Published};
 use cni_runtime::clock::{Clock, after};
@@ -94,9 +94,9 @@ pub(super) struct Task<S> {
 impl<S: MetricSink> Task<S> {
     pub(super) fn new(settings: CloudWatchSettings, sink: S, clock: Clock, intake: Intake, opened: Opened) -> Self {
         let now = Instant::now();
-        let most_data = limits::data_per_request(&settings.cluster_id);
+        let limits = limits::requests_of(&settings.cluster_id);
         let mut task = Self {
-            delivery: Delivery::new(settings.buffer_bytes, most_data),
+            delivery: Delivery::new(settings.buffer_bytes, limits),
             pacing: RequestPacing::new(LONGEST_PAUSE.min(settings.flush_every), fastrand::Rng::new()),
             books: Books::new(intake.stats.clone(), settings.namespace.clone()),
             sink: Arc::new(sink),
@@ -422,11 +422,7 @@ impl<S: MetricSink> Task<S> {
     /// Hands the whole state to the spool.
     fn save(&mut self) {
         let Some(spool) = &self.spool else { return };
-        let origin = Origin {
-            namespace: self.settings.namespace.clone(),
-            cluster_id: self.settings.cluster_id.clone(),
-            shard: self.settings.shard,
-        };
+        let origin = self.settings.spool().origin;
         let unsent = self.delivery.unsent();
         let mut claim = metrics_by_round(self.delivery.sending());
         // A later process cannot know whether another replica led in the lapse: then these events were published by it.
@@ -585,7 +581,7 @@ mod tests {
         let settings = CloudWatchSettings { spool_dir: Some(folder.path().to_owned()), ..settings() };
         let (appointment, leadership) = Leadership::manual(false);
         let mut publisher = Publisher::led_by(leadership.clone());
-        let opened = spool::open(&settings, &clock).await;
+        let opened = spool::open(&settings.spool(), &clock).await;
         spawned(&mut publisher, opened);
         let mut stats = publisher.stats_receivers().remove(0);
         leadership.measured_in_lapse(0, 1, UnixMillis(0));

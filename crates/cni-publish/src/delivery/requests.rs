@@ -4,22 +4,47 @@
 //! with the oldest of the backlog to a full request; then the backlog, oldest first. A refused request is halved until
 //! the bad datum stands alone.
 //!
-//! A request that was sent and got no answer is *in doubt*: CloudWatch may have taken it. Its counters are given up, since
+//! A request that was sent and got no answer is *in doubt*: the destination may have taken it. Its counters are given up, since
 //! an event counted twice is worse than one that is missing and counted as such; its gauges are sent again. Until
-//! CloudWatch answers, each request is one round only, if possible one without counters, so that little is in doubt.
+//! the destination answers, each request is one round only, if possible one without counters, so that little is in doubt.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use cni_metrics_core::model::UnixMillis;
 
 use super::buffer::{Buffer, Kept, Point};
-use super::limits;
 use crate::stats::DropReason;
 use cni_runtime::gate::Span;
 
 /// Data that were refused each alone, with nothing accepted in between, after which the request itself is held to be
 /// wrong (a namespace, a protocol), and not its data.
 const MOST_SUSPECTS: usize = 16;
+
+/// What a destination takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestLimits {
+    /// Data in one request.
+    pub data: usize,
+    /// The age above which it refuses a datum.
+    pub max_age: Duration,
+    /// How far ahead of the clock it takes a datum.
+    pub max_ahead: Duration,
+}
+
+impl RequestLimits {
+    /// Checks a datum's time against the clock as it is when the datum's turn comes.
+    pub fn check_time(self, at: UnixMillis, now: UnixMillis) -> Result<(), DropReason> {
+        let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        if at.0 < now.0.saturating_sub(millis(self.max_age)) {
+            Err(DropReason::TooOld)
+        } else if at.0 > now.0.saturating_add(millis(self.max_ahead)) {
+            Err(DropReason::InFuture)
+        } else {
+            Ok(())
+        }
+    }
+}
 
 /// Data that were given up, and why.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -29,7 +54,7 @@ pub struct Dropped(pub Vec<(DropReason, Vec<Point>)>);
 #[derive(Debug)]
 pub struct Delivery {
     buffer: Buffer,
-    most_data: usize,
+    limits: RequestLimits,
     /// Rounds below this number are due.
     due: u64,
     /// Due rounds from this number on are live.
@@ -79,10 +104,10 @@ pub enum Refusal {
 
 impl Delivery {
     /// An empty one.
-    pub fn new(limit_bytes: u64, most_data: usize) -> Self {
+    pub fn new(limit_bytes: u64, limits: RequestLimits) -> Self {
         Self {
             buffer: Buffer::new(limit_bytes),
-            most_data: most_data.clamp(1, limits::MAX_DATA),
+            limits: RequestLimits { data: limits.data.max(1), ..limits },
             due: 0,
             live: 0,
             sending: None,
@@ -191,12 +216,13 @@ impl Delivery {
     /// [`Delivery::accepted`], [`Delivery::refused`], [`Delivery::failed`] and [`Delivery::in_doubt`] settles it.
     pub fn next(&mut self, now: UnixMillis) -> (Option<Vec<Point>>, Dropped) {
         let mut dropped = Dropped::default();
-        let too_old = |at| limits::check_time(at, now) == Err(DropReason::TooOld);
+        let limits = self.limits;
+        let too_old = |at| limits.check_time(at, now) == Err(DropReason::TooOld);
         loop {
             let Some(mut sending) = self.choose() else { return (None, dropped) };
             let mut expired: Vec<Point> = Vec::new();
             let mut ahead: Vec<Point> = Vec::new();
-            sending.points.retain(|point| match limits::check_time(point.at, now) {
+            sending.points.retain(|point| match limits.check_time(point.at, now) {
                 Ok(()) => true,
                 Err(_) if too_old(point.at) => {
                     expired.push(*point);
@@ -221,25 +247,25 @@ impl Delivery {
         if self.unanswered {
             return self.choose_one_round();
         }
-        let mut points = self.buffer.take(self.live..self.due, self.most_data);
+        let mut points = self.buffer.take(self.live..self.due, self.limits.data);
         if !points.is_empty() {
             // While a bad datum is being isolated, live points are not mixed with what may hold another.
             if self.parts.is_empty() {
-                points.extend(self.buffer.take(..self.live, self.most_data - points.len()));
+                points.extend(self.buffer.take(..self.live, self.limits.data - points.len()));
             }
             return Some(Sending { points, is_part: false });
         }
         if let Some(points) = self.parts.pop_front() {
             return Some(Sending { points, is_part: true });
         }
-        let points = self.buffer.take(..self.due, self.most_data);
+        let points = self.buffer.take(..self.due, self.limits.data);
         (!points.is_empty()).then_some(Sending { points, is_part: false })
     }
 
     /// While requests get no answer, each puts as little in doubt as it can.
     fn choose_one_round(&mut self) -> Option<Sending> {
         if let Some(round) = self.buffer.without_counters(..self.due) {
-            return Some(Sending { points: self.buffer.take(round..=round, self.most_data), is_part: false });
+            return Some(Sending { points: self.buffer.take(round..=round, self.limits.data), is_part: false });
         }
         if let Some(mut points) = self.parts.pop_front() {
             let first = points.first().map(|point| point.round);
@@ -251,7 +277,7 @@ impl Delivery {
             return Some(Sending { points, is_part: true });
         }
         let round = self.buffer.first(self.live..self.due).or_else(|| self.buffer.first(..self.due))?;
-        Some(Sending { points: self.buffer.take(round..=round, self.most_data), is_part: false })
+        Some(Sending { points: self.buffer.take(round..=round, self.limits.data), is_part: false })
     }
 
     /// The request was accepted; returns how many points that were.
@@ -264,8 +290,8 @@ impl Delivery {
         sent
     }
 
-    /// The request failed for a reason that has nothing to do with its data: it was not sent, or CloudWatch answered that
-    /// it did not take it. Returns how many old points had to go to keep it.
+    /// The request failed for a reason that has nothing to do with its data: it was not sent, or the destination
+    /// answered that it did not take it. Returns how many old points had to go to keep it.
     pub fn failed(&mut self, answered: bool) -> usize {
         if answered {
             self.unanswered = false;

@@ -1,4 +1,4 @@
-//! Points that CloudWatch has not accepted yet, round by round, within a bounded memory.
+//! Points that the destination has not accepted yet, round by round, within a bounded memory.
 
 use std::collections::BTreeMap;
 use std::ops::RangeBounds;

@@ -21,7 +21,7 @@ use cni_metrics_core::model::UnixMillis;
 use cni_types::catalogue::Row;
 
 use super::origin::Origin;
-use crate::cloudwatch::buffer::{COUNTERS, Kept};
+use crate::delivery::buffer::{COUNTERS, Kept};
 use crate::selection::ROWS;
 
 const MAGIC: &[u8; 8] = b"CNISPOOL";
@@ -42,7 +42,7 @@ pub struct Image<'a, R> {
     pub origin: &'a Origin,
     /// When this was written.
     pub saved_at: UnixMillis,
-    /// The newest round that CloudWatch has accepted or may have accepted.
+    /// The newest round that the destination has accepted or may have accepted.
     pub newest_sent: Option<u64>,
     /// Every round with unsent points, with its number; one number may come in parts.
     pub rounds: R,
@@ -359,7 +359,7 @@ impl Content {
         removed
     }
 
-    /// Takes the counters of the request out that was under way when its process ended: CloudWatch may have taken them.
+    /// Takes the counters of the request out that was under way when its process ended: the destination may have taken them.
     /// Its gauges stay, since sending those again changes no average, minimum or maximum.
     pub(super) fn give_up_claim(&mut self) -> Vec<Kept> {
         let mut metrics_by_round = BTreeMap::new();

@@ -9,6 +9,7 @@ mod folder;
 mod format;
 mod keeper;
 mod origin;
+mod settings;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,13 +20,13 @@ use cni_metrics_core::model::UnixMillis;
 
 pub use format::{Counters, Image, claim, encode, settled};
 use keeper::Taken;
-pub(super) use keeper::{Health, Spool};
+pub(crate) use keeper::{Health, Spool};
 pub use origin::Origin;
+pub use settings::SpoolSettings;
 
 use self::folder::{Done, FILE, Folder, Found, Job, Waited};
 use self::format::{Content, Unreadable};
 use super::buffer::Kept;
-use super::settings::CloudWatchSettings;
 use cni_runtime::clock::Clock;
 
 /// The longest wait of a start for the folder, its lock included.
@@ -68,7 +69,7 @@ pub enum SpoolError {
 /// What a spool's file says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Restored {
-    /// Rounds not accepted by CloudWatch, oldest first, less what is in doubt.
+    /// Rounds that the destination has not accepted, oldest first, less what is in doubt.
     pub rounds: Vec<Kept>,
     /// What counts events in the request that was under way when the process ended, and in rounds of a lapse of the lease
     /// that may be another replica's: given up.
@@ -79,7 +80,7 @@ pub struct Restored {
     pub counters_at: Option<UnixMillis>,
     /// When it was written.
     pub saved_at: UnixMillis,
-    /// CloudWatch namespace the points were meant for.
+    /// The namespace the points were meant for.
     pub namespace: String,
     /// `CLUSTER_ID` the points were meant for.
     pub cluster_id: String,
@@ -88,34 +89,34 @@ pub struct Restored {
 }
 
 impl Restored {
-    /// Its points are for where these settings send theirs.
-    pub fn goes_to(&self, settings: &CloudWatchSettings) -> bool {
-        self.namespace == settings.namespace && self.is_of(settings)
+    /// Its points are of this origin, so they go where those of this origin go.
+    pub fn goes_to(&self, origin: &Origin) -> bool {
+        self.namespace == origin.namespace && self.is_of(origin)
     }
 
-    /// It is of the nodes that these settings name: the same cluster, and the same share of it.
-    pub fn is_of(&self, settings: &CloudWatchSettings) -> bool {
-        settings.cluster_id == *self.cluster_id && self.is_of_shard(settings)
+    /// It is of the same nodes: the same cluster, and the same share of it.
+    pub fn is_of(&self, origin: &Origin) -> bool {
+        origin.cluster_id == *self.cluster_id && self.is_of_shard(origin)
     }
 
     /// It is of the same share of a cluster.
-    fn is_of_shard(&self, settings: &CloudWatchSettings) -> bool {
-        self.shard == settings.shard.map(|shard| shard.to_string()).unwrap_or_default()
+    fn is_of_shard(&self, origin: &Origin) -> bool {
+        self.shard == origin.shard.map(|shard| shard.to_string()).unwrap_or_default()
     }
 }
 
 /// The spool as a start found it. Only what proved itself is in here.
 #[derive(Debug, Default)]
 pub struct Opened {
-    pub(super) spool: Option<Spool>,
+    pub(crate) spool: Option<Spool>,
     /// Rounds to send.
-    pub(super) rounds: Vec<Kept>,
+    pub(crate) rounds: Vec<Kept>,
     /// Points given up because their request was under way, or the lease had lapsed, when the process before ended.
-    pub(super) in_doubt: u64,
+    pub(crate) in_doubt: u64,
     /// Points in files that were set aside.
-    pub(super) unusable: u64,
+    pub(crate) unusable: u64,
     /// Baselines to go on from, and the time of their round.
-    pub(super) counters: Option<(Arc<[u8]>, UnixMillis)>,
+    pub(crate) counters: Option<(Arc<[u8]>, UnixMillis)>,
     /// A folder that was taken over before the cluster's name was known: whose its points are is still to be decided.
     unnamed: Option<Box<Unnamed>>,
 }
@@ -175,18 +176,18 @@ fn restored(mut content: Content) -> (Restored, bool) {
 
 /// Takes the folder of these settings over, if they name one. Whatever is wrong with it costs the spool and never the
 /// start: it is logged and shown as the sink's trouble.
-pub async fn open(settings: &CloudWatchSettings, clock: &Clock) -> Opened {
+pub async fn open(settings: &SpoolSettings, clock: &Clock) -> Opened {
     take_over(settings, clock, true).await.named(settings, clock).await
 }
 
 /// The same before the cluster's name is known: baselines of any cluster id count, and the points wait for
 /// [`Opened::named`].
-pub async fn open_unnamed(settings: &CloudWatchSettings, clock: &Clock) -> Opened {
+pub async fn open_unnamed(settings: &SpoolSettings, clock: &Clock) -> Opened {
     take_over(settings, clock, false).await
 }
 
-async fn take_over(settings: &CloudWatchSettings, clock: &Clock, is_named: bool) -> Opened {
-    let Some(dir) = settings.spool_dir.clone() else { return Opened::none() };
+async fn take_over(settings: &SpoolSettings, clock: &Clock, is_named: bool) -> Opened {
+    let Some(dir) = settings.dir.clone() else { return Opened::none() };
     let largest = settings.buffer_bytes.saturating_mul(2).saturating_add(BESIDE_POINTS_BYTES);
     let mut folder = Folder::new(dir, largest);
     folder.begin(Job::Open);
@@ -230,7 +231,7 @@ impl Opened {
     fn take(
         &mut self,
         found: Found,
-        settings: &CloudWatchSettings,
+        settings: &SpoolSettings,
         now: UnixMillis,
         is_named: bool,
         folder: &Folder,
@@ -255,15 +256,16 @@ impl Opened {
             }
             Found::Usable(content) => {
                 let (restored, overtaken) = restored(*content);
-                let is_ours = if is_named { restored.is_of(settings) } else { restored.is_of_shard(settings) };
-                self.counters = baselines(&restored, is_ours, overtaken, settings, now);
+                let origin = &settings.origin;
+                let is_ours = if is_named { restored.is_of(origin) } else { restored.is_of_shard(origin) };
+                self.counters = baselines(&restored, is_ours, overtaken, settings.flush_every, now);
                 Some(restored)
             }
         }
     }
 
     /// The spool of a cluster whose name is known: its points are restored if they are this cluster's.
-    pub async fn named(mut self, settings: &CloudWatchSettings, clock: &Clock) -> Self {
+    pub async fn named(mut self, settings: &SpoolSettings, clock: &Clock) -> Self {
         let Some(unnamed) = self.unnamed.take() else { return self };
         let Unnamed { mut folder, mut taken, mut trouble, restored } = *unnamed;
         if let Some(restored) = restored
@@ -279,12 +281,12 @@ impl Opened {
     async fn restore(
         &mut self,
         restored: Restored,
-        settings: &CloudWatchSettings,
+        settings: &SpoolSettings,
         clock: &Clock,
         folder: &mut Folder,
     ) -> bool {
         let mut answers = true;
-        if !restored.goes_to(settings) {
+        if !restored.goes_to(&settings.origin) {
             let kept = restored.rounds.iter().chain(&restored.in_doubt);
             let points: usize = kept.map(|kept| kept.values.len()).sum();
             if points > 0 {
@@ -341,13 +343,13 @@ fn baselines(
     restored: &Restored,
     is_ours: bool,
     overtaken: bool,
-    settings: &CloudWatchSettings,
+    flush_every: Duration,
     now: UnixMillis,
 ) -> Option<(Arc<[u8]>, UnixMillis)> {
     let bytes = restored.counters.as_deref()?;
     let at = restored.counters_at.unwrap_or(restored.saved_at);
     let age_ms = now.0.saturating_sub(at.0);
-    let flush_ms = i64::try_from(settings.flush_every.as_millis()).unwrap_or(i64::MAX);
+    let flush_ms = i64::try_from(flush_every.as_millis()).unwrap_or(i64::MAX);
     let why_not = if !is_ours {
         Some(format!("they are of cluster id {:?}, shard {:?}", restored.cluster_id, restored.shard))
     } else if overtaken {
@@ -376,19 +378,14 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
-    use crate::Selection;
     use crate::selection::ROWS;
 
-    fn settings() -> CloudWatchSettings {
-        CloudWatchSettings {
-            namespace: "Kubernetes".to_owned(),
-            cluster_id: "ours".parse().unwrap(),
-            shard: None,
-            selection: Selection::all(),
-            resolution_seconds: 60,
-            flush_every: Duration::from_mins(1),
+    fn settings() -> SpoolSettings {
+        SpoolSettings {
+            dir: Some(PathBuf::from("/scripted")),
+            origin: Origin { namespace: "Kubernetes".to_owned(), cluster_id: "ours".parse().unwrap(), shard: None },
             buffer_bytes: 1 << 20,
-            spool_dir: Some(PathBuf::from("/scripted")),
+            flush_every: Duration::from_mins(1),
         }
     }
 

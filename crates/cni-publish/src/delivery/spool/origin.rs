@@ -4,9 +4,9 @@ use cni_types::cluster_id::ClusterId;
 use cni_types::shard::Shard;
 
 /// Whose points a file holds.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
-    /// CloudWatch namespace.
+    /// The destination's namespace.
     pub namespace: String,
     /// `CLUSTER_ID`.
     pub cluster_id: ClusterId,

@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 
 use tokio::sync::watch;
 
-use super::messages::Published;
-use super::stats::{StatsCell, TroubleKind};
+use crate::messages::Published;
+use crate::stats::{StatsCell, TroubleKind};
 
 /// Rounds a sink may lag behind before it loses the oldest. Sinks read at once and buffer for themselves, so this is
 /// only ever used up by a task that hangs or has ended.
-pub(super) const QUEUE_ROUNDS: usize = 8;
+pub(crate) const QUEUE_ROUNDS: usize = 8;
 
 #[derive(Debug)]
 struct Queue {
@@ -22,28 +22,28 @@ struct Queue {
 
 /// The publisher's end. Dropping it closes the queue: the sink reads what is left, then its rounds end.
 #[derive(Debug)]
-pub(super) struct Feed {
+pub(crate) struct Feed {
     queue: watch::Sender<Queue>,
     stats: StatsCell,
 }
 
 /// The sink's end.
 #[derive(Debug)]
-pub(super) struct Rounds {
+pub(crate) struct Rounds {
     queue: watch::Sender<Queue>,
     changes: watch::Receiver<Queue>,
     stats: StatsCell,
 }
 
 /// An empty queue of the sink whose figures are given.
-pub(super) fn new(stats: StatsCell) -> (Feed, Rounds) {
+pub(crate) fn new(stats: StatsCell) -> (Feed, Rounds) {
     let (queue, changes) = watch::channel(Queue { rounds: VecDeque::new(), is_fed: true, is_read: true });
     (Feed { queue: queue.clone(), stats: stats.clone() }, Rounds { queue, changes, stats })
 }
 
 impl Feed {
     /// Adds a round. What has to go for it is counted here, since a sink that hangs counts nothing.
-    pub(super) fn push(&self, round: Published) {
+    pub(crate) fn push(&self, round: Published) {
         let mut lost = 0;
         let mut queued = 0;
         self.queue.send_modify(|queue| {
@@ -86,7 +86,7 @@ impl Drop for Feed {
 impl Rounds {
     /// The next round, oldest first; `None` once the publisher has closed the queue and all of it was read. Cancelling
     /// it loses nothing.
-    pub(super) async fn next(&mut self) -> Option<Published> {
+    pub(crate) async fn next(&mut self) -> Option<Published> {
         // Both ends hold a sender, so the channel itself is never closed. What is returned is a lock.
         let _never_closed = self.changes.wait_for(|queue| !queue.rounds.is_empty() || !queue.is_fed).await.map(drop);
         let mut next = None;
