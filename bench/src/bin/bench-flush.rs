@@ -11,7 +11,7 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use cni_aws::AwsHttp;
 use cni_metrics_core::model::UnixMillis;
 use cni_publish::Selection;
-use cni_publish::cloudwatch::{AwsCloudWatch, CloudWatchSettings, MetricSink, limits};
+use cni_publish::cloudwatch::{AwsCloudWatch, CloudWatchSettings, MetricClient, limits};
 use cni_publish::delivery::buffer::Point;
 use cni_types::catalogue::CATALOGUE;
 

@@ -21,10 +21,11 @@ use cni_collector::lead::{Election, LeadSettings};
 use cni_collector::round::{RoundParts, Rounds};
 use cni_collector::scrape::Scraper;
 use cni_collector::self_stats::SelfStats;
-use cni_publish::cloudwatch::{AwsCloudWatch, CloudWatchSettings, CloudWatchSettingsError};
+use cni_publish::cloudwatch::{AwsCloudWatch, CloudWatchSettings, CloudWatchSettingsError, CloudWatchSink};
 use cni_publish::delivery::spool;
-use cni_publish::prometheus::{PrometheusError, PrometheusSettings};
-use cni_publish::{Published, Publisher, Selection, SinkStats, cloudwatch as to_cloudwatch, log, prometheus};
+use cni_publish::log::LogSink;
+use cni_publish::prometheus::{PrometheusError, PrometheusSettings, PrometheusSink};
+use cni_publish::{Published, Publisher, Selection, Sink, SinkStats};
 use cni_runtime::clock::{Clock, Tick, Ticks};
 use cni_runtime::gate::Leadership;
 use cni_runtime::shutdown::{Shutdown, Stage};
@@ -132,11 +133,7 @@ impl App {
                 (Some(election), leadership)
             }
         };
-        let mut publisher = publisher(&config, &cluster, &clock, &leadership).await?;
-        let mut baselines = None;
-        if let (Some(cloudwatch), Some(identity)) = (&config.cloudwatch, &identity) {
-            baselines = add_cloudwatch(&mut publisher, &config, cloudwatch, identity, &clock).await?;
-        }
+        let (publisher, baselines) = publisher(&config, &cluster, &clock, &leadership, identity.as_ref()).await?;
         let stats = SelfStats::default();
         let parts = AdminParts {
             stats: stats.clone(),
@@ -445,15 +442,17 @@ async fn admin(
     Ok(Some(admin))
 }
 
-/// Every sink that is switched on; the log always is.
+/// Starts every sink that is switched on, in this order; the log always is. Also returns the counters that an earlier
+/// process left, where they may be used.
 async fn publisher(
     config: &Config,
     cluster: &ClusterIdReader,
     clock: &Clock,
     leadership: &Leadership,
-) -> Result<Publisher, AppError> {
-    let mut publisher = Publisher::led_by(leadership.clone());
-    log::spawn(&mut publisher, Selection::all());
+    identity: Option<&IdentityReader>,
+) -> Result<(Publisher, Option<Arc<[u8]>>), AppError> {
+    let mut publisher = Publisher::new();
+    publisher.add(Box::new(LogSink::new(Selection::all(), leadership.clone())));
     if let Some(settings) = config.prometheus {
         let settings = PrometheusSettings {
             address: settings.address,
@@ -462,10 +461,17 @@ async fn publisher(
             shard: config.shard(),
             interval: config.interval,
         };
-        let address = prometheus::spawn(&mut publisher, settings, clock.clone()).await?;
-        info!("serving Prometheus metrics on http://{address}/metrics");
+        let sink = PrometheusSink::bind(settings, clock.clone()).await?;
+        info!("serving Prometheus metrics on http://{}/metrics", sink.address());
+        publisher.add(Box::new(sink));
     }
-    Ok(publisher)
+    let mut baselines = None;
+    if let (Some(settings), Some(identity)) = (&config.cloudwatch, identity) {
+        let (sink, earlier) = cloudwatch(config, settings, identity, clock, leadership).await?;
+        publisher.add(sink);
+        baselines = earlier;
+    }
+    Ok((publisher, baselines))
 }
 
 /// CloudWatch needs a region and the cluster's id, Prometheus the id for its label.
@@ -499,15 +505,15 @@ async fn identify(
     identity::resolve(&settings, discovery.evidence(), shutdown).await
 }
 
-/// Adds the sink, which keeps rounds until it knows whom it publishes for; returns the counters that an earlier process
-/// left, where they may be used.
-async fn add_cloudwatch(
-    publisher: &mut Publisher,
+/// The sink, which keeps rounds until it knows whom it publishes for, and the counters that an earlier process left, where
+/// they may be used.
+async fn cloudwatch(
     config: &Config,
     cloudwatch: &CloudWatchConfig,
     identity: &IdentityReader,
     clock: &Clock,
-) -> Result<Option<Arc<[u8]>>, AppError> {
+    leadership: &Leadership,
+) -> Result<(Box<dyn Sink>, Option<Arc<[u8]>>), AppError> {
     let known = identity.borrow().known();
     let settings = CloudWatchSettings {
         namespace: cloudwatch.namespace.clone(),
@@ -526,21 +532,24 @@ async fn add_cloudwatch(
         None => spool::open_unnamed(&settings.spool(), clock).await,
     };
     let baselines = opened.baselines();
-    match known {
+    let (clock, leadership) = (clock.clone(), leadership.clone());
+    let sink = match known {
         Some(identity) => {
-            let sink = AwsCloudWatch::new(&identity.sdk, &settings);
-            to_cloudwatch::spawn(publisher, settings, sink, clock.clone(), opened);
+            let client = AwsCloudWatch::new(&identity.sdk, &settings);
+            CloudWatchSink::new(settings, client, clock, leadership, opened)
         }
-        None => to_cloudwatch::spawn_when_known(publisher, settings, identity.clone(), clock.clone(), opened),
-    }
-    Ok(baselines)
+        None => CloudWatchSink::when_known(settings, identity.clone(), clock, leadership, opened),
+    };
+    Ok((Box::new(sink), baselines))
 }
 
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use cni_publish::Stats;
     use cni_sim::scenario::Scenario;
     use cni_sim::sim::{Sim, SimOptions};
+    use futures::future::BoxFuture;
     use tokio::time::timeout;
 
     use super::*;
@@ -564,12 +573,30 @@ mod tests {
         (app, trigger)
     }
 
+    /// A sink whose task panics.
+    struct Fragile(Stats);
+
+    impl Sink for Fragile {
+        fn stats(&self) -> &Stats {
+            &self.0
+        }
+
+        fn accept(&mut self, _round: Published) -> BoxFuture<'_, ()> {
+            Box::pin(std::future::ready(()))
+        }
+
+        fn work(&mut self) -> BoxFuture<'_, Result<(), String>> {
+            let input: Result<u8, _> = "256".parse();
+            assert_eq!(input.expect("a byte"), 0);
+            Box::pin(std::future::pending())
+        }
+    }
+
     #[tokio::test]
     async fn a_task_that_dies_ends_the_program_with_its_name_and_reason() {
         let sim = Sim::start(SimOptions::new(Scenario::calm(1))).await.unwrap();
         let (mut hostile, _trigger) = app(&sim).await;
-        let input: Result<u8, _> = "256".parse();
-        hostile.publisher.spawn("fragile", move |_intake| async move { assert_eq!(input.expect("a byte"), 0) });
+        hostile.publisher.add(Box::new(Fragile(Stats::new("fragile"))));
         let ended = timeout(LIMIT, hostile.run()).await.unwrap().unwrap_err();
         let text = ended.to_string();
         assert!(

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cni_metrics_core::model::{Snapshot, UnixMillis, Values};
-use cni_publish::cloudwatch::{CloudWatchSettings, MetricSink, PutError, spawn};
+use cni_publish::cloudwatch::{CloudWatchSettings, CloudWatchSink, MetricClient, PutError};
 use cni_publish::delivery::buffer::{Kept, Point};
 use cni_publish::delivery::spool;
 use cni_publish::stats::DropReason;
@@ -215,7 +215,7 @@ struct StandIn {
     taken: Taken,
 }
 
-impl MetricSink for StandIn {
+impl MetricClient for StandIn {
     async fn put(&self, points: Vec<Point>) -> Result<(), PutError> {
         tokio::time::sleep(Duration::from_millis(80)).await;
         let is = *self.is.lock().unwrap();
@@ -296,9 +296,9 @@ impl Cell {
         // As the program does: with an election another replica may have counted on.
         let saved = opened.baselines().filter(|_| !self.has_election);
         let baseline = saved.map(|bytes| i64::from_le_bytes((*bytes).try_into().unwrap()));
-        let mut publisher = Publisher::led_by(leadership);
+        let mut publisher = Publisher::new();
         let sink = StandIn { is: Arc::clone(&self.is), taken: Arc::clone(&self.taken) };
-        spawn(&mut publisher, settings, sink, self.clock.clone(), opened);
+        publisher.add(Box::new(CloudWatchSink::new(settings, sink, self.clock.clone(), leadership, opened)));
         let stats = publisher.stats_receivers().remove(0);
         Life { publisher, stats, appointment, baseline, rounds: 0 }
     }

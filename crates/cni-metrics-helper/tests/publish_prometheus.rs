@@ -17,7 +17,7 @@ use cni_metrics_core::model::{
     UnixMillis, Values,
 };
 use cni_publish::Publisher;
-use cni_publish::prometheus::{PrometheusSettings, spawn};
+use cni_publish::prometheus::{PrometheusSettings, PrometheusSink};
 use cni_runtime::clock::Clock;
 use cni_types::catalogue::Metric;
 use cni_types::shard::Shard;
@@ -121,7 +121,9 @@ impl Server {
         let mut publisher = Publisher::new();
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let settings = PrometheusSettings { address, node_series, cluster, shard, interval: Duration::from_secs(30) };
-        let address = spawn(&mut publisher, settings, clock).await.unwrap();
+        let sink = PrometheusSink::bind(settings, clock).await.unwrap();
+        let address = sink.address();
+        publisher.add(Box::new(sink));
         Self { publisher, address }
     }
 
@@ -329,7 +331,7 @@ async fn an_address_in_use_is_a_clear_mistake() {
         shard: None,
         interval: Duration::from_secs(30),
     };
-    let error = spawn(&mut Publisher::new(), settings, standing_clock()).await.unwrap_err().to_string();
+    let error = PrometheusSink::bind(settings, standing_clock()).await.err().unwrap().to_string();
     assert!(error.starts_with(&format!("PROMETHEUS_ADDRESS {}: cannot listen there", server.address)), "{error}");
 }
 

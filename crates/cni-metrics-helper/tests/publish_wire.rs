@@ -14,13 +14,17 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use cni_aws::AwsHttp;
 use cni_metrics_core::model::{Snapshot, UnixMillis, Values};
-use cni_publish::cloudwatch::{self as to_cloudwatch, AwsCloudWatch, CloudWatchSettings, MetricSink, PutError};
+use cni_publish::cloudwatch::{
+    AwsCloudWatch, CloudWatchSettings, CloudWatchSink, DEFAULT_BUFFER_BYTES, MetricClient, PutError,
+};
 use cni_publish::delivery::buffer::Point;
 use cni_publish::delivery::spool::Opened;
+use cni_publish::log::LogSink;
 use cni_publish::selection::ROWS;
 use cni_publish::stats::{DropReason, RequestOutcome};
-use cni_publish::{Publisher, Selection, SinkStats, log};
+use cni_publish::{Publisher, Selection, SinkStats};
 use cni_runtime::clock::Clock;
+use cni_runtime::gate::Leadership;
 use cni_sim::aws::WallClock;
 use cni_sim::aws::fault::{Fault, FaultRule};
 use cni_sim::aws::serve::serve;
@@ -59,7 +63,8 @@ impl Service {
         settings.check().unwrap();
         let mut publisher = Publisher::new();
         let sink = AwsCloudWatch::new(&self.sdk, &settings);
-        to_cloudwatch::spawn(&mut publisher, settings, sink, Clock::wall(), Opened::none());
+        let leadership = Leadership::always();
+        publisher.add(Box::new(CloudWatchSink::new(settings, sink, Clock::wall(), leadership, Opened::none())));
         publisher
     }
 }
@@ -83,7 +88,7 @@ fn settings_of(cluster_id: &str, shard: Option<Shard>) -> CloudWatchSettings {
         selection: Selection::new(MetricSet::Standard, &[], &[]).unwrap(),
         resolution_seconds: 1,
         flush_every: Duration::from_millis(200),
-        buffer_bytes: to_cloudwatch::DEFAULT_BUFFER_BYTES,
+        buffer_bytes: DEFAULT_BUFFER_BYTES,
         spool_dir: None,
     }
 }
@@ -320,7 +325,8 @@ fn captured() -> String {
 async fn log_lines_are_those_of_the_original() {
     capture_log();
     let mut publisher = Publisher::new();
-    log::spawn(&mut publisher, Selection::new(MetricSet::Standard, &[], &["total*".to_owned()]).unwrap());
+    let selection = Selection::new(MetricSet::Standard, &[], &["total*".to_owned()]).unwrap();
+    publisher.add(Box::new(LogSink::new(selection, Leadership::always())));
     let mut round = snapshot(UnixMillis(1_767_225_600_000));
     round.metrics = Values::default();
     round.metrics.set(Metric::AssignIpAddresses, Some(2.0));

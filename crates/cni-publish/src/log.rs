@@ -1,40 +1,48 @@
 //! One line per metric and round, greppable as the Go helper's documentation shows them.
 
-use cni_metrics_core::model::Snapshot;
-use cni_types::catalogue::Kind;
+mod lines;
 
-use super::{Intake, Publisher, Selection};
+use std::future;
 
-/// Adds the sink that writes the leader's values of each round to the log at INFO.
-pub fn spawn(publisher: &mut Publisher, selection: Selection) {
-    publisher.spawn("log", |intake| run(intake, selection));
+use futures::future::BoxFuture;
+
+use crate::messages::Published;
+use crate::selection::Selection;
+use crate::sink::Sink;
+use crate::stats::Stats;
+use cni_runtime::gate::Leadership;
+
+pub use lines::lines;
+
+/// Writes the leader's values of each round to the log at INFO.
+#[derive(Debug)]
+pub struct LogSink {
+    stats: Stats,
+    selection: Selection,
+    leadership: Leadership,
 }
 
-async fn run(mut intake: Intake, selection: Selection) {
-    while let Some(round) = intake.rounds.next().await {
+impl LogSink {
+    /// Writes the values of these metrics.
+    pub fn new(selection: Selection, leadership: Leadership) -> Self {
+        Self { stats: Stats::new("log"), selection, leadership }
+    }
+}
+
+impl Sink for LogSink {
+    fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    fn accept(&mut self, round: Published) -> BoxFuture<'_, ()> {
         let mut written = 0;
-        if intake.leadership.is_leading() {
-            for line in lines(&round.snapshot, &selection) {
+        if self.leadership.is_leading() {
+            for line in lines(&round.snapshot, &self.selection) {
                 tracing::info!("{line}");
                 written += 1;
             }
         }
-        let now = round.snapshot.at;
-        intake.stats.change(|stats| {
-            stats.rounds += 1;
-            stats.sent_points += written;
-            stats.last_success = Some(now);
-        });
+        self.stats.delivered(written, round.snapshot.at);
+        Box::pin(future::ready(()))
     }
-}
-
-/// The lines of one round. Latency and the helper's own counts are states of the round, hence gauges.
-pub fn lines<'a>(snapshot: &'a Snapshot, selection: &'a Selection) -> impl Iterator<Item = String> + 'a {
-    selection.values(snapshot).map(|(row, value)| {
-        let kind = match row.kind {
-            Kind::Counter => "COUNTER",
-            Kind::SumGauge | Kind::Latency | Kind::Own => "GAUGE",
-        };
-        format!("Produce {kind} metrics: {}, value: {value:.6}", row.name)
-    })
 }

@@ -140,7 +140,7 @@ impl LatencyHistogram {
 /// One sink's figures: totals since its start, and how full it is now.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct SinkStats {
-    /// `cloudwatch`, `prometheus` or `log`.
+    /// The label `sink`, for example `cloudwatch`.
     pub name: &'static str,
     /// Rounds read from the queue.
     pub rounds: u64,
@@ -194,7 +194,7 @@ impl SinkStats {
 
     /// Sets or clears what stands in the way of one part; true if that part was well before and is not now, or the other
     /// way round.
-    pub(super) fn set_trouble(&mut self, kind: TroubleKind, text: Option<String>) -> bool {
+    pub(crate) fn set_trouble(&mut self, kind: TroubleKind, text: Option<String>) -> bool {
         let is_trouble = text.is_some();
         let before = match text {
             Some(text) => self.troubles.insert(kind, text),
@@ -205,7 +205,7 @@ impl SinkStats {
     }
 
     /// Counts points given up.
-    pub(super) fn drop_points(&mut self, reason: DropReason, points: u64) {
+    pub(crate) fn drop_points(&mut self, reason: DropReason, points: u64) {
         if points > 0 {
             let dropped = self.dropped_points.entry(reason).or_default();
             *dropped = dropped.saturating_add(points);
@@ -213,34 +213,74 @@ impl SinkStats {
     }
 
     /// Counts a request.
-    pub(super) fn request(&mut self, outcome: RequestOutcome, took: Duration) {
+    pub(crate) fn request(&mut self, outcome: RequestOutcome, took: Duration) {
         *self.requests.entry(outcome).or_default() += 1;
         self.latency.observe(took);
     }
 }
 
-/// The writing end, held by the sink's task alone.
+/// The writing end: the sink counts what it delivers, its queue what it had to drop.
 #[derive(Debug, Clone)]
-pub(super) struct StatsCell {
+pub struct Stats {
     name: &'static str,
     cell: watch::Sender<SinkStats>,
 }
 
-impl StatsCell {
-    pub(super) fn new(name: &'static str) -> (Self, watch::Receiver<SinkStats>) {
-        let (cell, reader) = watch::channel(SinkStats { name, ..SinkStats::default() });
-        (Self { name, cell }, reader)
+impl Stats {
+    /// The figures of a new sink of this name, which is the label `sink`.
+    pub fn new(name: &'static str) -> Self {
+        Self { name, cell: watch::Sender::new(SinkStats { name, ..SinkStats::default() }) }
     }
 
-    pub(super) fn name(&self) -> &'static str {
+    /// The sink's name.
+    pub fn name(&self) -> &'static str {
         self.name
     }
 
-    pub(super) fn lost_rounds(&self) -> u64 {
+    /// The figures now.
+    pub fn now(&self) -> SinkStats {
+        self.cell.borrow().clone()
+    }
+
+    /// A reader that learns of changes.
+    pub fn watch(&self) -> watch::Receiver<SinkStats> {
+        self.cell.subscribe()
+    }
+
+    /// The destination took data points; `at` is the time of the delivery, or that of the round. What stood in the way does
+    /// no longer. True if something did.
+    pub fn delivered(&self, points: u64, at: UnixMillis) -> bool {
+        let mut recovered = false;
+        self.change(|stats| {
+            stats.sent_points = stats.sent_points.saturating_add(points);
+            stats.last_success = Some(at);
+            recovered = stats.set_trouble(TroubleKind::Destination, None);
+        });
+        recovered
+    }
+
+    /// Data points were given up.
+    pub fn dropped(&self, reason: DropReason, points: u64) {
+        self.change(|stats| stats.drop_points(reason, points));
+    }
+
+    /// The destination does not take what the sink sends: why, as an operator reads it. The sink is in trouble until
+    /// [`Stats::delivered`].
+    pub fn failing(&self, why: String) {
+        self.change(|stats| {
+            stats.set_trouble(TroubleKind::Destination, Some(why));
+        });
+    }
+
+    pub(crate) fn round_accepted(&self) {
+        self.change(|stats| stats.rounds = stats.rounds.saturating_add(1));
+    }
+
+    pub(crate) fn lost_rounds(&self) -> u64 {
         self.cell.borrow().lost_rounds
     }
 
-    pub(super) fn change(&self, change: impl FnOnce(&mut SinkStats)) {
+    pub(crate) fn change(&self, change: impl FnOnce(&mut SinkStats)) {
         self.cell.send_modify(change);
     }
 }

@@ -1,5 +1,7 @@
 //! The one table of the helper's own metrics: name, kind, labels, meaning.
 
+use cni_publish::sink_metrics;
+
 /// What a metric is to Prometheus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -34,7 +36,7 @@ pub struct Name {
 }
 
 macro_rules! names {
-    ($($constant:ident = $kind:ident $name:literal, $help:literal;)*) => {
+    ($($constant:ident = $kind:ident $name:expr, $help:expr;)*) => {
         $(pub(super) const $constant: Name = Name { name: $name, kind: Kind::$kind, help: $help };)*
 
         /// All of them, in the order of the page.
@@ -58,11 +60,11 @@ names! {
     POD_LISTS = Counter "cni_metrics_helper_watch_lists_total", "Complete lists of pods taken; every one after the first is a restart of the watch";
     WATCH_FAILURES = Counter "cni_metrics_helper_watch_failures_total", "Failures of the watches";
     WATCH_AGE = Gauge "cni_metrics_helper_watch_last_event_age_seconds", "Time since the API server last said anything of each watch, bookmarks included; at most about a minute while it works";
-    SINK_ROUNDS = Counter "cni_metrics_helper_sink_rounds_total", "Rounds that each sink took from its queue";
-    SINK_LOST = Counter "cni_metrics_helper_sink_lost_rounds_total", "Rounds that each sink lost because it did not read its queue in time or has ended";
-    SINK_QUEUED = Gauge "cni_metrics_helper_sink_queued_rounds", "Rounds waiting in each sink's queue";
-    SINK_SUCCESS = Gauge "cni_metrics_helper_sink_last_success_timestamp_seconds", "When each sink last delivered something, Unix time";
-    SINK_TROUBLE = Gauge "cni_metrics_helper_sink_in_trouble", "Whether something keeps the sink from delivering now";
+    SINK_ROUNDS = Counter sink_metrics::ROUNDS.name, sink_metrics::ROUNDS.help;
+    SINK_LOST = Counter sink_metrics::LOST.name, sink_metrics::LOST.help;
+    SINK_QUEUED = Gauge sink_metrics::QUEUED.name, sink_metrics::QUEUED.help;
+    SINK_SUCCESS = Gauge sink_metrics::LAST_SUCCESS.name, sink_metrics::LAST_SUCCESS.help;
+    SINK_TROUBLE = Gauge sink_metrics::IN_TROUBLE.name, sink_metrics::IN_TROUBLE.help;
     POINTS_SENT = Counter "cni_metrics_helper_points_sent_total", "Points that CloudWatch accepted";
     POINTS_DROPPED = Counter "cni_metrics_helper_points_dropped_total", "Points given up, by reason";
     POINTS_BUFFERED = Gauge "cni_metrics_helper_points_buffered", "Points measured and not yet accepted";
@@ -76,4 +78,18 @@ names! {
     RESIDENT = Gauge "process_resident_memory_bytes", "Resident memory";
     FDS = Gauge "process_open_fds", "Open file descriptors";
     STARTED = Gauge "process_start_time_seconds", "Start of the process, Unix time";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sinks_metrics_are_in_the_table_with_their_kind() {
+        for metric in sink_metrics::SINK_METRICS {
+            let row = NAMES.iter().find(|row| row.name == metric.name).unwrap();
+            let kind = if metric.is_counter { Kind::Counter } else { Kind::Gauge };
+            assert_eq!((row.kind, row.help), (kind, metric.help), "{}", metric.name);
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use super::parts::AdminParts;
 use std::sync::atomic::Ordering;
 
-use cni_metrics_core::model::{FailureKind, UnixMillis};
+use cni_metrics_core::model::FailureKind;
 
 use super::names::{self, Kind, Name};
 use super::process::ProcessFigures;
@@ -11,6 +11,7 @@ use cni_collector::self_stats::{ROUND_BOUNDS_SECONDS, SelfFigures};
 use cni_publish::SinkStats;
 use cni_publish::listen::{Closed, Listener};
 use cni_publish::prometheus::text::{head, sample};
+use cni_publish::sink_metrics;
 use cni_publish::stats::{DropReason, LATENCY_BOUNDS_SECONDS, RequestOutcome};
 use cni_types::cluster_id::ClusterId;
 
@@ -24,7 +25,8 @@ pub(super) fn render(parts: &AdminParts) -> String {
     rounds(&mut page, &figures);
     watches(&mut page, parts);
     let sinks: Vec<SinkStats> = parts.sinks.iter().map(|sink| sink.borrow().clone()).collect();
-    queues(&mut page, &sinks);
+    let cluster = page.cluster.as_ref().map(|id| ("cluster", id.as_str()));
+    sink_metrics::write(&mut page.text, &sinks, cluster.as_slice());
     if let Some(cloudwatch) = sinks.iter().find(|sink| sink.name == "cloudwatch") {
         delivery(&mut page, cloudwatch, parts.clock.now().as_seconds());
     }
@@ -79,16 +81,6 @@ fn watches(page: &mut Page, parts: &AdminParts) {
     let ages = [("pods", Some(ages.pods)), ("nodes", ages.nodes)];
     let ages = ages.into_iter().filter_map(|(watch, age)| Some((watch, age?.as_secs_f64())));
     page.labelled(&names::WATCH_AGE, "watch", ages);
-}
-
-fn queues(page: &mut Page, sinks: &[SinkStats]) {
-    let each =
-        |figure: fn(&SinkStats) -> Option<f64>| sinks.iter().filter_map(move |sink| Some((sink.name, figure(sink)?)));
-    page.labelled(&names::SINK_ROUNDS, "sink", each(|sink| Some(count(sink.rounds))));
-    page.labelled(&names::SINK_LOST, "sink", each(|sink| Some(count(sink.lost_rounds))));
-    page.labelled(&names::SINK_QUEUED, "sink", each(|sink| Some(sink.queued_rounds as f64)));
-    page.labelled(&names::SINK_SUCCESS, "sink", each(|sink| sink.last_success.map(UnixMillis::as_seconds)));
-    page.labelled(&names::SINK_TROUBLE, "sink", each(|sink| Some(switch(sink.trouble.is_some()))));
 }
 
 fn delivery(page: &mut Page, sink: &SinkStats, now_seconds: f64) {

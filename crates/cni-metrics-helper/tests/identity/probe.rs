@@ -11,7 +11,7 @@ use cni_aws::identity::{
 };
 use cni_metrics_core::model::UnixMillis;
 use cni_publish::Selection;
-use cni_publish::cloudwatch::{AwsCloudWatch, CloudWatchSettings, MetricSink};
+use cni_publish::cloudwatch::{AwsCloudWatch, CloudWatchSettings, MetricClient};
 use cni_publish::delivery::buffer::Point;
 use cni_publish::selection::ROWS;
 use cni_runtime::clock::Clock;

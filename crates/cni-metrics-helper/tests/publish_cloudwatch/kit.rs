@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cni_metrics_core::model::{Snapshot, UnixMillis, Values};
-use cni_publish::cloudwatch::{CloudWatchSettings, MetricSink, PutError, spawn};
+use cni_publish::cloudwatch::{CloudWatchSettings, CloudWatchSink, MetricClient, PutError};
 use cni_publish::delivery::buffer::Point;
 use cni_publish::delivery::spool::Opened;
 use cni_publish::selection::ROWS;
@@ -79,7 +79,7 @@ impl Scripted {
     }
 }
 
-impl MetricSink for Scripted {
+impl MetricClient for Scripted {
     async fn put(&self, points: Vec<Point>) -> Result<(), PutError> {
         assert!(!points.is_empty() && points.len() <= 1000, "{} data in a request", points.len());
         tokio::time::sleep(self.takes).await;
@@ -148,11 +148,11 @@ impl Bench {
         let log = Log::default();
         let sink = Scripted::new(&clock, &log, decide);
         let (appointment, leadership) = Leadership::manual(true);
-        (appointment, Self::of(Publisher::led_by(leadership), settings, sink, clock, log, Opened::none()))
+        (appointment, Self::of(leadership, settings, sink, clock, log, Opened::none()))
     }
 
     pub(crate) fn with(settings: CloudWatchSettings, sink: Scripted, clock: Clock, log: Log, opened: Opened) -> Self {
-        Self::of(Publisher::new(), settings, sink, clock, log, opened)
+        Self::of(Leadership::always(), settings, sink, clock, log, opened)
     }
 
     /// One of several replicas, with a spool.
@@ -164,18 +164,19 @@ impl Bench {
         opened: Opened,
     ) -> (ManualLease, Self) {
         let (appointment, leadership) = Leadership::manual(true);
-        (appointment, Self::of(Publisher::led_by(leadership), settings, sink, clock, log, opened))
+        (appointment, Self::of(leadership, settings, sink, clock, log, opened))
     }
 
     fn of(
-        mut publisher: Publisher,
+        leadership: Leadership,
         settings: CloudWatchSettings,
         sink: Scripted,
         clock: Clock,
         log: Log,
         opened: Opened,
     ) -> Self {
-        spawn(&mut publisher, settings, sink, clock.clone(), opened);
+        let mut publisher = Publisher::new();
+        publisher.add(Box::new(CloudWatchSink::new(settings, sink, clock.clone(), leadership, opened)));
         let stats = publisher.stats_receivers().remove(0);
         Self { clock, log, publisher, stats, published: Vec::new() }
     }

@@ -3,16 +3,14 @@
 use std::sync::Arc;
 
 use cni_metrics_core::model::UnixMillis;
-use tokio::time::{Instant, sleep_until};
 
 use super::books::Books;
-use super::deadline::leave_time;
 use super::settings::CloudWatchSettings;
 use crate::delivery::buffer::{Buffer, Kept};
-use crate::stats::{DropReason, TroubleKind};
-use crate::{Intake, Published};
+use crate::messages::Published;
+use crate::stats::{DropReason, Stats};
 use cni_aws::identity::{Identity, IdentityReader, IdentityState};
-use cni_runtime::gate::Span;
+use cni_runtime::gate::{Leadership, Span};
 
 /// What was taken in until the name was known.
 #[derive(Debug, Default)]
@@ -23,92 +21,95 @@ pub(super) struct Held {
     pub(super) counters: Option<(Arc<[u8]>, UnixMillis)>,
 }
 
-/// Reads rounds until the identity is known. `None` if the program ends before: what was kept is lost then, and counted.
-pub(super) async fn identity(
-    settings: &CloudWatchSettings,
-    mut identity: IdentityReader,
-    intake: &mut Intake,
-) -> Option<(Arc<Identity>, Held)> {
-    let mut buffer = Buffer::new(settings.buffer_bytes);
-    let mut books = Books::new(intake.stats.clone(), settings.namespace.clone());
-    let mut not_ours_seen = 0;
-    let mut counters = None;
-    loop {
-        let state = identity.borrow_and_update().clone();
-        if let Some(identity) = state.known() {
-            forget_not_ours(&mut buffer, &books, &mut not_ours_seen, intake);
-            intake.stats.change(|stats| {
-                stats.set_trouble(TroubleKind::Identity, None);
-            });
-            return Some((
-                identity,
-                Held { rounds: buffer.rounds().map(|(_, kept)| kept.clone()).collect(), counters },
-            ));
+/// Keeps rounds until the cluster's name is known.
+pub(super) struct Awaiting {
+    settings: CloudWatchSettings,
+    identity: IdentityReader,
+    leadership: Leadership,
+    buffer: Buffer,
+    books: Books,
+    /// Lapses of the lease up to this tenure were dealt with.
+    not_ours_seen: u64,
+    counters: Option<(Arc<[u8]>, UnixMillis)>,
+}
+
+impl Awaiting {
+    pub(super) fn new(
+        settings: &CloudWatchSettings,
+        identity: IdentityReader,
+        leadership: Leadership,
+        stats: Stats,
+    ) -> Self {
+        Self {
+            settings: settings.clone(),
+            identity,
+            leadership,
+            buffer: Buffer::new(settings.buffer_bytes),
+            books: Books::new(stats, settings.namespace.clone()),
+            not_ours_seen: 0,
+            counters: None,
         }
-        let is_trouble = !matches!(state, IdentityState::Awaiting(_));
-        intake.stats.change(|stats| {
-            stats.set_trouble(TroubleKind::Identity, state.awaited().filter(|_| is_trouble));
-        });
-        let stop_by = intake.orders.borrow().stop_by;
-        tokio::select! {
-            changed = identity.changed() => if changed.is_err() {
-                // The search has ended without a name: what comes is kept until the program ends, too.
-                identity = never_changing(&state);
-            },
-            round = intake.rounds.next() => {
-                let Some(round) = round else { break };
-                forget_not_ours(&mut buffer, &books, &mut not_ours_seen, intake);
-                hold(settings, &mut buffer, &mut books, &round, intake);
-                counters = round.counters.map(|bytes| (bytes, round.snapshot.at)).or(counters);
+    }
+
+    /// Waits until the identity is known. Cancelling it loses nothing.
+    pub(super) async fn identity(&mut self) -> Arc<Identity> {
+        loop {
+            let state = self.identity.borrow_and_update().clone();
+            if let Some(identity) = state.known() {
+                self.books.identity(None);
+                return identity;
             }
-            () = sleep_until(stop_by.map_or_else(Instant::now, leave_time)), if stop_by.is_some() => break,
-            changed = intake.orders.changed() => if changed.is_err() { break },
+            let is_trouble = !matches!(state, IdentityState::Awaiting(_));
+            self.books.identity(state.awaited().filter(|_| is_trouble));
+            if self.identity.changed().await.is_err() {
+                // The search has ended without a name: what comes is kept until the program ends, too.
+                std::future::pending::<()>().await;
+            }
         }
     }
-    give_up(&buffer, intake);
-    None
-}
 
-/// A reader of this state whose sender stays alive with the process.
-fn never_changing(state: &IdentityState) -> IdentityReader {
-    let (sender, reader) = tokio::sync::watch::channel(state.clone());
-    tokio::spawn(async move { sender.closed().await });
-    reader
-}
-
-/// Of the lapses of the lease only the last few are remembered, so this does not wait for the name.
-fn forget_not_ours(buffer: &mut Buffer, books: &Books, seen: &mut u64, intake: &Intake) {
-    for span in intake.leadership.rounds_not_ours(seen) {
-        books.not_ours(buffer.forget_between(span), span);
+    /// Keeps a round.
+    pub(super) fn accept(&mut self, round: &Published) {
+        self.forget_not_ours();
+        let snapshot = &round.snapshot;
+        let mut good = self.books.good_values(&self.settings, snapshot);
+        if self.leadership.is_not_ours(snapshot.round) {
+            self.books.not_ours(good.len(), Span { from: snapshot.at, to: snapshot.at });
+            good.clear();
+        }
+        let full = self.buffer.push(Kept::new(snapshot.at, good));
+        self.books.overflow(full, self.settings.buffer_bytes);
+        self.books.waiting(self.buffer.points(), self.buffer.bytes(), self.buffer.oldest());
+        if let Some(bytes) = &round.counters {
+            self.counters = Some((Arc::clone(bytes), snapshot.at));
+        }
     }
-}
 
-fn hold(settings: &CloudWatchSettings, buffer: &mut Buffer, books: &mut Books, round: &Published, intake: &Intake) {
-    let snapshot = &round.snapshot;
-    let mut good = books.good_values(settings, snapshot);
-    if intake.leadership.is_not_ours(snapshot.round) {
-        books.not_ours(good.len(), Span { from: snapshot.at, to: snapshot.at });
-        good.clear();
+    /// What was kept.
+    pub(super) fn held(&mut self) -> Held {
+        self.forget_not_ours();
+        let rounds = self.buffer.rounds().map(|(_, kept)| kept.clone()).collect();
+        Held { rounds, counters: self.counters.take() }
     }
-    let full = buffer.push(Kept::new(snapshot.at, good));
-    books.overflow(full, settings.buffer_bytes);
-    intake.stats.change(|stats| {
-        stats.buffered_points = buffer.points();
-        stats.buffered_bytes = buffer.bytes();
-        stats.oldest_point = buffer.oldest();
-        stats.rounds = stats.rounds.saturating_add(1);
-    });
-}
 
-/// The program ends. What a replica holds that stands by is not its own to lose: the leader publishes it.
-fn give_up(buffer: &Buffer, intake: &Intake) {
-    let stood_by = intake.leadership.published_by_others().is_some() && !intake.leadership.is_leading();
-    let points = buffer.points();
-    if points == 0 || stood_by {
-        return;
+    /// The program ends without the name: what was kept is lost, and counted. What a replica holds that stands by is not its
+    /// own to lose: the leader publishes it.
+    pub(super) fn give_up(&self) {
+        let stood_by = self.leadership.published_by_others().is_some() && !self.leadership.is_leading();
+        let points = self.buffer.points();
+        if points == 0 || stood_by {
+            return;
+        }
+        self.books.count_dropped(DropReason::Shutdown, points);
+        tracing::warn!(points, "unsent points are lost with this process: the cluster's name was not known");
     }
-    intake.stats.change(|stats| stats.drop_points(DropReason::Shutdown, points));
-    tracing::warn!(points, "unsent points are lost with this process: the cluster's name was not known");
+
+    /// Of the lapses of the lease only the last few are remembered, so this does not wait for the name.
+    fn forget_not_ours(&mut self) {
+        for span in self.leadership.rounds_not_ours(&mut self.not_ours_seen) {
+            self.books.not_ours(self.buffer.forget_between(span), span);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -117,12 +118,13 @@ mod tests {
 
     use aws_config::SdkConfig;
     use cni_types::catalogue::Metric;
+    use futures::future::BoxFuture;
     use tokio::sync::{oneshot, watch};
+    use tokio::time::Instant;
 
     use super::*;
-    use crate::{Publisher, Selection, SinkStats};
+    use crate::{Publisher, Selection, Sink, SinkStats};
     use cni_aws::identity::{CredentialKind, Found};
-    use cni_runtime::gate::Leadership;
     use cni_types::cluster_id::ClusterId;
 
     fn settings(buffer_bytes: u64) -> CloudWatchSettings {
@@ -140,7 +142,7 @@ mod tests {
 
     /// A round with one value, and the baselines that belong to it.
     fn round(number: u64) -> Published {
-        let mut snapshot = Arc::unwrap_or_clone(crate::tests::round(number));
+        let mut snapshot = Arc::unwrap_or_clone(crate::publisher::tests::round(number));
         snapshot.at = UnixMillis(i64::try_from(number).unwrap() * 30_000);
         snapshot.metrics.set(Metric::NodesExpected, Some(3.0));
         Published { snapshot: Arc::new(snapshot), counters: Some(Arc::from(number.to_le_bytes())) }
@@ -156,10 +158,53 @@ mod tests {
         }))
     }
 
+    type Outcome = Option<(Arc<Identity>, Held)>;
+
+    /// A sink that only waits for the name.
+    struct Waiting {
+        stats: Stats,
+        awaiting: Awaiting,
+        outcome: Option<oneshot::Sender<Outcome>>,
+    }
+
+    impl Waiting {
+        fn over(&mut self, outcome: Outcome) {
+            if let Some(sender) = self.outcome.take() {
+                let _ = sender.send(outcome);
+            }
+        }
+    }
+
+    impl Sink for Waiting {
+        fn stats(&self) -> &Stats {
+            &self.stats
+        }
+
+        fn accept(&mut self, round: Published) -> BoxFuture<'_, ()> {
+            self.awaiting.accept(&round);
+            Box::pin(std::future::ready(()))
+        }
+
+        fn work(&mut self) -> BoxFuture<'_, Result<(), String>> {
+            Box::pin(async {
+                let identity = self.awaiting.identity().await;
+                let held = self.awaiting.held();
+                self.over(Some((identity, held)));
+                std::future::pending().await
+            })
+        }
+
+        fn stop(&mut self, _by: Instant) -> BoxFuture<'_, ()> {
+            self.awaiting.give_up();
+            self.over(None);
+            Box::pin(std::future::ready(()))
+        }
+    }
+
     struct Stand {
         publisher: Publisher,
         state: watch::Sender<IdentityState>,
-        outcome: oneshot::Receiver<Option<(Arc<Identity>, Held)>>,
+        outcome: oneshot::Receiver<Outcome>,
         stats: watch::Receiver<SinkStats>,
     }
 
@@ -168,13 +213,12 @@ mod tests {
     }
 
     fn stand_led_by(buffer_bytes: u64, leadership: Leadership) -> Stand {
-        let mut publisher = Publisher::led_by(leadership);
+        let mut publisher = Publisher::new();
         let state = watch::Sender::new(IdentityState::Awaiting("a test".to_owned()));
         let (reader, (sender, outcome)) = (state.subscribe(), oneshot::channel());
-        publisher.spawn("cloudwatch", |mut intake| async move {
-            let _ = sender.send(identity(&settings(buffer_bytes), reader, &mut intake).await);
-            std::future::pending::<()>().await;
-        });
+        let stats = Stats::new("cloudwatch");
+        let awaiting = Awaiting::new(&settings(buffer_bytes), reader, leadership, stats.clone());
+        publisher.add(Box::new(Waiting { stats, awaiting, outcome: Some(sender) }));
         let stats = publisher.stats_receivers().remove(0);
         Stand { publisher, state, outcome, stats }
     }

@@ -12,7 +12,7 @@ use super::settings::CloudWatchSettings;
 use super::{advice, limits};
 use crate::delivery::buffer::Point;
 use crate::delivery::requests::Delivery;
-use crate::stats::{DropReason, RequestOutcome, StatsCell, TroubleKind};
+use crate::stats::{DropReason, RequestOutcome, Stats, TroubleKind};
 use cni_runtime::gate::Span;
 
 /// A cause of trouble that comes and goes within one outage is logged again after this time.
@@ -21,7 +21,7 @@ const SAME_CAUSE_AGAIN: Duration = Duration::from_mins(10);
 /// The sink's figures, and what was logged so far.
 #[derive(Debug)]
 pub(super) struct Books {
-    pub(super) stats: StatsCell,
+    stats: Stats,
     namespace: String,
     policy_shown: bool,
     /// Data that were dropped: logged once per reason and metric.
@@ -32,12 +32,12 @@ pub(super) struct Books {
 }
 
 impl Books {
-    pub(super) fn new(stats: StatsCell, namespace: String) -> Self {
+    pub(super) fn new(stats: Stats, namespace: String) -> Self {
         Self { stats, namespace, policy_shown: false, dropped: BTreeSet::new(), cause: None, causes: BTreeMap::new() }
     }
 
     pub(super) fn count_dropped(&self, reason: DropReason, points: u64) {
-        self.stats.change(|stats| stats.drop_points(reason, points));
+        self.stats.dropped(reason, points);
     }
 
     /// Counts data as dropped and names them: in the log once per reason and metric.
@@ -107,12 +107,7 @@ impl Books {
 
     /// CloudWatch took these.
     pub(super) fn accepted(&mut self, sent: usize, now: UnixMillis, still_to_send: u64) {
-        let mut recovered = false;
-        self.stats.change(|stats| {
-            stats.sent_points = stats.sent_points.saturating_add(sent as u64);
-            stats.last_success = Some(now);
-            recovered = stats.set_trouble(TroubleKind::Destination, None);
-        });
+        let recovered = self.stats.delivered(sent as u64, now);
         self.cause = None;
         self.causes.clear();
         if recovered {
@@ -122,10 +117,7 @@ impl Books {
 
     /// Something keeps points from being sent. Said when the cause changes, and not with each attempt.
     pub(super) fn trouble(&mut self, error: &PutError, waiting_points: u64) {
-        let text = error.to_string();
-        self.stats.change(|stats| {
-            stats.set_trouble(TroubleKind::Destination, Some(text));
-        });
+        self.stats.failing(error.to_string());
         let (cause, now) = (error.outcome(), Instant::now());
         let is_change = self.cause.replace(cause) != Some(cause);
         let was_told = self.causes.get(&cause).is_some_and(|told| now.duration_since(*told) < SAME_CAUSE_AGAIN);
@@ -144,6 +136,18 @@ impl Books {
         }
     }
 
+    /// A request has ended.
+    pub(super) fn request(&self, outcome: RequestOutcome, took: Duration) {
+        self.stats.change(|stats| stats.request(outcome, took));
+    }
+
+    /// What the cluster's name is still awaited from, if that keeps points from being sent.
+    pub(super) fn identity(&self, trouble: Option<String>) {
+        self.stats.change(|stats| {
+            stats.set_trouble(TroubleKind::Identity, trouble);
+        });
+    }
+
     /// The spool's state.
     pub(super) fn spool(&self, trouble: Option<String>) {
         self.stats.change(|stats| {
@@ -152,7 +156,11 @@ impl Books {
     }
 
     pub(super) fn report(&self, delivery: &Delivery) {
-        let (points, bytes, oldest) = (delivery.points(), delivery.bytes(), delivery.oldest());
+        self.waiting(delivery.points(), delivery.bytes(), delivery.oldest());
+    }
+
+    /// What is not accepted yet.
+    pub(super) fn waiting(&self, points: u64, bytes: u64, oldest: Option<UnixMillis>) {
         self.stats.change(|stats| {
             stats.buffered_points = points;
             stats.buffered_bytes = bytes;

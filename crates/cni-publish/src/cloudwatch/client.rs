@@ -38,7 +38,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Where points go. CloudWatch is the only one in the program; tests script their own.
-pub trait MetricSink: Send + Sync + 'static {
+pub trait MetricClient: Send + Sync + 'static {
     /// Sends one request of at most [`super::limits::MAX_DATA`] points, once.
     fn put(&self, points: Vec<Point>) -> impl Future<Output = Result<(), PutError>> + Send;
 }
@@ -157,7 +157,7 @@ impl AwsCloudWatch {
     }
 }
 
-impl MetricSink for AwsCloudWatch {
+impl MetricClient for AwsCloudWatch {
     async fn put(&self, points: Vec<Point>) -> Result<(), PutError> {
         let data = points.iter().map(|point| self.datum(point)).collect();
         let request = self.client.put_metric_data().namespace(&self.namespace).set_metric_data(Some(data));

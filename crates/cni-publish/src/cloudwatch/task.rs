@@ -1,4 +1,4 @@
-//! The task itself: rounds in, requests out.
+//! What sends, once the cluster's name is known: rounds in, requests out.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::awaiting::Held;
 use super::books::Books;
-use super::client::{MetricSink, PutError};
+use super::client::{MetricClient, PutError};
 use super::deadline::leave_time;
 use super::limits;
 use super::settings::CloudWatchSettings;
@@ -20,10 +20,10 @@ use crate::delivery::buffer::{Kept, Point, metrics_by_round};
 use crate::delivery::requests::{Delivery, Refusal};
 use crate::delivery::retry::RequestPacing;
 use crate::delivery::spool::{self, Health, Opened, Spool};
-use crate::stats::{DropReason, RequestOutcome};
-use crate::{Intake, Published};
+use crate::messages::Published;
+use crate::stats::{DropReason, RequestOutcome, Stats};
 use cni_runtime::clock::{Clock, after};
-use cni_runtime::gate::Span;
+use cni_runtime::gate::{Leadership, Span};
 
 /// No pause between attempts is longer, and none longer than a flush.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
@@ -58,12 +58,12 @@ struct Baselines {
     round: u64,
 }
 
-/// The sink's whole state.
+/// The state of delivery to CloudWatch.
 pub(super) struct Task<S> {
     settings: CloudWatchSettings,
-    sink: Arc<S>,
+    client: Arc<S>,
     clock: Clock,
-    intake: Intake,
+    leadership: Leadership,
     books: Books,
     delivery: Delivery,
     pacing: RequestPacing,
@@ -89,18 +89,28 @@ pub(super) struct Task<S> {
     begun: bool,
     /// A published-until of another replica that lies ahead of our clock, and was taken into account once.
     ahead: Option<UnixMillis>,
+    /// The spool's task has ended, so that nothing more may be sent.
+    is_without_spool: bool,
 }
 
-impl<S: MetricSink> Task<S> {
-    pub(super) fn new(settings: CloudWatchSettings, sink: S, clock: Clock, intake: Intake, opened: Opened) -> Self {
+impl<S: MetricClient> Task<S> {
+    /// `opened` is what a start found in the spool.
+    pub(super) fn new(
+        settings: CloudWatchSettings,
+        client: S,
+        clock: Clock,
+        leadership: Leadership,
+        stats: Stats,
+        opened: Opened,
+    ) -> Self {
         let now = Instant::now();
         let limits = limits::requests_of(&settings.cluster_id);
         let mut task = Self {
             delivery: Delivery::new(settings.buffer_bytes, limits),
             pacing: RequestPacing::new(LONGEST_PAUSE.min(settings.flush_every), fastrand::Rng::new()),
-            books: Books::new(intake.stats.clone(), settings.namespace.clone()),
-            sink: Arc::new(sink),
-            intake,
+            books: Books::new(stats, settings.namespace.clone()),
+            client: Arc::new(client),
+            leadership,
             counters: None,
             failed_until: now,
             late_until: now,
@@ -115,6 +125,7 @@ impl<S: MetricSink> Task<S> {
             newest_sent: None,
             begun: false,
             ahead: None,
+            is_without_spool: false,
             clock,
             settings,
         };
@@ -123,7 +134,7 @@ impl<S: MetricSink> Task<S> {
     }
 
     /// With rounds that were taken in before the cluster's name was known: they are due at once.
-    pub(super) fn holding(mut self, held: Held) -> Self {
+    pub(super) fn hold(&mut self, held: Held) {
         for kept in held.rounds {
             let dropped = self.delivery.push(kept);
             self.books.overflow(dropped, self.settings.buffer_bytes);
@@ -136,54 +147,57 @@ impl<S: MetricSink> Task<S> {
         }
         self.books.report(&self.delivery);
         self.save();
-        self
     }
 
-    pub(super) async fn run(mut self) {
-        let mut open = true;
+    /// One step of sending, flushing and waiting. Cancelling it loses nothing. An error says why nothing more can be sent.
+    pub(super) async fn work(&mut self) -> Result<(), String> {
+        self.step(true).await
+    }
+
+    /// Sends what is left while there is time, then keeps the rest for the next start or counts it.
+    pub(super) async fn stop(&mut self, by: Instant) {
+        self.hurry();
         loop {
             self.start_request();
-            let orders = *self.intake.orders.borrow();
-            let leading = self.intake.leadership.is_leading();
-            if !open && (self.delivery.is_empty() || (!leading && self.under_way.is_none())) {
+            let is_over = !self.leadership.is_leading() && self.under_way.is_none();
+            if self.delivery.is_empty() || is_over || self.is_without_spool {
                 break;
             }
-            let wake = self.wake_at(leading);
-            let stop_by = orders.stop_by.map_or_else(|| after(Instant::now(), IDLE), leave_time);
             tokio::select! {
-                round = self.intake.rounds.next(), if open => if let Some(round) = round {
-                    self.read(&round);
-                } else {
-                    open = false;
-                    self.hurry();
-                },
-                answer = answered(self.under_way.as_mut()) => {
-                    self.under_way = None;
-                    self.settle(answer);
-                }
-                is_kept = unwell(self.health.as_mut()) => if is_kept {
-                    self.show_health();
-                } else {
-                    // Without claims the next start could send again what is sent from now on.
-                    tracing::error!("the task that writes the spool has ended: nothing more is sent to CloudWatch");
-                    break;
-                },
-                () = tokio::time::sleep_until(self.next_flush), if open => {
-                    self.delivery.flush();
-                    // After a stop of the whole process the missed flushes are not made up for.
-                    let period = self.clock.real(self.settings.flush_every);
-                    self.next_flush = after(self.next_flush, period).max(Instant::now());
-                }
-                () = tokio::time::sleep_until(wake) => {}
-                () = self.intake.leadership.gained(), if !leading => {}
-                () = tokio::time::sleep_until(stop_by), if orders.stop_by.is_some() => break,
-                changed = self.intake.orders.changed() => if changed.is_err() {
-                    // The publisher was dropped without draining: what is not spooled is lost, as documented.
-                    break;
-                }
+                _logged = self.step(false) => {}
+                () = tokio::time::sleep_until(leave_time(by)) => break,
             }
         }
-        self.finish().await;
+        self.finish(by).await;
+    }
+
+    async fn step(&mut self, flushes: bool) -> Result<(), String> {
+        self.start_request();
+        let leading = self.leadership.is_leading();
+        let wake = self.wake_at(leading);
+        tokio::select! {
+            answer = answered(self.under_way.as_mut()) => {
+                self.under_way = None;
+                self.settle(answer);
+            }
+            is_kept = unwell(self.health.as_mut()) => if is_kept {
+                self.show_health();
+            } else {
+                // Without claims the next start could send again what is sent from now on.
+                tracing::error!("the task that writes the spool has ended: nothing more is sent to CloudWatch");
+                self.is_without_spool = true;
+                return Err("the task that writes its spool has ended".to_owned());
+            },
+            () = tokio::time::sleep_until(self.next_flush), if flushes => {
+                self.delivery.flush();
+                // After a stop of the whole process the missed flushes are not made up for.
+                let period = self.clock.real(self.settings.flush_every);
+                self.next_flush = after(self.next_flush, period).max(Instant::now());
+            }
+            () = tokio::time::sleep_until(wake) => {}
+            () = self.leadership.gained(), if !leading => {}
+        }
+        Ok(())
     }
 
     /// The program ends: everything is due, and there is no time for long pauses.
@@ -218,10 +232,11 @@ impl<S: MetricSink> Task<S> {
         self.save();
     }
 
-    fn read(&mut self, round: &Published) {
+    /// Takes a round in.
+    pub(super) fn accept(&mut self, round: &Published) {
         let mut good = self.books.good_values(&self.settings, &round.snapshot);
         self.forget_not_ours();
-        if self.intake.leadership.is_not_ours(round.snapshot.round) {
+        if self.leadership.is_not_ours(round.snapshot.round) {
             // It was still in the queue when the lease was seen to be another's.
             self.books.not_ours(good.len(), Span { from: round.snapshot.at, to: round.snapshot.at });
             good.clear();
@@ -231,25 +246,23 @@ impl<S: MetricSink> Task<S> {
         self.forget_published();
         // What is unsent dies with its leader, so nothing waits to share a request. Nor does the first round: after
         // an installation, or a change of rights, it shows at once that delivery works.
-        if self.intake.leadership.is_elected() || !std::mem::replace(&mut self.begun, true) {
+        if self.leadership.is_elected() || !std::mem::replace(&mut self.begun, true) {
             self.delivery.flush();
         }
         let number = self.delivery.newest_round().unwrap_or(0);
         let baselines =
             |bytes: &Arc<[u8]>| Baselines { bytes: Arc::clone(bytes), at: round.snapshot.at, round: number };
         self.counters = round.counters.as_ref().map(baselines);
-        // In this order: who sees that the round was read also sees that its points wait.
         self.books.report(&self.delivery);
         self.save();
-        self.intake.stats.change(|stats| stats.rounds = stats.rounds.saturating_add(1));
     }
 
     /// Starts the next request if one may be started now.
     fn start_request(&mut self) {
         let now = Instant::now();
-        let leading = self.intake.leadership.is_leading();
+        let leading = self.leadership.is_leading();
         let allowed = if self.delivery.has_live() { self.failed_until } else { self.late_until.max(self.failed_until) };
-        if self.under_way.is_some() || !leading || now < allowed {
+        if self.under_way.is_some() || !leading || now < allowed || self.is_without_spool {
             return;
         }
         self.forget_not_ours();
@@ -272,8 +285,8 @@ impl<S: MetricSink> Task<S> {
         self.newest_sent = self.newest_sent.max(round);
         let claim = self.spool.as_ref().map(|spool| (spool.claims(), spool::claim(&metrics_by_round(&points))));
         self.journal_bytes += claim.as_ref().map_or(0, |(_, record)| record.len());
-        let sink = Arc::clone(&self.sink);
-        let leadership = self.intake.leadership.clone();
+        let client = Arc::clone(&self.client);
+        let leadership = self.leadership.clone();
         let is_sent = Arc::new(AtomicBool::new(false));
         let mark = Arc::clone(&is_sent);
         let answer = Box::pin(async move {
@@ -284,7 +297,7 @@ impl<S: MetricSink> Task<S> {
             let begun = Instant::now();
             let result = if may_send {
                 mark.store(true, Ordering::Relaxed);
-                Some(sink.put(points).await)
+                Some(client.put(points).await)
             } else {
                 None
             };
@@ -308,9 +321,9 @@ impl<S: MetricSink> Task<S> {
         };
         // What may have been taken counts as published: a replica that takes over must not publish it again.
         let may_be_taken = matches!(result, Ok(()) | Err(PutError::NoAnswer(_)));
-        self.intake.leadership.settled(answer.newest, may_be_taken);
+        self.leadership.settled(answer.newest, may_be_taken);
         let outcome = result.as_ref().map_or_else(PutError::outcome, |()| RequestOutcome::Ok);
-        self.intake.stats.change(|stats| stats.request(outcome, answer.took));
+        self.books.request(outcome, answer.took);
         match result {
             Ok(()) => self.accepted(),
             Err(PutError::Rejected(detail)) => self.refused(&detail),
@@ -376,7 +389,7 @@ impl<S: MetricSink> Task<S> {
     /// Rounds of a lapse of the lease after which another replica led.
     fn forget_not_ours(&mut self) {
         let mut forgotten = 0;
-        for span in self.intake.leadership.rounds_not_ours(&mut self.not_ours_seen) {
+        for span in self.leadership.rounds_not_ours(&mut self.not_ours_seen) {
             let points = self.delivery.forget_between(span);
             self.books.not_ours(points, span);
             forgotten += points;
@@ -389,7 +402,7 @@ impl<S: MetricSink> Task<S> {
 
     /// Another replica that led has published these rounds; they were measured here too.
     fn forget_published(&mut self) {
-        let Some(until) = self.intake.leadership.published_by_others() else { return };
+        let Some(until) = self.leadership.published_by_others() else { return };
         // A time that lies ahead of our clock was written by a clock that is ahead of it. It says nothing of the rounds
         // that are still to come, so it is applied once, to what was measured before it was seen.
         let soon = self.clock.now().0.saturating_add(millis(self.settings.flush_every));
@@ -426,7 +439,7 @@ impl<S: MetricSink> Task<S> {
         let unsent = self.delivery.unsent();
         let mut claim = metrics_by_round(self.delivery.sending());
         // A later process cannot know whether another replica led in the lapse: then these events were published by it.
-        let lapses = self.intake.leadership.lapses();
+        let lapses = self.leadership.lapses();
         let in_lapse = |kept: &Kept| lapses.iter().any(|lapse| (lapse.from..=lapse.to).contains(&kept.at));
         let requested = claim.len();
         claim.extend(unsent.rounds().filter(|(_, kept)| in_lapse(kept)).map(|(round, kept)| (round, kept.metrics)));
@@ -452,9 +465,9 @@ impl<S: MetricSink> Task<S> {
         self.books.spool(health.trouble);
     }
 
-    async fn finish(&mut self) {
+    async fn finish(&mut self, by: Instant) {
         let sent_unanswered = self.end_request();
-        let is_kept = self.keep_for_next_start().await;
+        let is_kept = self.keep_for_next_start(by).await;
         self.show_health();
         if sent_unanswered && !is_kept {
             let (given_up, _) = self.delivery.in_doubt();
@@ -462,7 +475,7 @@ impl<S: MetricSink> Task<S> {
         }
         let unsent = self.delivery.points();
         // What a replica holds that stands by is not its own to lose: the leader publishes it.
-        let stood_by = self.intake.leadership.published_by_others().is_some() && !self.intake.leadership.is_leading();
+        let stood_by = self.leadership.published_by_others().is_some() && !self.leadership.is_leading();
         if unsent == 0 || stood_by {
             return;
         }
@@ -479,7 +492,7 @@ impl<S: MetricSink> Task<S> {
     fn end_request(&mut self) -> bool {
         let Some(UnderWay { newest, is_sent, .. }) = self.under_way.take() else { return false };
         let is_sent = is_sent.load(Ordering::Relaxed);
-        self.intake.leadership.settled(newest, is_sent);
+        self.leadership.settled(newest, is_sent);
         if !is_sent {
             self.kept(false);
         }
@@ -487,11 +500,10 @@ impl<S: MetricSink> Task<S> {
     }
 
     /// The last write; true if all that is unsent is on disk.
-    async fn keep_for_next_start(&mut self) -> bool {
+    async fn keep_for_next_start(&mut self, by: Instant) -> bool {
         self.save();
         let Some(spool) = &self.spool else { return false };
-        let stop_by = self.intake.orders.borrow().stop_by;
-        let left = stop_by.map_or(LAST_WRITE, |by| by.saturating_duration_since(Instant::now()).min(LAST_WRITE));
+        let left = by.saturating_duration_since(Instant::now()).min(LAST_WRITE);
         tokio::time::timeout(left, spool.flush(left)).await.unwrap_or(false)
     }
 }
@@ -516,92 +528,4 @@ fn millis(duration: Duration) -> i64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use cni_types::catalogue::Metric;
-
-    use super::*;
-    use crate::{Publisher, Selection, tests};
-    use cni_runtime::gate::Leadership;
-
-    /// Takes requests and never answers them.
-    struct Silent(watch::Sender<usize>);
-
-    impl MetricSink for Silent {
-        async fn put(&self, _points: Vec<Point>) -> Result<(), PutError> {
-            self.0.send_modify(|requests| *requests += 1);
-            std::future::pending().await
-        }
-    }
-
-    fn settings() -> CloudWatchSettings {
-        CloudWatchSettings {
-            namespace: "Kubernetes".to_owned(),
-            cluster_id: "prod".parse().unwrap(),
-            shard: None,
-            selection: Selection::all(),
-            resolution_seconds: 60,
-            flush_every: Duration::from_mins(1),
-            buffer_bytes: 1 << 20,
-            spool_dir: None,
-        }
-    }
-
-    fn spawned(publisher: &mut Publisher, opened: Opened) -> watch::Receiver<usize> {
-        let (sender, requests) = watch::channel(0);
-        let clock = Clock::scaled(UnixMillis(0), 1.0);
-        publisher.spawn("cloudwatch", |intake| Task::new(settings(), Silent(sender), clock, intake, opened).run());
-        requests
-    }
-
-    fn round_with_a_counter() -> Published {
-        let mut snapshot = Arc::unwrap_or_clone(tests::round(1));
-        snapshot.metrics.set(Metric::AddReqCount, Some(3.0));
-        Published::from(Arc::new(snapshot))
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_request_in_doubt_is_counted_also_by_a_replica_that_no_longer_leads() {
-        let (appointment, leadership) = Leadership::manual(true);
-        appointment.appoint(Some(Instant::now() + Duration::from_hours(1)));
-        let mut publisher = Publisher::led_by(leadership);
-        let mut requests = spawned(&mut publisher, Opened::none());
-        publisher.publish(round_with_a_counter());
-        requests.wait_for(|requests| *requests == 1).await.unwrap();
-        appointment.others_published(UnixMillis(-1));
-        appointment.appoint(None);
-        let stats = publisher.stats_receivers().remove(0);
-        publisher.drain(Duration::from_secs(5)).await;
-        assert_eq!(stats.borrow().dropped_points.get(&DropReason::InDoubt), Some(&1));
-    }
-
-    #[tokio::test]
-    async fn counters_of_a_lapse_are_not_sent_by_a_later_process() {
-        let folder = tempfile::tempdir().unwrap();
-        let clock = Clock::scaled(UnixMillis(0), 1.0);
-        let settings = CloudWatchSettings { spool_dir: Some(folder.path().to_owned()), ..settings() };
-        let (appointment, leadership) = Leadership::manual(false);
-        let mut publisher = Publisher::led_by(leadership.clone());
-        let opened = spool::open(&settings.spool(), &clock).await;
-        spawned(&mut publisher, opened);
-        let mut stats = publisher.stats_receivers().remove(0);
-        leadership.measured_in_lapse(0, 1, UnixMillis(0));
-        publisher.publish(round_with_a_counter());
-        stats.wait_for(|stats| stats.rounds == 1).await.unwrap();
-        // The process does not measure while another leads, so it does not write again by itself.
-        appointment.taken_by_another();
-        publisher.drain(Duration::from_secs(20)).await;
-        let left = spool::look(folder.path()).unwrap().unwrap();
-        assert_eq!((left.rounds.len(), left.in_doubt.len()), (0, 1));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn without_its_spools_task_the_sink_ends_before_it_sends() {
-        let mut publisher = Publisher::new();
-        let mut opened = Opened::none();
-        opened.spool = Some(Spool::ended());
-        let requests = spawned(&mut publisher, opened);
-        publisher.publish(round_with_a_counter());
-        let ended = tokio::time::timeout(Duration::from_hours(1), publisher.failed()).await.unwrap();
-        assert_eq!((ended.name, *requests.borrow()), ("cloudwatch", 0));
-    }
-}
+mod tests;

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use tokio::sync::watch;
 
 use crate::messages::Published;
-use crate::stats::{StatsCell, TroubleKind};
+use crate::stats::{Stats, TroubleKind};
 
 /// Rounds a sink may lag behind before it loses the oldest. Sinks read at once and buffer for themselves, so this is
 /// only ever used up by a task that hangs or has ended.
@@ -24,7 +24,7 @@ struct Queue {
 #[derive(Debug)]
 pub(crate) struct Feed {
     queue: watch::Sender<Queue>,
-    stats: StatsCell,
+    stats: Stats,
 }
 
 /// The sink's end.
@@ -32,11 +32,11 @@ pub(crate) struct Feed {
 pub(crate) struct Rounds {
     queue: watch::Sender<Queue>,
     changes: watch::Receiver<Queue>,
-    stats: StatsCell,
+    stats: Stats,
 }
 
 /// An empty queue of the sink whose figures are given.
-pub(crate) fn new(stats: StatsCell) -> (Feed, Rounds) {
+pub(crate) fn new(stats: Stats) -> (Feed, Rounds) {
     let (queue, changes) = watch::channel(Queue { rounds: VecDeque::new(), is_fed: true, is_read: true });
     (Feed { queue: queue.clone(), stats: stats.clone() }, Rounds { queue, changes, stats })
 }

@@ -5,16 +5,16 @@ use std::future::Future;
 
 use tokio::sync::watch;
 
-use super::messages::Orders;
-use super::stats::{StatsCell, TroubleKind};
+use crate::messages::Orders;
+use crate::stats::{Stats, TroubleKind};
 use cni_runtime::supervise::caught;
 
 /// A sink's task has ended although the program goes on: from now on this sink delivers nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SinkEnded {
-    /// `cloudwatch`, `prometheus` or `log`.
+    /// The sink's name, for example `cloudwatch`.
     pub name: &'static str,
-    /// A panic's message, or that the task returned.
+    /// A panic's message, or why the sink could not go on.
     pub reason: String,
 }
 
@@ -33,7 +33,7 @@ impl SinkWatch {
         Self(ended)
     }
 
-    /// See [`super::Publisher::failed`].
+    /// See [`Publisher::failed`](crate::Publisher::failed).
     pub async fn failed(&mut self) -> SinkEnded {
         let first = self.0.wait_for(Option::is_some).await.ok().and_then(|ended| ended.clone());
         match first {
@@ -46,17 +46,18 @@ impl SinkWatch {
 
 /// Runs a sink's task; one that ends without having been asked to is logged, shown as the sink's trouble and reported.
 pub(super) async fn supervised(
-    task: impl Future<Output = ()>,
+    task: impl Future<Output = Result<(), String>>,
     orders: watch::Receiver<Orders>,
-    stats: StatsCell,
+    stats: Stats,
     ended: watch::Sender<Option<SinkEnded>>,
 ) {
     let outcome = caught(task).await;
     // Asked to stop, or the publisher was dropped.
     let was_asked = orders.borrow().stop_by.is_some() || orders.has_changed().is_err();
     let reason = match outcome {
-        Ok(()) if was_asked => return,
-        Ok(()) => "its task returned while the program still runs".to_owned(),
+        Ok(_) if was_asked => return,
+        Ok(Ok(())) => "its task returned while the program still runs".to_owned(),
+        Ok(Err(reason)) => reason,
         Err(panic) => format!("its task ended by a {panic}"),
     };
     let report = SinkEnded { name: stats.name(), reason };
