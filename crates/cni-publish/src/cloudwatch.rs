@@ -14,8 +14,10 @@ mod books;
 pub mod client;
 mod deadline;
 pub mod limits;
+mod request;
 mod settings;
 mod sink;
+mod spooled;
 mod task;
 
 pub use client::{AwsCloudWatch, MetricClient, PutError};

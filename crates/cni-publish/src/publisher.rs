@@ -125,7 +125,11 @@ async fn feed(sink: &mut dyn Sink, rounds: &mut Rounds) -> Result<(), String> {
                 // Last: a reader that sees that the round was read also sees what became of it.
                 stats.round_accepted();
             }
-            outcome = sink.work() => outcome?,
+            outcome = sink.work() => {
+                outcome?;
+                // A sink that always has something to do must not keep other tasks from running.
+                tokio::task::coop::consume_budget().await;
+            }
         }
     }
 }

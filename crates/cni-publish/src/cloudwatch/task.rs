@@ -1,13 +1,9 @@
 //! What sends, once the cluster's name is known: rounds in, requests out.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cni_metrics_core::model::UnixMillis;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::awaiting::Held;
@@ -15,11 +11,13 @@ use super::books::Books;
 use super::client::{MetricClient, PutError};
 use super::deadline::leave_time;
 use super::limits;
+use super::request::{Answer, UnderWay, answered};
 use super::settings::CloudWatchSettings;
+use super::spooled::Spooled;
 use crate::delivery::buffer::{Kept, Point, metrics_by_round};
 use crate::delivery::requests::{Delivery, Refusal};
 use crate::delivery::retry::RequestPacing;
-use crate::delivery::spool::{self, Health, Opened, Spool};
+use crate::delivery::spool::{self, Opened};
 use crate::messages::Published;
 use crate::stats::{DropReason, RequestOutcome, Stats};
 use cni_runtime::clock::{Clock, after};
@@ -29,27 +27,8 @@ use cni_runtime::gate::{Leadership, Span};
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// No pause is longer once the program is ending.
 const LAST_PAUSE: Duration = Duration::from_secs(2);
-/// The longest wait for the spool's last write.
-const LAST_WRITE: Duration = Duration::from_secs(2);
-/// A spool's journal this long is made short by writing the whole file anew.
-const LONG_JOURNAL_BYTES: usize = 4 << 20;
 /// When to look again although nothing is due: effectively never.
 const IDLE: Duration = Duration::from_hours(24);
-
-struct Answer {
-    /// `None` if it was not sent, because this replica does not lead any more.
-    result: Option<Result<(), PutError>>,
-    /// The newest round in it.
-    newest: UnixMillis,
-    took: Duration,
-}
-
-struct UnderWay {
-    answer: Pin<Box<dyn Future<Output = Answer> + Send>>,
-    newest: UnixMillis,
-    /// It was handed to the client.
-    is_sent: Arc<AtomicBool>,
-}
 
 /// The newest baselines, and the round after which they were taken.
 struct Baselines {
@@ -76,11 +55,7 @@ pub(super) struct Task<S> {
     under_way: Option<UnderWay>,
     /// Lapses of the lease up to this tenure were dealt with.
     not_ours_seen: u64,
-    spool: Option<Spool>,
-    health: Option<watch::Receiver<Health>>,
-    /// How many of the spool's points that were set aside are counted.
-    set_aside: u64,
-    journal_bytes: usize,
+    spooled: Spooled,
     /// The newest image claims rounds of a lapse of the lease.
     claims_lapse: bool,
     /// The newest round that was sent.
@@ -117,10 +92,7 @@ impl<S: MetricClient> Task<S> {
             next_flush: after(now, clock.real(settings.flush_every)),
             under_way: None,
             not_ours_seen: 0,
-            spool: None,
-            health: None,
-            set_aside: 0,
-            journal_bytes: 0,
+            spooled: Spooled::new(None),
             claims_lapse: false,
             newest_sent: None,
             begun: false,
@@ -180,7 +152,7 @@ impl<S: MetricClient> Task<S> {
                 self.under_way = None;
                 self.settle(answer);
             }
-            is_kept = unwell(self.health.as_mut()) => if is_kept {
+            is_kept = self.spooled.changed() => if is_kept {
                 self.show_health();
             } else {
                 // Without claims the next start could send again what is sent from now on.
@@ -212,8 +184,7 @@ impl<S: MetricClient> Task<S> {
     /// Points of an earlier process go first of all, as backlog.
     fn restore(&mut self, opened: Opened) {
         let Opened { spool, rounds, in_doubt, unusable, counters, .. } = opened;
-        self.health = spool.as_ref().map(Spool::health);
-        self.spool = spool;
+        self.spooled = Spooled::new(spool);
         self.books.count_dropped(DropReason::InDoubt, in_doubt);
         self.books.count_dropped(DropReason::SpoolUnusable, unusable);
         for kept in rounds {
@@ -280,30 +251,10 @@ impl<S: MetricClient> Task<S> {
 
     /// A request: claimed on disk, then in the lease, then sent.
     fn request(&mut self, points: Vec<Point>) -> UnderWay {
-        let newest = points.iter().map(|point| point.at).max().unwrap_or(UnixMillis(i64::MIN));
         let round = points.iter().map(|point| point.round).max();
         self.newest_sent = self.newest_sent.max(round);
-        let claim = self.spool.as_ref().map(|spool| (spool.claims(), spool::claim(&metrics_by_round(&points))));
-        self.journal_bytes += claim.as_ref().map_or(0, |(_, record)| record.len());
-        let client = Arc::clone(&self.client);
-        let leadership = self.leadership.clone();
-        let is_sent = Arc::new(AtomicBool::new(false));
-        let mark = Arc::clone(&is_sent);
-        let answer = Box::pin(async move {
-            if let Some((claims, record)) = claim {
-                claims.claim(record).await;
-            }
-            let may_send = leadership.admits(newest).await;
-            let begun = Instant::now();
-            let result = if may_send {
-                mark.store(true, Ordering::Relaxed);
-                Some(client.put(points).await)
-            } else {
-                None
-            };
-            Answer { result, newest, took: begun.elapsed() }
-        });
-        UnderWay { answer, newest, is_sent }
+        let claim = self.spooled.claim(&points);
+        UnderWay::begin(Arc::clone(&self.client), self.leadership.clone(), claim, points)
     }
 
     /// When a request that may not be started yet may be.
@@ -334,7 +285,7 @@ impl<S: MetricClient> Task<S> {
             }
         }
         self.books.report(&self.delivery);
-        if self.journal_bytes > LONG_JOURNAL_BYTES {
+        if self.spooled.is_long() {
             self.save();
         }
     }
@@ -426,15 +377,14 @@ impl<S: MetricClient> Task<S> {
             // A record that settles a request settles every claim; an image keeps those of a lapse.
             return self.save();
         }
-        if let Some(spool) = &self.spool {
-            self.journal_bytes += record.len();
-            spool.settle(record);
-        }
+        self.spooled.settle(record);
     }
 
     /// Hands the whole state to the spool.
     fn save(&mut self) {
-        let Some(spool) = &self.spool else { return };
+        if !self.spooled.is_kept() {
+            return;
+        }
         let origin = self.settings.spool().origin;
         let unsent = self.delivery.unsent();
         let mut claim = metrics_by_round(self.delivery.sending());
@@ -453,16 +403,14 @@ impl<S: MetricClient> Task<S> {
             claim: &claim,
             counters: counters.map(|from| spool::Counters { at: from.at, round: from.round, bytes: &from.bytes }),
         };
-        spool.save(spool::encode(&image));
-        self.journal_bytes = 0;
+        self.spooled.save(spool::encode(&image));
     }
 
     fn show_health(&mut self) {
-        let Some(health) = &mut self.health else { return };
-        let health = health.borrow_and_update().clone();
-        let more = health.set_aside.saturating_sub(std::mem::replace(&mut self.set_aside, health.set_aside));
-        self.books.count_dropped(DropReason::SpoolUnusable, more);
-        self.books.spool(health.trouble);
+        if let Some((trouble, set_aside)) = self.spooled.health() {
+            self.books.count_dropped(DropReason::SpoolUnusable, set_aside);
+            self.books.spool(trouble);
+        }
     }
 
     async fn finish(&mut self, by: Instant) {
@@ -490,9 +438,9 @@ impl<S: MetricClient> Task<S> {
     /// Drops the request that is under way; true if it was sent, so that it is in doubt. Then its claim stays where it
     /// is: the next start counts it.
     fn end_request(&mut self) -> bool {
-        let Some(UnderWay { newest, is_sent, .. }) = self.under_way.take() else { return false };
-        let is_sent = is_sent.load(Ordering::Relaxed);
-        self.leadership.settled(newest, is_sent);
+        let Some(request) = self.under_way.take() else { return false };
+        let is_sent = request.is_sent();
+        self.leadership.settled(request.newest, is_sent);
         if !is_sent {
             self.kept(false);
         }
@@ -502,24 +450,7 @@ impl<S: MetricClient> Task<S> {
     /// The last write; true if all that is unsent is on disk.
     async fn keep_for_next_start(&mut self, by: Instant) -> bool {
         self.save();
-        let Some(spool) = &self.spool else { return false };
-        let left = by.saturating_duration_since(Instant::now()).min(LAST_WRITE);
-        tokio::time::timeout(left, spool.flush(left)).await.unwrap_or(false)
-    }
-}
-
-async fn answered(under_way: Option<&mut UnderWay>) -> Answer {
-    match under_way {
-        Some(request) => request.answer.as_mut().await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Waits until the spool's state changes; false if its task has ended.
-async fn unwell(health: Option<&mut watch::Receiver<Health>>) -> bool {
-    match health {
-        Some(health) => health.changed().await.is_ok(),
-        None => std::future::pending().await,
+        self.spooled.flush(by).await
     }
 }
 

@@ -20,7 +20,7 @@ use cni_metrics_core::model::UnixMillis;
 
 pub use format::{Counters, Image, claim, encode, settled};
 use keeper::Taken;
-pub(crate) use keeper::{Health, Spool};
+pub(crate) use keeper::{Claims, Health, Spool};
 pub use origin::Origin;
 pub use settings::SpoolSettings;
 

@@ -195,3 +195,36 @@ async fn rounds_do_not_keep_a_sink_from_its_work() {
     // 100 rounds of 30 s, steps of 70 s.
     assert_eq!((*reader.borrow(), publisher.stats()[0].rounds), (42, 100));
 }
+
+/// Always has something to do.
+struct Busy(Stats);
+
+impl Sink for Busy {
+    fn stats(&self) -> &Stats {
+        &self.0
+    }
+
+    fn accept(&mut self, _round: Published) -> BoxFuture<'_, ()> {
+        Box::pin(ready(()))
+    }
+
+    fn work(&mut self) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(ready(Ok(())))
+    }
+}
+
+/// Without a bound on the busy sink this test does not end.
+#[tokio::test]
+async fn a_sink_that_is_always_busy_neither_misses_its_rounds_nor_delays_others() {
+    let mut publisher = Publisher::new();
+    let (other, mut seen) = recorder("other", None);
+    publisher.add(Box::new(Busy(Stats::new("busy"))));
+    publisher.add(other);
+    for number in 1..=100 {
+        publisher.publish(round(number));
+        seen.wait_for(|seen| seen.len() as u64 == number).await.unwrap();
+    }
+    let busy = publisher.stats_receivers().remove(0);
+    publisher.drain(Duration::from_mins(1)).await;
+    assert_eq!((busy.borrow().rounds, busy.borrow().lost_rounds), (100, 0));
+}

@@ -1,7 +1,10 @@
 use cni_types::catalogue::Metric;
 
+use tokio::sync::watch;
+
 use super::*;
 use crate::cloudwatch::sink::CloudWatchSink;
+use crate::delivery::spool::Spool;
 use crate::publisher::Publisher;
 use crate::publisher::tests::round;
 use crate::selection::Selection;
