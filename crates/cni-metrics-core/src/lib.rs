@@ -1,6 +1,6 @@
 //! The arithmetic of the helper: pure, deterministic, without clock, network or randomness.
 //!
-//! Data flows through the modules in reading order: the nouns ([`model`]), what the agent's version and EC2's operations decide ([`agent`], [`ec2`]), the labels that are kept
+//! Data flows through the modules in reading order: the nouns ([`model`]), what the agent's version decides ([`agent`]), the labels that are kept
 //! ([`labels`]), a page's text to a [`model::NodeSample`] ([`parse`]), and many samples to a [`model::Snapshot`]
 //! ([`aggregate`]). Time is always an argument.
 
@@ -9,8 +9,6 @@
 pub mod model;
 
 pub mod agent;
-
-pub mod ec2;
 
 pub mod labels;
 

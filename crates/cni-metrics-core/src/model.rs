@@ -7,10 +7,10 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 
 use crate::agent::AgentFacts;
-use crate::ec2::EC2_OPERATIONS;
 use crate::labels::{LabelShare, PageLabels};
 use cni_types::catalogue::{FAMILIES, Family, METRICS, Metric};
 use cni_types::cluster_id::ClusterId;
+use cni_types::ec2::EC2_OPERATIONS;
 use cni_types::version::AgentVersion;
 
 /// Milliseconds since the Unix epoch.
@@ -219,7 +219,7 @@ pub struct NodeSample {
     pub process_start_seconds: Option<f64>,
     /// By [`Family`]; `None` where the page has no series of it.
     pub families: [Option<FamilySample>; FAMILIES],
-    /// By [`crate::ec2::Ec2Operation`]; `None` where the page has no latencies of it. The family's own entry in `families` holds the sum of
+    /// By [`cni_types::ec2::Ec2Operation`]; `None` where the page has no latencies of it. The family's own entry in `families` holds the sum of
     /// `sum_ms`.
     pub latency: [Option<LatencySample>; EC2_OPERATIONS],
     /// The page has a `_count` of latencies, of whatever API: without one no mean can be made.

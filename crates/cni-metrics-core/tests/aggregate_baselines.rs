@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use cni_metrics_core::agent::AgentFacts;
 use cni_metrics_core::aggregate::{Aggregator, BaselinesError, CounterMode, HelperStart};
-use cni_metrics_core::ec2::Ec2Operation;
 use cni_metrics_core::model::{
     FamilySample, LatencySample, NodeName, NodeSample, Observation, PodUid, Snapshot, Target, UnixMillis,
 };
 use cni_types::catalogue::{Family, Metric};
+use cni_types::ec2::Ec2Operation;
 use random::Random;
 
 const START: HelperStart =

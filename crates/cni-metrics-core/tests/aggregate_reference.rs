@@ -23,12 +23,12 @@ use std::sync::Arc;
 
 use cni_metrics_core::agent::AgentFacts;
 use cni_metrics_core::aggregate::{Aggregator, CounterMode, DAMAGED_PAGES, HelperStart, MOST_KEPT_ROUNDS};
-use cni_metrics_core::ec2::Ec2Operation;
 use cni_metrics_core::model::{
     FailureKind, FamilySample, Ipv6Figures, LatencySample, NodeName, NodeSample, Observation, PodUid, Target,
     UnixMillis,
 };
 use cni_types::catalogue::{Family, Metric};
+use cni_types::ec2::Ec2Operation;
 use cni_types::version::AgentVersion;
 use random::Random;
 

@@ -12,9 +12,9 @@ mod random;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use cni_metrics_core::ec2::{EC2_OPERATIONS, Ec2Operation};
 use cni_metrics_core::parse::parse;
 use cni_types::catalogue::{Family, Kind};
+use cni_types::ec2::{EC2_OPERATIONS, Ec2Operation};
 use mutate::mutate;
 use page_invariants::check_page;
 use proptest::prelude::*;

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops where something is missing, and says what it skips")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use clap::Parser;
@@ -11,6 +11,7 @@ use cni_metrics_core::model::FailureKind;
 use cni_publish::cloudwatch::advice::minimal_policy;
 use cni_publish::prometheus::names::{COUNTERS, GAUGES, LEGACY};
 use cni_types::catalogue::{FAMILY_PREFIX, Family, LabelledFamily, Metric};
+use cni_types::ec2::Ec2Operation;
 use cni_types::version::AgentVersion;
 
 #[derive(Parser)]
@@ -91,6 +92,15 @@ fn the_tables_of_versions_and_labels_are_the_catalogues() {
     let kept = LabelledFamily::ALL
         .map(|own| (own.family(), own.label_names().iter().map(|name| (*name).to_owned()).collect()));
     assert_eq!(labels, BTreeMap::from(kept));
+}
+
+#[test]
+fn the_operations_of_growth_are_documented() {
+    let guide = guide("metrics.md");
+    let (_, rest) = guide.split_once("Errors of the APIs by which a node gets more\naddresses (").unwrap();
+    let documented: BTreeSet<&str> = quoted(rest.split_once(')').unwrap().0).collect();
+    let growth = Ec2Operation::ALL.into_iter().filter(|operation| operation.is_growth());
+    assert_eq!(documented, growth.map(Ec2Operation::name).collect());
 }
 
 #[test]

@@ -15,6 +15,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
+use cni_types::ec2::Ec2Code;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use view::Ec2View;
@@ -117,17 +118,16 @@ impl Ec2 {
 
 /// EC2 has names of its own for the common errors.
 fn error_of(fault: &Fault) -> AwsError {
+    let refused = |code: Ec2Code, message: &str| AwsError::new(code.http_status(), code.name(), message);
     match fault {
-        Fault::Throttle => AwsError::new(503, "RequestLimitExceeded", "Request limit exceeded."),
+        Fault::Throttle => refused(Ec2Code::RequestLimitExceeded, "Request limit exceeded."),
         Fault::AccessDenied => {
-            AwsError::new(403, "UnauthorizedOperation", "You are not authorized to perform this operation.")
+            refused(Ec2Code::UnauthorizedOperation, "You are not authorized to perform this operation.")
         }
         Fault::ExpiredToken => AwsError::new(400, "RequestExpired", "Request has expired."),
-        Fault::Invalid => AwsError::new(400, "InvalidParameterValue", "The value of a parameter is not valid."),
-        Fault::Unavailable => {
-            AwsError::new(503, "Unavailable", "The service is unavailable. Please try again shortly.")
-        }
-        _ => AwsError::new(500, "InternalError", "An internal error has occurred"),
+        Fault::Invalid => refused(Ec2Code::InvalidParameterValue, "The value of a parameter is not valid."),
+        Fault::Unavailable => refused(Ec2Code::Unavailable, "The service is unavailable. Please try again shortly."),
+        _ => refused(Ec2Code::InternalError, "An internal error has occurred"),
     }
 }
 

@@ -1,8 +1,9 @@
-//! Facts with one home each: metric families and published names, versions, what names may be, what identifies a cluster,
-//! how nodes are shared out, how a text is hashed. The standard library only.
+//! Facts with one home each: metric families and published names, EC2's operations and error codes, versions, what names
+//! may be, what identifies a cluster, how nodes are shared out, how a text is hashed. The standard library only.
 
 pub mod catalogue;
 pub mod cluster_id;
+pub mod ec2;
 pub mod hash;
 pub mod names;
 pub mod shard;

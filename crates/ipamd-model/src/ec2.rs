@@ -6,11 +6,11 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use crate::random::Random;
 
 mod cloud;
-mod op;
+mod imds;
 pub mod vpc;
 
 pub use cloud::{Block, Cloud, SubnetId, SubnetRole, SubnetView};
-pub use op::{Ec2Code, Ec2Op, ImdsRead};
+pub use imds::ImdsRead;
 pub use vpc::{SubnetSpec, Vpc};
 
 /// An ENI's id, shown as `eni-` and seventeen hex digits.

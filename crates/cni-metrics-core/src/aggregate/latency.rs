@@ -3,9 +3,9 @@
 use cni_types::hash::fnv1a;
 
 use super::counter::Continuity;
-use crate::ec2::{EC2_OPERATIONS, Ec2Operation};
 use crate::model::{LatencySample, NodeSample};
 use cni_types::catalogue::Family;
+use cni_types::ec2::{EC2_OPERATIONS, Ec2Operation};
 
 /// The longest mean that is believed, milliseconds: a day. ipamd gives up on a call after minutes.
 const LONGEST_MEAN_MS: f64 = 86_400_000.0;

@@ -11,12 +11,12 @@ use super::node::next_scrape;
 use super::tombstones::{Tombstone, Tombstones};
 use super::*;
 use crate::agent::AgentFacts;
-use crate::ec2::Ec2Operation;
 use crate::model::{
     Anomaly, FailureKind, FamilySample, FamilySet, Implausibility, Ipv6Figures, LatencySample, NodeName, NodeSample,
     Observation, PodUid, Snapshot, Target, UnixMillis,
 };
 use cni_types::catalogue::{Family, Metric};
+use cni_types::ec2::Ec2Operation;
 use cni_types::version::AgentVersion;
 
 const HELPER_START_S: i64 = 1_000_000;

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use cni_types::catalogue::LabelledFamily;
 
-use crate::ec2::is_growth_api;
+use cni_types::ec2::is_growth_api;
 
 /// How many bytes of a label's value are kept. The longest that ipamd writes, an error code of EC2, has some 50.
 pub const MAX_VALUE_BYTES: usize = 64;

@@ -3,11 +3,11 @@
 use super::error::LineErrorKind;
 use super::kept::Values;
 use super::series::Series;
-use crate::ec2::Ec2Operation;
 use crate::labels::LabelKey;
 use crate::model::{FamilySample, LARGEST_COUNT, LATEST_START_SECONDS, LatencySample, NodeSample};
 use cni_types::catalogue::Family;
 use cni_types::catalogue::LabelledFamily;
+use cni_types::ec2::Ec2Operation;
 use cni_types::version::AgentVersion;
 
 /// What one line adds, found sound by itself.

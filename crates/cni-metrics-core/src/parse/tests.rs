@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 
 use super::reader::{Order, Reader, Stop};
 use super::*;
-use crate::ec2::Ec2Operation;
 use cni_types::catalogue::Family;
+use cni_types::ec2::Ec2Operation;
 
 const NODE: &str = include_str!("../../tests/data/node.prom");
 const OLD_AGENT: &str = include_str!("../../tests/data/old_agent.prom");

@@ -2,7 +2,8 @@
 
 use super::subnet::SubnetPool;
 use crate::scenario::Role;
-use ipamd_model::ec2::{Block, Cloud, Ec2Code, Ec2Op, ImdsRead, SubnetId, SubnetRole, SubnetView};
+use cni_types::ec2::{Ec2Code, Ec2Operation};
+use ipamd_model::ec2::{Block, Cloud, ImdsRead, SubnetId, SubnetRole, SubnetView};
 use ipamd_model::random::Random;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
@@ -13,7 +14,7 @@ pub(super) enum CloudFault {
     /// `RequestLimitExceeded` for this share.
     Throttle(f64),
     /// `UnauthorizedOperation` for this operation.
-    Unauthorized(Ec2Op),
+    Unauthorized(Ec2Operation),
     /// Metadata reads fail.
     Imds,
 }
@@ -37,7 +38,7 @@ impl NodeCloud<'_> {
 }
 
 impl Cloud for NodeCloud<'_> {
-    fn fault(&mut self, op: Ec2Op, at_ms: i64) -> Option<Ec2Code> {
+    fn fault(&mut self, op: Ec2Operation, at_ms: i64) -> Option<Ec2Code> {
         for (window, fault) in &self.faults {
             if !window.contains(&at_ms) {
                 continue;

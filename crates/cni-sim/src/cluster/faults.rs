@@ -6,7 +6,7 @@ use super::engine::{Engine, Event};
 use super::slot::Slot;
 use super::state::SimulatedCluster;
 use crate::scenario::{FaultKind, FaultSpec};
-use ipamd_model::ec2::Ec2Op;
+use cni_types::ec2::Ec2Operation;
 use ipamd_model::random::mix;
 use std::sync::Arc;
 
@@ -46,7 +46,7 @@ impl SimulatedCluster {
         let hit = || slots.iter().filter(|slot| members.contains(slot) && slot.alive());
         let cloud_fault = match &kind {
             FaultKind::Ec2Throttling { share } => Some(CloudFault::Throttle(share.0)),
-            FaultKind::MissingIam { action } => Ec2Op::by_name(&action.value).map(CloudFault::Unauthorized),
+            FaultKind::MissingIam { action } => Ec2Operation::by_name(&action.value).map(CloudFault::Unauthorized),
             FaultKind::NodeImds => Some(CloudFault::Imds),
             _ => None,
         };

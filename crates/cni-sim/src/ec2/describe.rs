@@ -4,6 +4,7 @@ use super::filter::{Filterable, Filters, keep_ids, page};
 use super::view::{Ec2View, Instance, NetworkInterface, Subnet, Tags};
 use crate::aws::doc::Doc;
 use crate::aws::error::AwsError;
+use cni_types::ec2::Ec2Code;
 
 const ACCOUNT: &str = "123456789012";
 
@@ -22,7 +23,7 @@ pub(super) fn answer(view: &dyn Ec2View, operation: &str, input: &Doc) -> Result
         }
         "DescribeNetworkInterfaces" => {
             let mut all = view.network_interfaces();
-            let not_found = "InvalidNetworkInterfaceID.NotFound";
+            let not_found = Ec2Code::InvalidNetworkInterfaceIdNotFound.name();
             keep_ids(&mut all, input, "NetworkInterfaceId", not_found, |eni| &eni.network_interface_id)?;
             described(all, input, "networkInterfaceSet", interface_doc)
         }

@@ -4,7 +4,7 @@ use super::faults::{FaultKind, FaultSpec};
 use super::span::At;
 use super::spec::Scenario;
 use crate::cidr::Cidr;
-use ipamd_model::ec2::Ec2Op;
+use cni_types::ec2::Ec2Operation;
 use std::collections::BTreeSet;
 
 /// Above every collector's timeout.
@@ -106,8 +106,8 @@ fn check_fault(
         FaultKind::SubnetDry { subnet, .. } | FaultKind::Fragment { subnet, .. } => {
             found.reference(Some(subnet), &format!("{key}.fault.subnet"), subnets);
         }
-        FaultKind::MissingIam { action } if Ec2Op::by_name(&action.value).is_none() => {
-            let allowed = Ec2Op::ALL.map(Ec2Op::name).join(", ");
+        FaultKind::MissingIam { action } if Ec2Operation::by_name(&action.value).is_none() => {
+            let allowed = Ec2Operation::ALL.map(Ec2Operation::name).join(", ");
             let what = format!("{:?} is not an EC2 action of ipamd; valid actions: {allowed}", action.value);
             found.add(action.line, &format!("{key}.fault.action"), &what);
         }

@@ -1,6 +1,6 @@
 //! One page as numbers: what the model counted, under the names a collector publishes.
 
-use ipamd_model::ec2::Ec2Op;
+use cni_types::ec2::Ec2Operation;
 use ipamd_model::metrics::{PageFlavour, Truth as ModelTruth};
 use std::sync::Arc;
 
@@ -151,7 +151,7 @@ impl NodeNumbers {
 
 /// EC2 operations only, without reads of the metadata service and waits.
 fn latencies(model: &ModelTruth) -> Arc<[ApiLatency]> {
-    let is_ec2 = |api: &str| Ec2Op::ALL.iter().any(|op| op.latency_name() == api);
+    let is_ec2 = |api: &str| Ec2Operation::ALL.iter().any(|op| op.latency_name() == api);
     let mut apis: Vec<ApiLatency> = Vec::new();
     for series in model.latency.iter().filter(|series| is_ec2(series.api)) {
         match apis.iter_mut().find(|known| known.api == series.api) {

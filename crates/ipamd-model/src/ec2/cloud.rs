@@ -2,7 +2,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::op::{Ec2Code, Ec2Op, ImdsRead};
+use super::imds::ImdsRead;
+use cni_types::ec2::{Ec2Code, Ec2Operation};
 
 /// A subnet of the VPC, by its number there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,7 +48,7 @@ pub struct SubnetView {
 /// EC2, IMDS and the subnets, as one node sees them.
 pub trait Cloud {
     /// The code with which `op` fails now, if it does.
-    fn fault(&mut self, op: Ec2Op, at_ms: i64) -> Option<Ec2Code>;
+    fn fault(&mut self, op: Ec2Operation, at_ms: i64) -> Option<Ec2Code>;
     /// Whether `read` fails now.
     fn imds_fault(&mut self, read: ImdsRead, at_ms: i64) -> bool;
     /// The subnets of the node's VPC and zone.

@@ -7,8 +7,9 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::cloud::{Block, Cloud, SubnetId, SubnetRole, SubnetView};
-use super::op::{Ec2Code, Ec2Op, ImdsRead};
+use super::imds::ImdsRead;
 use crate::random::Random;
+use cni_types::ec2::{Ec2Code, Ec2Operation};
 
 /// How to make a subnet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +70,7 @@ impl Vpc {
 }
 
 impl Cloud for Vpc {
-    fn fault(&mut self, _op: Ec2Op, _at_ms: i64) -> Option<Ec2Code> {
+    fn fault(&mut self, _op: Ec2Operation, _at_ms: i64) -> Option<Ec2Code> {
         None
     }
 

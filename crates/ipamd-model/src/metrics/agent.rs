@@ -3,7 +3,8 @@
 use super::counts::Metrics;
 use super::flavour::PageFlavour;
 use super::page::{Kind, Labels, Page};
-use crate::ec2::{Block, Ec2Op};
+use crate::ec2::Block;
+use cni_types::ec2::Ec2Operation;
 
 /// Upper bounds of the two duration histograms, as text and as seconds.
 const BOUNDS: [(&str, f64); 12] = [
@@ -148,7 +149,7 @@ impl Metrics {
             if counts.iter().all(|count| *count == 0) || !page.family(name, Kind::Counter, help) {
                 continue;
             }
-            for (op, count) in Ec2Op::ALL.iter().zip(counts).filter(|(_, count)| **count > 0) {
+            for (op, count) in Ec2Operation::ALL.iter().zip(counts).filter(|(_, count)| **count > 0) {
                 page.sample(name, &[("fn", op.name())], *count as f64);
             }
         }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::labels::{Action, IpamdError, PodEniError, Reconcile, UtilsError};
-use crate::ec2::{Block, Ec2Code, Ec2Op, EniId};
+use crate::ec2::{Block, EniId};
+use cni_types::ec2::{Ec2Code, Ec2Operation};
 
 /// Old agents forget an observation after ten minutes; their quantiles then read NaN.
 pub(super) const QUANTILE_WINDOW_MS: i64 = 600_000;
@@ -23,7 +24,7 @@ pub(super) struct Latency {
 /// What an EC2 operation left behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Call {
-    pub(crate) op: Ec2Op,
+    pub(crate) op: Ec2Operation,
     pub(crate) code: Option<Ec2Code>,
     pub(crate) ms: u32,
 }
@@ -192,6 +193,6 @@ impl Metrics {
     }
 }
 
-fn bump(counts: &mut [u64; 14], op: Ec2Op) {
-    counts.iter_mut().zip(Ec2Op::ALL).filter(|(_, known)| *known == op).for_each(|(count, _)| *count += 1);
+fn bump(counts: &mut [u64; 14], op: Ec2Operation) {
+    counts.iter_mut().zip(Ec2Operation::ALL).filter(|(_, known)| *known == op).for_each(|(count, _)| *count += 1);
 }

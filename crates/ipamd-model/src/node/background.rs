@@ -2,8 +2,9 @@
 
 use super::effect::Script;
 use super::state::{Leaked, Node};
-use crate::ec2::{Cloud, Ec2Op, ImdsRead};
+use crate::ec2::{Cloud, ImdsRead};
 use crate::metrics::{Call, UtilsError};
+use cni_types::ec2::Ec2Operation;
 
 /// Security groups and VPC CIDRs are looked at this often.
 const WATCH_INTERVAL_MS: i64 = 30_000;
@@ -47,7 +48,7 @@ impl Node {
 
     pub(super) fn scan_for_leaks(&mut self, at_ms: i64, cloud: &mut dyn Cloud) {
         let mut script = Script::new(at_ms);
-        let op = Ec2Op::DescribeNetworkInterfaces;
+        let op = Ec2Operation::DescribeNetworkInterfaces;
         let code = cloud.fault(op, at_ms);
         self.metrics.scan(Call { op, code, ms: 0 });
         if code.is_none() {
@@ -56,7 +57,12 @@ impl Node {
             self.leaked = young;
             for Leaked { eni, .. } in due {
                 if let Err(code) = self.delete_eni(&mut script, eni, false, cloud) {
-                    self.utils_error(&mut script, UtilsError::CleanUpLeaked, Ec2Op::DeleteNetworkInterface, code);
+                    self.utils_error(
+                        &mut script,
+                        UtilsError::CleanUpLeaked,
+                        Ec2Operation::DeleteNetworkInterface,
+                        code,
+                    );
                 }
             }
         }

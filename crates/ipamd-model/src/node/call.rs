@@ -2,15 +2,16 @@
 
 use super::effect::{Effect, Retry, Script};
 use super::state::Node;
-use crate::ec2::{Cloud, Ec2Code, Ec2Op, ImdsRead};
+use crate::ec2::{Cloud, ImdsRead};
 use crate::metrics::Call;
+use cni_types::ec2::{Ec2Code, Ec2Operation};
 
 impl Node {
     /// One EC2 operation: the cloud may fail it, else `act` does it and may fail itself.
     pub(super) fn call<T>(
         &mut self,
         script: &mut Script,
-        op: Ec2Op,
+        op: Ec2Operation,
         cloud: &mut dyn Cloud,
         act: impl FnOnce(&mut Self, &mut dyn Cloud) -> Result<T, Ec2Code>,
     ) -> Result<T, Ec2Code> {
@@ -26,7 +27,12 @@ impl Node {
     }
 
     /// An operation of which only success or failure matters.
-    pub(super) fn plain_call(&mut self, script: &mut Script, op: Ec2Op, cloud: &mut dyn Cloud) -> Result<(), Ec2Code> {
+    pub(super) fn plain_call(
+        &mut self,
+        script: &mut Script,
+        op: Ec2Operation,
+        cloud: &mut dyn Cloud,
+    ) -> Result<(), Ec2Code> {
         self.call(script, op, cloud, |_, _| Ok(()))
     }
 
@@ -34,7 +40,7 @@ impl Node {
     pub(super) fn retried(
         &mut self,
         script: &mut Script,
-        op: Ec2Op,
+        op: Ec2Operation,
         retry: Retry,
         cloud: &mut dyn Cloud,
         mut act: impl FnMut(u8) -> Result<(), Ec2Code>,
@@ -54,7 +60,7 @@ impl Node {
 
     /// Whole milliseconds around the operation's usual time. Server-side errors and silence cost the SDK's own three
     /// attempts; other errors come back sooner than a success.
-    pub(super) fn latency_ms(&mut self, op: Ec2Op, code: Option<Ec2Code>) -> i64 {
+    pub(super) fn latency_ms(&mut self, op: Ec2Operation, code: Option<Ec2Code>) -> i64 {
         let typical = op.typical_ms();
         match code {
             None => self.random.between(typical * 55 / 100, typical * 145 / 100),
@@ -77,7 +83,7 @@ impl Node {
     }
 
     /// The whole text of an SDK error, as one label of the agent shows it.
-    pub(super) fn error_text(&mut self, op: Ec2Op, code: Ec2Code) -> String {
+    pub(super) fn error_text(&mut self, op: Ec2Operation, code: Ec2Code) -> String {
         let (name, status, code) = (op.name(), code.http_status(), code.name());
         let (high, low) = (self.random.bits(), self.random.bits());
         format!(

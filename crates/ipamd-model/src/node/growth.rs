@@ -3,10 +3,11 @@
 use super::effect::{Effect, Retry, Script};
 use super::shrink;
 use super::state::Node;
-use crate::ec2::{AttachedEni, Block, Cloud, Ec2Code, Ec2Op, EniId, EniKind, ImdsRead, SubnetId, SubnetRole};
+use crate::ec2::{AttachedEni, Block, Cloud, EniId, EniKind, ImdsRead, SubnetId, SubnetRole};
 use crate::metrics::{Action, IpamdError, UtilsError};
 use crate::pool::{PoolEni, Stats};
 use crate::settings::Mode;
+use cni_types::ec2::{Ec2Code, Ec2Operation};
 
 /// No growth for this long after EC2 had no address left; the bound itself still counts.
 pub(super) const INSUFFICIENT_COOLDOWN_MS: i64 = 120_000;
@@ -116,7 +117,7 @@ impl Node {
         count: u16,
         cloud: &mut dyn Cloud,
     ) -> Result<Vec<Block>, Ec2Code> {
-        self.call(script, Ec2Op::AssignPrivateIpAddresses, cloud, |node, cloud| {
+        self.call(script, Ec2Operation::AssignPrivateIpAddresses, cloud, |node, cloud| {
             let slots = node.spec.limits.slots() as usize;
             let mode = node.mode;
             let eni = node.instance.eni_mut(id).ok_or(Ec2Code::InvalidNetworkInterfaceIdNotFound)?;
@@ -132,7 +133,7 @@ impl Node {
     /// EC2 says the ENI is full: take over what it has.
     fn look_up_blocks(&mut self, s: &mut Script, id: EniId, cloud: &mut dyn Cloud) -> Result<Vec<Block>, Ec2Code> {
         let failed = Effect::Ipamd(IpamdError::GetEniAddresses);
-        if let Err(code) = self.plain_call(s, Ec2Op::DescribeNetworkInterfaces, cloud) {
+        if let Err(code) = self.plain_call(s, Ec2Operation::DescribeNetworkInterfaces, cloud) {
             s.push(failed);
             return Err(code);
         }
@@ -176,14 +177,14 @@ impl Node {
             return Ok(self.spec.eni_config.into_iter().collect());
         }
         let primary = self.spec.subnet;
-        let mut listed = self.plain_call(s, Ec2Op::DescribeSubnets, cloud);
+        let mut listed = self.plain_call(s, Ec2Operation::DescribeSubnets, cloud);
         if !self.spec.settings.subnet_discovery {
             let excluded = listed.is_ok() && is_excluded(primary, cloud);
             return if excluded { Err(None) } else { Ok(vec![primary]) };
         }
         let fallback = listed.is_err();
         if fallback {
-            listed = self.plain_call(s, Ec2Op::DescribeSubnets, cloud);
+            listed = self.plain_call(s, Ec2Operation::DescribeSubnets, cloud);
             listed.map_err(Some)?;
             return if is_excluded(primary, cloud) { Err(None) } else { Ok(vec![primary]) };
         }
@@ -205,7 +206,7 @@ impl Node {
     ) -> Result<AttachedEni, Option<Ec2Code>> {
         let mut last = None;
         for subnet in self.candidate_subnets(s, cloud)? {
-            let created = self.call(s, Ec2Op::CreateNetworkInterface, cloud, |node, cloud| {
+            let created = self.call(s, Ec2Operation::CreateNetworkInterface, cloud, |node, cloud| {
                 let primary = cloud.take_addresses(subnet, 1)?;
                 let primary = primary.first().copied().ok_or(Ec2Code::InsufficientFreeAddressesInSubnet)?;
                 let blocks = take_blocks(node.mode, subnet, count, cloud)
@@ -232,22 +233,25 @@ impl Node {
         cloud: &mut dyn Cloud,
     ) -> Result<Option<EniId>, Option<Ec2Code>> {
         let id = eni.id;
-        let device = self.plain_call(s, Ec2Op::DescribeInstances, cloud);
-        let attached = device
-            .and_then(|()| self.call(s, Ec2Op::AttachNetworkInterface, cloud, |node, _| node.check_attachments()));
+        let device = self.plain_call(s, Ec2Operation::DescribeInstances, cloud);
+        let attached = device.and_then(|()| {
+            self.call(s, Ec2Operation::AttachNetworkInterface, cloud, |node, _| node.check_attachments())
+        });
         if let Err(code) = attached {
             if self.delete_eni(s, eni, false, cloud).is_err() && code.is_api_error() {
-                let text = self.error_text(Ec2Op::AttachNetworkInterface, code);
+                let text = self.error_text(Ec2Operation::AttachNetworkInterface, code);
                 s.push(Effect::Utils(UtilsError::AllocEniDelete, text));
             }
             return Err(Some(code));
         }
         eni.device = self.instance.free_device();
         self.instance.attach(eni);
-        let Err(code) = self.plain_call(s, Ec2Op::ModifyNetworkInterfaceAttribute, cloud) else { return Ok(Some(id)) };
+        let Err(code) = self.plain_call(s, Ec2Operation::ModifyNetworkInterfaceAttribute, cloud) else {
+            return Ok(Some(id));
+        };
         if let Err(cleanup) = self.free_eni(s, id, cloud) {
             if cleanup.is_api_error() {
-                let text = self.error_text(Ec2Op::ModifyNetworkInterfaceAttribute, code);
+                let text = self.error_text(Ec2Operation::ModifyNetworkInterfaceAttribute, code);
                 s.push(Effect::Utils(UtilsError::CleanUpAfterModify, text));
             }
             return Err(Some(code));
@@ -279,7 +283,7 @@ impl Node {
         let (subnet, kind, primary) = (eni.subnet, eni.kind, eni.device == 0);
         s.push(Effect::AddEni(Box::new(PoolEni::new(id, s.at_ms, kind, primary, subnet))));
         if self.spec.settings.subnet_discovery {
-            self.plain_call(s, Ec2Op::DescribeSubnets, cloud)?;
+            self.plain_call(s, Ec2Operation::DescribeSubnets, cloud)?;
             if is_excluded(subnet, cloud) {
                 s.push(Effect::Exclude(id));
             }
@@ -297,11 +301,11 @@ impl Node {
 
     /// An IPv6 ENI works with its first /80, asking for one if it has none.
     fn set_up_ipv6(&mut self, s: &mut Script, id: EniId, cloud: &mut dyn Cloud) -> Result<(), Ec2Code> {
-        self.plain_call(s, Ec2Op::DescribeNetworkInterfaces, cloud)?;
+        self.plain_call(s, Ec2Operation::DescribeNetworkInterfaces, cloud)?;
         let held = self.instance.eni(id).and_then(|eni| eni.ipv6_prefixes.first().copied());
         let base = match held {
             Some(base) => base,
-            None => self.call(s, Ec2Op::AssignIpv6Addresses, cloud, |node, cloud| {
+            None => self.call(s, Ec2Operation::AssignIpv6Addresses, cloud, |node, cloud| {
                 let eni = node.instance.eni_mut(id).ok_or(Ec2Code::InvalidNetworkInterfaceIdNotFound)?;
                 let base = cloud.take_ipv6_prefix(eni.subnet)?;
                 eni.add(Block::Ipv6Prefix(base));
@@ -322,7 +326,7 @@ impl Node {
     ) -> Result<(), Ec2Code> {
         let lag = if just_detached && self.spec.deletes_lag { self.random.index(4) } else { 0 };
         let retry = Retry { tries: 12, first_ms: 500, limit_ms: 60_000, jitter_percent: 15 };
-        let deleted = self.retried(s, Ec2Op::DeleteNetworkInterface, retry, cloud, |attempt| {
+        let deleted = self.retried(s, Ec2Operation::DeleteNetworkInterface, retry, cloud, |attempt| {
             if usize::from(attempt) < lag { Err(Ec2Code::InvalidParameterValue) } else { Ok(()) }
         });
         match deleted {

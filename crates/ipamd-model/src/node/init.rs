@@ -5,10 +5,11 @@
 
 use super::effect::{Effect, Retry, Script};
 use super::state::{HALF_LOOP_MS, InitFailure, Node, Phase, Step};
-use crate::ec2::{AttachedEni, Cloud, Ec2Op, EniId, EniKind, ImdsRead};
+use crate::ec2::{AttachedEni, Cloud, EniId, EniKind, ImdsRead};
 use crate::metrics::{Action, IpamdError, Metrics};
 use crate::pool::Pool;
 use crate::settings::Mode;
+use cni_types::ec2::{Ec2Code, Ec2Operation};
 
 /// An ENI's set-up is tried this often at init ...
 const SET_UP_TRIES: u8 = 6;
@@ -88,7 +89,7 @@ impl Node {
             return Err(InitFailure::Imds);
         }
         if !self.spec.limits.listed {
-            let op = Ec2Op::DescribeInstanceTypes;
+            let op = Ec2Operation::DescribeInstanceTypes;
             let code = cloud.fault(op, s.at_ms);
             s.push(Effect::PlainRequest(crate::metrics::Call { op, code, ms: 0 }));
             code.map_or(Ok(()), |code| Err(InitFailure::Ec2(code)))?;
@@ -103,11 +104,11 @@ impl Node {
     }
 
     /// Lists all ENIs with EC2 and decides who manages them.
-    pub(super) fn describe_all(&mut self, s: &mut Script, cloud: &mut dyn Cloud) -> Result<(), crate::ec2::Ec2Code> {
+    pub(super) fn describe_all(&mut self, s: &mut Script, cloud: &mut dyn Cloud) -> Result<(), Ec2Code> {
         if !self.spec.settings.imds_only {
             // The pause grows by 10 ms a try; a doubling one that stops there comes close enough.
             let retry = Retry { tries: 12, first_ms: 10, limit_ms: 120, jitter_percent: 0 };
-            self.retried(s, Ec2Op::DescribeNetworkInterfaces, retry, cloud, |_| Ok(()))?;
+            self.retried(s, Ec2Operation::DescribeNetworkInterfaces, retry, cloud, |_| Ok(()))?;
         }
         self.find_unmanaged();
         Ok(())
@@ -138,9 +139,9 @@ impl Node {
     }
 
     /// Tags an ENI as this instance's own.
-    pub(super) fn tag(&mut self, s: &mut Script, id: EniId, cloud: &mut dyn Cloud) -> Result<(), crate::ec2::Ec2Code> {
+    pub(super) fn tag(&mut self, s: &mut Script, id: EniId, cloud: &mut dyn Cloud) -> Result<(), Ec2Code> {
         let retry = Retry { tries: 5, first_ms: 500, limit_ms: 60_000, jitter_percent: 30 };
-        self.retried(s, Ec2Op::CreateTags, retry, cloud, |_| Ok(()))?;
+        self.retried(s, Ec2Operation::CreateTags, retry, cloud, |_| Ok(()))?;
         if let Some(eni) = self.instance.eni_mut(id) {
             eni.tagged = true;
         }
@@ -165,7 +166,7 @@ impl Node {
             }
             let enis = if self.spec.settings.custom_networking { 0 } else { self.pool.enis().len() };
             for _ in 0..enis {
-                let _only_counted = self.plain_call(s, Ec2Op::ModifyNetworkInterfaceAttribute, cloud);
+                let _only_counted = self.plain_call(s, Ec2Operation::ModifyNetworkInterfaceAttribute, cloud);
             }
         }
         self.begin_background(s.at_ms);

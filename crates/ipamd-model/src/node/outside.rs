@@ -4,9 +4,10 @@ use std::net::Ipv4Addr;
 
 use super::effect::{Effect, Script};
 use super::state::{ForeignEni, Node, TrunkController};
-use crate::ec2::{AttachedEni, Block, Cloud, Ec2Code, EniId, EniKind, ManagedBy};
+use crate::ec2::{AttachedEni, Block, Cloud, EniId, EniKind, ManagedBy};
 use crate::metrics::PodEniError;
 use crate::settings::Mode;
+use cni_types::ec2::Ec2Code;
 
 impl Node {
     /// Taints or untaints the node as unschedulable.

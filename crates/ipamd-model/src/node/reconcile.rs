@@ -2,9 +2,10 @@
 
 use super::effect::{Effect, Script};
 use super::state::{HALF_LOOP_MS, Node, Step};
-use crate::ec2::{AttachedEni, Block, Cloud, Ec2Op, EniId, EniKind, ImdsRead};
+use crate::ec2::{AttachedEni, Block, Cloud, EniId, EniKind, ImdsRead};
 use crate::metrics::{Action, IpamdError, Reconcile};
 use crate::pool::PoolEni;
+use cni_types::ec2::Ec2Operation;
 
 /// A reconcile runs when more than this has passed since the last pool action.
 const RECONCILE_INTERVAL_MS: i64 = 60_000;
@@ -73,7 +74,7 @@ impl Node {
         let readable = self.imds(s, ImdsRead::LocalAddresses, cloud);
         let same = stored.len() == attached.len() && attached.iter().all(|block| stored.contains(block));
         // IMDS that shows no address is a disagreement like any other: EC2 is asked and believed.
-        if (!same || !readable) && self.plain_call(s, Ec2Op::DescribeNetworkInterfaces, cloud).is_err() {
+        if (!same || !readable) && self.plain_call(s, Ec2Operation::DescribeNetworkInterfaces, cloud).is_err() {
             return;
         }
         let mut seen = 0;
@@ -99,7 +100,7 @@ impl Node {
         if s.at_ms - since_ms <= READOPTION_COOLDOWN_MS {
             return false;
         }
-        if self.plain_call(s, Ec2Op::DescribeNetworkInterfaces, cloud).is_err() {
+        if self.plain_call(s, Ec2Operation::DescribeNetworkInterfaces, cloud).is_err() {
             return false;
         }
         self.released.swap_remove(index);

@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use super::effect::Script;
 use super::shrink;
 use super::state::{Node, Step};
-use crate::ec2::{Cloud, Ec2Code};
+use crate::ec2::Cloud;
+use cni_types::ec2::Ec2Code;
 
 impl Node {
     /// Runs everything due up to `to_ms`.

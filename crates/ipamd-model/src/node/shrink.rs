@@ -2,10 +2,11 @@
 
 use super::effect::{Effect, Retry, Script};
 use super::state::{HALF_LOOP_MS, Leaked, Node, Step};
-use crate::ec2::{AttachedEni, Block, Cloud, Ec2Code, Ec2Op, EniId};
+use crate::ec2::{AttachedEni, Block, Cloud, EniId};
 use crate::metrics::{Action, IpamdError, UtilsError};
 use crate::pool::Placement;
 use crate::settings::Mode;
+use cni_types::ec2::{Ec2Code, Ec2Operation};
 
 /// More than this lies between two decreases.
 pub(super) const DECREASE_INTERVAL_MS: i64 = 30_000;
@@ -77,7 +78,7 @@ impl Node {
     }
 
     fn unassign(&mut self, script: &mut Script, id: EniId, blocks: &[Block], cloud: &mut dyn Cloud) {
-        let op = Ec2Op::UnassignPrivateIpAddresses;
+        let op = Ec2Operation::UnassignPrivateIpAddresses;
         // A refusal is counted by the call itself and otherwise only logged.
         let _refused: Result<(), Ec2Code> = self.call(script, op, cloud, |node, cloud| {
             let Some(eni) = node.instance.eni_mut(id) else { return Ok(()) };
@@ -107,22 +108,22 @@ impl Node {
 
     /// Looks the attachment up, detaches and deletes.
     pub(super) fn free_eni(&mut self, s: &mut Script, id: EniId, cloud: &mut dyn Cloud) -> Result<(), Ec2Code> {
-        if let Err(code) = self.plain_call(s, Ec2Op::DescribeNetworkInterfaces, cloud) {
-            self.utils_error(s, UtilsError::GetAttachmentId, Ec2Op::DescribeNetworkInterfaces, code);
+        if let Err(code) = self.plain_call(s, Ec2Operation::DescribeNetworkInterfaces, cloud) {
+            self.utils_error(s, UtilsError::GetAttachmentId, Ec2Operation::DescribeNetworkInterfaces, code);
             return Err(code);
         }
         let retry = Retry { tries: 12, first_ms: 200, limit_ms: 60_000, jitter_percent: 15 };
-        self.retried(s, Ec2Op::DetachNetworkInterface, retry, cloud, |_| Ok(()))?;
+        self.retried(s, Ec2Operation::DetachNetworkInterface, retry, cloud, |_| Ok(()))?;
         s.at_ms += AFTER_DETACH_MS;
         let Some(eni) = self.instance.detach(id) else { return Ok(()) };
         let deleted = self.delete_eni(s, eni, true, cloud);
         if let Err(code) = deleted {
-            self.utils_error(s, UtilsError::FreeEniDelete, Ec2Op::DeleteNetworkInterface, code);
+            self.utils_error(s, UtilsError::FreeEniDelete, Ec2Operation::DeleteNetworkInterface, code);
         }
         deleted
     }
 
-    pub(super) fn utils_error(&mut self, s: &mut Script, site: UtilsError, op: Ec2Op, code: Ec2Code) {
+    pub(super) fn utils_error(&mut self, s: &mut Script, site: UtilsError, op: Ec2Operation, code: Ec2Code) {
         if code.is_api_error() {
             let text = self.error_text(op, code);
             s.push(Effect::Utils(site, text));

@@ -12,7 +12,7 @@ impl Node {
             Effect::Call(call) => self.metrics.call(call, at_ms),
             Effect::PlainRequest(call) => self.metrics.plain_request(call),
             Effect::Waited { ms, seen } => {
-                let code = (!seen).then_some(crate::ec2::Ec2Code::NoAnswer);
+                let code = (!seen).then_some(cni_types::ec2::Ec2Code::NoAnswer);
                 self.metrics.observe(("waitForENIAndIPsAttached", code), ms, at_ms);
             }
             Effect::ApiError(api, code) => self.metrics.api_error(api, code),

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use ipamd_model::ec2::{Block, Cloud, Ec2Code, Ec2Op, ImdsRead, SubnetId, SubnetRole, SubnetSpec, SubnetView, Vpc};
+use cni_types::ec2::{Ec2Code, Ec2Operation};
+use ipamd_model::ec2::{Block, Cloud, ImdsRead, SubnetId, SubnetRole, SubnetSpec, SubnetView, Vpc};
 use ipamd_model::limits::InstanceLimits;
 use ipamd_model::metrics::{PageFlavour, Truth};
 use ipamd_model::node::{AddOutcome, DelOutcome, DelReason, Node, NodeSpec, PodKey};
@@ -17,14 +18,14 @@ pub(crate) const OTHER: SubnetId = SubnetId(1);
 pub(crate) struct ScriptedCloud {
     pub(crate) vpc: Vpc,
     roles: BTreeMap<SubnetId, SubnetRole>,
-    faults: BTreeMap<Ec2Op, Ec2Code>,
+    faults: BTreeMap<Ec2Operation, Ec2Code>,
     imds: Vec<ImdsRead>,
     /// Every operation asked for, and when.
-    pub(crate) calls: Vec<(Ec2Op, i64)>,
+    pub(crate) calls: Vec<(Ec2Operation, i64)>,
 }
 
 impl ScriptedCloud {
-    pub(crate) fn fail(&mut self, op: Ec2Op, code: Ec2Code) {
+    pub(crate) fn fail(&mut self, op: Ec2Operation, code: Ec2Code) {
         self.faults.insert(op, code);
     }
 
@@ -43,7 +44,7 @@ impl ScriptedCloud {
 }
 
 impl Cloud for ScriptedCloud {
-    fn fault(&mut self, op: Ec2Op, at_ms: i64) -> Option<Ec2Code> {
+    fn fault(&mut self, op: Ec2Operation, at_ms: i64) -> Option<Ec2Code> {
         self.calls.push((op, at_ms));
         self.faults.get(&op).copied()
     }

@@ -1,6 +1,7 @@
 //! What moves when EC2, IMDS or the cloud around the node fail.
 
-use ipamd_model::ec2::{Ec2Code, Ec2Op, EniKind, ImdsRead, ManagedBy, SubnetRole};
+use cni_types::ec2::{Ec2Code, Ec2Operation};
+use ipamd_model::ec2::{EniKind, ImdsRead, ManagedBy, SubnetRole};
 use ipamd_model::node::{AddOutcome, DelOutcome, ForeignEni, InitFailure, Phase, TrunkController};
 
 use super::cloud::{Lab, OTHER, SUBNET};
@@ -21,8 +22,8 @@ fn api(lab: &Lab, op: &str, code: &str) -> u64 {
 fn an_empty_subnet_fails_both_ways_and_pauses() {
     let mut lab = Lab::serving((3, 10), &[("WARM_IP_TARGET", "2")], |_| {});
     let lack = Ec2Code::InsufficientFreeAddressesInSubnet;
-    lab.cloud.fail(Ec2Op::AssignPrivateIpAddresses, lack);
-    lab.cloud.fail(Ec2Op::CreateNetworkInterface, lack);
+    lab.cloud.fail(Ec2Operation::AssignPrivateIpAddresses, lack);
+    lab.cloud.fail(Ec2Operation::CreateNetworkInterface, lack);
     lab.add(1);
     lab.pass(60_000);
     assert_eq!(api(&lab, "AssignPrivateIpAddresses", lack.name()), 2);
@@ -38,7 +39,7 @@ fn an_empty_subnet_fails_both_ways_and_pauses() {
 fn without_discovery_the_first_lack_pauses_and_no_eni_is_tried() {
     let env = [("WARM_IP_TARGET", "2"), ("ENABLE_SUBNET_DISCOVERY", "false")];
     let mut lab = Lab::serving((3, 10), &env, |_| {});
-    lab.cloud.fail(Ec2Op::AssignPrivateIpAddresses, Ec2Code::InsufficientFreeAddressesInSubnet);
+    lab.cloud.fail(Ec2Operation::AssignPrivateIpAddresses, Ec2Code::InsufficientFreeAddressesInSubnet);
     lab.add(1);
     lab.pass(100_000);
     assert_eq!(ipamd(&lab, "increaseIPPoolAllocIPAddressesFailed"), 1);
@@ -48,7 +49,7 @@ fn without_discovery_the_first_lack_pauses_and_no_eni_is_tried() {
 #[test]
 fn at_the_eni_limit_a_lack_repeats_every_cycle() {
     let mut lab = Lab::serving((1, 10), &[("WARM_IP_TARGET", "2")], |_| {});
-    lab.cloud.fail(Ec2Op::AssignPrivateIpAddresses, Ec2Code::InsufficientFreeAddressesInSubnet);
+    lab.cloud.fail(Ec2Operation::AssignPrivateIpAddresses, Ec2Code::InsufficientFreeAddressesInSubnet);
     lab.add(1);
     lab.pass(60_000);
     assert!(ipamd(&lab, "increaseIPPoolAllocIPAddressesFailed") >= 10);
@@ -59,8 +60,8 @@ fn a_fragmented_subnet_has_no_prefix_though_it_has_addresses() {
     let env = [("ENABLE_PREFIX_DELEGATION", "true"), ("WARM_PREFIX_TARGET", "1")];
     let mut lab = Lab::serving((3, 10), &env, |_| {});
     let lack = Ec2Code::InsufficientCidrBlocks;
-    lab.cloud.fail(Ec2Op::AssignPrivateIpAddresses, lack);
-    lab.cloud.fail(Ec2Op::CreateNetworkInterface, lack);
+    lab.cloud.fail(Ec2Operation::AssignPrivateIpAddresses, lack);
+    lab.cloud.fail(Ec2Operation::CreateNetworkInterface, lack);
     lab.add(1);
     lab.pass(60_000);
     assert_eq!(api(&lab, "AssignPrivateIpAddresses", "InsufficientCidrBlocks"), 2);
@@ -71,7 +72,7 @@ fn a_fragmented_subnet_has_no_prefix_though_it_has_addresses() {
 #[test]
 fn throttling_has_no_pause_and_keeps_the_loop_busy() {
     let mut lab = Lab::serving((3, 10), &[("WARM_IP_TARGET", "2")], |_| {});
-    lab.cloud.fail(Ec2Op::AssignPrivateIpAddresses, Ec2Code::RequestLimitExceeded);
+    lab.cloud.fail(Ec2Operation::AssignPrivateIpAddresses, Ec2Code::RequestLimitExceeded);
     lab.add(1);
     lab.pass(100_000);
     let errors = api(&lab, "AssignPrivateIpAddresses", "RequestLimitExceeded");
@@ -84,7 +85,7 @@ fn throttling_has_no_pause_and_keeps_the_loop_busy() {
 #[test]
 fn no_answer_is_no_api_error() {
     let mut lab = Lab::serving((3, 10), &[("WARM_IP_TARGET", "2")], |_| {});
-    lab.cloud.fail(Ec2Op::AssignPrivateIpAddresses, Ec2Code::NoAnswer);
+    lab.cloud.fail(Ec2Operation::AssignPrivateIpAddresses, Ec2Code::NoAnswer);
     lab.add(1);
     lab.pass(100_000);
     assert_eq!(lab.truth().aws_api_errors, 0);
@@ -98,7 +99,7 @@ fn no_answer_is_no_api_error() {
 #[test]
 fn a_full_instance_churns_enis() {
     let mut lab = Lab::serving((3, 4), &[("WARM_ENI_TARGET", "2"), ("MANAGE_UNTAGGED_ENI", "true")], |_| {});
-    lab.cloud.fail(Ec2Op::AttachNetworkInterface, Ec2Code::AttachmentLimitExceeded);
+    lab.cloud.fail(Ec2Operation::AttachNetworkInterface, Ec2Code::AttachmentLimitExceeded);
     let free = lab.cloud.vpc.free_addresses(SUBNET);
     lab.pass(180_000);
     let errors = api(&lab, "AttachNetworkInterface", "AttachmentLimitExceeded");
@@ -111,7 +112,7 @@ fn a_full_instance_churns_enis() {
 #[test]
 fn a_failed_modify_makes_the_agent_wait_for_a_phantom() {
     let mut lab = Lab::serving((3, 4), &[], |_| {});
-    lab.cloud.fail(Ec2Op::ModifyNetworkInterfaceAttribute, Ec2Code::UnauthorizedOperation);
+    lab.cloud.fail(Ec2Operation::ModifyNetworkInterfaceAttribute, Ec2Code::UnauthorizedOperation);
     lab.add(1);
     lab.pass(100_000);
     assert_eq!((ipamd(&lab, "increaseIPPoolwaitENIAttachedFailed"), lab.truth().in_progress), (0, 1));
@@ -124,7 +125,7 @@ fn a_failed_modify_makes_the_agent_wait_for_a_phantom() {
 }
 
 /// A node that has one ENI more than it needs, about to give it up.
-fn shedding(op: Ec2Op, code: Ec2Code) -> Lab {
+fn shedding(op: Ec2Operation, code: Ec2Code) -> Lab {
     let mut lab = Lab::serving((3, 4), &[("WARM_IP_TARGET", "1"), ("IP_COOLDOWN_PERIOD", "0")], |_| {});
     for pod in 0..3 {
         lab.add(pod);
@@ -140,7 +141,7 @@ fn shedding(op: Ec2Op, code: Ec2Code) -> Lab {
 
 #[test]
 fn a_detach_that_fails_brings_the_eni_back() {
-    let mut lab = shedding(Ec2Op::DetachNetworkInterface, Ec2Code::OperationNotPermitted);
+    let mut lab = shedding(Ec2Operation::DetachNetworkInterface, Ec2Code::OperationNotPermitted);
     lab.until(100, |lab| lab.truth().eni_allocated == 1);
     lab.pass(330_000);
     assert!(api(&lab, "DetachNetworkInterface", "OperationNotPermitted") >= 12);
@@ -151,7 +152,7 @@ fn a_detach_that_fails_brings_the_eni_back() {
 
 #[test]
 fn a_delete_that_fails_leaks_the_eni_until_the_hourly_search() {
-    let mut lab = shedding(Ec2Op::DeleteNetworkInterface, Ec2Code::UnauthorizedOperation);
+    let mut lab = shedding(Ec2Operation::DeleteNetworkInterface, Ec2Code::UnauthorizedOperation);
     lab.until(100, |lab| ipamd(lab, "decreaseIPPoolFreeENIFailed") == 1);
     assert_eq!(api(&lab, "DeleteNetworkInterface", "UnauthorizedOperation"), 12);
     assert_eq!(lab.truth().aws_utils_errors, 1);
@@ -167,7 +168,7 @@ fn a_delete_that_fails_leaks_the_eni_until_the_hourly_search() {
 #[test]
 fn an_eni_that_is_gone_already_is_no_error() {
     let not_found = Ec2Code::InvalidNetworkInterfaceIdNotFound;
-    let mut lab = shedding(Ec2Op::DeleteNetworkInterface, not_found);
+    let mut lab = shedding(Ec2Operation::DeleteNetworkInterface, not_found);
     lab.until(100, |lab| lab.counter("awscni_ec2api_req_count{fn=\"DeleteNetworkInterface\"}") == 1);
     let truth = lab.truth();
     assert_eq!((truth.ec2_errors, truth.aws_api_errors, truth.ipamd_errors), (0, 0, 0));
@@ -181,7 +182,7 @@ fn a_refused_unassign_makes_the_total_flap() {
     let mut lab = Lab::serving((3, 10), &[("WARM_IP_TARGET", "1")], |_| {});
     lab.add(1);
     lab.pass(20_000);
-    lab.cloud.fail(Ec2Op::UnassignPrivateIpAddresses, Ec2Code::UnauthorizedOperation);
+    lab.cloud.fail(Ec2Operation::UnassignPrivateIpAddresses, Ec2Code::UnauthorizedOperation);
     lab.del(1);
     lab.until(50, |lab| lab.truth().total < 2.0);
     lab.until(50, |lab| lab.truth().total > 1.0);
@@ -209,11 +210,11 @@ fn imds_failing_at_run_time() {
 #[test]
 fn what_a_start_does_not_survive() {
     for (op, fatal) in [
-        (Ec2Op::DescribeNetworkInterfaces, true),
-        (Ec2Op::CreateTags, true),
-        (Ec2Op::AssignPrivateIpAddresses, true),
-        (Ec2Op::CreateNetworkInterface, false),
-        (Ec2Op::ModifyNetworkInterfaceAttribute, false),
+        (Ec2Operation::DescribeNetworkInterfaces, true),
+        (Ec2Operation::CreateTags, true),
+        (Ec2Operation::AssignPrivateIpAddresses, true),
+        (Ec2Operation::CreateNetworkInterface, false),
+        (Ec2Operation::ModifyNetworkInterfaceAttribute, false),
     ] {
         let mut lab = Lab::new((3, 10), &[], |_| {});
         lab.cloud.fail(op, Ec2Code::UnauthorizedOperation);
@@ -223,7 +224,7 @@ fn what_a_start_does_not_survive() {
         assert_eq!(lab.truth().add_requests, u64::from(!fatal));
     }
     let mut unlisted = Lab::new((3, 10), &[], |spec| spec.limits.listed = false);
-    unlisted.cloud.fail(Ec2Op::DescribeInstanceTypes, Ec2Code::UnauthorizedOperation);
+    unlisted.cloud.fail(Ec2Operation::DescribeInstanceTypes, Ec2Code::UnauthorizedOperation);
     unlisted.until(50, |lab| lab.node.phase() != Phase::Starting);
     assert!(matches!(unlisted.node.phase(), Phase::Crashed { reason: InitFailure::Ec2(_), .. }));
 }
@@ -236,7 +237,7 @@ fn a_vanished_eni_takes_its_pods_addresses() {
         lab.pass(30_000);
     }
     let second = lab.node.instance().enis[1].id;
-    lab.cloud.fail(Ec2Op::CreateNetworkInterface, Ec2Code::InternalError);
+    lab.cloud.fail(Ec2Operation::CreateNetworkInterface, Ec2Code::InternalError);
     lab.node.detach_eni(second, &mut lab.cloud);
     lab.until(100, |lab| lab.truth().force_removed_enis == 1);
     let truth = lab.truth();
@@ -253,7 +254,7 @@ fn vanished_addresses_are_swept() {
         lab.add(pod);
     }
     let primary = lab.node.instance().enis[0].id;
-    lab.cloud.fail(Ec2Op::AssignPrivateIpAddresses, Ec2Code::InternalError);
+    lab.cloud.fail(Ec2Operation::AssignPrivateIpAddresses, Ec2Code::InternalError);
     assert_eq!(lab.node.lose_addresses(primary, 2, &mut lab.cloud), 2);
     lab.until(100, |lab| lab.truth().force_removed_ips == 2);
     assert_eq!((lab.truth().assigned, lab.truth().total), (1, 1.0));

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use ipamd_model::ec2::{AttachedEni, Block, Ec2Code, Ec2Op, EniKind, ImdsRead, ManagedBy};
+use cni_types::ec2::{Ec2Code, Ec2Operation};
+use ipamd_model::ec2::{AttachedEni, Block, EniKind, ImdsRead, ManagedBy};
 use ipamd_model::metrics::Truth;
 use ipamd_model::node::{AddOutcome, ForeignEni, Phase, PodKey};
 use ipamd_model::pool::{Placement, PoolEni};
@@ -79,7 +80,7 @@ fn play(lab: &mut Lab, event: &Event) {
         Event::Del(pod) => {
             lab.del(*pod);
         }
-        Event::Fail(op, code) => lab.cloud.fail(Ec2Op::ALL[*op], CODES[*code]),
+        Event::Fail(op, code) => lab.cloud.fail(Ec2Operation::ALL[*op], CODES[*code]),
         Event::FailImds(read) => lab.cloud.fail_imds(*read),
         Event::Heal => lab.cloud.heal(),
         Event::Restart => lab.node.restart(lab.now_ms, &mut lab.cloud),

@@ -1,7 +1,8 @@
 //! Every timer of the loop, by when its effects are seen.
 
 use super::cloud::{Lab, SUBNET};
-use ipamd_model::ec2::{Ec2Code, Ec2Op, ImdsRead, SubnetRole};
+use cni_types::ec2::{Ec2Code, Ec2Operation};
+use ipamd_model::ec2::{ImdsRead, SubnetRole};
 use ipamd_model::metrics::Truth;
 use ipamd_model::node::{AddOutcome, DelReason, InitFailure, Phase, PodKey, TrunkController};
 
@@ -91,7 +92,7 @@ fn a_released_address_comes_back_after_sixty_seconds() {
     let mut lab = Lab::serving((3, 10), &env, silent);
     lab.add(1);
     lab.pass(20_000);
-    lab.cloud.fail(Ec2Op::UnassignPrivateIpAddresses, Ec2Code::UnauthorizedOperation);
+    lab.cloud.fail(Ec2Operation::UnassignPrivateIpAddresses, Ec2Code::UnauthorizedOperation);
     lab.del(1);
     let total = lab.truth().total;
     lab.until(50, |lab| lab.truth().total < total);
@@ -104,7 +105,7 @@ fn a_released_address_comes_back_after_sixty_seconds() {
 #[test]
 fn growth_pauses_two_minutes_when_the_subnet_is_empty() {
     let mut lab = Lab::serving((3, 10), &[("WARM_ENI_TARGET", "2")], |_| {});
-    lab.cloud.fail(Ec2Op::CreateNetworkInterface, Ec2Code::InsufficientFreeAddressesInSubnet);
+    lab.cloud.fail(Ec2Operation::CreateNetworkInterface, Ec2Code::InsufficientFreeAddressesInSubnet);
     let times = rises(&mut lab, 700_000, |truth| truth.ipamd_errors.cast_signed());
     assert!(times.len() >= 4, "{times:?}");
     assert!(gaps(&times).iter().all(|gap| (120_000..=126_500).contains(gap)), "{:?}", gaps(&times));
@@ -127,7 +128,7 @@ fn a_new_eni_stays_a_minute() {
     let stayed_ms = lab.now_ms - came_ms;
     lab.pass(10_000);
     let asked = |wanted| lab.cloud.calls.iter().find(|(op, _)| *op == wanted).unwrap().1;
-    let pause_ms = asked(Ec2Op::DeleteNetworkInterface) - asked(Ec2Op::DetachNetworkInterface);
+    let pause_ms = asked(Ec2Operation::DeleteNetworkInterface) - asked(Ec2Operation::DetachNetworkInterface);
     assert!((2_111..=2_295).contains(&pause_ms), "a detach, then two seconds: {pause_ms}");
     assert!((59_950..=66_000).contains(&stayed_ms), "{stayed_ms}");
 }
@@ -147,7 +148,7 @@ fn leaked_enis_are_searched_hourly() {
     let served_ms = lab.now_ms;
     lab.cloud.calls.clear();
     lab.pass(300 * 3_600_000);
-    let scans = lab.cloud.calls.iter().filter(|(op, _)| *op == Ec2Op::DescribeNetworkInterfaces);
+    let scans = lab.cloud.calls.iter().filter(|(op, _)| *op == Ec2Operation::DescribeNetworkInterfaces);
     let times: Vec<_> = scans.map(|(_, at_ms)| *at_ms).collect();
     assert!((0..=299_000).contains(&(times[0] - served_ms)), "{served_ms} {}", times[0]);
     let gaps = gaps(&times);
@@ -157,7 +158,7 @@ fn leaked_enis_are_searched_hourly() {
     let mut off = Lab::serving((3, 10), &[("DISABLE_LEAKED_ENI_CLEANUP", "true")], |_| {});
     off.cloud.calls.clear();
     off.pass(2 * 3_600_000);
-    assert!(off.cloud.calls.iter().all(|(op, _)| *op != Ec2Op::DescribeNetworkInterfaces));
+    assert!(off.cloud.calls.iter().all(|(op, _)| *op != Ec2Operation::DescribeNetworkInterfaces));
 }
 
 #[test]
@@ -182,7 +183,7 @@ fn crashes_back_off_up_to_five_minutes() {
 #[test]
 fn set_up_is_tried_six_times_ten_seconds_apart() {
     let mut lab = Lab::new((3, 10), &[], |_| {});
-    lab.cloud.fail(Ec2Op::DescribeSubnets, Ec2Code::UnauthorizedOperation);
+    lab.cloud.fail(Ec2Operation::DescribeSubnets, Ec2Code::UnauthorizedOperation);
     lab.until(50, |lab| lab.node.is_serving());
     let took_ms = lab.now_ms - lab.start_ms;
     assert!((52_000..=58_000).contains(&took_ms), "{took_ms}");
