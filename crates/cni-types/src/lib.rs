@@ -1,10 +1,13 @@
-//! Facts with one home each: metric families and published names, EC2's operations and error codes, versions, what names
-//! may be, what identifies a cluster, how nodes are shared out, how a text is hashed. The standard library only.
+//! Facts with one home each: metric families and published names, EC2's operations and error codes, the agent's
+//! settings and versions, the limits of instance types, what names may be, what identifies a cluster, how nodes are shared
+//! out, how a text is hashed. The standard library only.
 
+pub mod agent_settings;
 pub mod catalogue;
 pub mod cluster_id;
 pub mod ec2;
 pub mod hash;
+pub mod limits;
 pub mod names;
 pub mod shard;
 pub mod version;

@@ -1,11 +1,19 @@
-//! The agent's environment variables, parsed as the agent parses them.
+//! The agent's settings as it takes them from its environment.
 //!
-//! Three parsers exist: Go's `ParseBool` where a bad or empty value means the default, and `Atoi` likewise. Nothing
-//! here fails while parsing; contradictions are found by [`Settings::mode`], which is where the real agent exits.
+//! Each variable is read as [`cni_types::agent_settings`] says. Nothing fails while parsing; contradictions are found by
+//! [`Settings::mode`], which is where the real agent exits.
 
 use std::collections::BTreeMap;
 
-use crate::limits::InstanceLimits;
+use cni_types::agent_settings::{
+    self, ANNOTATE_POD_IP, AWS_MANAGE_ENIS_NON_SCHEDULABLE, AWS_VPC_K8S_CNI_BACKING_STORE,
+    AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG, AgentSetting, CLUSTER_NAME, DISABLE_LEAKED_ENI_CLEANUP,
+    DISABLE_NETWORK_RESOURCE_PROVISIONING, ENABLE_IMDS_ONLY_MODE, ENABLE_IPV4, ENABLE_IPV6, ENABLE_MULTI_NIC,
+    ENABLE_POD_ENI, ENABLE_PREFIX_DELEGATION, ENABLE_SUBNET_DISCOVERY, IP_COOLDOWN_PERIOD, MANAGE_UNTAGGED_ENI,
+    MAX_ENI, MINIMUM_IP_TARGET, NETWORK_POLICY_ENFORCING_MODE, PolicyMode, WARM_ENI_TARGET, WARM_IP_TARGET,
+    WARM_PREFIX_TARGET,
+};
+use cni_types::limits::InstanceLimits;
 
 /// How the node's addresses are had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,21 +24,6 @@ pub enum Mode {
     Prefix,
     /// One /80 prefix.
     Ipv6,
-}
-
-/// `NETWORK_POLICY_ENFORCING_MODE`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PolicyMode {
-    /// Unset.
-    Unset,
-    /// No policies.
-    None,
-    /// Deny until a policy is there.
-    Strict,
-    /// Allow until a policy is there.
-    Standard,
-    /// Not one of the three words: init fails.
-    Invalid,
 }
 
 /// Why the container or the agent refuses these settings.
@@ -105,56 +98,44 @@ pub struct Settings {
     prefix_targets_absent: bool,
 }
 
-/// What the shipped manifest sets, where it differs from the code's defaults or states them.
-const MANIFEST: [(&str, &str); 15] = [
-    ("ADDITIONAL_ENI_TAGS", "{}"),
-    ("AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG", "false"),
-    ("DISABLE_NETWORK_RESOURCE_PROVISIONING", "false"),
-    ("ENABLE_IMDS_ONLY_MODE", "false"),
-    ("ENABLE_IPv4", "true"),
-    ("ENABLE_IPv6", "false"),
-    ("ENABLE_MULTI_NIC", "false"),
-    ("ENABLE_POD_ENI", "false"),
-    ("ENABLE_PREFIX_DELEGATION", "false"),
-    ("ENABLE_SUBNET_DISCOVERY", "true"),
-    ("NETWORK_POLICY_ENFORCING_MODE", "standard"),
-    ("WARM_ENI_TARGET", "1"),
-    ("WARM_PREFIX_TARGET", "1"),
-    ("DISABLE_METRICS", "false"),
-    ("DISABLE_INTROSPECTION", "false"),
-];
-
 impl Settings {
     /// Reads name/value pairs, the last of a name winning; an unset name takes the code's default.
     pub fn from_env<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        let env: Env<'a> = Env(pairs.into_iter().collect());
-        let ipv6 = env.boolean("ENABLE_IPv6", false);
-        let imds_only = env.boolean("ENABLE_IMDS_ONLY_MODE", false);
-        let provisioning = !imds_only && !env.boolean("DISABLE_NETWORK_RESOURCE_PROVISIONING", false);
+        let variables: BTreeMap<&str, &str> = pairs.into_iter().collect();
+        let value = |name: &str| variables.get(name).copied();
+        let on = |setting: AgentSetting<bool>| setting.read(value(setting.name));
+        let number = |setting: AgentSetting<u32>| setting.read(value(setting.name));
+        let text = |setting: AgentSetting<&'static str>| setting.read(value(setting.name)).map(Box::from);
+        let ipv6 = on(ENABLE_IPV6);
+        let imds_only = on(ENABLE_IMDS_ONLY_MODE);
+        let provisioning = !imds_only && !on(DISABLE_NETWORK_RESOURCE_PROVISIONING);
+        // The entry point compares the raw texts.
+        let targets = [WARM_IP_TARGET, WARM_PREFIX_TARGET, MINIMUM_IP_TARGET];
+        let prefix_targets_absent = targets.iter().all(|target| value(target.name).unwrap_or("0") <= "0");
         Self {
-            warm_eni_target: env.target("WARM_ENI_TARGET", 1),
-            warm_ip_target: env.target("WARM_IP_TARGET", 0),
-            minimum_ip_target: env.target("MINIMUM_IP_TARGET", 0),
-            warm_prefix_target: env.target("WARM_PREFIX_TARGET", 0),
-            max_eni: Some(env.target("MAX_ENI", 0)).filter(|max| *max >= 1),
-            prefix_delegation: env.boolean("ENABLE_PREFIX_DELEGATION", false),
-            ipv4: env.boolean("ENABLE_IPv4", false),
+            warm_eni_target: number(WARM_ENI_TARGET),
+            warm_ip_target: number(WARM_IP_TARGET),
+            minimum_ip_target: number(MINIMUM_IP_TARGET),
+            warm_prefix_target: number(WARM_PREFIX_TARGET),
+            max_eni: Some(number(MAX_ENI)).filter(|max| *max >= 1),
+            prefix_delegation: on(ENABLE_PREFIX_DELEGATION),
+            ipv4: on(ENABLE_IPV4),
             ipv6,
-            custom_networking: env.boolean("AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG", false),
-            manage_unschedulable: env.boolean("AWS_MANAGE_ENIS_NON_SCHEDULABLE", false),
-            subnet_discovery: env.boolean("ENABLE_SUBNET_DISCOVERY", true),
-            pod_eni: env.boolean("ENABLE_POD_ENI", false),
-            manage_untagged: env.boolean("MANAGE_UNTAGGED_ENI", true),
+            custom_networking: on(AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG),
+            manage_unschedulable: on(AWS_MANAGE_ENIS_NON_SCHEDULABLE),
+            subnet_discovery: on(ENABLE_SUBNET_DISCOVERY),
+            pod_eni: on(ENABLE_POD_ENI),
+            manage_untagged: on(MANAGE_UNTAGGED_ENI),
             provisioning,
             imds_only,
-            leak_cleanup: provisioning && !ipv6 && !env.boolean("DISABLE_LEAKED_ENI_CLEANUP", false),
-            multi_nic: env.boolean("ENABLE_MULTI_NIC", false),
-            ip_cooldown_s: env.integer("IP_COOLDOWN_PERIOD").unwrap_or(30),
-            annotate_pod_ip: env.boolean("ANNOTATE_POD_IP", false),
-            policy_mode: env.policy_mode(),
-            cluster_name: env.text("CLUSTER_NAME"),
-            backing_store: env.text("AWS_VPC_K8S_CNI_BACKING_STORE"),
-            prefix_targets_absent: env.prefix_targets_absent(),
+            leak_cleanup: provisioning && !ipv6 && !on(DISABLE_LEAKED_ENI_CLEANUP),
+            multi_nic: on(ENABLE_MULTI_NIC),
+            ip_cooldown_s: IP_COOLDOWN_PERIOD.read(value(IP_COOLDOWN_PERIOD.name)),
+            annotate_pod_ip: on(ANNOTATE_POD_IP),
+            policy_mode: NETWORK_POLICY_ENFORCING_MODE.read(value(NETWORK_POLICY_ENFORCING_MODE.name)),
+            cluster_name: text(CLUSTER_NAME),
+            backing_store: text(AWS_VPC_K8S_CNI_BACKING_STORE),
+            prefix_targets_absent,
         }
     }
 
@@ -165,7 +146,7 @@ impl Settings {
 
     /// The shipped manifest with some variables changed.
     pub fn manifest_with<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        Self::from_env(MANIFEST.into_iter().chain(pairs))
+        Self::from_env(agent_settings::manifest().chain(pairs))
     }
 
     /// The mode these settings give on an instance, or why the agent does not start.
@@ -201,46 +182,5 @@ impl Settings {
     /// `WARM_IP_TARGET` or `MINIMUM_IP_TARGET` is in force, so that the ENI and prefix targets are not.
     pub fn ip_targets_defined(&self) -> bool {
         self.warm_ip_target != 0 || self.minimum_ip_target != 0
-    }
-}
-
-struct Env<'a>(BTreeMap<&'a str, &'a str>);
-
-impl Env<'_> {
-    /// Go's `ParseBool`; absent, empty and bad values are the default. (The agent's two boolean parsers differ only in
-    /// whether an empty value is logged.)
-    fn boolean(&self, name: &str, default: bool) -> bool {
-        match self.0.get(name).copied() {
-            Some("1" | "t" | "T" | "TRUE" | "true" | "True") => true,
-            Some("0" | "f" | "F" | "FALSE" | "false" | "False") => false,
-            _ => default,
-        }
-    }
-
-    fn integer(&self, name: &str) -> Option<i64> {
-        self.0.get(name)?.parse().ok()
-    }
-
-    fn target(&self, name: &str, default: u32) -> u32 {
-        self.integer(name).and_then(|value| u32::try_from(value).ok()).unwrap_or(default)
-    }
-
-    fn text(&self, name: &str) -> Option<Box<str>> {
-        self.0.get(name).filter(|value| !value.is_empty()).map(|value| Box::from(*value))
-    }
-
-    fn policy_mode(&self) -> PolicyMode {
-        match self.0.get("NETWORK_POLICY_ENFORCING_MODE").map(|mode| mode.to_ascii_lowercase()).as_deref() {
-            None => PolicyMode::Unset,
-            Some("none") => PolicyMode::None,
-            Some("strict") => PolicyMode::Strict,
-            Some("standard") => PolicyMode::Standard,
-            Some(_) => PolicyMode::Invalid,
-        }
-    }
-
-    fn prefix_targets_absent(&self) -> bool {
-        let targets = ["WARM_IP_TARGET", "WARM_PREFIX_TARGET", "MINIMUM_IP_TARGET"];
-        targets.iter().all(|name| self.0.get(name).copied().unwrap_or("0") <= "0")
     }
 }

@@ -4,8 +4,8 @@
 
 use std::net::Ipv4Addr;
 
+use cni_types::limits;
 use ipamd_model::ec2::{SubnetId, SubnetSpec, Vpc};
-use ipamd_model::limits;
 use ipamd_model::metrics::{PageFlavour, Release};
 use ipamd_model::node::{AddOutcome, DelReason, Node, NodeSpec, PodKey};
 use ipamd_model::settings::Settings;

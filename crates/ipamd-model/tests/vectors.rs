@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use ipamd_model::limits;
+use cni_types::limits;
 use ipamd_model::plan::{MaxPodsQuestion, NodePlan, NodeQuestion, Warning, settle};
 use ipamd_model::settings::Settings;
 

@@ -4,6 +4,7 @@
 //! [`super::intern`]) and a pod holds one pointer.
 
 use cni_metrics_core::agent::AgentFacts;
+use cni_types::agent_settings::ENABLE_MULTI_NIC;
 pub use cni_types::version::AgentVersion;
 use serde::Deserialize;
 
@@ -34,8 +35,7 @@ impl AgentSpec {
 
     /// What decides how the agent's page is read.
     pub fn facts(&self) -> AgentFacts {
-        // As the agent reads it.
-        let multi_nic = matches!(self.env("ENABLE_MULTI_NIC"), Some("1" | "t" | "T" | "true" | "TRUE" | "True"));
+        let multi_nic = ENABLE_MULTI_NIC.read(self.env(ENABLE_MULTI_NIC.name));
         AgentFacts { version: self.version(), multi_nic }
     }
 

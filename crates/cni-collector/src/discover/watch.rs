@@ -20,6 +20,7 @@ use super::watch_log::{Role, WatchLog};
 use cni_aws::identity::{ClusterEvidence, Listing};
 use cni_runtime::shutdown::Shutdown;
 use cni_runtime::text::excerpt;
+use cni_types::agent_settings::CLUSTER_NAME;
 use cni_types::shard::Shard;
 
 /// How long a watch that the API server denies is left alone: each try is a line in its audit log.
@@ -231,7 +232,7 @@ impl Pods {
         }
         let is_ours = self.shard.is_none_or(|shard| shard.owns(pod.node()));
         let pod = discovery.index.shared(pod.into_pod());
-        let is_new = count(&mut self.names, pod.agent.env("CLUSTER_NAME"));
+        let is_new = count(&mut self.names, pod.agent.env(CLUSTER_NAME.name));
         if is_new && discovery.pods.listing() == Listing::Complete {
             self.note(discovery);
         }

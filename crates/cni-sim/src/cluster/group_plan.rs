@@ -1,7 +1,8 @@
 //! A node group of the scenario, resolved: limits, settings and subnets of its nodes.
 
 use crate::scenario::{Agent, NodeGroup, PlacementSpec, SubnetSpec};
-use ipamd_model::limits::InstanceLimits;
+use cni_types::agent_settings::AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG;
+use cni_types::limits::InstanceLimits;
 use ipamd_model::metrics::{PageFlavour, Release};
 use ipamd_model::pool::Placement;
 use ipamd_model::settings::Settings;
@@ -23,22 +24,16 @@ pub(super) struct GroupPlan {
 impl GroupPlan {
     /// `None` for a group that names what does not exist, which a checked scenario never does.
     pub(super) fn new(group: &NodeGroup, subnets: &[SubnetSpec]) -> Option<Self> {
-        let limits = ipamd_model::limits::find(&group.instance_type.value)?;
+        let limits = cni_types::limits::find(&group.instance_type.value)?;
         let position = |name: &str| subnets.iter().position(|subnet| subnet.name == name);
         let subnet = position(&group.subnet.value)?;
         let pod_subnet = group.pod_subnet.as_ref().and_then(|at| position(&at.value));
-        let mut env: Vec<(String, String)> =
-            MANIFEST.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        if pod_subnet.is_some() {
-            env.push(("AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG".to_owned(), "true".to_owned()));
-        }
-        for (name, value) in &group.env {
-            env.retain(|(known, _)| known != name);
-            env.push((name.clone(), value.to_string()));
-        }
+        let custom_networking = pod_subnet.map(|_| (AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG.name, "true"));
+        let values: Vec<(&str, String)> = group.env.iter().map(|(name, value)| (&**name, value.to_string())).collect();
+        let given = values.iter().map(|(name, value)| (*name, value.as_str()));
         Some(Self {
             limits,
-            settings: Settings::from_env(env.iter().map(|(name, value)| (name.as_str(), value.as_str()))),
+            settings: Settings::manifest_with(custom_networking.into_iter().chain(given)),
             subnet: u32::try_from(subnet).ok()?,
             pod_subnet: pod_subnet.and_then(|index| u32::try_from(index).ok()),
             zone: subnets.get(subnet)?.zone.as_str().into(),
@@ -55,13 +50,3 @@ impl GroupPlan {
         })
     }
 }
-
-/// The shipped manifest's settings that the model reads.
-const MANIFEST: &[(&str, &str)] = &[
-    ("ENABLE_IPv4", "true"),
-    ("ENABLE_IPv6", "false"),
-    ("WARM_ENI_TARGET", "1"),
-    ("WARM_PREFIX_TARGET", "1"),
-    ("ENABLE_SUBNET_DISCOVERY", "true"),
-    ("NETWORK_POLICY_ENFORCING_MODE", "standard"),
-];

@@ -83,8 +83,8 @@ fn check_groups(scenario: &Scenario, subnets: &BTreeSet<&str>, found: &mut Mista
         found.reference(Some(&group.subnet), &format!("{key}.subnet"), subnets);
         found.reference(group.pod_subnet.as_ref(), &format!("{key}.pod_subnet"), subnets);
         let instance_type = &group.instance_type;
-        if ipamd_model::limits::find(&instance_type.value).is_none() {
-            let near = ipamd_model::limits::nearest(&instance_type.value, 3).join(", ");
+        if cni_types::limits::find(&instance_type.value).is_none() {
+            let near = cni_types::limits::nearest(&instance_type.value, 3).join(", ");
             let what = format!("{:?} is an unknown instance type; similar types: {near}", instance_type.value);
             found.add(instance_type.line, &format!("{key}.instance_type"), &what);
         }

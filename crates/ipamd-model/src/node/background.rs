@@ -81,9 +81,9 @@ mod tests {
 
     use super::*;
     use crate::ec2::{AttachedEni, EniId, SubnetId, SubnetSpec, Vpc};
-    use crate::limits::InstanceLimits;
     use crate::node::NodeSpec;
     use crate::settings::Settings;
+    use cni_types::limits::InstanceLimits;
 
     #[test]
     fn a_search_leaves_young_enis_alone() {

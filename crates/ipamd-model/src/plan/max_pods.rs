@@ -1,6 +1,6 @@
 //! How many pods a node may have, and which limit says so.
 
-use crate::limits::{self, ADDRESSES_PER_PREFIX, InstanceLimits};
+use cni_types::limits::{self, ADDRESSES_PER_PREFIX, InstanceLimits};
 
 /// Pods that need no pool address: the agent itself and kube-proxy.
 const HOST_NETWORK_PODS: u32 = 2;

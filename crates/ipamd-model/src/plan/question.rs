@@ -1,7 +1,7 @@
 //! What can be asked of the calculator.
 
-use crate::limits::InstanceLimits;
 use crate::settings::Settings;
+use cni_types::limits::InstanceLimits;
 
 /// What to settle.
 #[derive(Debug, Clone)]

@@ -3,9 +3,9 @@
 use std::fmt;
 
 use super::question::NodeQuestion;
-use crate::limits::ADDRESSES_PER_PREFIX;
 use crate::pool::Pool;
 use crate::settings::Mode;
+use cni_types::limits::ADDRESSES_PER_PREFIX;
 
 /// One trap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

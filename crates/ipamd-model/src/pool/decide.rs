@@ -1,6 +1,6 @@
 //! When the pool is too low, too high, or has an ENI to spare: the arithmetic of the warm targets.
 
-use crate::limits::ADDRESSES_PER_PREFIX;
+use cni_types::limits::ADDRESSES_PER_PREFIX;
 
 /// What decisions are made on. Excluded ENIs are left out of all but the two prefix numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

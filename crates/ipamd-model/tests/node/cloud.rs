@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use cni_types::ec2::{Ec2Code, Ec2Operation};
+use cni_types::limits::InstanceLimits;
 use ipamd_model::ec2::{Block, Cloud, ImdsRead, SubnetId, SubnetRole, SubnetSpec, SubnetView, Vpc};
-use ipamd_model::limits::InstanceLimits;
 use ipamd_model::metrics::{PageFlavour, Truth};
 use ipamd_model::node::{AddOutcome, DelOutcome, DelReason, Node, NodeSpec, PodKey};
 use ipamd_model::pool::Placement;

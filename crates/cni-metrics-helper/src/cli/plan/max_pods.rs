@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use clap::Args;
-use ipamd_model::limits::{self, InstanceLimits};
+use cni_types::limits::{self, InstanceLimits};
 use ipamd_model::plan::{Binding, MaxPods, MaxPodsQuestion, estimated_vcpus};
 use serde::Serialize;
 

@@ -3,6 +3,10 @@
 use std::io::Write;
 
 use clap::Args;
+use cni_types::agent_settings::{
+    AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG, ENABLE_PREFIX_DELEGATION, MAX_ENI, MINIMUM_IP_TARGET, WARM_ENI_TARGET,
+    WARM_IP_TARGET, WARM_PREFIX_TARGET,
+};
 use ipamd_model::plan::{MaxPodsQuestion, NodePlan, NodeQuestion, settle};
 use ipamd_model::settings::Settings;
 use serde::Serialize;
@@ -89,15 +93,15 @@ pub(super) fn run(args: &NodeArgs, out: &mut dyn Write) -> anyhow::Result<()> {
 /// The shipped manifest with the options laid over it.
 fn settings(args: &NodeArgs) -> Settings {
     let numbers = [
-        ("WARM_ENI_TARGET", args.warm_eni_target),
-        ("WARM_IP_TARGET", args.warm_ip_target),
-        ("MINIMUM_IP_TARGET", args.minimum_ip_target),
-        ("WARM_PREFIX_TARGET", args.warm_prefix_target),
-        ("MAX_ENI", args.max_eni),
+        (WARM_ENI_TARGET.name, args.warm_eni_target),
+        (WARM_IP_TARGET.name, args.warm_ip_target),
+        (MINIMUM_IP_TARGET.name, args.minimum_ip_target),
+        (WARM_PREFIX_TARGET.name, args.warm_prefix_target),
+        (MAX_ENI.name, args.max_eni),
     ];
     let switches = [
-        ("ENABLE_PREFIX_DELEGATION", args.prefix_delegation),
-        ("AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG", args.custom_networking),
+        (ENABLE_PREFIX_DELEGATION.name, args.prefix_delegation),
+        (AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG.name, args.custom_networking),
     ];
     let numbers = numbers.into_iter().filter_map(|(name, value)| Some((name, value?.to_string())));
     let switches = switches.into_iter().filter(|(_, on)| *on).map(|(name, _)| (name, "true".to_owned()));

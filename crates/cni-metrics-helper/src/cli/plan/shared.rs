@@ -14,9 +14,9 @@ pub(super) enum Format {
 }
 
 /// The limits of a type, or an error that names the types most like it.
-pub(super) fn limits_of(instance_type: &str) -> anyhow::Result<ipamd_model::limits::InstanceLimits> {
-    ipamd_model::limits::find(instance_type).ok_or_else(|| {
-        let nearest = ipamd_model::limits::nearest(instance_type, 3).join(", ");
+pub(super) fn limits_of(instance_type: &str) -> anyhow::Result<cni_types::limits::InstanceLimits> {
+    cni_types::limits::find(instance_type).ok_or_else(|| {
+        let nearest = cni_types::limits::nearest(instance_type, 3).join(", ");
         anyhow::anyhow!("unknown instance type {instance_type:?}; the nearest known ones are {nearest}")
     })
 }

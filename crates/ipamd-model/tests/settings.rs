@@ -1,52 +1,8 @@
-//! The instance table as a whole, and the agent's parsing of its environment.
+//! The agent's parsing of its environment, and the modes that it gives.
 
-use ipamd_model::limits::{self, Hypervisor, InstanceLimits};
-use ipamd_model::settings::{Mode, PolicyMode, Refusal, Settings};
-
-/// FNV-1a over the rows a public table of the same facts would have.
-fn digest(rows: impl Iterator<Item = String>) -> u64 {
-    let bytes = rows.flat_map(String::into_bytes);
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
-}
-
-#[test]
-fn every_row_of_the_table_is_there_and_right() {
-    let all = limits::all();
-    assert_eq!(all.len(), 1391);
-    let rows = all.iter().map(|known| {
-        let InstanceLimits { max_enis, ipv4_per_eni, hypervisor, bare_metal, network_cards, .. } = known.limits;
-        let (name, hypervisor, pods) = (known.name(), hypervisor.name(), known.limits.listed_max_pods());
-        format!("{name},{max_enis},{ipv4_per_eni},{hypervisor},{bare_metal},{network_cards},{pods}\n")
-    });
-    assert_eq!(digest(rows), 0x7bf9_299b_e7f5_d971);
-}
-
-#[test]
-fn every_row_of_the_trunk_table_is_there_and_right() {
-    let listed = |limits: &InstanceLimits| limits.branch_enis > 0 || !limits.trunk_compatible;
-    let known = limits::all().iter().filter(|known| listed(&known.limits));
-    let rows: Vec<_> = known
-        .map(|known| format!("{},{},{}\n", known.name(), known.limits.trunk_compatible, known.limits.branch_enis))
-        .collect();
-    assert_eq!(rows.len(), 1163);
-    assert_eq!(digest(rows.into_iter()), 0xd303_d9fb_266b_3514);
-}
-
-#[test]
-fn well_known_types_read_as_published() {
-    let m5 = limits::find("m5.large").unwrap();
-    assert_eq!((m5.max_enis, m5.ipv4_per_eni, m5.slots(), m5.listed_max_pods()), (3, 10, 9, 29));
-    assert_eq!((m5.hypervisor, m5.branch_enis, m5.trunk_compatible), (Hypervisor::Nitro, 9, true));
-    assert!(!limits::find("m4.large").unwrap().prefix_capable());
-    assert!(limits::find("m5.metal").unwrap().prefix_capable());
-    assert!(!limits::find("t3.small").unwrap().trunk_compatible);
-    let capable = limits::all().iter().filter(|known| known.limits.prefix_capable()).count();
-    assert_eq!(capable, 1309);
-    assert_eq!(limits::find("m5.huge"), None);
-    assert_eq!(limits::find("m5large"), None);
-    assert_eq!(limits::nearest("m5.largee", 1), ["m5.large"]);
-    assert_eq!(limits::nearest("c5.8xlarge", 1).len(), 1);
-}
+use cni_types::agent_settings::PolicyMode;
+use cni_types::limits::{self, InstanceLimits};
+use ipamd_model::settings::{Mode, Refusal, Settings};
 
 #[test]
 fn unset_variables_take_the_codes_defaults() {
