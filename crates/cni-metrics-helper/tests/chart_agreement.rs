@@ -12,9 +12,6 @@
 
 #[path = "chart_tools/helm.rs"]
 mod helm;
-#[expect(dead_code, reason = "helm needs no root")]
-#[path = "needs/needs.rs"]
-mod needs;
 #[expect(dead_code, reason = "written for the end-to-end tests; this one uses a part of it")]
 #[path = "e2e/process.rs"]
 mod process;

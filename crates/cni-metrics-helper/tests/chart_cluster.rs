@@ -8,8 +8,6 @@
 #[expect(dead_code, reason = "the stand serves several test programs; each uses a part of it")]
 #[path = "e2e/harness.rs"]
 mod harness;
-#[path = "needs/needs.rs"]
-mod needs;
 #[expect(dead_code, reason = "the chart's tests without a cluster use the rest")]
 #[path = "chart_tools/helm.rs"]
 mod helm;

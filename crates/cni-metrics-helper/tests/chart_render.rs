@@ -4,9 +4,6 @@
 
 #[path = "chart_tools/helm.rs"]
 mod helm;
-#[expect(dead_code, reason = "helm needs no root")]
-#[path = "needs/needs.rs"]
-mod needs;
 
 use std::collections::BTreeSet;
 use std::process::Command;

@@ -12,8 +12,6 @@
 
 #[path = "e2e/harness.rs"]
 mod harness;
-#[path = "needs/needs.rs"]
-mod needs;
 
 #[path = "e2e/stand.rs"]
 mod stand;

@@ -7,8 +7,6 @@
 #[expect(dead_code, reason = "written for all tests on a real API server; these use a part of it")]
 #[path = "e2e/harness.rs"]
 mod harness;
-#[path = "needs/needs.rs"]
-mod needs;
 
 use std::path::Path;
 use std::time::Duration;

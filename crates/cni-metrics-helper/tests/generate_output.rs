@@ -5,9 +5,6 @@
 
 #[path = "chart_tools/helm.rs"]
 mod helm;
-#[expect(dead_code, reason = "neither helm nor promtool needs root")]
-#[path = "needs/needs.rs"]
-mod needs;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -392,7 +389,7 @@ fn no_overlap(rectangles: impl Iterator<Item = [u64; 4]>) {
 
 /// Whether promtool is content, and what it says.
 fn promtool(arguments: &[&str], dir: &Path) -> (bool, String) {
-    let promtool = needs::program("promtool", "Debian has it in the package prometheus");
+    let promtool = cni_testkit::needs::program("promtool", "Debian has it in the package prometheus");
     let output = Command::new(promtool).args(arguments).current_dir(dir).output().unwrap();
     let said = [output.stdout, output.stderr].concat();
     (output.status.success(), String::from_utf8_lossy(&said).into_owned())

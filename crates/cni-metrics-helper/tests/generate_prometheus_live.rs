@@ -16,9 +16,6 @@ mod http;
 #[expect(dead_code, reason = "written for the tests on a real API server; this one uses a part of it")]
 #[path = "e2e/process.rs"]
 mod process;
-#[expect(dead_code, reason = "Prometheus is not built here and needs no root")]
-#[path = "needs/needs.rs"]
-mod needs;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -144,7 +141,7 @@ fn prometheus(pages: &[String], folder: &Path) -> (String, HeldPort, Process) {
     // It does not say which port it was given, so a port is held for it until it ends; Go listens there nonetheless.
     let port = HeldPort::take("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = port.address().to_string();
-    let program = needs::program("prometheus", "Debian has it in the package prometheus");
+    let program = cni_testkit::needs::program("prometheus", "Debian has it in the package prometheus");
     let mut command = Process::command(&program);
     command
         .arg(format!("--config.file={}", folder.join("prometheus.yaml").display()))

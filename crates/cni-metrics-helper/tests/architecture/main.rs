@@ -163,11 +163,13 @@ fn source_folder(package: &str) -> PathBuf {
     found.unwrap_or_else(|| panic!("no folder of {package}"))
 }
 
-/// The files below `crates/` whose code, tests left out, has one of these texts. The simulated cluster and the bench are no
-/// part of the helper.
+/// The files below `crates/` whose code, tests left out, has one of these texts. The simulated cluster, the bench and
+/// what only tests use are no part of the helper.
 fn helper_files_with(texts: &[&str]) -> BTreeSet<String> {
     let folder = repository().join("crates");
-    let crates = packages().into_keys().filter(|name| !["cni-sim", "cni-bench"].contains(&name.as_str()));
+    let crates = packages()
+        .into_keys()
+        .filter(|name| !["cni-sim", "cni-bench", "cni-testkit", "cni-testkit-macros"].contains(&name.as_str()));
     let mut found = BTreeSet::new();
     for (path, text) in crates.flat_map(|name| sources(&folder.join(name).join("src"))) {
         let code = text.split("#[cfg(test)]\nmod ").next().unwrap();

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::needs;
+use cni_testkit::needs;
 
 /// helm, as `tools/envtest/build.sh` builds it.
 #[derive(Debug, Clone)]

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::needs;
+use cni_testkit::needs;
 
 /// The folder with etcd, kube-apiserver and kubectl.
 #[derive(Debug, Clone)]

@@ -12,7 +12,7 @@ use crate::harness::http;
 use crate::harness::page::Page;
 use crate::harness::process::Process;
 use crate::harness::program::{PROMETHEUS, Program};
-use crate::needs;
+use cni_testkit::needs;
 
 const SERVER: &str = "127.0.0.1:9090";
 const TIMEOUT: Duration = Duration::from_mins(1);

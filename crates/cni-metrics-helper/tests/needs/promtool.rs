@@ -1,15 +1,11 @@
 //! Prometheus' own tool.
 
-#[expect(dead_code, reason = "promtool is not built here and needs no root")]
-#[path = "needs.rs"]
-mod programs;
-
 use std::io::Write;
 use std::process::{Command, Stdio};
 
 /// `promtool check metrics` on a page.
 pub(crate) fn check_metrics(page: &str) {
-    let promtool = programs::program("promtool", "Debian has it in the package prometheus");
+    let promtool = cni_testkit::needs::program("promtool", "Debian has it in the package prometheus");
     let mut command = Command::new(promtool);
     command.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();

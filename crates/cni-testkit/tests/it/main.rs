@@ -1,0 +1,11 @@
+//! The harness on itself.
+
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test stops where something is not as it must be")]
+
+#[macro_use]
+extern crate cni_testkit;
+
+mod fixture;
+mod running;
+
+cni_testkit::main!();

@@ -1,0 +1,19 @@
+//! The node model against what is known of the agent: its decisions, limits, settings and page.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test stops where something is not as it must be"
+)]
+
+#[macro_use]
+extern crate cni_testkit;
+
+mod decisions;
+mod node;
+mod page;
+mod settings;
+mod vectors;
+
+cni_testkit::main!();
