@@ -4,6 +4,7 @@
 //! nothing else writes it. Its own timestamp is that of all its numbers.
 
 mod api_clock;
+mod back_off;
 mod fan_out;
 mod history;
 mod limiter;
@@ -24,6 +25,7 @@ use tokio::time::Instant;
 use tracing::{error, info};
 
 use self::api_clock::ApiClock;
+use self::back_off::RoundTime;
 use self::fan_out::{FanOut, Gathered, Queue};
 use self::history::History;
 use self::limiter::{ConcurrencyLimiter, Limits};
@@ -51,6 +53,8 @@ pub struct RoundParts {
     pub api: Client,
     /// The time.
     pub clock: Clock,
+    /// From one round to the next, by that clock.
+    pub interval: Duration,
     /// Counters as increases (the long-running helper) or totals (one shot).
     pub counters: CounterMode,
     /// Where the agents are looked for, for the warning when there are none.
@@ -112,7 +116,8 @@ impl Rounds {
         self.number = self.number.saturating_add(1);
         let (targets, listed) = self.parts.index.targets();
         let api_clock = tokio::spawn(ApiClock::measure(self.parts.api.clone(), self.parts.clock.clone(), limit));
-        let queue = Queue::new(&targets, &self.history, self.number);
+        let now = RoundTime { number: self.number, at, interval: self.parts.interval };
+        let queue = Queue::new(&targets, &self.history, now);
         let mut round = self.aggregator.begin(at, targets.len());
         let (scraper, api) = (&self.parts.scraper, &self.parts.api);
         let deadline = after(began, limit);
@@ -133,7 +138,7 @@ impl Rounds {
                 error.judged(evidence, is_stale_claim)
             });
             let expected = pod.is_settled(api_now);
-            self.history.note(self.number, &pod, expected, &scraped, &mut self.report);
+            self.history.note(now, &pod, expected, &scraped, &mut self.report);
             // A node that is not expected to answer yet is only there once it does.
             if let Err(error) = scraped.outcome
                 && (expected || self.history.ever_answered(&pod.uid))

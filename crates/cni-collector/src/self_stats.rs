@@ -22,6 +22,8 @@ pub struct RoundFigures {
     pub directly: u64,
     /// Lines that could not be read.
     pub bad_lines: u64,
+    /// Nodes that were not asked, because they failed in the same way in the rounds before.
+    pub left_out: u64,
     /// Most scrapes that may run at once before they are parked, as the concurrency limiter decided last; in sums, the newest.
     pub window: u64,
     /// From the first request to the last answer.
@@ -118,6 +120,7 @@ impl AddAssign for RoundFigures {
         self.by_proxy = self.by_proxy.saturating_add(other.by_proxy);
         self.directly = self.directly.saturating_add(other.directly);
         self.bad_lines = self.bad_lines.saturating_add(other.bad_lines);
+        self.left_out = self.left_out.saturating_add(other.left_out);
         self.window = if other.window == 0 { self.window } else { other.window };
         self.scraping = self.scraping.saturating_add(other.scraping);
         self.parsing = self.parsing.saturating_add(other.parsing);

@@ -386,6 +386,7 @@ impl App {
             scraper: Arc::new(Scraper::new(self.clients.scrape.clone(), self.config.scrape.clone())),
             api: self.clients.scrape.clone(),
             clock: self.clock.clone(),
+            interval: self.config.interval,
             counters: CounterMode::Increase,
             looked_for: self.config.looked_for(),
             baselines: self.baselines.take(),

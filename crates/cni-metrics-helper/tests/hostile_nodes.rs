@@ -10,10 +10,13 @@ mod lockstep;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use cni_metrics_core::catalogue::{CATALOGUE, Kind};
 use cni_metrics_core::model::{FailureKind, NodeFigures, Snapshot};
 use cni_sim::scenario::Scenario;
 use cni_sim::truth::RoundTruth;
-use lockstep::World;
+use lockstep::{Helper, World};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 /// A calm cluster of two groups whose agents take this long to answer.
 fn cluster(good: u32, hostile: u32, latency: &str) -> Scenario {
@@ -140,6 +143,96 @@ async fn half_the_nodes_hostile_in_every_known_way_leave_the_other_half_exact() 
         let failed: u64 = snapshot.coverage.failed.values().sum();
         assert!(failed >= 13, "round {round}: the hostile half is hostile: {:?}", snapshot.coverage);
     }
+    helper.end().await;
+}
+
+/// Scrapes that were not made because their nodes had failed before, as the helper's own metrics show them.
+async fn left_out(helper: &Helper) -> u64 {
+    let mut stream = TcpStream::connect(helper.admin.unwrap()).await.unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: helper\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let line = answer.lines().find_map(|line| line.strip_prefix("cni_metrics_helper_scrapes_left_out_total "));
+    line.unwrap().parse().unwrap()
+}
+
+/// One round in which each node of the hostile group is named and counted as one that refuses connections.
+async fn refused_round(world: &mut World, helper: &mut Helper, hostile: usize) {
+    world.advance(&[helper]).await;
+    let snapshot = helper.round().await;
+    assert_eq!(snapshot.coverage.failed, [(FailureKind::ConnectRefused, hostile as u64)].into(), "{}", snapshot.round);
+    assert_eq!((snapshot.coverage.scraped, snapshot.coverage.expected), (12, 12 + hostile as u64));
+    let named = snapshot.nodes.iter().filter(|node| node.failure == Some(FailureKind::ConnectRefused));
+    let named = named.inspect(|node| assert_eq!(node.values.iter().count(), 0, "{}", node.name)).count();
+    assert_eq!(named, hostile, "{}", snapshot.round);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_keep_failing_are_asked_less_often_and_counted_as_failing_in_every_round() {
+    let mut world = World::start(cluster(12, 8, "1ms")).await;
+    let mut helper = world.helper(&["--scrape-via", "proxy", "--admin-address", "127.0.0.1:0"]).await;
+    assert_eq!(helper.round().await.coverage.scraped, 20);
+    let fault = world.inject_on("{ group: hostile }", "refused");
+    for _ in 0..4 {
+        refused_round(&mut world, &mut helper, 8).await;
+    }
+    assert_eq!(left_out(&helper).await, 0, "four rounds ask as ever");
+    for _ in 4..24 {
+        refused_round(&mut world, &mut helper, 8).await;
+    }
+    // Of twelve rounds every second one asks, of the other eight every fourth, each node in rounds of its own.
+    let not_asked = left_out(&helper).await;
+    assert!((8 * 11..=8 * 13).contains(&not_asked), "{not_asked}");
+
+    world.clear(fault);
+    let (mut scraped, mut rounds) = (12, 0);
+    while scraped < 20 {
+        assert!(rounds < 4, "{scraped} of 20 nodes are read {rounds} rounds after all of them answer");
+        world.advance(&[&helper]).await;
+        scraped = helper.round().await.coverage.scraped;
+        rounds += 1;
+    }
+    world.advance(&[&helper]).await;
+    let totals = helper.round().await.totals.clone();
+    let truth = world.truth(20).await;
+    assert!(truth.cumulative["addReqCount"] > 0.0, "nothing happened that could have been lost");
+    for row in CATALOGUE.iter().filter(|row| row.kind == Kind::Counter) {
+        assert_eq!(totals.get(row.metric), truth.cumulative.get(row.name).copied(), "{}", row.name);
+    }
+    helper.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_whose_agents_restart_and_nodes_of_a_failure_of_most_are_asked_at_once() {
+    let mut world = World::start(cluster(12, 8, "1ms")).await;
+    let mut helper = world.helper(&["--scrape-via", "proxy"]).await;
+    assert_eq!(helper.round().await.coverage.scraped, 20);
+    let fault = world.inject_on("{ group: hostile }", "refused");
+    for _ in 0..20 {
+        refused_round(&mut world, &mut helper, 8).await;
+    }
+    world.inject_on("{ group: hostile }", "restart: {}");
+    refused_round(&mut world, &mut helper, 8).await;
+    let restarted = || helper.index.targets().0.iter().filter(|(pod, _)| pod.restarts == 1).count();
+    for _ in 0..60_000 {
+        if restarted() == 8 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(restarted(), 8);
+    world.clear(fault);
+    world.advance(&[&helper]).await;
+    assert_eq!(helper.round().await.coverage.scraped, 20, "all that restarted are asked in the next round");
+
+    let most = world.inject_on("{ fraction: 0.9 }", "refused");
+    for _ in 0..20 {
+        world.advance(&[&helper]).await;
+        assert_eq!(helper.round().await.coverage.scraped, 2);
+    }
+    world.clear(most);
+    world.advance(&[&helper]).await;
+    assert_eq!(helper.round().await.coverage.scraped, 20, "all are asked in every round while most of them fail");
     helper.end().await;
 }
 

@@ -109,6 +109,7 @@ fn pod(name: &str) -> Pod {
         deleting: false,
         created_at: None,
         agent: Arc::default(),
+        restarts: 0,
     }
 }
 

@@ -65,13 +65,31 @@ struct SlimVariable {
     value: Option<Box<str>>,
 }
 
+/// A container's status with everything else left undecoded.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SlimContainerStatus {
+    name: Option<Box<str>>,
+    restart_count: Option<i64>,
+}
+
+/// How often the agents' container among these was restarted; 0 if that is not known, or no count.
+pub(super) fn restarts_of(statuses: &[SlimContainerStatus]) -> u32 {
+    let agent = statuses.get(agent_among(statuses.iter().map(|status| status.name.as_deref())));
+    agent.and_then(|status| u32::try_from(status.restart_count?).ok()).unwrap_or(0)
+}
+
+/// The position of the agents' container.
+fn agent_among<'a>(mut names: impl Iterator<Item = Option<&'a str>>) -> usize {
+    names.position(|name| name == Some(CONTAINER)).unwrap_or(0)
+}
+
 /// What the agents' container among these says.
 pub(super) fn spec_of(mut containers: Vec<SlimContainer>) -> AgentSpec {
-    let named = containers.iter().position(|container| container.name.as_deref() == Some(CONTAINER));
     if containers.is_empty() {
         return AgentSpec::default();
     }
-    let container = containers.swap_remove(named.unwrap_or(0));
+    let container = containers.swap_remove(agent_among(containers.iter().map(|container| container.name.as_deref())));
     let fits = |text: &str| text.len() <= LONGEST_TEXT;
     let variable = |variable: SlimVariable| {
         let (name, value) = (variable.name?, variable.value?);

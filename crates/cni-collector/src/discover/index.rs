@@ -40,6 +40,8 @@ pub struct Pod {
     pub created_at: Option<UnixMillis>,
     /// Image and environment of its container, shared by all pods with the same.
     pub agent: Arc<AgentSpec>,
+    /// How often that container was restarted; 0 if the API server does not say.
+    pub restarts: u32,
 }
 
 impl Pod {
@@ -286,6 +288,7 @@ mod tests {
             deleting: false,
             created_at: Some(UnixMillis(1_000)),
             agent: Arc::default(),
+            restarts: 0,
         }
     }
 

@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::core::ObjectMeta;
 use serde::Deserialize;
 
-use super::agent::{self, SlimContainer};
+use super::agent::{self, SlimContainer, SlimContainerStatus};
 use super::index::Pod;
 
 /// A pod with everything else left undecoded.
@@ -36,6 +36,7 @@ struct SlimStatus {
     phase: Option<Box<str>>,
     #[serde(rename = "podIP")]
     pod_ip: Option<Box<str>>,
+    container_statuses: Option<Vec<SlimContainerStatus>>,
 }
 
 #[derive(Deserialize)]
@@ -96,6 +97,7 @@ impl SlimPod {
             deleting: self.metadata.deletion_timestamp.is_some(),
             created_at: self.metadata.creation_timestamp.map(|time| UnixMillis(time.0.as_millisecond())),
             agent: Arc::new(agent::spec_of(self.spec.containers.unwrap_or_default())),
+            restarts: agent::restarts_of(self.status.container_statuses.as_deref().unwrap_or_default()),
         }
     }
 }
@@ -116,7 +118,10 @@ mod tests {
                 "labels": {"k8s-app": "aws-node"}, "managedFields": [{"manager": "kubelet"}],
             },
             "spec": {"nodeName": "ip-10-0-0-1", "containers": [{"name": "aws-node", "image": "cni:v1.18.6"}]},
-            "status": {"phase": "Running", "podIP": "10.0.0.1"},
+            "status": {
+                "phase": "Running", "podIP": "10.0.0.1",
+                "containerStatuses": [{"name": "aws-eks-nodeagent", "restartCount": 7}, {"name": "aws-node", "restartCount": 3}],
+            },
         });
         let slim: SlimPod = serde_json::from_value(json).unwrap();
         assert!(slim.metadata.labels.is_none() && slim.metadata.managed_fields.is_none());
@@ -125,6 +130,7 @@ mod tests {
         assert_eq!(pod.ip, Some("10.0.0.1".parse().unwrap()));
         assert_eq!(pod.created_at, Some(UnixMillis(1_793_491_200_000)));
         assert!(pod.running && !pod.deleting);
+        assert_eq!(pod.restarts, 3, "the agent's, not the policy agent's beside it");
         assert_eq!(pod.agent.version().map(|version| version.to_string()).as_deref(), Some("v1.18.6"));
     }
 
@@ -142,5 +148,9 @@ mod tests {
         let odd = odd.into_pod();
         assert_eq!((odd.ip, odd.node.clone(), odd.created_at), (None, None, None));
         assert!(odd.deleting && !odd.is_target());
+        for statuses in ["null", "[]", r#"[{"name": "aws-node"}]"#, r#"[{"restartCount": -1}]"#, "[{}]"] {
+            let status = format!(r#", "status": {{"containerStatuses": {statuses}}}"#);
+            assert_eq!(pod(r#""name": "a", "uid": "u""#, &status).into_pod().restarts, 0, "{statuses}");
+        }
     }
 }

@@ -11,6 +11,7 @@ use kube::Client;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use super::back_off::RoundTime;
 use super::history::History;
 use super::limiter::{ConcurrencyLimiter, Flights, Sign};
 use super::scraped::{Scraped, Targets};
@@ -54,6 +55,8 @@ pub(super) struct Queue {
     suspects: Vec<Asked>,
     /// How many there were of each in the beginning.
     sizes: (usize, usize),
+    /// Nodes that are not asked, and why.
+    left_out: Vec<(usize, ScrapeError)>,
 }
 
 /// Whom to ask, whether directly at once, how much of the page is worth reading, and whether only once.
@@ -66,22 +69,31 @@ struct Asked {
 }
 
 impl Queue {
-    pub(super) fn new(targets: &Targets, history: &History, round: u64) -> Self {
-        let mut order: Vec<((u8, u64), Asked)> = targets
-            .iter()
-            .enumerate()
-            .map(|(position, (pod, _))| {
-                let directly = history.takes_fallback(&pod.uid, round);
-                let page_limit = history.page_limit(&pod.uid, round);
-                let once = history.was_reset(&pod.uid);
-                (history.order(&pod.uid, round), Asked { position, directly, page_limit, once })
-            })
-            .collect();
+    pub(super) fn new(targets: &Targets, history: &History, now: RoundTime) -> Self {
+        let round = now.number;
+        let (mut order, mut left_out) = (Vec::with_capacity(targets.len()), Vec::new());
+        let enough_answered = history.enough_answered(targets);
+        for (position, (pod, _)) in targets.iter().enumerate() {
+            if enough_answered && let Some(error) = history.left_out(pod, now) {
+                left_out.push((position, error));
+                continue;
+            }
+            let directly = history.takes_fallback(&pod.uid, round);
+            let page_limit = history.page_limit(&pod.uid, round);
+            let once = history.was_reset(&pod.uid);
+            order.push((history.order(&pod.uid, round), Asked { position, directly, page_limit, once }));
+        }
         order.sort_by_key(|(order, _)| std::cmp::Reverse(*order));
         let (suspects, steady): (Vec<_>, Vec<_>) = order.into_iter().partition(|((class, _), _)| *class > 1);
         let asked = |all: Vec<(_, Asked)>| all.into_iter().map(|(_, asked)| asked).collect::<Vec<_>>();
         let sizes = (steady.len(), suspects.len());
-        Self { steady: asked(steady), suspects: asked(suspects), sizes }
+        Self { steady: asked(steady), suspects: asked(suspects), sizes, left_out }
+    }
+
+    /// The nodes that are not asked.
+    #[cfg(test)]
+    pub(super) fn left_out(&self) -> impl Iterator<Item = &(usize, ScrapeError)> {
+        self.left_out.iter()
     }
 
     fn is_empty(&self) -> bool {
@@ -140,7 +152,7 @@ struct Gathering {
 }
 
 impl FanOut<'_> {
-    /// Asks all of `queue`. Pages go to `round` as they come.
+    /// Asks all of `queue` but those that it leaves out. Pages go to `round` as they come.
     pub(super) async fn run(
         &self,
         mut queue: Queue,
@@ -148,7 +160,7 @@ impl FanOut<'_> {
         round: &mut aggregate::Round<'_>,
         shutdown: &Shutdown,
     ) -> Gathered {
-        let mut gathering = Gathering::new(self.targets.len());
+        let mut gathering = Gathering::new(self.targets.len(), std::mem::take(&mut queue.left_out));
         let (mut scrapes, mut probes) = (FuturesUnordered::new(), FuturesUnordered::new());
         let mut stop = shutdown.clone();
         let mut end = std::pin::pin!(tokio::time::sleep_until(after(self.deadline, LAST_ANSWERS)));
@@ -263,14 +275,15 @@ async fn parse_in_steps(large_pages: &Semaphore, page: &[u8]) -> (Parsed, Durati
 }
 
 impl Gathering {
-    fn new(targets: usize) -> Self {
-        Self {
-            results: std::iter::repeat_with(|| None).take(targets).collect(),
-            flights: Flights::default(),
-            figures: RoundFigures::default(),
-            suspicion: Suspicion::new(targets),
-            is_stopping: false,
+    fn new(targets: usize, left_out: Vec<(usize, ScrapeError)>) -> Self {
+        let figures = RoundFigures { left_out: left_out.len() as u64, ..RoundFigures::default() };
+        let mut results: Vec<Option<Scraped>> = std::iter::repeat_with(|| None).take(targets).collect();
+        for (position, error) in left_out {
+            if let Some(slot) = results.get_mut(position) {
+                *slot = Some(Scraped::failed(error));
+            }
         }
+        Self { results, flights: Flights::default(), figures, suspicion: Suspicion::new(targets), is_stopping: false }
     }
 
     /// Takes in a scrape that ended; true if the API server itself is to be asked how it is.
@@ -335,7 +348,8 @@ mod tests {
     }
 
     fn queue(steady: usize, suspects: usize) -> Queue {
-        Queue { steady: asked(0..steady), suspects: asked(steady..steady + suspects), sizes: (steady, suspects) }
+        let (sizes, left_out) = ((steady, suspects), Vec::new());
+        Queue { steady: asked(0..steady), suspects: asked(steady..steady + suspects), sizes, left_out }
     }
 
     #[test]

@@ -1,11 +1,12 @@
-//! What each node last did: whom to ask first, whom to ask directly, and what is news.
+//! What each node last did: whom to ask, whom first, whom directly, and what is news.
 
 use std::collections::HashMap;
 
 use cni_metrics_core::model::{FailureKind, PodUid};
 
+use super::back_off::{self, RepeatedFailure, RoundTime};
 use super::report::Report;
-use super::scraped::Scraped;
+use super::scraped::{Scraped, Targets};
 use crate::discover::Pod;
 use crate::scrape::{Fallback, Path, ScrapeError};
 
@@ -42,6 +43,8 @@ struct Past {
     bad_lines: bool,
     /// Its last page was large and of no use.
     wastes: Option<FullRead>,
+    /// It has failed in the same way since, and by itself.
+    repeated: Option<Box<RepeatedFailure>>,
     /// Since when the node is asked directly, and why.
     fallback: Option<(u64, Fallback)>,
     /// The API server could not reach the node, and has not done so since.
@@ -97,6 +100,18 @@ impl History {
         }
     }
 
+    /// Enough nodes answered in the last round for the others to be left out now and then ([`History::left_out`]).
+    pub(super) fn enough_answered(&self, targets: &Targets) -> bool {
+        let last = |pod: &Pod| self.nodes.get(&pod.uid).map(|past| past.last);
+        let answered = targets.iter().filter(|(pod, _)| last(pod) == Some(Last::Answered)).count();
+        back_off::are_enough(answered, targets.len())
+    }
+
+    /// Why the node is not asked in this round, where it failed in the same way in the rounds before.
+    pub(super) fn left_out(&self, pod: &Pod, now: RoundTime) -> Option<ScrapeError> {
+        self.nodes.get(&pod.uid)?.repeated.as_ref()?.leaves_out(pod, now)
+    }
+
     /// Has answered before.
     pub(super) fn ever_answered(&self, uid: &PodUid) -> bool {
         self.nodes.get(uid).is_some_and(|past| past.ever_answered)
@@ -120,14 +135,22 @@ impl History {
     }
 
     /// Notes a scrape's outcome and reports what is new about it. Neither a node's first answer is news, nor the silence
-    /// of one that is not expected to answer yet.
-    pub(super) fn note(&mut self, round: u64, pod: &Pod, expected: bool, scraped: &Scraped, report: &mut Report) {
+    /// of one that is not expected to answer yet. One that was not asked is as it was.
+    pub(super) fn note(&mut self, now: RoundTime, pod: &Pod, expected: bool, scraped: &Scraped, report: &mut Report) {
+        let round = now.number;
         let seen = &mut self.seen;
         let past = self.nodes.entry(pod.uid.clone()).or_insert_with(|| {
             *seen += 1;
             Past { slot: *seen % PROBE_EVERY, ..Past::default() }
         });
         past.seen_in = round;
+        if let Err(error) = &scraped.outcome
+            && let ScrapeError::NotAsked { .. } = error.as_ref()
+        {
+            past.left_out(pod, error, report);
+            return;
+        }
+        past.repeats(pod, scraped, expected, now);
         match &scraped.outcome {
             Ok(()) => past.answered(pod, report),
             Err(error) => match error.as_ref() {
@@ -199,6 +222,29 @@ impl Past {
         }
     }
 
+    /// Counts failures of the same kind in a row.
+    fn repeats(&mut self, pod: &Pod, scraped: &Scraped, expected: bool, now: RoundTime) {
+        match &scraped.outcome {
+            Ok(()) => self.repeated = None,
+            Err(error) if !can_repeat(error.kind()) => {
+                if let Some(repeated) = &mut self.repeated {
+                    repeated.passed(now);
+                }
+            }
+            Err(error) if expected || self.ever_answered => {
+                let repeated = RepeatedFailure::after(self.repeated.as_deref(), error.kind(), pod, now);
+                self.repeated = Some(Box::new(repeated));
+            }
+            Err(_) => {}
+        }
+    }
+
+    fn left_out(&mut self, pod: &Pod, error: &ScrapeError, report: &mut Report) {
+        if self.repeated.as_mut().is_some_and(|repeated| repeated.is_news()) {
+            report.left_out(pod, error);
+        }
+    }
+
     fn lines(&mut self, pod: &Pod, errors: Option<&str>, report: &mut Report) {
         if let Some(errors) = errors
             && !self.bad_lines
@@ -256,139 +302,13 @@ fn is_the_nodes_own(kind: FailureKind) -> bool {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::scrape::Limiter;
-
-    fn pod(name: &str) -> Pod {
-        Pod {
-            uid: PodUid::new(name),
-            name: name.into(),
-            node: Some(name.into()),
-            ip: None,
-            running: true,
-            deleting: false,
-            created_at: None,
-            agent: std::sync::Arc::default(),
-        }
-    }
-
-    fn scraped(outcome: Result<Path, ScrapeError>, fallback: Option<Fallback>) -> Scraped {
-        let path = outcome.as_ref().ok().copied();
-        Scraped { outcome: outcome.map(|_| ()).map_err(Box::new), path, fallback, line_errors: None, is_waste: false }
-    }
-
-    fn timeout() -> ScrapeError {
-        ScrapeError::Timeout { after: std::time::Duration::from_secs(5), by_proxy: true }
-    }
-
-    #[test]
-    fn nodes_that_answer_are_asked_before_those_that_hang_and_those_take_turns() {
-        let (mut history, mut report) = (History::default(), Report::new(String::new()));
-        history.note(1, &pod("good"), true, &scraped(Ok(Path::Proxy), None), &mut report);
-        for name in ["slow-1", "slow-2"] {
-            history.note(1, &pod(name), true, &scraped(Err(timeout()), None), &mut report);
-        }
-        let order = |name: &str, round| history.order(&PodUid::new(name), round);
-        assert!(order("good", 2) < order("new", 2) && order("new", 2) < order("slow-1", 2));
-        let first = |round| order("slow-1", round) < order("slow-2", round);
-        assert!((2..30).any(first) && !(2..30).all(first));
-    }
-
-    #[test]
-    fn a_fallback_is_probed_now_and_then_and_given_up_by_all_once_one_probe_gets_through() {
-        let (mut history, mut report) = (History::default(), Report::new(String::new()));
-        let names: Vec<String> = (0..40).map(|number| format!("node-{number}")).collect();
-        for name in &names {
-            let page = scraped(Ok(Path::Direct), Some(Fallback::Unreachable));
-            history.note(1, &pod(name), true, &page, &mut report);
-        }
-        for round in 2..60 {
-            let probes =
-                names.iter().filter(|name| !history.takes_fallback(&PodUid::new(name.as_str()), round)).count();
-            assert_eq!(probes, 2, "round {round}");
-        }
-        assert_eq!(history.blocked(), (40, 0));
-        history.note(60, &pod("node-7"), true, &scraped(Ok(Path::Proxy), None), &mut report);
-        assert!(names.iter().all(|name| !history.takes_fallback(&PodUid::new(name.as_str()), 61)));
-        assert_eq!(history.blocked(), (39, 0));
-    }
-
-    #[test]
-    fn a_page_that_stays_large_and_useless_is_read_in_full_ever_more_rarely_down_to_one_of_160_rounds() {
-        let (mut history, mut report) = (History::default(), Report::new(String::new()));
-        let names: Vec<String> = (0..20).map(|number| format!("node-{number}")).collect();
-        let error = || ScrapeError::TooLarge { limit_bytes: 8 << 20 };
-        let mut full = vec![Vec::new(); 20];
-        for round in 1..=1_000 {
-            for (name, full) in names.iter().zip(&mut full) {
-                let page_limit = history.page_limit(&PodUid::new(name.as_str()), round);
-                full.extend(page_limit.is_none().then_some(round));
-                let error = page_limit.map_or_else(error, |limit_bytes| ScrapeError::StillTooLarge { limit_bytes });
-                history.note(round, &pod(name), true, &scraped(Err(error), None), &mut report);
-            }
-        }
-        for rounds in &full {
-            let gaps: Vec<u64> = rounds.windows(2).map(|pair| pair[1] - pair[0]).collect();
-            assert!(gaps.iter().all(|gap| (10..=160).contains(gap)) && gaps.is_sorted(), "{rounds:?}");
-            assert!((8..=17).contains(&rounds.len()), "{rounds:?}");
-        }
-        let together = (2..=1_000).map(|round| full.iter().filter(|rounds| rounds.contains(&round)).count()).max();
-        assert!(together <= Some(4), "{full:?}");
-        let uid = PodUid::new("node-7");
-        assert_eq!(history.order(&uid, 1_001).0, 2);
-        history.note(1_001, &pod("node-7"), true, &scraped(Ok(Path::Proxy), None), &mut report);
-        assert!((1_002..1_400).all(|round| history.page_limit(&uid, round).is_none()));
-    }
-
-    #[test]
-    fn a_node_whose_connection_broke_is_known_until_its_next_answer() {
-        let (mut history, mut report) = (History::default(), Report::new(String::new()));
-        let uid = PodUid::new("a");
-        assert!(!history.was_reset(&uid));
-        history.note(1, &pod("a"), true, &scraped(Err(ScrapeError::Reset(String::new())), None), &mut report);
-        assert!(history.was_reset(&uid));
-        history.note(2, &pod("a"), true, &scraped(Ok(Path::Proxy), None), &mut report);
-        assert!(!history.was_reset(&uid));
-    }
-
-    #[test]
-    fn only_a_nodes_own_failure_sends_it_to_the_back() {
-        let (mut history, mut report) = (History::default(), Report::new(String::new()));
-        let uid = PodUid::new("a");
-        for error in [ScrapeError::Deadline, ScrapeError::Stopped, ScrapeError::Forbidden(String::new())] {
-            history.note(1, &pod("a"), true, &scraped(Err(error), None), &mut report);
-            assert!(history.order(&uid, 2).0 < 2);
-        }
-        let limited =
-            ScrapeError::RateLimited { by: Limiter::Node, code: 429, message: String::new(), retry_after: None };
-        history.note(2, &pod("a"), true, &scraped(Err(limited), None), &mut report);
-        assert_eq!(history.order(&uid, 3).0, 2);
-    }
-
-    #[test]
-    fn a_pod_that_is_said_to_be_gone_twice_is_remembered() {
-        let (mut history, mut report) = (History::default(), Report::new(String::new()));
-        let uid = PodUid::new("a");
-        assert!(!history.said_not_found(&uid));
-        history.note(1, &pod("a"), true, &scraped(Err(ScrapeError::NotFound(String::new())), None), &mut report);
-        assert!(history.said_not_found(&uid));
-        let status = ScrapeError::BadStatus { code: 404, message: String::new() };
-        history.note(2, &pod("a"), true, &scraped(Err(status), None), &mut report);
-        assert!(history.said_not_found(&uid));
-        history.note(3, &pod("a"), true, &scraped(Ok(Path::Proxy), None), &mut report);
-        assert!(!history.said_not_found(&uid));
-    }
-
-    #[test]
-    fn a_blocked_node_that_fails_otherwise_is_still_blocked() {
-        let (mut history, mut report) = (History::default(), Report::new(String::new()));
-        history.note(1, &pod("a"), true, &scraped(Ok(Path::Direct), Some(Fallback::Unreachable)), &mut report);
-        let refused = ScrapeError::Refused(String::new());
-        history.note(2, &pod("a"), true, &scraped(Err(refused), None), &mut report);
-        assert_eq!(history.blocked(), (1, 0));
-        history.note(3, &pod("a"), true, &scraped(Ok(Path::Proxy), None), &mut report);
-        assert_eq!(history.blocked(), (0, 0));
-    }
+/// A failure for which a node is asked less often. One without an address costs no request, and is asked as soon as it has
+/// one.
+fn can_repeat(kind: FailureKind) -> bool {
+    is_the_nodes_own(kind) && kind != FailureKind::NoPodIp
 }
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;

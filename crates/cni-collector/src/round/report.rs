@@ -25,6 +25,7 @@ pub(super) struct Report {
     new_failures: BTreeMap<FailureKind, u64>,
     new_answers: u64,
     new_bad_pages: u64,
+    new_left_out: u64,
     /// Nodes that could not be asked this round since the API server was out of reach.
     not_asked: Option<NotAsked>,
     api_server: ApiServer,
@@ -73,6 +74,7 @@ impl Report {
             new_failures: BTreeMap::new(),
             new_answers: 0,
             new_bad_pages: 0,
+            new_left_out: 0,
             not_asked: None,
             api_server: ApiServer::Fine,
             gone_cause: String::new(),
@@ -93,6 +95,15 @@ impl Report {
         *nodes += 1;
         if *nodes <= NAMED_PER_KIND {
             warn!(node = %node(pod), pod = %pod.name, %kind, "no page: {error}");
+        }
+    }
+
+    /// A node is not asked in every round any more.
+    pub(super) fn left_out(&mut self, pod: &Pod, error: &ScrapeError) {
+        self.new_left_out += 1;
+        if self.new_left_out <= NAMED_PER_KIND {
+            let kind = error.kind();
+            info!(node = %node(pod), pod = %pod.name, %kind, "asked less often until it answers: {error}");
         }
     }
 
@@ -131,6 +142,9 @@ impl Report {
         }
         if let Some(more) = more(std::mem::take(&mut self.new_bad_pages)) {
             warn!("{more} more nodes have bad lines on their pages");
+        }
+        if let Some(more) = more(std::mem::take(&mut self.new_left_out)) {
+            info!("{more} more nodes are asked less often until they answer");
         }
         self.api_server(findings.api_answers);
         self.security_group(snapshot, findings);
@@ -338,6 +352,7 @@ mod tests {
             deleting: false,
             created_at: None,
             agent: Arc::default(),
+            restarts: 0,
         }
     }
 
@@ -352,6 +367,20 @@ mod tests {
         };
         assert_eq!(failed(&mut report, &ScrapeError::Stopped), 0);
         assert_eq!(failed(&mut report, &ScrapeError::Deadline), 11, "ten and the number of the others");
+    }
+
+    #[test]
+    fn nodes_that_are_left_out_together_are_named_up_to_ten_and_counted() {
+        let mut report = Report::new(String::new());
+        let error = ScrapeError::NotAsked { last: FailureKind::Timeout, rounds: 4, retry_in: 2 };
+        let mut lines = logged(|| (0..15).for_each(|_| report.left_out(&pod("aws-node-1", "node-1"), &error)));
+        lines.extend(round(&mut report, 20, (0, 0), Some(true)));
+        assert_eq!(lines.len(), 11, "{lines:?}");
+        for part in ["node-1", "timeout", "no page for 4 rounds in a row", "retried in at most 2 rounds"] {
+            assert!(lines[0].contains(part), "{part} in {}", lines[0]);
+        }
+        assert!(lines[10].contains("5 more nodes are asked less often"), "{}", lines[10]);
+        assert!(round(&mut report, 20, (0, 0), Some(true)).is_empty());
     }
 
     #[test]

@@ -104,6 +104,16 @@ pub enum ScrapeError {
     /// The helper was stopped.
     #[error("the helper was stopped before the node had answered")]
     Stopped,
+    /// Not asked in this round, because it failed in the rounds before: counted as it failed last.
+    #[error("no page for {rounds} rounds in a row ({last}); not asked in this round, {}", retried(*retry_in))]
+    NotAsked {
+        /// How it failed last.
+        last: FailureKind,
+        /// Rounds in a row in which it was asked and failed like that, and those in between in which it was not asked.
+        rounds: u64,
+        /// The most rounds until it is asked again; 1 is the next one.
+        retry_in: u64,
+    },
 }
 
 /// Who asks for fewer requests.
@@ -138,6 +148,10 @@ pub struct ApiServerEvidence {
     pub served_a_page: bool,
 }
 
+fn retried(rounds: u64) -> String {
+    if rounds == 1 { "retried in the next".to_owned() } else { format!("retried in at most {rounds} rounds") }
+}
+
 impl ScrapeError {
     /// The kind under which it is counted.
     pub fn kind(&self) -> FailureKind {
@@ -161,6 +175,7 @@ impl ScrapeError {
             Self::Stopped => FailureKind::Stopped,
             Self::Deadline => FailureKind::Deadline,
             Self::OutOfFiles(_) => FailureKind::OutOfFiles,
+            Self::NotAsked { last, .. } => *last,
         }
     }
 

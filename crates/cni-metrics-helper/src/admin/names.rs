@@ -53,6 +53,7 @@ names! {
     ROUND_SECONDS = Histogram "cni_metrics_helper_round_duration_seconds", "How long rounds took";
     STAGE_SECONDS = Counter "cni_metrics_helper_stage_seconds_total", "Time spent per stage; parsing is summed over scrapes that run side by side and is part of scraping";
     SCRAPES = Counter "cni_metrics_helper_scrapes_total", "Scrapes by outcome: ok by the path that was taken, or the kind of failure";
+    SCRAPES_LEFT_OUT = Counter "cni_metrics_helper_scrapes_left_out_total", "Scrapes that were not made because the node had failed in the same way in the rounds before; cni_metrics_helper_scrapes_total counts them under that failure";
     SCRAPE_WINDOW = Gauge "cni_metrics_helper_scrape_window", "Most scrapes at once that the concurrency limiter allows, not counting those that wait unusually long; 0 before the first round";
     PAGE_BYTES = Counter "cni_metrics_helper_page_bytes_total", "Bytes of the agents' pages read, after decompression";
     BAD_LINES = Counter "cni_metrics_helper_bad_lines_total", "Lines of the agents' pages that could not be read";

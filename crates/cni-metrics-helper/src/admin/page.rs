@@ -65,6 +65,7 @@ fn rounds(page: &mut Page, figures: &SelfFigures) {
     let failed = FailureKind::ALL.map(|kind| (kind.label(), figures.failures.get(&kind).copied().unwrap_or(0)));
     let outcomes = answered.into_iter().chain(failed).map(|(outcome, scrapes)| (outcome, count(scrapes)));
     page.labelled(&names::SCRAPES, "outcome", outcomes);
+    page.one(&names::SCRAPES_LEFT_OUT, count(sums.left_out));
     page.one(&names::SCRAPE_WINDOW, count(sums.window));
     page.one(&names::PAGE_BYTES, count(sums.page_bytes));
     page.one(&names::BAD_LINES, count(sums.bad_lines));

@@ -68,6 +68,7 @@ async fn one_round(config: &Config) -> anyhow::Result<std::sync::Arc<cni_metrics
         scraper: std::sync::Arc::new(Scraper::new(clients.scrape.clone(), config.scrape.clone())),
         api: clients.scrape,
         clock: Clock::wall(),
+        interval: config.interval,
         counters: CounterMode::Totals,
         looked_for: config.looked_for(),
         baselines: None,

@@ -39,6 +39,7 @@ fn kept(name: &str, model: &Model) -> Pod {
         deleting: model.deleting,
         created_at: None,
         agent: Arc::new(AgentSpec { image, env }),
+        restarts: 0,
     }
 }
 
