@@ -130,9 +130,10 @@ async fn an_outage_longer_than_the_buffer_loses_exactly_the_oldest_and_counts_th
     let mut world = World::start(Scenario::calm(1)).await;
     // Of the smallest buffer a few names fill little, so an outage has to last for days: a day a step of 30 s would take
     // too long, and what counts is rounds.
+    // The outage is there before the first round, so that this one cannot be sent either.
+    let outage = world.inject("cloudwatch: { kind: down }");
     let mut helper = world.helper(&["--cloudwatch-buffer", "1MiB"]).await;
     let mut measured = vec![helper.round().await.at.0];
-    let outage = world.inject("cloudwatch: { kind: down }");
     let mut dropped = 0;
     while dropped == 0 || measured.len() % 50 != 0 {
         measured.extend(rounds(&mut world, &mut helper, 1).await);
