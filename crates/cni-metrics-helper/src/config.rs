@@ -16,7 +16,7 @@ use thiserror::Error;
 use tracing::Level;
 
 use environment::ProcessEnvironment;
-pub use parts::{CloudWatchConfig, ElectionConfig, PrometheusConfig};
+pub use parts::{CloudWatchConfig, Contexts, ElectionConfig, PrometheusConfig};
 pub use read::Mistake;
 use read::{Reader, given};
 
@@ -85,14 +85,30 @@ fn indented(mistakes: &[Mistake]) -> String {
 }
 
 impl Config {
-    /// Reads all settings, or reports all mistakes.
+    /// Reads all settings of a command that measures one cluster, or reports all mistakes.
     pub fn read(args: &SettingsArgs) -> Result<Self, ConfigError> {
         let mut reader = Reader::default();
-        let config = read_all(&mut reader, args, ProcessEnvironment::of_process());
-        match config {
-            Some(config) if reader.mistakes.is_empty() => Ok(config),
-            _ => Err(ConfigError(reader.mistakes)),
+        let contexts = contexts(&mut reader, args);
+        match &contexts {
+            Some(Contexts::Named(names)) if names.len() > 1 => {
+                reader.mistake("--context", &names.join(", "), ONE_CLUSTER);
+            }
+            Some(Contexts::All) => reader.mistake("--all-contexts", "true", ONE_CLUSTER),
+            _ => {}
         }
+        let mut config = read_all(&mut reader, args);
+        if let (Some(config), Some(Contexts::Named(names))) = (&mut config, contexts) {
+            config.connect.context = names.into_iter().next();
+        }
+        reader.finish(config)
+    }
+
+    /// The same for a command that measures one cluster after another; [`ConnectSettings::context`] is for it to set.
+    pub fn read_with_contexts(args: &SettingsArgs) -> Result<(Self, Contexts), ConfigError> {
+        let mut reader = Reader::default();
+        let contexts = contexts(&mut reader, args);
+        let config = read_all(&mut reader, args);
+        reader.finish(config.zip(contexts))
     }
 
     /// A round's own time limit.
@@ -113,12 +129,44 @@ impl Config {
     }
 }
 
+impl Reader {
+    fn finish<T>(self, read: Option<T>) -> Result<T, ConfigError> {
+        match read {
+            Some(read) if self.mistakes.is_empty() => Ok(read),
+            _ => Err(ConfigError(self.mistakes)),
+        }
+    }
+}
+
+/// What a command allows that goes on measuring.
+const ONE_CLUSTER: &str = "one context at most: this command measures one cluster, and one helper is needed for each; `once` \
+                           measures several";
+
+fn contexts(reader: &mut Reader, args: &SettingsArgs) -> Option<Contexts> {
+    let mut names: Vec<String> = Vec::new();
+    for name in args.context.iter().filter_map(|name| given(Some(name))) {
+        if !names.iter().any(|known| known == name) {
+            names.push(name.to_owned());
+        }
+    }
+    match (names.is_empty(), args.all_contexts) {
+        (true, false) => Some(Contexts::Current),
+        (false, false) => Some(Contexts::Named(names)),
+        (true, true) => Some(Contexts::All),
+        (false, true) => {
+            reader.mistake("--context", &names.join(", "), "either --context or --all-contexts, not both");
+            None
+        }
+    }
+}
+
 fn round_limit(interval: Duration) -> Duration {
     interval.mul_f64(ROUND_SHARE)
 }
 
 /// Every reader runs whatever the others found, so that no mistake hides another.
-fn read_all(reader: &mut Reader, args: &SettingsArgs, surroundings: ProcessEnvironment) -> Option<Config> {
+fn read_all(reader: &mut Reader, args: &SettingsArgs) -> Option<Config> {
+    let surroundings = ProcessEnvironment::of_process();
     let interval = reader.read("METRIC_UPDATE_INTERVAL", or(&args.metric_update_interval, "30"), read::seconds);
     let discover = discover(reader, args);
     let scrape = scrape(reader, args);
@@ -142,7 +190,7 @@ fn read_all(reader: &mut Reader, args: &SettingsArgs, surroundings: ProcessEnvir
         interval,
         connect: ConnectSettings {
             kubeconfig: given(args.kubeconfig.as_ref()).map(PathBuf::from),
-            context: given(args.context.as_ref()).map(str::to_owned),
+            context: None,
             is_in_pod: surroundings.is_in_pod,
         },
         scrape,

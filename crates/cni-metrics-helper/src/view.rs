@@ -1,5 +1,6 @@
 //! A snapshot as people and programs read it: tables, and one JSON object.
 
+pub mod clusters;
 pub mod json;
 pub mod schema;
 pub mod table;

@@ -1,5 +1,13 @@
 //! What the cluster itself says of its name: handed in by what watches it, so that no request of its own is needed.
 
+use super::state::Found;
+use cni_types::cluster_id::ClusterId;
+
+/// Where the nodes' label is, as messages name it.
+pub(super) const NODE_LABEL: &str = "node label alpha.eksctl.io/cluster-name";
+/// Where the agents' setting is, as messages name it.
+pub(super) const AGENT_VARIABLE: &str = "aws-node's CLUSTER_NAME";
+
 /// Where a watch stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Listing {
@@ -26,6 +34,16 @@ pub struct ClusterEvidence {
     pub instance_id: Option<String>,
 }
 
+impl ClusterEvidence {
+    /// The cluster's own name for itself: that on its nodes, else that of its agents. A name that cannot be an id is passed
+    /// over.
+    pub fn own_name(&self) -> Option<Found<ClusterId>> {
+        let names = self.eksctl_names.iter().map(|name| (name, NODE_LABEL));
+        let mut names = names.chain(self.agent_names.iter().map(|name| (name, AGENT_VARIABLE)));
+        names.find_map(|(name, source)| Some(Found { value: name.parse().ok()?, source: source.to_owned() }))
+    }
+}
+
 impl Default for ClusterEvidence {
     fn default() -> Self {
         Self {
@@ -35,5 +53,27 @@ impl Default for ClusterEvidence {
             eksctl_names: Vec::new(),
             instance_id: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nodes_name_counts_before_the_agents_and_an_unusable_one_not_at_all() {
+        let of = |nodes: &[&str], agents: &[&str]| {
+            let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+            let seen = ClusterEvidence {
+                eksctl_names: names(nodes),
+                agent_names: names(agents),
+                ..ClusterEvidence::default()
+            };
+            seen.own_name().map(|found| found.to_string())
+        };
+        assert_eq!(of(&["prod"], &["other"]).unwrap(), "prod (from node label alpha.eksctl.io/cluster-name)");
+        assert_eq!(of(&["m\u{fc}nchen", "prod"], &[]).unwrap(), "prod (from node label alpha.eksctl.io/cluster-name)");
+        assert_eq!(of(&[":"], &["other"]).unwrap(), "other (from aws-node's CLUSTER_NAME)");
+        assert_eq!((of(&[], &[]), of(&[""], &[":"])), (None, None));
     }
 }

@@ -34,34 +34,8 @@ pub async fn resolve(
     evidence: watch::Receiver<ClusterEvidence>,
     shutdown: &Shutdown,
 ) -> Result<IdentityReader, IdentityError> {
-    let environment = &settings.environment;
-    let http = AwsHttp::new(environment.ca_bundle.clone())?;
-    let provider = ProviderConfig::without_region().with_http_client(http.sdk_client());
-    let region = configured_region(settings, &provider).await;
-    let cluster_id = settings.aws_cluster_id.clone();
-    let cluster_id = cluster_id.map(|value| Found { value, source: "AWS_CLUSTER_ID".to_owned() });
-    let state = Arc::new(watch::Sender::new(IdentityState::Awaiting(Source::MetadataTags.name().to_owned())));
-    let reader = state.subscribe();
-    let limits = settings.limits;
-    let credentials = credentials::kind(environment).await;
-    let facts = InstanceFacts::unasked();
-    let sources = Sources {
-        http,
-        provider,
-        environment: Arc::clone(environment),
-        credentials,
-        limits,
-        evidence,
-        facts,
-        began: Instant::now(),
-    };
-    let resolver = Resolver {
-        sources,
-        needs_region: settings.needs_region,
-        fallback: settings.fallback,
-        state: Arc::clone(&state),
-        logged: BTreeSet::new(),
-    };
+    let Start { resolver, region, cluster_id } = Start::new(settings, evidence).await?;
+    let (state, reader) = (Arc::clone(&resolver.state), resolver.state.subscribe());
     if let Some(cluster_id) = &cluster_id
         && (region.is_some() || !settings.needs_region)
     {
@@ -71,6 +45,79 @@ pub async fn resolve(
         supervise(shutdown.clone().or_ended(async move { resolver.run(region, cluster_id).await }), state);
     }
     Ok(reader)
+}
+
+/// Asks each source once, for a program that is about to end: no source is waited for, and none is asked again. What the
+/// watches have not shown by now counts as no answer. `None` if no source names the cluster.
+pub async fn ask_once(
+    settings: &IdentitySettings,
+    evidence: watch::Receiver<ClusterEvidence>,
+) -> Result<Option<Found<ClusterId>>, IdentityError> {
+    let Start { mut resolver, region, cluster_id } = Start::new(settings, evidence).await?;
+    if cluster_id.is_some() {
+        return Ok(cluster_id);
+    }
+    let sdk = resolver.sdk(region.as_ref()).await;
+    let mut pass = resolver.pass(&[Source::MetadataTags], &sdk, Attempts::Single).await;
+    if pass.found.is_none() {
+        let region = region.or_else(|| Found::given(resolver.sources.facts.region.value()?, "instance metadata"));
+        let sdk = resolver.sdk(region.as_ref()).await;
+        let others = [Source::Ec2Tags, Source::NodeLabel, Source::AgentVariable];
+        let others = resolver.pass(&others, &sdk, Attempts::Single).await;
+        pass.missed.extend(others.missed);
+        pass.found = others.found;
+    }
+    let missed = pass.missed();
+    match &pass.found {
+        Some((_, found)) if !missed.is_empty() => {
+            warn!("CLUSTER_ID {found} is used without a better source, which did not answer: {missed}");
+        }
+        None if !missed.is_empty() => warn!("no source names this cluster; these did not answer: {missed}"),
+        _ => {}
+    }
+    Ok(pass.found.map(|(_, found)| found))
+}
+
+/// What was set, and what can ask for the rest.
+struct Start {
+    resolver: Resolver,
+    region: Option<Found>,
+    cluster_id: Option<Found<ClusterId>>,
+}
+
+impl Start {
+    async fn new(
+        settings: &IdentitySettings,
+        evidence: watch::Receiver<ClusterEvidence>,
+    ) -> Result<Self, IdentityError> {
+        let environment = &settings.environment;
+        let http = AwsHttp::new(environment.ca_bundle.clone())?;
+        let provider = ProviderConfig::without_region().with_http_client(http.sdk_client());
+        let region = configured_region(settings, &provider).await;
+        let cluster_id = settings.aws_cluster_id.clone();
+        let cluster_id = cluster_id.map(|value| Found { value, source: "AWS_CLUSTER_ID".to_owned() });
+        let state = Arc::new(watch::Sender::new(IdentityState::Awaiting(Source::MetadataTags.name().to_owned())));
+        let credentials = credentials::kind(environment).await;
+        let facts = InstanceFacts::unasked();
+        let sources = Sources {
+            http,
+            provider,
+            environment: Arc::clone(environment),
+            credentials,
+            limits: settings.limits,
+            evidence,
+            facts,
+            began: Instant::now(),
+        };
+        let resolver = Resolver {
+            sources,
+            needs_region: settings.needs_region,
+            fallback: settings.fallback,
+            state,
+            logged: BTreeSet::new(),
+        };
+        Ok(Self { resolver, region, cluster_id })
+    }
 }
 
 /// Runs the search. A panic in it is its failure, unless the identity was known by then: what is known stays.

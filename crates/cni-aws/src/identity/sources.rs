@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::credentials::CredentialKind;
-use super::evidence::{ClusterEvidence, Listing};
+use super::evidence::{AGENT_VARIABLE, ClusterEvidence, Listing, NODE_LABEL};
 use super::settings::IdentityLimits;
 use crate::metadata::{self, CLUSTER_TAGS, InstanceFacts};
 use crate::{AwsHttp, Environment, Verdict, tags};
@@ -38,7 +38,7 @@ impl Source {
             Self::MetadataTags => "the instance metadata service",
             Self::Ec2Tags => "ec2:DescribeTags",
             Self::NodeLabel => "the nodes' label alpha.eksctl.io/cluster-name",
-            Self::AgentVariable => "aws-node's CLUSTER_NAME",
+            Self::AgentVariable => AGENT_VARIABLE,
         }
     }
 }
@@ -127,7 +127,7 @@ impl Sources {
             },
             Source::NodeLabel => {
                 let verdict = self.watched(attempts, |seen| (seen.nodes, &seen.eksctl_names)).await;
-                vec![Reply { from: "node label alpha.eksctl.io/cluster-name".to_owned(), verdict }]
+                vec![Reply { from: NODE_LABEL.to_owned(), verdict }]
             }
             Source::AgentVariable => {
                 let verdict = self.watched(attempts, |seen| (seen.pods, &seen.agent_names)).await;

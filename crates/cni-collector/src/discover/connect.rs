@@ -50,6 +50,9 @@ pub enum ConnectError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The contexts cannot be listed.
+    #[error("--all-contexts needs a kubeconfig with contexts: {0}; pass --kubeconfig FILE, or set KUBECONFIG")]
+    Contexts(String),
     /// The client cannot be built from the configuration.
     #[error("the Kubernetes client cannot be built: {0}")]
     Client(String),
@@ -62,6 +65,22 @@ pub struct Clients {
     pub watch: Client,
     /// For scrapes: no retries, since those of the library would hide a dead node for minutes.
     pub scrape: Client,
+}
+
+/// The names of all contexts of the kubeconfig, in its order. A service account has none.
+pub fn contexts(settings: &ConnectSettings) -> Result<Vec<String>, ConnectError> {
+    let file = match &settings.kubeconfig {
+        Some(path) => Kubeconfig::read_from(path)
+            .map_err(|error| ConnectError::Kubeconfig { path: path.display().to_string(), reason: causes(&error) })?,
+        None => Kubeconfig::read().map_err(|error| ConnectError::Contexts(causes(&error)))?,
+    };
+    let mut names: Vec<String> = Vec::with_capacity(file.contexts.len());
+    for context in file.contexts {
+        if !names.contains(&context.name) {
+            names.push(context.name);
+        }
+    }
+    if names.is_empty() { Err(ConnectError::Contexts("it has none".to_owned())) } else { Ok(names) }
 }
 
 /// Builds both clients. Nothing is sent yet.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use kube::{Api, Client};
 use tokio::sync::watch;
-use tracing::warn;
+use tracing::{Instrument as _, warn};
 
 use super::evidence::Tally;
 use super::health::{STALE_AFTER, Staleness, WatchHealth};
@@ -134,7 +134,8 @@ fn supervise(
     work: impl Future<Output = ()> + Send + 'static,
     failure: &Arc<watch::Sender<Option<String>>>,
 ) {
-    let task = tokio::spawn(shutdown.clone().or_ended(work));
+    // Lines of the log say which of several clusters they are of.
+    let task = tokio::spawn(shutdown.clone().or_ended(work).in_current_span());
     let (shutdown, failure) = (shutdown.clone(), Arc::clone(failure));
     tokio::spawn(async move {
         let how = match task.await {

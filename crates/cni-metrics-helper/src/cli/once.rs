@@ -1,28 +1,27 @@
-//! `once`: one round, printed.
+//! `once`: one round of one cluster or of several, printed.
+
+mod look;
 
 use std::io::Write;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::sync::Arc;
 
+use anyhow::anyhow;
 use clap::Args;
-use cni_metrics_core::aggregate::CounterMode;
+use cni_metrics_core::model::Snapshot;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tracing::{Instrument as _, info_span};
 
-use super::output::{OutputArgs, print};
+use self::look::look;
+use super::output::{ClusterLook, OutputArgs, print, print_clusters};
 use super::settings::SettingsArgs;
-use crate::config::Config;
-use cni_aws::identity::ClusterIdReader;
-use cni_collector::discover::Discovery;
-use cni_collector::discover::connect::connect;
-use cni_collector::round::{RoundParts, Rounds};
-use cni_collector::scrape::Scraper;
-use cni_runtime::clock::Clock;
+use crate::config::{Config, Contexts};
+use cni_collector::discover::connect::contexts;
 use cni_runtime::shutdown::Shutdown;
 
-/// How long the first list of pods may take: that of 100,000 takes some ten seconds.
-const LIST_TIMEOUT: Duration = Duration::from_mins(1);
-
-/// How long the list of nodes may take.
-const LABEL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Clusters that are measured at the same time. Each has connections and pages of its own.
+const AT_ONCE: usize = 4;
 
 /// What `once` takes: the settings that say where the agents are and how to reach them.
 #[derive(Debug, Args)]
@@ -33,46 +32,60 @@ pub struct OnceArgs {
     output: OutputArgs,
 }
 
-/// Runs one round and prints it. The exit code is 1 when agents were expected and none answered.
+/// Runs one round of each cluster and prints it. The exit code is 1 when a cluster could not be measured, or when agents of
+/// it were expected and none answered. What is known of the other clusters is printed all the same.
 pub fn run(args: &OnceArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
-    let config = Config::read(&args.settings)?;
+    let (config, wanted) = Config::read_with_contexts(&args.settings)?;
     cni_runtime::logging::init(config.log)?;
     super::run::warn_of(&config);
+    let names = match &wanted {
+        Contexts::Current => Vec::new(),
+        Contexts::Named(names) => names.clone(),
+        Contexts::All => contexts(&config.connect)?,
+    };
+    let is_list = wanted == Contexts::All || names.len() > 1;
     let runtime = super::run::runtime()?;
-    let snapshot = runtime.block_on(one_round(&config))?;
-    print(&snapshot, args.output.output, out)?;
-    let silent = snapshot.coverage.scraped == 0 && snapshot.coverage.expected > 0;
-    Ok(if silent { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    let is_good = runtime.block_on(async {
+        let shutdown = Shutdown::on_signals(config.grace)?;
+        if is_list {
+            let looks = looks(config, names, &shutdown).await;
+            print_clusters(&looks, args.output.output, out)?;
+            return Ok(looks.iter().all(|look| look.outcome.as_ref().is_ok_and(|snapshot| !is_silent(snapshot))));
+        }
+        let snapshot = look(&config, names.first().map(String::as_str), &shutdown).await?;
+        print(&snapshot, args.output.output, out)?;
+        anyhow::Ok(!is_silent(&snapshot))
+    })?;
+    Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn one_round(config: &Config) -> anyhow::Result<std::sync::Arc<cni_metrics_core::model::Snapshot>> {
-    let shutdown = Shutdown::on_signals(config.grace)?;
-    let clients = connect(&config.connect).await?;
-    let discovery = Discovery::spawn(&clients.watch, &config.discover, &shutdown);
-    let mut synced = discovery.index.synced();
-    let mut ended = shutdown.clone();
-    tokio::select! {
-        listed = synced.wait_for(|synced| *synced) => drop(listed?),
-        () = ended.ended() => anyhow::bail!("stopped before the pods were listed"),
-        () = tokio::time::sleep(LIST_TIMEOUT) => {
-            let why = discovery.index.trouble().unwrap_or_else(|| "no answer from the API server".to_owned());
-            anyhow::bail!("the pods could not be listed within {} s: {why}", LIST_TIMEOUT.as_secs());
+/// Agents were expected, and none answered.
+fn is_silent(snapshot: &Snapshot) -> bool {
+    snapshot.coverage.scraped == 0 && snapshot.coverage.expected > 0
+}
+
+/// One round of each context's cluster, in the order of `names`. A cluster that fails, in whatever way, is only its own loss.
+async fn looks(config: Config, names: Vec<String>, shutdown: &Shutdown) -> Vec<ClusterLook> {
+    let (config, free) = (Arc::new(config), Arc::new(Semaphore::new(AT_ONCE)));
+    let mut looks: Vec<ClusterLook> = Vec::with_capacity(names.len());
+    let mut tasks = JoinSet::new();
+    for (position, context) in names.into_iter().enumerate() {
+        let (config, free, shutdown) = (Arc::clone(&config), Arc::clone(&free), shutdown.clone());
+        let (span, name) = (info_span!("cluster", context), context.clone());
+        let task = async move {
+            let _turn = free.acquire().await;
+            (position, look(&config, Some(&name), &shutdown).await)
+        };
+        tasks.spawn(task.instrument(span));
+        // What stays of a task that panics; the panic hook has logged the reason.
+        looks.push(ClusterLook { context, outcome: Err(anyhow!("internal error, see the log")) });
+    }
+    while let Some(ended) = tasks.join_next().await {
+        if let Ok((position, outcome)) = ended
+            && let Some(look) = looks.get_mut(position)
+        {
+            look.outcome = outcome;
         }
     }
-    // Labels are worth a moment, and no more: without the right to list nodes they never come.
-    let mut labelled = discovery.index.labelled();
-    let _without_labels = tokio::time::timeout(LABEL_TIMEOUT, labelled.wait_for(|known| *known)).await;
-    let parts = RoundParts {
-        cluster: ClusterIdReader::NotAsked,
-        index: discovery.index,
-        scraper: std::sync::Arc::new(Scraper::new(clients.scrape.clone(), config.scrape.clone())),
-        api: clients.scrape,
-        clock: Clock::wall(),
-        interval: config.interval,
-        counters: CounterMode::Totals,
-        looked_for: config.looked_for(),
-        baselines: None,
-    };
-    let at = parts.clock.now();
-    Ok(Rounds::new(parts).await.run(at, config.round_limit(), &shutdown).await.0)
+    looks
 }

@@ -56,9 +56,12 @@ pub struct SettingsArgs {
     /// A kubeconfig file; without one the pod's service account is used, or else the usual kubeconfig
     #[arg(long, value_name = "FILE", help_heading = "Scraping")]
     pub kubeconfig: Option<String>,
-    /// A context of the kubeconfig
+    /// A context of the kubeconfig; `once` takes several
     #[arg(long, value_name = "NAME", help_heading = "Scraping")]
-    pub context: Option<String>,
+    pub context: Vec<String>,
+    /// All contexts of the kubeconfig, for `once`
+    #[arg(long, help_heading = "Scraping")]
+    pub all_contexts: bool,
 
     /// CloudWatch namespace
     #[arg(long, env, value_name = "NAME", default_value = "Kubernetes", help_heading = "CloudWatch")]

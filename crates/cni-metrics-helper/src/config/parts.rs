@@ -30,6 +30,17 @@ pub struct PrometheusConfig {
     pub node_metrics: bool,
 }
 
+/// Which clusters are measured, by contexts of the kubeconfig.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Contexts {
+    /// One, without a context's name: the pod's own cluster, or the kubeconfig's current context.
+    Current,
+    /// These, each once.
+    Named(Vec<String>),
+    /// All that the kubeconfig has.
+    All,
+}
+
 /// How one of several replicas is elected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ElectionConfig {

@@ -198,3 +198,27 @@ fn a_page_limit_that_no_page_fits_or_no_memory_holds_is_a_warning() {
         assert!(config.scrape.max_bytes <= 16 << 20);
     }
 }
+
+#[test]
+fn one_context_leads_to_one_cluster_and_several_only_where_they_are_expected() {
+    let args = |flags: &[&str]| {
+        let args = std::iter::once("helper").chain(flags.iter().copied());
+        Args::parse_from(args).settings
+    };
+    let contexts = |flags: &[&str]| Config::read_with_contexts(&args(flags)).map(|(_, contexts)| contexts);
+    assert_eq!(read(&["--context=a"]).unwrap().connect.context.as_deref(), Some("a"));
+    assert_eq!(read(&["--context="]).unwrap().connect.context, None);
+    assert_eq!(contexts(&["--context="]), Ok(Contexts::Current));
+    let named = Contexts::Named(vec!["b".to_owned(), "a".to_owned()]);
+    assert_eq!(contexts(&["--context=b", "--context=a", "--context=b"]), Ok(named));
+    assert_eq!(contexts(&["--all-contexts"]), Ok(Contexts::All));
+    // Mistakes in other settings are not hidden by it.
+    insta::assert_snapshot!(read(&["--context=a", "--context=b", "--scrape-via=ssh"]).unwrap_err(), @r#"
+    2 mistakes in the settings:
+      --context = "a, b": one context at most: this command measures one cluster, and one helper is needed for each; `once` measures several
+      SCRAPE_VIA = "ssh": must be auto, proxy or direct
+    "#);
+    assert!(read(&["--all-contexts"]).unwrap_err().to_string().contains("--all-contexts = \"true\": one context"));
+    let both = contexts(&["--all-contexts", "--context=a"]).unwrap_err();
+    assert_eq!(both.0.len(), 1, "{both}");
+}

@@ -4,9 +4,10 @@
 //! "implausible"},"metrics":{name:value},"ipv6":{"nodes","assigned_ip_addresses"},"nodes":[{"name","zone","instance_type",
 //! "node_group","failure","ipv6","metrics","damaged":[family],"implausible":[family]}],"breakdown":{"overflowed":n,
 //! "shares":[{"family","labels":{name:value},"rest","value"}]},"counters":{"kind",
-//! "seconds"}}`: metrics in the catalogue's order,
+//! "seconds"},"cluster"}`: metrics in the catalogue's order,
 //! what was not measured left out; `reporting` only of metrics that not all scraped nodes measure; `at` is RFC 3339 in UTC; a
-//! label that is not known is null; `rest` is null at a label set, else `other` or `unattributed`.
+//! label that is not known is null; `rest` is null at a label set, else `other` or `unattributed`;
+//! `cluster` is the cluster's id, null where it is not known.
 
 mod breakdown;
 mod number;
@@ -19,6 +20,7 @@ use cni_metrics_core::model::{
     Coverage, FailureKind, FamilySet, Ipv6Figures, NodeFigures, Snapshot, UnixMillis, Values, by_name,
 };
 use cni_types::catalogue::{CATALOGUE, Family, Metric};
+use cni_types::cluster_id::ClusterId;
 use jiff::Timestamp;
 pub use number::number;
 use serde::{Serialize, Serializer};
@@ -29,6 +31,7 @@ pub struct LookJson<'a> {
     #[serde(flatten)]
     snapshot: SnapshotJson<'a>,
     counters: CountersJson,
+    cluster: Option<&'a str>,
 }
 
 /// What the counters of a look count, `metrics` and `breakdown` alike.
@@ -51,7 +54,8 @@ impl CountersJson {
 impl<'a> LookJson<'a> {
     /// The snapshot of a round, and what its counters count.
     pub fn new(snapshot: &'a Snapshot, counters: CountersJson) -> Self {
-        Self { snapshot: SnapshotJson::from(snapshot), counters }
+        let cluster = snapshot.cluster.as_ref().map(ClusterId::as_str);
+        Self { snapshot: SnapshotJson::from(snapshot), counters, cluster }
     }
 }
 

@@ -13,6 +13,9 @@ pub enum Schema {
     /// One round of the cluster: `once`, `inspect` and `demo`.
     #[serde(rename = "vpc-cni/look/1")]
     Look,
+    /// One round of each of several clusters: `once` with several contexts.
+    #[serde(rename = "vpc-cni/looks/1")]
+    Looks,
     /// An answer of `plan`; the key `command` names the subcommand.
     #[serde(rename = "vpc-cni/plan/1")]
     Plan,
