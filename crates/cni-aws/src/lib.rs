@@ -1,7 +1,6 @@
 //! AWS within bounds: one HTTP client for all of it, the instance's metadata and the one EC2 call that is not worth an
 //! SDK crate. Each question has a time limit of its own and a [`Verdict`].
 
-pub mod endpoint;
 mod environment;
 pub mod http;
 pub mod identity;

@@ -12,11 +12,11 @@ use aws_smithy_runtime_api::client::identity::Identity;
 use aws_smithy_types::body::SdkBody;
 use http_body_util::{BodyExt as _, Limited};
 
-use super::endpoint::{self, Variant};
 use super::http::AwsHttp;
 use super::metadata::CLUSTER_TAGS;
 use super::{Environment, Verdict, refused};
 use cni_runtime::text::{causes, excerpt};
+use cni_types::partition::{EndpointVariant, ec2_endpoint};
 
 /// Three tags are a few hundred bytes.
 const MOST_BYTES: usize = 64 << 10;
@@ -96,9 +96,11 @@ async fn signed_request(
 fn endpoint_url(environment: &Environment, sdk: &SdkConfig, region: &str) -> String {
     let overridden = environment.ec2_endpoint_url.clone().or_else(|| sdk.endpoint_url().map(str::to_owned));
     let url = overridden.unwrap_or_else(|| {
-        let variant =
-            Variant { fips: sdk.use_fips().unwrap_or(false), dual_stack: sdk.use_dual_stack().unwrap_or(false) };
-        endpoint::ec2(region, variant)
+        let variant = EndpointVariant {
+            fips: sdk.use_fips().unwrap_or(false),
+            dual_stack: sdk.use_dual_stack().unwrap_or(false),
+        };
+        ec2_endpoint(region, variant)
     });
     format!("{}/", url.trim_end_matches('/'))
 }

@@ -10,7 +10,8 @@ pub(super) use policy::IamArgs;
 use policy::{Trust, pod_identity_trust, policy};
 
 use super::artifact::{Artifact, Output};
-use super::target::{Target, check_cloudwatch_namespace, is_account, is_dns_label};
+use super::target::{Target, check_cloudwatch_namespace};
+use cni_types::names::{is_account, is_dns_label};
 
 pub(super) fn make(target: &Target, args: &IamArgs) -> anyhow::Result<Output> {
     ensure!(is_dns_label(&args.service_account), "--service-account {:?}: a Kubernetes name", args.service_account);

@@ -50,7 +50,7 @@ fn is_name(text: &str) -> bool {
 }
 
 fn is_domain(text: &str) -> bool {
-    text.len() <= 253 && text.split('.').all(super::target::is_dns_label)
+    text.len() <= 253 && text.split('.').all(cni_types::names::is_dns_label)
 }
 
 #[cfg(test)]

@@ -4,7 +4,9 @@ use anyhow::{Context, ensure};
 use clap::Args;
 
 use super::artifact::{Artifact, Output};
-use super::target::{Partition, Target, is_account};
+use super::target::{Partition, Target};
+use cni_types::names::is_account;
+use cni_types::partition::registry_account;
 
 /// The chart rendered with the marker values below (`deploy/manifest/render.sh` renews it; a test compares).
 const TEMPLATE: &str = include_str!("manifest.yaml");
@@ -76,13 +78,7 @@ fn image(target: &Target, args: &ManifestArgs) -> anyhow::Result<String> {
         return Ok(image.clone());
     }
     let region = target.region.as_deref().unwrap_or(target.partition.usual_region());
-    let account = args.account.as_deref().unwrap_or(match region {
-        "us-gov-east-1" => "151742754352",
-        "us-gov-west-1" => "013241004608",
-        "cn-north-1" => "918309763551",
-        "cn-northwest-1" => "961992271922",
-        _ => "602401143452",
-    });
+    let account = args.account.as_deref().unwrap_or(registry_account(region));
     ensure!(is_account(account), "--account {account:?}: twelve digits");
     let (domain, version) = (target.partition.domain(), env!("CARGO_PKG_VERSION"));
     Ok(format!("{account}.dkr.ecr.{region}.{domain}/cni-metrics-helper:v{version}"))

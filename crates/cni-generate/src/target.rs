@@ -3,7 +3,8 @@
 use anyhow::{Context, anyhow, bail, ensure};
 use clap::{Args, ValueEnum};
 
-use cni_types::names;
+use cni_types::names::{self, is_account, is_dns_label, is_region};
+use cni_types::partition;
 
 /// The flags as given.
 #[derive(Debug, Clone, Args)]
@@ -34,31 +35,28 @@ pub(super) enum Partition {
 }
 
 impl Partition {
+    /// Regions of other partitions count as commercial ones.
     fn of_region(region: &str) -> Self {
-        if region.starts_with("cn-") {
-            Self::AwsCn
-        } else if region.starts_with("us-gov-") {
-            Self::AwsUsGov
-        } else {
-            Self::Aws
+        let found = partition::Partition::of_region(region);
+        [Self::AwsCn, Self::AwsUsGov].into_iter().find(|own| own.facts() == found).unwrap_or(Self::Aws)
+    }
+
+    fn facts(self) -> partition::Partition {
+        match self {
+            Self::Aws => partition::AWS,
+            Self::AwsCn => partition::AWS_CN,
+            Self::AwsUsGov => partition::AWS_US_GOV,
         }
     }
 
     /// The second field of ARNs.
     pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Aws => "aws",
-            Self::AwsCn => "aws-cn",
-            Self::AwsUsGov => "aws-us-gov",
-        }
+        self.facts().name
     }
 
     /// The end of host names of its services.
     pub(super) fn domain(self) -> &'static str {
-        match self {
-            Self::AwsCn => "amazonaws.com.cn",
-            Self::Aws | Self::AwsUsGov => "amazonaws.com",
-        }
+        self.facts().dns_suffix
     }
 
     /// The region whose registry is named when none is given.
@@ -165,28 +163,6 @@ fn is_topic_name(text: &str) -> bool {
     text.len() <= 256
         && !stem.is_empty()
         && stem.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
-}
-
-/// An AWS account's number.
-pub(super) fn is_account(text: &str) -> bool {
-    text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
-}
-
-fn is_region(text: &str) -> bool {
-    let parts: Vec<&str> = text.split('-').collect();
-    let Some((number, words)) = parts.split_last() else { return false };
-    words.len() >= 2
-        && words.iter().all(|word| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase()))
-        && !number.is_empty()
-        && number.bytes().all(|byte| byte.is_ascii_digit())
-}
-
-/// A Kubernetes namespace's or service account's name.
-pub(super) fn is_dns_label(text: &str) -> bool {
-    (1..=63).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-        && !text.starts_with('-')
-        && !text.ends_with('-')
 }
 
 #[cfg(test)]

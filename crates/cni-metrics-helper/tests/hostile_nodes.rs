@@ -10,7 +10,7 @@ mod lockstep;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use cni_metrics_core::catalogue::{CATALOGUE, Kind};
+use cni_types::catalogue::{CATALOGUE, Kind};
 use cni_metrics_core::model::{FailureKind, NodeFigures, Snapshot};
 use cni_sim::scenario::Scenario;
 use cni_sim::truth::RoundTruth;
