@@ -7,10 +7,11 @@ use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
 pub(super) use policy::IamArgs;
-use policy::{Trust, pod_identity_trust, policy};
+use policy::{Trust, pod_identity_trust, policy, statements};
 
 use super::artifact::{Artifact, Output};
 use super::target::{Target, check_cloudwatch_namespace};
+use cni_types::iam::{FIND_CLUSTER_NAME, POLICY_VERSION};
 use cni_types::names::{is_account, is_dns_label};
 
 pub(super) fn make(target: &Target, args: &IamArgs) -> anyhow::Result<Output> {
@@ -49,22 +50,19 @@ pub(super) fn make(target: &Target, args: &IamArgs) -> anyhow::Result<Output> {
 }
 
 fn explanation(args: &IamArgs) -> String {
-    let mut text = format!(
-        "# Why each statement is in iam-policy.json\n\n\
-         `PublishCniMetrics`: the helper sends its figures with PutMetricData. CloudWatch has no resource to name for \
-         that action, so the resource is `*`; the condition on `cloudwatch:namespace` limits it to the namespace \
-         `{}` all the same: with these credentials no one can write into AWS/EC2 or another team's namespace.\n",
-        args.cloudwatch_namespace
-    );
-    text += if args.with_tags {
-        "\n`FindClusterNameInInstanceTags`: where AWS_CLUSTER_ID is not set and the instance metadata service does not \
-         show tags, the helper reads its instance's tags `eks:cluster-name`, `CLUSTER_ID` and `Name` to name the \
-         cluster. EC2's Describe actions cannot be limited to a resource. Set AWS_CLUSTER_ID and leave this out if you can.\n"
-    } else {
-        "\nNothing else is needed: with AWS_CLUSTER_ID set, or the cluster's name found in the cluster itself, the helper \
-         makes no EC2 call. `--with-tags` adds ec2:DescribeTags for clusters that rely on instance tags.\n"
-    };
-    text
+    let mut paragraphs = vec!["# Why each statement is in iam-policy.json".to_owned()];
+    paragraphs.extend(statements(args).map(|statement| {
+        let reason = statement.reason.replace("{namespace}", &args.cloudwatch_namespace);
+        format!("`{}`: {reason}", statement.sid)
+    }));
+    if !args.with_tags {
+        paragraphs.push(format!(
+            "Nothing else is needed: with AWS_CLUSTER_ID set, or the cluster's name found in the cluster itself, the helper \
+             makes no EC2 call. `--with-tags` adds {} for clusters that rely on instance tags.",
+            FIND_CLUSTER_NAME.action
+        ));
+    }
+    paragraphs.join("\n\n") + "\n"
 }
 
 /// `None` as long as account or issuer is not known.
@@ -81,7 +79,7 @@ fn irsa_trust(target: &Target, args: &IamArgs) -> anyhow::Result<Option<Value>> 
     conditions.insert(format!("{issuer}:aud"), json!(args.oidc_audience));
     conditions.insert(format!("{issuer}:sub"), json!(subject));
     Ok(Some(json!({
-        "Version": "2012-10-17",
+        "Version": POLICY_VERSION,
         "Statement": [{
             "Sid": "HelperThroughClusterIssuer",
             "Effect": "Allow",

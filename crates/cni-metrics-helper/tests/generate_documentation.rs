@@ -12,6 +12,8 @@ use cni_publish::cloudwatch::advice::minimal_policy;
 use cni_publish::prometheus::names::{COUNTERS, GAUGES, LEGACY};
 use cni_types::catalogue::{FAMILY_PREFIX, Family, LabelledFamily, Metric};
 use cni_types::ec2::Ec2Operation;
+use cni_types::iam::{PUBLISH, STATEMENTS, Statement};
+use cni_types::partition::{PARTITIONS, registry_accounts};
 use cni_types::version::AgentVersion;
 
 #[derive(Parser)]
@@ -207,6 +209,37 @@ fn every_generate_command_runs() {
         }
     }
     assert!(seen >= 8, "{seen} commands found");
+}
+
+#[test]
+fn the_rights_in_the_guide_are_the_policys_statements() {
+    let rows: Vec<String> = STATEMENTS
+        .iter()
+        .map(|Statement { needed_for, action, limited_by, without, .. }| {
+            format!("| {needed_for} | `{action}` | {limited_by} | {without} |")
+        })
+        .collect();
+    let guide = guide("install.md");
+    let (_, rest) = guide.split_once("\n| for | right | limited by | without it |\n|---|---|---|---|\n").unwrap();
+    let documented: Vec<&str> = rest.lines().take_while(|line| line.starts_with('|')).collect();
+    assert_eq!(documented, rows);
+
+    let security = self::guide("../SECURITY.md");
+    let notes = self::guide("../charts/cni-metrics-helper/templates/NOTES.txt");
+    assert!(STATEMENTS.iter().all(|statement| security.contains(&format!("| AWS | `{}`", statement.action))));
+    assert!(notes.contains(PUBLISH.action));
+}
+
+#[test]
+fn the_chart_knows_the_registries_of_every_partition() {
+    let helpers = guide("../charts/cni-metrics-helper/templates/_helpers.tpl");
+    let list = |name: &str| {
+        let (_, rest) = helpers.split_once(&format!("{{{{- define \"cni-metrics-helper.{name}\" -}}}}")).unwrap();
+        rest.split_once("{{- end }}").unwrap().0.split_whitespace().map(str::to_owned).collect::<BTreeSet<_>>()
+    };
+    let (accounts, domains) = (list("originalAccounts"), list("awsDomains"));
+    assert!(registry_accounts().all(|account| accounts.contains(account)), "{accounts:?}");
+    assert!(PARTITIONS.iter().all(|partition| domains.contains(partition.dns_suffix)), "{domains:?}");
 }
 
 #[test]

@@ -10,10 +10,10 @@ mod lockstep;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use cni_types::catalogue::{CATALOGUE, Kind};
 use cni_metrics_core::model::{FailureKind, NodeFigures, Snapshot};
 use cni_sim::scenario::Scenario;
 use cni_sim::truth::RoundTruth;
+use cni_types::catalogue::{CATALOGUE, Kind};
 use lockstep::{Helper, World};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

@@ -1,12 +1,13 @@
 //! Facts with one home each: metric families and published names, EC2's operations and error codes, the agent's
-//! settings and versions, the limits of instance types, AWS's partitions and end points, what names may be, what
-//! identifies a cluster, how nodes are shared out, how a text is hashed. The standard library only.
+//! settings and versions, the limits of instance types, AWS's partitions and end points, the helper's IAM
+//! policy, what names may be, what identifies a cluster, how nodes are shared out, how a text is hashed. The standard library only.
 
 pub mod agent_settings;
 pub mod catalogue;
 pub mod cluster_id;
 pub mod ec2;
 pub mod hash;
+pub mod iam;
 pub mod limits;
 pub mod names;
 pub mod partition;

@@ -14,6 +14,7 @@ use super::settings::IdentityLimits;
 use crate::metadata::{self, CLUSTER_TAGS, InstanceFacts};
 use crate::{AwsHttp, Environment, Verdict, tags};
 use cni_runtime::backoff::Backoff;
+use cni_types::iam::FIND_CLUSTER_NAME;
 
 /// A source, in the order in which they count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,7 +37,7 @@ impl Source {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::MetadataTags => "the instance metadata service",
-            Self::Ec2Tags => "ec2:DescribeTags",
+            Self::Ec2Tags => FIND_CLUSTER_NAME.action,
             Self::NodeLabel => "the nodes' label alpha.eksctl.io/cluster-name",
             Self::AgentVariable => AGENT_VARIABLE,
         }

@@ -1,6 +1,7 @@
 //! What is asked for, the policy, and who may take the role with EKS Pod Identity.
 
 use clap::{Args, ValueEnum};
+use cni_types::iam::{FIND_CLUSTER_NAME, POLICY_VERSION, STATEMENTS, Statement};
 use serde_json::{Value, json};
 
 use crate::target::Target;
@@ -45,23 +46,21 @@ pub(super) enum Trust {
     PodIdentity,
 }
 
+/// The statements that are asked for, in the policy's order.
+pub(super) fn statements(args: &IamArgs) -> impl Iterator<Item = Statement> {
+    let with_tags = args.with_tags;
+    STATEMENTS.into_iter().filter(move |statement| with_tags || *statement != FIND_CLUSTER_NAME)
+}
+
 pub(super) fn policy(args: &IamArgs) -> Value {
-    let mut statements = vec![json!({
-        "Sid": "PublishCniMetrics",
-        "Effect": "Allow",
-        "Action": "cloudwatch:PutMetricData",
-        "Resource": "*",
-        "Condition": { "StringEquals": { "cloudwatch:namespace": args.cloudwatch_namespace } },
-    })];
-    if args.with_tags {
-        statements.push(json!({
-            "Sid": "FindClusterNameInInstanceTags",
-            "Effect": "Allow",
-            "Action": "ec2:DescribeTags",
-            "Resource": "*",
-        }));
-    }
-    json!({ "Version": "2012-10-17", "Statement": statements })
+    let statements = statements(args).map(|Statement { sid, action, namespace_key, .. }| {
+        let mut statement = json!({ "Sid": sid, "Effect": "Allow", "Action": action, "Resource": "*" });
+        if let Some(key) = namespace_key {
+            statement["Condition"] = json!({ "StringEquals": { key: args.cloudwatch_namespace } });
+        }
+        statement
+    });
+    json!({ "Version": POLICY_VERSION, "Statement": statements.collect::<Vec<_>>() })
 }
 
 pub(super) fn pod_identity_trust(target: &Target, args: &IamArgs) -> Value {
@@ -73,7 +72,7 @@ pub(super) fn pod_identity_trust(target: &Target, args: &IamArgs) -> Value {
         tags.insert("aws:RequestTag/eks-cluster-name".to_owned(), json!(cluster));
     }
     json!({
-        "Version": "2012-10-17",
+        "Version": POLICY_VERSION,
         "Statement": [{
             "Sid": "HelperThroughPodIdentity",
             "Effect": "Allow",

@@ -1,17 +1,15 @@
 //! What to tell an operator whose role may not put metrics.
 
+use cni_types::iam::{POLICY_VERSION, PUBLISH, Statement};
+
 /// The smallest policy with which publishing works, as JSON.
 pub fn minimal_policy(namespace: &str) -> String {
-    let policy = serde_json::json!({
-        "Version": "2012-10-17",
-        "Statement": [{
-            "Sid": "PublishCniMetrics",
-            "Effect": "Allow",
-            "Action": "cloudwatch:PutMetricData",
-            "Resource": "*",
-            "Condition": { "StringEquals": { "cloudwatch:namespace": namespace } },
-        }],
-    });
+    let Statement { sid, action, namespace_key, .. } = PUBLISH;
+    let mut statement = serde_json::json!({ "Sid": sid, "Effect": "Allow", "Action": action, "Resource": "*" });
+    if let Some(key) = namespace_key {
+        statement["Condition"] = serde_json::json!({ "StringEquals": { key: namespace } });
+    }
+    let policy = serde_json::json!({ "Version": POLICY_VERSION, "Statement": [statement] });
     format!("{policy:#}")
 }
 
