@@ -69,7 +69,7 @@ fn a_complete_sink_has_at_most_60_lines() {
     assert!(include_str!("fourth_sink/json_lines.rs").lines().count() <= 60);
 }
 
-#[tokio::test]
+#[test]
 async fn a_fourth_sink_fails_recovers_and_stops_beside_a_sink_that_hangs() {
     let folder = tempfile::tempdir().unwrap();
     let (path, away) = (folder.path().join("rounds.json"), folder.path().join("away"));
@@ -134,7 +134,7 @@ async fn a_fourth_sink_fails_recovers_and_stops_beside_a_sink_that_hangs() {
     }
 }
 
-#[tokio::test]
+#[test]
 async fn what_a_fourth_sink_cannot_deliver_at_the_end_is_counted() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rounds.json");
@@ -152,7 +152,7 @@ async fn what_a_fourth_sink_cannot_deliver_at_the_end_is_counted() {
     assert_eq!(stats.dropped_points, [(DropReason::Shutdown, 2 * POINTS)].into());
 }
 
-#[tokio::test]
+#[test]
 async fn a_fourth_sink_that_cannot_start_is_named_with_its_reason() {
     let folder = tempfile::tempdir().unwrap();
     let mut publisher = Publisher::new();
