@@ -277,6 +277,25 @@ async fn no_region_anywhere_is_an_error_that_says_what_to_set() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn without_cloudwatch_the_id_needs_no_region_and_ec2_is_asked_where_there_is_one() {
+    let services = Services::start().await;
+    services.imds.set_mode(Mode::TagsOff);
+    let named = || Probe::new().ec2(&services).set("PROBE_NEEDS_NO_REGION", "1").set("HINT_EKSCTL", "hinted");
+    let without = named().without_imds().run().await;
+    assert_eq!(found(&without, "cluster_id").0, "hinted");
+    assert_eq!(without.lines_with("identity: region none, CLUSTER_ID hinted").len(), 1);
+    assert_eq!(services.ec2.requests().len(), 0, "EC2 has no end point without a region");
+    let silent = named().set("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:1").run().await;
+    assert_eq!(found(&silent, "cluster_id").0, "hinted");
+    // The instance's own region is used where it answers, and what is set counts at once.
+    let region = named().imds(&services).run().await;
+    assert_eq!(found(&region, "region"), ("eu-central-1".to_owned(), "instance metadata".to_owned()));
+    assert!(!services.ec2.requests().is_empty());
+    let set = named().without_imds().set("AWS_CLUSTER_ID", "mine").run().await;
+    assert_eq!(found(&set, "cluster_id"), ("mine".to_owned(), "AWS_CLUSTER_ID".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_region_that_only_metadata_knows_is_waited_for() {
     let services = Services::start().await;
     services.imds.set_mode(Mode::Blackhole);

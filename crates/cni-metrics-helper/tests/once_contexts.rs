@@ -167,6 +167,14 @@ fn a_helper_that_goes_on_measuring_refuses_several_contexts() {
     let output = stand.run(&["once", "--all-contexts", "--context", "a"], false);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("either --context or --all-contexts, not both"), "{}", text(&output.stderr));
+    let mut without = Command::new(env!("CARGO_BIN_EXE_cni-metrics-helper"));
+    let output = without.args(["once", "--all-contexts"]).env_clear().env("HOME", "/nonexistent").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        text(&output.stderr).contains("--all-contexts needs a kubeconfig with contexts: "),
+        "{}",
+        text(&output.stderr)
+    );
     let output = stand.run(&["once", "--all-contexts", "--kubeconfig", "/nonexistent/config"], false);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("/nonexistent/config"), "{}", text(&output.stderr));
