@@ -14,9 +14,10 @@ use cni_types::catalogue::{LABELLED_FAMILIES, LabelledFamily};
 pub const MAX_CLUSTER_SETS: usize = 256;
 
 /// The bits of all families.
-const ALL: u8 = u8::MAX;
+const ALL: u32 = u32::MAX >> (u32::BITS as usize - LABELLED_FAMILIES);
 
-const _: () = assert!(LABELLED_FAMILIES == u8::BITS as usize, "a bit for each family");
+const _: () = assert!(LABELLED_FAMILIES <= u32::BITS as usize, "a bit for each family");
+const _: () = assert!(size_of::<LabelBaselines>() == 24, "there is one for each node");
 
 /// A node's label sets at its last good scrape.
 #[derive(Debug)]
@@ -24,7 +25,7 @@ pub(super) struct LabelBaselines {
     /// Label sets in the order in which pages have them, then the rests.
     series: Box<[StoredSeries]>,
     /// A bit for each family of which all baselines are known: a label set without a series counts from 0.
-    based: u8,
+    based: u32,
     /// A bit for each [`Room`] in which a label set found none: what is new to it counts under [`Rest::Other`].
     closed: u8,
 }
@@ -83,7 +84,7 @@ impl LabelBaselines {
 
     /// A family that is not on the page, and counted nothing yet: its label sets will count from 0.
     pub(super) fn counts_from_0(&mut self, family: LabelledFamily) {
-        self.based |= 1 << family as u8;
+        self.based |= 1 << family as u32;
     }
 
     /// Takes a page in, and sets the shares of its node's `figures`, whose values are known. `shares` is empty, and is there
@@ -120,7 +121,7 @@ impl LabelBaselines {
         if self.based != ALL {
             for (family, shown) in LabelledFamily::ALL.into_iter().zip(page.shown) {
                 if matches!(shown, Shown::Baselines | Shown::Whole) {
-                    self.based |= 1 << family as u8;
+                    self.based |= 1 << family as u32;
                 }
             }
         }
@@ -132,7 +133,7 @@ impl LabelBaselines {
     }
 
     fn shown(&self, family: LabelledFamily, sample: &NodeSample, values: &Values) -> Shown {
-        let is_based = self.based & (1 << family as u8) != 0;
+        let is_based = self.based & (1 << family as u32) != 0;
         let is_known = values.get(family.family().metric()).is_some();
         match sample.get(family.family()) {
             Some(own) if own.damaged => {
