@@ -1,7 +1,7 @@
 //! What happens in which round of a long life. Everything repeats each [`PERIOD`] rounds, so that all that can ever be
 //! needed at once was needed in the first half of a run, and what grows in the second half grows for no reason.
 
-use ipamd_model::random::Random;
+use cni_types::random::Random;
 use serde_json::{Value, json};
 
 /// Rounds after which the same begins again: five cycles, a long silence, a long time of few nodes, and one more cycle.

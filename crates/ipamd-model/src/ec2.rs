@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::random::Random;
+use cni_types::random::Random;
 
 mod cloud;
 mod imds;

@@ -11,5 +11,4 @@ pub mod metrics;
 pub mod node;
 pub mod plan;
 pub mod pool;
-pub mod random;
 pub mod settings;

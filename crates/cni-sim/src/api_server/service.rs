@@ -30,7 +30,7 @@ use super::write::LeaseWrite;
 use super::{discovery, read, review, watch as watching};
 use crate::fault::ApiFault;
 use crate::kube_store::{Kind, ObjectKey};
-use ipamd_model::random::Random;
+use cni_types::random::Random;
 
 /// Larger request bodies are refused, as etcd would.
 const MAX_REQUEST_BYTES: usize = 1_572_864;

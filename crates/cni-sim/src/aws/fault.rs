@@ -1,6 +1,6 @@
 //! Scripted misbehaviour of a service: which requests fail, how, and when. Same seed and same requests, same faults.
 
-use ipamd_model::random::Random;
+use cni_types::random::Random;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -4,7 +4,7 @@ use super::slot::Slot;
 use super::whole::whole;
 use crate::fault::{ApiFault, CloudWatchFault, Ec2Fault, ImdsFault};
 use crate::scenario::{FaultKind, Reach, Scenario, Target};
-use ipamd_model::random::mix;
+use cni_types::random::mix;
 use std::collections::HashSet;
 use std::sync::Arc;
 

@@ -10,7 +10,7 @@ use crate::kube_store::KubeStore;
 use crate::scenario::{FaultSpec, Scenario};
 use crate::truth::Truth;
 use crate::wall_clock::wall_ms;
-use ipamd_model::random::Random;
+use cni_types::random::Random;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 

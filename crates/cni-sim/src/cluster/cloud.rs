@@ -3,8 +3,8 @@
 use super::subnet::SubnetPool;
 use crate::scenario::Role;
 use cni_types::ec2::{Ec2Code, Ec2Operation};
+use cni_types::random::Random;
 use ipamd_model::ec2::{Block, Cloud, ImdsRead, SubnetId, SubnetRole, SubnetView};
-use ipamd_model::random::Random;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 

@@ -7,7 +7,7 @@ use super::slot::Slot;
 use super::state::SimulatedCluster;
 use crate::scenario::{FaultKind, FaultSpec};
 use cni_types::ec2::Ec2Operation;
-use ipamd_model::random::mix;
+use cni_types::random::mix;
 use std::sync::Arc;
 
 /// A kubelet that stopped reporting is noticed after this (the node controller's grace period).

@@ -11,9 +11,9 @@ use crate::answer::PodKey;
 use crate::kube_store::ObjectKey;
 use crate::truth::PodFacts;
 use crate::wall_clock::wall_ms;
+use cni_types::random::{Random, mix};
 use ipamd_model::ec2::SubnetId;
 use ipamd_model::node::{Node, NodeSpec};
-use ipamd_model::random::{Random, mix};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 

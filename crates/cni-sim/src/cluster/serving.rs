@@ -11,7 +11,7 @@ use crate::scenario::FaultKind;
 use crate::truth::NodeNumbers;
 use crate::wall_clock::wall_ms;
 use bytes::Bytes;
-use ipamd_model::random::Random;
+use cni_types::random::Random;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -3,7 +3,7 @@
 use super::whole::whole;
 use crate::cidr::Cidr;
 use crate::scenario::Role;
-use ipamd_model::random::Random;
+use cni_types::random::Random;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Addresses of a /28.

@@ -5,8 +5,8 @@ use super::state::SimulatedCluster;
 use crate::aws::identity::Identity;
 use crate::ec2::view::{Attachment, Ec2View, Instance, NetworkInterface, Subnet as Ec2Subnet, Tags};
 use crate::scenario::Role;
+use cni_types::random::mix;
 use ipamd_model::ec2::{AttachedEni, EniKind};
-use ipamd_model::random::mix;
 use serde::Serialize;
 use std::collections::BTreeMap;
 

@@ -11,7 +11,7 @@ use crate::pod_identity::{self, PodIdentity};
 use crate::port::HeldPort;
 use crate::sts::{self, Sts};
 use axum::Router;
-use ipamd_model::random::mix;
+use cni_types::random::mix;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;

@@ -8,8 +8,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::cloud::{Block, Cloud, SubnetId, SubnetRole, SubnetView};
 use super::imds::ImdsRead;
-use crate::random::Random;
 use cni_types::ec2::{Ec2Code, Ec2Operation};
+use cni_types::random::Random;
 
 /// How to make a subnet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

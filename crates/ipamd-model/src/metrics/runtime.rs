@@ -6,7 +6,7 @@
 use super::agent::Shown;
 use super::counts::Metrics;
 use super::page::{Kind, Page};
-use crate::random::Random;
+use cni_types::random::Random;
 
 const MEBIBYTE: f64 = 1_048_576.0;
 

@@ -207,7 +207,7 @@ impl Node {
         }
         self.metrics.progress(Action::Init, -1);
         // Durations are measured in nanoseconds; the model's clock gives the milliseconds, the seed the rest.
-        let fine = |random: &mut crate::random::Random| random.between(0, 999_999) as f64 / 1e9;
+        let fine = |random: &mut cni_types::random::Random| random.between(0, 999_999) as f64 / 1e9;
         let init_s = self.init_took_ms as f64 / 1_000.0;
         self.metrics.init_seconds = nanoseconds(init_s + fine(&mut self.random));
         let startup_s = (s.at_ms - self.metrics.process_start_ms) as f64 / 1_000.0;

@@ -7,10 +7,10 @@ use super::effect::Effect;
 use crate::ec2::{AttachedEni, Block, Cloud, EniId, EniKind, Instance, ManagedBy, SubnetId};
 use crate::metrics::{Metrics, PageFlavour, Shown, Truth};
 use crate::pool::{Placement, PodKey, Pool, Targets};
-use crate::random::Random;
 use crate::settings::{Mode, Refusal, Settings};
 use cni_types::ec2::Ec2Code;
 use cni_types::limits::InstanceLimits;
+use cni_types::random::Random;
 
 /// What to build a node from.
 #[derive(Debug, Clone)]

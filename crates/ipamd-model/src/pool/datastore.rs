@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use super::decide::Stats;
 use super::ipv6_prefix::Prefix;
 use crate::ec2::{Block, EniId, EniKind, SubnetId};
-use crate::random::Random;
 use crate::settings::Mode;
+use cni_types::random::Random;
 
 /// A pod's network attachment, by a number its owner chose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

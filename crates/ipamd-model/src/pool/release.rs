@@ -3,8 +3,8 @@
 use super::datastore::{Cidr, Placement, Pool, PoolEni};
 use super::decide::Targets;
 use crate::ec2::{Block, EniId, EniKind};
-use crate::random::Random;
 use cni_types::limits::ADDRESSES_PER_PREFIX;
+use cni_types::random::Random;
 
 /// An ENI younger than this in the store is not given up.
 pub(crate) const MINIMUM_ENI_AGE_MS: i64 = 60_000;
