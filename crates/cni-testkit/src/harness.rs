@@ -2,6 +2,7 @@
 
 mod arguments;
 mod panics;
+mod registry;
 mod runner;
 #[cfg(feature = "tokio")]
 mod runtime;
@@ -12,77 +13,13 @@ use std::process::ExitCode;
 
 pub use inventory::submit;
 use libtest_mimic::{Arguments, Trial};
+pub(crate) use registry::CHILD_PROGRAM;
+pub use registry::{ChildProgram, Program, Test, Verdict};
+use registry::{OWN_PROCESS, report};
 #[cfg(feature = "tokio")]
 pub use runtime::{Runtime, block_on};
 
 use crate::sources;
-
-/// The flag that starts a child program instead of the tests.
-pub(crate) const CHILD_PROGRAM: &str = "--child-program";
-/// The flag that runs one test in this very process.
-const OWN_PROCESS: &str = "--own-process";
-
-/// A test, as `#[test]` registers it.
-#[derive(Debug)]
-pub struct Test {
-    /// Crate, modules and function.
-    pub name: &'static str,
-    /// Why it is not run unless that is asked for.
-    pub ignored: Option<&'static str>,
-    /// Whether it gets a process of its own.
-    pub own_process: bool,
-    /// Tests with the same text here never run at the same time.
-    pub serial: Option<&'static str>,
-    /// The test.
-    pub run: fn() -> Result<(), String>,
-}
-
-inventory::collect!(Test);
-
-/// What a test starts as a child, as `#[child_program]` registers it.
-#[derive(Debug)]
-pub struct ChildProgram {
-    /// Crate, modules and function.
-    pub name: &'static str,
-    /// The program.
-    pub run: fn(),
-}
-
-inventory::collect!(ChildProgram);
-
-/// What a test function may return.
-pub trait Verdict {
-    /// `Err` says why it failed.
-    fn verdict(self) -> Result<(), String>;
-}
-
-impl Verdict for () {
-    fn verdict(self) -> Result<(), String> {
-        Ok(())
-    }
-}
-
-impl<E: std::fmt::Debug> Verdict for Result<(), E> {
-    fn verdict(self) -> Result<(), String> {
-        self.map_err(|error| format!("Error: {error:?}"))
-    }
-}
-
-/// A program of tests.
-#[derive(Debug)]
-pub struct Program {
-    /// As `module_path!()` gives it in `main.rs`.
-    pub crate_name: &'static str,
-    /// The folder of `main.rs`.
-    pub sources: &'static str,
-}
-
-impl Program {
-    /// The path within the crate: filters do not begin with the crate's name.
-    fn short(&self, name: &'static str) -> &'static str {
-        name.strip_prefix(self.crate_name).and_then(|rest| rest.strip_prefix("::")).unwrap_or(name)
-    }
-}
 
 /// Runs what the arguments of the process ask for.
 pub fn run(program: &Program) -> ExitCode {
@@ -151,9 +88,4 @@ fn summarise(ignored: &BTreeMap<&str, usize>) {
         // A reader that has gone away is no failure of a test.
         let _ = writeln!(std::io::stdout(), "{text}");
     }
-}
-
-fn report(text: &str) {
-    // Without standard error there is nobody to tell.
-    let _ = writeln!(std::io::stderr(), "{text}");
 }

@@ -17,14 +17,23 @@
 
 #![expect(clippy::panic, reason = "a test stops where something is not as it must be")]
 
+#[cfg(feature = "api-server")]
+pub mod api_server;
 pub mod harness;
+pub mod http;
 #[cfg(feature = "log")]
 pub mod log;
 pub mod needs;
 #[cfg(feature = "pages")]
 pub mod pages;
+#[cfg(feature = "processes")]
+pub mod process;
+#[cfg(feature = "tokio")]
+pub mod relay;
 mod sources;
 pub mod wait;
+#[cfg(feature = "world")]
+pub mod world;
 
 use std::process::Command;
 

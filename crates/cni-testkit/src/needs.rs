@@ -4,6 +4,8 @@
 //! and never as passed. `.ci/run` installs what they need and runs them with `--include-ignored`; where a need is missing
 //! then, the test fails and says what is missing and what brings it.
 
+pub mod promtool;
+
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -28,8 +30,9 @@ pub fn program(name: impl AsRef<Path>, remedy: &str) -> PathBuf {
 }
 
 /// The root of the checkout.
-fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+pub fn repository() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    root.canonicalize().unwrap_or(root)
 }
 
 /// Root's rights.

@@ -71,7 +71,7 @@ fn a_complete_sink_has_at_most_60_lines() {
 
 #[test]
 async fn a_fourth_sink_fails_recovers_and_stops_beside_a_sink_that_hangs() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = cni_testkit::temporary_folder();
     let (path, away) = (folder.path().join("rounds.json"), folder.path().join("away"));
     let release = Arc::new(Notify::new());
     let mut publisher = Publisher::new();
@@ -136,7 +136,7 @@ async fn a_fourth_sink_fails_recovers_and_stops_beside_a_sink_that_hangs() {
 
 #[test]
 async fn what_a_fourth_sink_cannot_deliver_at_the_end_is_counted() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = cni_testkit::temporary_folder();
     let path = folder.path().join("rounds.json");
     let mut publisher = Publisher::new();
     publisher.add(Box::new(json_lines(&path)));
@@ -154,7 +154,7 @@ async fn what_a_fourth_sink_cannot_deliver_at_the_end_is_counted() {
 
 #[test]
 async fn a_fourth_sink_that_cannot_start_is_named_with_its_reason() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = cni_testkit::temporary_folder();
     let mut publisher = Publisher::new();
     publisher.add(Box::new(json_lines(&folder.path().join("missing/rounds.json"))));
     let ended = timeout(LIMIT, publisher.failed()).await.unwrap();

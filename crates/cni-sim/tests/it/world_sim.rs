@@ -114,7 +114,7 @@ async fn scrape_all(sim: &Sim) -> BTreeMap<String, f64> {
         let window = Window { from, to: wall_ms(), collector_start: None, collector_start_api: None };
         sim.truth().round(window).deliveries
     };
-    wait::until_async("the truth knows of all pages", LIMIT, async || noted() >= pages).await;
+    wait::until_async("the truth knows of all pages", LIMIT, || noted() >= pages).await;
     total
 }
 
@@ -128,7 +128,7 @@ async fn what_the_pages_say_is_what_the_truth_says() {
         let first = scrape_all(&sim).await;
         let between = wall_ms() + 1;
         // Pages of the second scrape are noted after this time, not at it.
-        wait::until_async("the wall clock has moved on", LIMIT, async || wall_ms() > between + 1).await;
+        wait::until_async("the wall clock has moved on", LIMIT, || wall_ms() > between + 1).await;
         cluster.advance_to(cluster.now_ms() + 300_000);
         let second = scrape_all(&sim).await;
         let window = |from, to| Window { from, to, collector_start: None, collector_start_api: None };
@@ -190,7 +190,7 @@ async fn a_clock_of_its_own_runs_at_its_speed() {
     let sim = Sim::start(options).await.unwrap();
     let start_ms = sim.cluster().start_ms();
     let has_run = || sim.cluster().now_ms() >= start_ms + 120_000;
-    wait::until_async("two minutes of the cluster's time", LIMIT, async || has_run()).await;
+    wait::until_async("two minutes of the cluster's time", LIMIT, has_run).await;
     let (status, _) = json(sim.control_address(), "POST", "/advance", r#"{"by_ms": 1}"#).await;
     assert_eq!(status, 409);
     sim.stop().await;

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use libtest_mimic::Trial;
 
-use super::{OWN_PROCESS, Program, Test, panics, report};
+use super::panics;
+use super::registry::{OWN_PROCESS, Program, Test, report};
 
 /// A test that takes longer is named while it runs.
 const LONG: Duration = Duration::from_mins(1);
