@@ -164,6 +164,8 @@ const _: () = {
         assert!(row.family.is_some(), "a row of families names one");
         assert!(row.exposed.is_some(), "a family has a name for Prometheus");
         assert!(row.labels.len() <= 2, "of a family at most two labels are kept");
+        // The breakdown is of all nodes, and the sum leaves the IPv6 nodes out.
+        assert!(row.labels.is_empty() || !row.counts_ipv4, "no labels are kept of what counts IPv4 addresses");
         assert!(family.is_counter() == matches!(row.kind, Kind::Counter), "the counters are the end of the list");
         at += 1;
     }

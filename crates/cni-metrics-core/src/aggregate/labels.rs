@@ -1,9 +1,10 @@
-//! The counters' values of one node by label set.
+//! The values of one node by label set: counters, and gauges whose labels are kept.
 //!
 //! The family's value, as [`super::counter`] finds it, is a budget. Each label set's increase since its baseline is taken
 //! from it, then that of the label sets beyond the bounds, and what is left is unattributed: so the shares add up to the
 //! value whatever a page says. A whole family sets all baselines to what the page shows, as it sets the family's own. Of
-//! a damaged one they move only by what was taken, so that the rest is taken once the whole family is read again.
+//! a damaged one they move only by what was taken, so that the rest is taken once the whole family is read again. A gauge's
+//! label sets take what the page shows.
 
 use super::total::Total;
 use crate::labels::{LabelNames, LabelShare, PageSet, Rest, Room};
@@ -15,6 +16,22 @@ pub const MAX_CLUSTER_SETS: usize = 256;
 
 /// The bits of all families.
 const ALL: u32 = u32::MAX >> (u32::BITS as usize - LABELLED_FAMILIES);
+
+/// The bits of gauges: their label sets have no baselines, a share is what the page shows.
+const GAUGES: u32 = {
+    let (mut bits, mut left) = (0, LabelledFamily::ALL.as_slice());
+    while let [family, rest @ ..] = left {
+        if !family.family().is_counter() {
+            bits |= 1 << *family as u32;
+        }
+        left = rest;
+    }
+    bits
+};
+
+const fn is_gauge(family: LabelledFamily) -> bool {
+    GAUGES >> family as u32 & 1 != 0
+}
 
 const _: () = assert!(LABELLED_FAMILIES <= u32::BITS as usize, "a bit for each family");
 const _: () = assert!(size_of::<LabelBaselines>() == 24, "there is one for each node");
@@ -79,7 +96,7 @@ impl LabelBaselines {
 
     /// True if the baselines of all families are known.
     pub(super) fn has_all_baselines(&self) -> bool {
-        self.based == ALL
+        self.based | GAUGES == ALL
     }
 
     /// A family that is not on the page, and counted nothing yet: its label sets will count from 0.
@@ -118,7 +135,7 @@ impl LabelBaselines {
         }
         page.end();
         page.take_others();
-        if self.based != ALL {
+        if self.based | GAUGES != ALL {
             for (family, shown) in LabelledFamily::ALL.into_iter().zip(page.shown) {
                 if matches!(shown, Shown::Baselines | Shown::Whole) {
                     self.based |= 1 << family as u32;
@@ -133,7 +150,7 @@ impl LabelBaselines {
     }
 
     fn shown(&self, family: LabelledFamily, sample: &NodeSample, values: &Values) -> Shown {
-        let is_based = self.based & (1 << family as u32) != 0;
+        let is_based = (self.based | GAUGES) & (1 << family as u32) != 0;
         let is_known = values.get(family.family().metric()).is_some();
         match sample.get(family.family()) {
             Some(own) if own.damaged => {
@@ -281,7 +298,8 @@ impl Page<'_> {
     fn count(&mut self, at: usize, family: LabelledFamily, value: u64) {
         let shown = self.shown_of(family);
         let Some(series) = self.series.get_mut(at) else { return };
-        let increase = value.saturating_sub(series.value);
+        let before = if is_gauge(family) { 0 } else { series.value };
+        let increase = value.saturating_sub(before);
         match shown {
             Shown::Nothing => return,
             Shown::Baselines => {
