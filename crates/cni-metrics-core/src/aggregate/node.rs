@@ -32,15 +32,22 @@ pub(super) struct NodeState {
 /// doubt, seconds. Nodes keep time by NTP; a clock further off than this may cost events of a restart, never invent any.
 const CLOCK_DOUBT_SECONDS: f64 = 5.0;
 
+/// Whether a process' start can be compared with the helper's clock at all. One that lies ahead of it says that one of the
+/// two clocks is wrong, and then it may lie before or after any moment of the helper's.
+fn is_comparable(process_start_seconds: f64, at: UnixMillis) -> bool {
+    process_start_seconds - at.as_seconds() <= CLOCK_DOUBT_SECONDS
+}
+
 /// Whether all that a node counted before its first good scrape happened on the helper's watch.
-pub(super) fn first_scrape(start: HelperStart, target: &Target, sample: &NodeSample) -> Continuity {
+pub(super) fn first_scrape(start: HelperStart, target: &Target, at: UnixMillis, sample: &NodeSample) -> Continuity {
     // The API server stamps whole seconds. An agent needs longer than one to come up, so the same second is "after".
     let second = |time: UnixMillis| time.0.div_euclid(1000);
     let created_after = |reference: UnixMillis| target.created_at.is_some_and(|at| second(at) >= second(reference));
     if start.api_server.is_some_and(created_after) {
         return Continuity::New;
     }
-    let lead = sample.process_start_seconds.map(|process| process - start.clock.as_seconds());
+    let process = sample.process_start_seconds.filter(|process| is_comparable(*process, at));
+    let lead = process.map(|process| process - start.clock.as_seconds());
     let counts = match lead {
         Some(lead) if lead > CLOCK_DOUBT_SECONDS => true,
         Some(lead) if lead < -CLOCK_DOUBT_SECONDS => false,
@@ -56,7 +63,7 @@ pub(super) fn next_scrape(entry: Tombstone, at: UnixMillis, sample: &NodeSample)
     let Some(start) = sample.process_start_seconds else { return Continuity::Baseline };
     let is_another = entry.process_start_seconds.is_none_or(|before| start - before > CLOCK_DOUBT_SECONDS);
     let is_later = start - entry.last_scraped_at.min(at).as_seconds() > CLOCK_DOUBT_SECONDS;
-    if is_another && is_later { Continuity::New } else { Continuity::Baseline }
+    if is_another && is_later && is_comparable(start, at) { Continuity::New } else { Continuity::Baseline }
 }
 
 /// The version of a page's agent: as the page says; else by the tag of its image; else at least the first that has what is
@@ -99,7 +106,8 @@ impl NodeState {
         let fell = || self.counters.fell(sample) || self.latency.fell(sample);
         let vanished = || self.counters.vanished(sample) || self.latency.vanished(sample);
         // A scrape that seems to lie ahead was made before the helper's clock was set back.
-        let since_last_scrape = |start: f64| start - self.last_scraped_at.min(at).as_seconds();
+        let since_last_scrape =
+            |start: f64| is_comparable(start, at).then(|| start - self.last_scraped_at.min(at).as_seconds());
         let restarted = match (self.process_start_seconds, sample.process_start_seconds) {
             (Some(before), Some(now)) if (now - before).abs() <= START_ROUNDING_SECONDS => false,
             // The start is reckoned from the node's boot, and moves when the node's clock is set. A process that really
@@ -107,10 +115,11 @@ impl NodeState {
             // right after a process' start, a clock that is set forward a little makes its start seem to lie after its
             // first scrape. Then only what fell or vanished tells.
             (Some(before), Some(now)) => {
-                let is_later = now - before > CLOCK_DOUBT_SECONDS && since_last_scrape(now) >= -CLOCK_DOUBT_SECONDS;
+                let is_later = now - before > CLOCK_DOUBT_SECONDS
+                    && since_last_scrape(now).is_some_and(|seconds| seconds >= -CLOCK_DOUBT_SECONDS);
                 is_later || fell() || vanished()
             }
-            (None, Some(now)) => since_last_scrape(now) > CLOCK_DOUBT_SECONDS || fell(),
+            (None, Some(now)) => since_last_scrape(now).is_some_and(|seconds| seconds > CLOCK_DOUBT_SECONDS) || fell(),
             // Only the counters can tell. What pages have always lacked may also vanish by a restart; a page that newly
             // lacks its start has lost lines, so vanished families prove nothing.
             (None, None) => fell() || vanished(),

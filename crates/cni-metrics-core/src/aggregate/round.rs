@@ -89,7 +89,7 @@ impl<'a> Round<'a> {
                 Some(state) => state.continuity(self.at, sample),
                 None => match tombstones.take(&target, self.at) {
                     Some(entry) => next_scrape(entry, self.at, sample),
-                    None => first_scrape(*start, &target, sample),
+                    None => first_scrape(*start, &target, self.at, sample),
                 },
             };
             let state = match known {

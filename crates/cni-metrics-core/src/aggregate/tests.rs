@@ -101,7 +101,13 @@ impl Helper {
         self
     }
 
+    /// A round, at the earliest when the youngest of its processes had begun.
     fn round(&mut self, pages: Vec<(&str, Result<Page, FailureKind>)>) -> Snapshot {
+        let starts = pages.iter().filter_map(|(_, page)| page.as_ref().ok()?.0.process_start_seconds);
+        let youngest = starts.fold(f64::NEG_INFINITY, f64::max) - HELPER_START_S as f64;
+        while (self.now_s as f64) < youngest && youngest < 1e6 {
+            self.now_s += 1;
+        }
         let observations = pages
             .into_iter()
             .map(|(uid, page)| Observation {
@@ -480,6 +486,25 @@ fn a_helper_whose_clock_is_set_back_counts_nothing_twice() {
 }
 
 #[test]
+fn a_start_that_lies_ahead_of_the_helpers_clock_is_no_restart() {
+    // The helper's clock is an hour behind, as it was at the last scrape; then the node's clock is set.
+    let seen = |start_s: i64, adds: f64| {
+        let mut helper = helper();
+        helper.aggregator.round(UnixMillis((HELPER_START_S - 3600) * 1000), vec![]);
+        let mut see = |page: Page| {
+            let target = target("u", helper.created_at);
+            let observation = Observation { target, expected: true, outcome: Ok(page.0) };
+            let snapshot = helper.aggregator.round(UnixMillis((HELPER_START_S - 3600) * 1000), vec![observation]);
+            snapshot.metrics.get(Metric::AddReqCount)
+        };
+        see(Page::started(HELPER_START_S - 9000).adds(1_000_000.0));
+        see(Page::started(HELPER_START_S + start_s).adds(adds))
+    };
+    assert_eq!(seen(-500, 1_000_007.0), Some(7.0), "the same process");
+    assert_eq!(seen(-500, 9.0), Some(9.0), "its counters tell a restart all the same");
+}
+
+#[test]
 fn a_pod_that_comes_back_is_new_only_beyond_the_clocks_doubt_by_both_clocks() {
     let second = |scraped_s: i64, before: Option<i64>, start: Option<i64>| {
         let seconds = |at: i64| (HELPER_START_S + at) as f64;
@@ -493,9 +518,12 @@ fn a_pod_that_comes_back_is_new_only_beyond_the_clocks_doubt_by_both_clocks() {
     assert_eq!(second(0, Some(-100), Some(5)), Continuity::Baseline, "hardly after the last scrape");
     assert_eq!(second(0, None, Some(6)), Continuity::New);
     assert_eq!(second(0, Some(0), None), Continuity::Baseline);
-    // A scrape that seems to lie ahead of now was made before the clock was set back.
-    assert_eq!(second(5000, Some(0), Some(1006)), Continuity::New);
+    // A scrape that seems to lie ahead of now was made before the clock was set back; and a start that lies ahead of now
+    // says that the clocks disagree, which is no proof of anything.
     assert_eq!(second(5000, Some(0), Some(1005)), Continuity::Baseline);
+    assert_eq!(second(5000, Some(0), Some(1006)), Continuity::Baseline);
+    assert_eq!(second(0, Some(0), Some(1005)), Continuity::New);
+    assert_eq!(second(0, Some(0), Some(1006)), Continuity::Baseline);
 }
 
 #[test]
