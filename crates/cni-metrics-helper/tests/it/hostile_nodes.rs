@@ -8,10 +8,9 @@ use cni_metrics_core::model::{FailureKind, NodeFigures, Snapshot};
 use cni_sim::scenario::Scenario;
 use cni_sim::truth::RoundTruth;
 use cni_testkit::wait;
+use cni_testkit::world::page::get;
 use cni_testkit::world::{Helper, World};
 use cni_types::catalogue::{CATALOGUE, Kind};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 /// A calm cluster of two groups whose agents take this long to answer.
 fn cluster(good: u32, hostile: u32, latency: &str) -> Scenario {
@@ -143,12 +142,10 @@ async fn half_the_nodes_hostile_in_every_known_way_leave_the_other_half_exact() 
 
 /// Scrapes that were not made because their nodes had failed before, as the helper's own metrics show them.
 async fn left_out(helper: &Helper) -> u64 {
-    let mut stream = TcpStream::connect(helper.admin.unwrap()).await.unwrap();
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: helper\r\nconnection: close\r\n\r\n").await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    let line = answer.lines().find_map(|line| line.strip_prefix("cni_metrics_helper_scrapes_left_out_total "));
-    line.unwrap().parse().unwrap()
+    let page = get(helper.admin.unwrap(), "/metrics").await;
+    let name = "cni_metrics_helper_scrapes_left_out_total{cluster=\"";
+    let line = page.lines().find(|line| line.starts_with(name)).unwrap();
+    line.rsplit(' ').next().unwrap().parse().unwrap()
 }
 
 /// One round in which each node of the hostile group is named and counted as one that refuses connections.

@@ -32,12 +32,17 @@ fn text(info: &PanicHookInfo<'_>) -> String {
     // With RUST_BACKTRACE only.
     let trace = Backtrace::capture();
     if trace.status() == BacktraceStatus::Captured {
-        let trace = trace.to_string();
-        // What is below the test is the harness, the same in each trace.
-        let own = trace.find("cni_testkit::harness::panics::caught").unwrap_or(trace.len());
-        text = format!("{text}\n{}", trace[..own].trim_end_matches(|mark| mark != '\n').trim_end());
+        text = format!("{text}\n{}", own_frames(&trace.to_string()));
     }
     text
+}
+
+/// A trace from the panic down to the test: above is what made the trace, below the harness, the same in each.
+fn own_frames(trace: &str) -> &str {
+    let line_of = |text: &str| trace.find(text).map(|at| trace[..at].rfind('\n').map_or(0, |end| end + 1));
+    let begin = line_of("core::panicking::").unwrap_or(0);
+    let end = line_of("cni_testkit::harness::panics::caught").filter(|end| *end > begin).unwrap_or(trace.len());
+    trace[begin..end].trim_end()
 }
 
 /// Runs a test in this thread. `Err` is all that panicked in it, if it ended with a panic.
@@ -46,4 +51,17 @@ pub(super) fn caught(test: fn() -> Result<(), String>) -> Result<(), String> {
     let result = catch_unwind(test);
     let said = SAID.take().unwrap_or_default();
     result.unwrap_or_else(|_| Err(said.join("\n")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_is_cut_to_the_frames_of_the_test() {
+        let trace =
+            " 0: hook\n 1: core::panicking::panic\n 2: it::a\n 3: cni_testkit::harness::panics::caught\n 4: thread";
+        assert_eq!(own_frames(trace), " 1: core::panicking::panic\n 2: it::a");
+        assert_eq!(own_frames(" 0: another"), " 0: another");
+    }
 }
