@@ -2,7 +2,7 @@
 //!
 //! | part | what | used by |
 //! |---|---|---|
-//! | [`queue`] | the rounds that a sink has not read yet; each sink has one | all sinks |
+//! | `queue` | the rounds that a sink has not read yet; each sink has one | all sinks |
 //! | [`buffer`] | the data points that the destination has not accepted yet, within a bounded memory | CloudWatch |
 //! | [`requests`] | which of them the next request contains, and what its answer means for them | CloudWatch |
 //! | [`retry`] | how long to wait before the next request | CloudWatch |

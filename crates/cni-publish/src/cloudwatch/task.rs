@@ -129,6 +129,8 @@ impl<S: MetricClient> Task<S> {
     /// Sends what is left while there is time, then keeps the rest for the next start or counts it.
     pub(super) async fn stop(&mut self, by: Instant) {
         self.hurry();
+        // Once: from step to step it would come nearer to `by`, and what is left of the time with it.
+        let leave = leave_time(by);
         loop {
             self.start_request();
             let is_over = !self.leadership.is_leading() && self.under_way.is_none();
@@ -137,7 +139,7 @@ impl<S: MetricClient> Task<S> {
             }
             tokio::select! {
                 _logged = self.step(false) => {}
-                () = tokio::time::sleep_until(leave_time(by)) => break,
+                () = tokio::time::sleep_until(leave) => break,
             }
         }
         self.finish(by).await;

@@ -90,3 +90,27 @@ async fn without_its_spools_task_the_sink_ends_before_it_sends() {
     let ended = tokio::time::timeout(Duration::from_hours(1), publisher.failed()).await.unwrap();
     assert_eq!((ended.name, *requests.borrow()), ("cloudwatch", 0));
 }
+
+/// Refuses every request at once.
+struct Down;
+
+impl MetricClient for Down {
+    async fn put(&self, _points: Vec<Point>) -> Result<(), PutError> {
+        Err(PutError::Unavailable { retry_after: None, detail: "a test".to_owned() })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_is_refused_again_and_again_stops_in_time_to_count_what_is_left() {
+    let mut publisher = Publisher::new();
+    // Pauses between requests are milliseconds by this clock.
+    let clock = Clock::scaled(UnixMillis(0), 600.0);
+    publisher.add(Box::new(CloudWatchSink::new(settings(), Down, clock, Leadership::always(), Opened::none())));
+    let mut stats = publisher.stats_receivers().remove(0);
+    publisher.publish(round_with_a_counter());
+    stats.wait_for(|stats| stats.rounds == 1).await.unwrap();
+    let began = Instant::now();
+    publisher.drain(Duration::from_secs(10)).await;
+    assert_eq!(stats.borrow().dropped_points.get(&DropReason::Shutdown), Some(&1));
+    assert!(began.elapsed() < Duration::from_millis(9_900), "{:?}", began.elapsed());
+}
