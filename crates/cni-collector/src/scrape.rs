@@ -77,7 +77,7 @@ impl Scraper {
         Self { settings, proxy, direct }
     }
 
-    /// The most scrapes in flight at once that the operator allows.
+    /// Maximum concurrent scrapes that the operator allows.
     pub fn concurrency(&self) -> Option<usize> {
         self.settings.concurrency
     }

@@ -24,7 +24,7 @@ pub struct RoundFigures {
     pub bad_lines: u64,
     /// Nodes that were not asked, because they failed in the same way in the rounds before.
     pub left_out: u64,
-    /// Most scrapes that may run at once before they are parked, as the concurrency limiter decided last; in sums, the newest.
+    /// Maximum concurrent scrapes without those of the slow set, as the limiter decided last; in sums, the newest.
     pub window: u64,
     /// From the first request to the last answer.
     pub scraping: Duration,

@@ -411,7 +411,7 @@ mod tests {
         assert_eq!(leadership.rounds_not_ours(&mut seen), [Span { from: at(120), to: at(150) }]);
         assert_eq!(leadership.rounds_not_ours(&mut seen), [], "once, or a clock that is set back drops later rounds");
         assert_eq!([3, 4, 5, 6].map(|round| leadership.is_not_ours(round)), [false, true, true, false]);
-        // A round in flight when the tenure ended belongs to the tenure of its baselines.
+        // A round that runs when the tenure ended belongs to the tenure of its baselines.
         leadership.measured_in_lapse(1, 6, at(180));
         assert!(leadership.is_not_ours(6));
         for round in 7..1000 {

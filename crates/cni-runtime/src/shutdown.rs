@@ -88,7 +88,7 @@ impl Stage {
     fn unfinished(self) -> &'static str {
         match self {
             Self::Starting => "the start (no round was begun)",
-            Self::Measuring => "the round in flight; what the sinks hold was not sent",
+            Self::Measuring => "the current round; what the sinks hold was not sent",
             Self::Draining => "sending what the sinks hold",
             Self::Releasing => "releasing the lease, which now runs out by itself",
             Self::Ending => "the end of the process itself",
@@ -204,7 +204,7 @@ fn end(events: &Receiver<Event>, trigger: &Trigger, grace: Grace, stage: &Atomic
     let mut begun = std::time::Instant::now();
     if event == Event::Signal {
         let seconds = grace.work.as_secs_f64();
-        info!("stopping: finishing the round in flight and sending what is queued (at most {seconds:.0} s)");
+        info!("stopping: finishing the current round and sending what is queued (at most {seconds:.0} s)");
     }
     trigger.end();
     let mut by_signal = event == Event::Signal;

@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn between_two_listeners_the_port_is_closed_and_nobody_elses() {
+    async fn between_two_listeners_the_port_is_closed_and_no_one_elses() {
         let port = HeldPort::take(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
         for _ in 0..3 {
             let refused = TcpStream::connect(port.address()).await.unwrap_err();

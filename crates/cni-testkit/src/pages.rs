@@ -18,7 +18,7 @@ pub fn check_page(page: &[u8]) {
     if let Ok(sample) = &parsed.sample {
         check_sample(sample);
         check_aggregate(sample);
-        check_patient_reading(page, &parsed);
+        check_slow_path(page, &parsed);
     }
 }
 
@@ -91,23 +91,23 @@ fn check_aggregate(sample: &NodeSample) {
 }
 
 /// Two series out of order make the reader remember every series; what it reads must not change.
-fn check_patient_reading(page: &[u8], quick: &Parsed) {
+fn check_slow_path(page: &[u8], fast: &Parsed) {
     let out_of_order = b"awscni_pod_eni_error_count{fn=\"~~b\"} 0\nawscni_pod_eni_error_count{fn=\"~~a\"} 0\n";
     let has_them = page.windows(8).any(|window| window == b"fn=\"~~a\"" || window == b"fn=\"~~b\"");
     if has_them || page.starts_with(b"\xEF\xBB\xBF") {
         return;
     }
-    let patient = parse(&[out_of_order, page].concat());
-    let (Ok(mut expected), Ok(mut found)) = (quick.sample.clone(), patient.sample.clone()) else {
-        panic!("readable only in one way: {:?}", patient.sample);
+    let slow = parse(&[out_of_order, page].concat());
+    let (Ok(mut expected), Ok(mut found)) = (fast.sample.clone(), slow.sample.clone()) else {
+        panic!("readable only in one way: {:?}", slow.sample);
     };
     for sample in [&mut expected, &mut found] {
         // The series that were put in front are readable ones.
         sample.families[Family::PodEniErrorCount as usize].get_or_insert_default().readable = 0;
     }
     assert_eq!(found, expected);
-    assert_eq!(patient.error_count, quick.error_count);
-    for (patient, quick) in patient.errors.iter().zip(&quick.errors) {
-        assert_eq!((patient.line - 2, patient.kind, &patient.excerpt), (quick.line, quick.kind, &quick.excerpt));
+    assert_eq!(slow.error_count, fast.error_count);
+    for (slow, fast) in slow.errors.iter().zip(&fast.errors) {
+        assert_eq!((slow.line - 2, slow.kind, &slow.excerpt), (fast.line, fast.kind, &fast.excerpt));
     }
 }

@@ -13,7 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::back_off::RoundTime;
 use super::history::History;
-use super::limiter::{ConcurrencyLimiter, Flights, Sign};
+use super::limiter::{ConcurrencyLimiter, OpenScrapes, Sign};
 use super::scraped::{Scraped, Targets};
 use super::suspicion::{self, Suspicion};
 use crate::discover::Pod;
@@ -22,7 +22,7 @@ use crate::self_stats::RoundFigures;
 use cni_runtime::clock::after;
 use cni_runtime::shutdown::Shutdown;
 
-/// After the signal to stop, a round in flight has at most this long, and a quarter of the time to end, before the scrapes
+/// After the signal to stop, a round that runs has at most this long, and a quarter of the time to end, before the scrapes
 /// still open are given up.
 const STOPPING_ROUND: Duration = Duration::from_secs(2);
 
@@ -31,7 +31,7 @@ const STOPPING_ROUND: Duration = Duration::from_secs(2);
 const LAST_ANSWERS: Duration = Duration::from_millis(250);
 
 /// How often it is looked who has waited for long.
-const PARKING_STEP: Duration = Duration::from_millis(50);
+const SLOW_CHECK_STEP: Duration = Duration::from_millis(50);
 
 /// This much of a page is read at a time: a real page has some 15 KB, a very large node's some 100 KB.
 const STEP_BYTES: usize = 64 << 10;
@@ -52,7 +52,7 @@ pub(super) struct Queue {
     steady: Vec<Asked>,
     /// Nodes that failed lately, from the last to the first. They are spread out: no more hung ones wait at once than must,
     /// and none keeps a good one from being asked.
-    suspects: Vec<Asked>,
+    failed_lately: Vec<Asked>,
     /// How many there were of each in the beginning.
     sizes: (usize, usize),
     /// Nodes that are not asked, and why.
@@ -84,10 +84,10 @@ impl Queue {
             order.push((history.order(&pod.uid, round), Asked { position, directly, page_limit, once }));
         }
         order.sort_by_key(|(order, _)| std::cmp::Reverse(*order));
-        let (suspects, steady): (Vec<_>, Vec<_>) = order.into_iter().partition(|((class, _), _)| *class > 1);
+        let (failed_lately, steady): (Vec<_>, Vec<_>) = order.into_iter().partition(|((class, _), _)| *class > 1);
         let asked = |all: Vec<(_, Asked)>| all.into_iter().map(|(_, asked)| asked).collect::<Vec<_>>();
-        let sizes = (steady.len(), suspects.len());
-        Self { steady: asked(steady), suspects: asked(suspects), sizes, left_out }
+        let sizes = (steady.len(), failed_lately.len());
+        Self { steady: asked(steady), failed_lately: asked(failed_lately), sizes, left_out }
     }
 
     /// The nodes that are not asked.
@@ -97,21 +97,21 @@ impl Queue {
     }
 
     fn is_empty(&self) -> bool {
-        self.steady.is_empty() && self.suspects.is_empty()
+        self.steady.is_empty() && self.failed_lately.is_empty()
     }
 
     /// The next one for whom there is room, and whether it failed lately.
-    fn next(&mut self, flights: &Flights, limiter: &ConcurrencyLimiter) -> Option<(Asked, bool)> {
-        if !flights.has_room(limiter) {
+    fn next(&mut self, open_scrapes: &OpenScrapes, limiter: &ConcurrencyLimiter) -> Option<(Asked, bool)> {
+        if !open_scrapes.has_room(limiter) {
             return None;
         }
-        // The suspects are spread over the first half of the round, so that the last of them is given up before the others'
-        // time and a scrape's have passed.
-        let (steady_asked, suspects_asked) = (self.sizes.0 - self.steady.len(), self.sizes.1 - self.suspects.len());
-        let turn = suspects_asked * self.sizes.0 <= 2 * steady_asked * self.sizes.1;
+        // Nodes that failed lately are spread over the first half of the round. So the last of them reaches its timeout no later
+        // than the others are done and one scrape's timeout has passed.
+        let (steady_asked, failed_asked) = (self.sizes.0 - self.steady.len(), self.sizes.1 - self.failed_lately.len());
+        let turn = failed_asked * self.sizes.0 <= 2 * steady_asked * self.sizes.1;
         if turn
-            && flights.has_room_for_suspect(limiter)
-            && let Some(asked) = self.suspects.pop()
+            && open_scrapes.has_room_for_failed(limiter)
+            && let Some(asked) = self.failed_lately.pop()
         {
             return Some((asked, true));
         }
@@ -145,7 +145,7 @@ pub(super) struct Gathered {
 /// A round under way.
 struct Gathering {
     results: Vec<Option<Scraped>>,
-    flights: Flights,
+    open_scrapes: OpenScrapes,
     figures: RoundFigures,
     suspicion: Suspicion,
     is_stopping: bool,
@@ -164,8 +164,8 @@ impl FanOut<'_> {
         let (mut scrapes, mut probes) = (FuturesUnordered::new(), FuturesUnordered::new());
         let mut stop = shutdown.clone();
         let mut end = std::pin::pin!(tokio::time::sleep_until(after(self.deadline, LAST_ANSWERS)));
-        let mut parking = tokio::time::interval(PARKING_STEP);
-        parking.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut slow_check = tokio::time::interval(SLOW_CHECK_STEP);
+        slow_check.set_missed_tick_behavior(MissedTickBehavior::Delay);
         limiter.begin(self.targets.len());
         let mut turn = Instant::now();
         loop {
@@ -176,9 +176,9 @@ impl FanOut<'_> {
             if !queue.is_empty() && Instant::now() >= self.deadline {
                 queue = Queue::default();
             }
-            while let Some((asked, suspect)) = queue.next(&gathering.flights, limiter) {
+            while let Some((asked, failed_lately)) = queue.next(&gathering.open_scrapes, limiter) {
                 let Some((pod, target)) = self.targets.get(asked.position) else { continue };
-                let number = gathering.flights.begin(Instant::now(), suspect);
+                let number = gathering.open_scrapes.begin(Instant::now(), failed_lately);
                 scrapes.push(async move { (number, asked.position, target, self.scrape(pod, asked).await) });
             }
             tokio::select! {
@@ -204,7 +204,7 @@ impl FanOut<'_> {
                     gathering.is_stopping = true;
                     end.as_mut().reset(self.deadline.min(after(Instant::now(), STOPPING_ROUND.min(shutdown.grace() / 4))));
                 }
-                now = parking.tick(), if !queue.is_empty() => gathering.flights.park(now, limiter.parked_after()),
+                now = slow_check.tick(), if !queue.is_empty() => gathering.open_scrapes.note_slow(now, limiter.slow_after()),
             }
         }
     }
@@ -283,7 +283,13 @@ impl Gathering {
                 *slot = Some(Scraped::failed(error));
             }
         }
-        Self { results, flights: Flights::default(), figures, suspicion: Suspicion::new(targets), is_stopping: false }
+        Self {
+            results,
+            open_scrapes: OpenScrapes::default(),
+            figures,
+            suspicion: Suspicion::new(targets),
+            is_stopping: false,
+        }
     }
 
     /// Takes in a scrape that ended; true if the API server itself is to be asked how it is.
@@ -295,7 +301,7 @@ impl Gathering {
         figures: RoundFigures,
         limiter: &mut ConcurrencyLimiter,
     ) -> bool {
-        let took = self.flights.end(number).map_or(Duration::ZERO, |began| began.elapsed());
+        let took = self.open_scrapes.end(number).map_or(Duration::ZERO, |began| began.elapsed());
         limiter.learn(sign(&scraped, took));
         self.figures += figures;
         let accuses = scraped.outcome.as_ref().is_err_and(|error| error.accuses_api_server());
@@ -314,7 +320,7 @@ impl Gathering {
 
     /// A target that is left over was not asked, or not for long enough to say anything about it.
     fn finish(mut self, limiter: &ConcurrencyLimiter) -> Gathered {
-        self.figures.window = limiter.width() as u64;
+        self.figures.window = limiter.window() as u64;
         let left_over = || if self.is_stopping { ScrapeError::Stopped } else { ScrapeError::Deadline };
         let scraped = self.results.into_iter().map(|scraped| scraped.unwrap_or_else(|| Scraped::failed(left_over())));
         let served_a_page = self.figures.by_proxy > 0;
@@ -347,42 +353,43 @@ mod tests {
         positions.rev().map(|position| Asked { position, directly: false, page_limit: None, once: false }).collect()
     }
 
-    fn queue(steady: usize, suspects: usize) -> Queue {
-        let (sizes, left_out) = ((steady, suspects), Vec::new());
-        Queue { steady: asked(0..steady), suspects: asked(steady..steady + suspects), sizes, left_out }
+    fn queue(steady: usize, failed_lately: usize) -> Queue {
+        let (sizes, left_out) = ((steady, failed_lately), Vec::new());
+        Queue { steady: asked(0..steady), failed_lately: asked(steady..steady + failed_lately), sizes, left_out }
     }
 
     #[test]
     fn nodes_that_failed_lately_are_spread_over_the_first_half_of_the_round() {
         let mut queue = queue(90, 10);
-        let (limiter, mut flights, now) =
-            (ConcurrencyLimiter::new(Limits::of(None)), Flights::default(), Instant::now());
+        let (limiter, mut open_scrapes, now) =
+            (ConcurrencyLimiter::new(Limits::of(None)), OpenScrapes::default(), Instant::now());
         let mut order = Vec::new();
-        while let Some((asked, suspect)) = queue.next(&flights, &limiter) {
-            let number = flights.begin(now, suspect);
-            flights.end(number);
+        while let Some((asked, failed_lately)) = queue.next(&open_scrapes, &limiter) {
+            let number = open_scrapes.begin(now, failed_lately);
+            open_scrapes.end(number);
             order.push(asked.position);
         }
         assert_eq!(order.len(), 100);
         assert!(queue.is_empty());
-        let suspects: Vec<_> = order.chunks(11).map(|part| part.iter().filter(|asked| **asked >= 90).count()).collect();
-        assert_eq!(suspects, [2, 2, 2, 2, 2, 0, 0, 0, 0, 0], "{order:?}");
+        let failed_lately: Vec<_> =
+            order.chunks(11).map(|part| part.iter().filter(|asked| **asked >= 90).count()).collect();
+        assert_eq!(failed_lately, [2, 2, 2, 2, 2, 0, 0, 0, 0, 0], "{order:?}");
     }
 
     #[test]
     fn hung_nodes_never_keep_a_good_one_waiting() {
         let mut queue = queue(4, 4);
-        let (limiter, mut flights, now) =
-            (ConcurrencyLimiter::new(Limits::of(Some(4))), Flights::default(), Instant::now());
+        let (limiter, mut open_scrapes, now) =
+            (ConcurrencyLimiter::new(Limits::of(Some(4))), OpenScrapes::default(), Instant::now());
         let mut good = 0;
-        while let Some((_, suspect)) = queue.next(&flights, &limiter) {
-            let number = flights.begin(now, suspect);
-            if !suspect {
-                flights.end(number);
+        while let Some((_, failed_lately)) = queue.next(&open_scrapes, &limiter) {
+            let number = open_scrapes.begin(now, failed_lately);
+            if !failed_lately {
+                open_scrapes.end(number);
                 good += 1;
             }
         }
-        assert_eq!((good, queue.suspects.len()), (4, 2), "two hang, and two wait for their places");
+        assert_eq!((good, queue.failed_lately.len()), (4, 2), "two hang, and two wait for their places");
     }
 
     /// Hostile pages of 8 MiB: what makes a reader work, remember or search most.

@@ -1,45 +1,46 @@
 //! How many scrapes run at once.
 //!
-//! The width, how many scrapes are expected to answer soon, grows while answers come as fast as they did and shrinks when
-//! they slow down or the API server asks for less, as TCP does with its window. It is never larger than the number of
-//! targets, and grows no further than the round can use: a small cluster keeps few connections. Answers are counted over
-//! rounds, so that the sample window also ends where a round has fewer answers than the width. A scrape that has waited
-//! much longer than is usual is parked: it keeps its connection but makes room for another, so that hung nodes do not slow
-//! down a round. Times are arguments; nothing here waits, and all arithmetic saturates.
+//! The window is the maximum number of concurrent scrapes that are expected to answer soon. It grows while answers are as
+//! fast as before and shrinks when they slow down or the API server asks for less, as TCP does with its window. It is never
+//! larger than the number of targets, and grows no further than the round can use: a small cluster keeps few connections.
+//! After a window's number of answers a sample window ends, and the window is adapted; answers are counted over rounds, so
+//! this also happens where a round has fewer answers than the window. A scrape that has waited much longer than usual joins
+//! the slow set: it keeps its connection but leaves the window, so that hung nodes do not slow down a round. Times are
+//! arguments; nothing here waits, and all arithmetic saturates.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The first width: enough to learn from, too few to hurt anybody.
-const FIRST_WIDTH: usize = 16;
+/// The first window: enough to learn from, too few to overload the API server.
+const FIRST_WINDOW: usize = 16;
 
-/// The width never falls below this, or the round would hardly end.
-const LEAST_WIDTH: usize = 4;
+/// The window never falls below this, or the round would hardly end.
+const LEAST_WINDOW: usize = 4;
 
-/// A round that would end within this time at the present width needs no wider one.
+/// A round that would end within this time at the present window needs no wider one.
 const SOON_ENOUGH: Duration = Duration::from_millis(100);
 
-/// Answers may take so much longer than the fastest flight's before the width stops growing: twice, and what a busy
-/// machine's scheduler may add.
+/// The window grows while answers take at most this multiple of the time in the fastest sample window, plus what the
+/// scheduler of a busy machine may add.
 const STILL_FINE: (u32, Duration) = (2, Duration::from_millis(5));
 
-/// No answer is believed to be usual that is faster: from nothing, no answer would ever be fast enough again.
+/// Lower bound of the usual answer time: if it were 0, no answer would ever be fast enough again.
 const LEAST_USUAL: Duration = Duration::from_millis(1);
 
-/// From here on the width shrinks.
+/// The window shrinks from this multiple on, plus this time.
 const TOO_SLOW: (u32, Duration) = (4, Duration::from_millis(20));
 
-/// A scrape is parked after this multiple of the usual answer time, within these bounds.
-const PARKED_AFTER: (u32, Duration, Duration) = (8, Duration::from_millis(250), Duration::from_secs(2));
+/// A scrape counts as slow after this multiple of the usual answer time, within these bounds.
+const SLOW_AFTER: (u32, Duration, Duration) = (8, Duration::from_millis(250), Duration::from_secs(2));
 
 /// The same while no node has answered yet: where every node is out of reach, waiting would only take longer.
-const PARKED_AT_FIRST: Duration = Duration::from_millis(500);
+const SLOW_AT_FIRST: Duration = Duration::from_millis(500);
 
 /// Maximum concurrent scrapes, where no limit is set: expected to answer soon; in all; of nodes that failed lately.
 /// One core reads some 15,000 pages a second: 256 at once are enough for answers of 15 ms.
-const UNSET: Limits = Limits { width: 256, in_flight: 1280, suspects: 1024, longest_answer: LONGEST_ANSWER };
+const UNSET: Limits = Limits { window: 256, open: 1280, failed_lately: 1024, longest_answer: LONGEST_ANSWER };
 
 /// What is usual is never believed to be longer than this where no scrape timeout was given.
 const LONGEST_ANSWER: Duration = Duration::from_secs(5);
@@ -47,9 +48,9 @@ const LONGEST_ANSWER: Duration = Duration::from_secs(5);
 /// What is never exceeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Limits {
-    width: usize,
-    in_flight: usize,
-    suspects: usize,
+    window: usize,
+    open: usize,
+    failed_lately: usize,
     /// The scrape timeout: no answer takes longer.
     longest_answer: Duration,
 }
@@ -57,7 +58,7 @@ pub(super) struct Limits {
 impl Limits {
     /// Of `SCRAPE_CONCURRENCY`: that many in all, half of them for nodes that failed lately.
     pub(super) fn of(concurrency: Option<usize>) -> Self {
-        concurrency.map_or(UNSET, |most| Self { width: most, in_flight: most, suspects: most.div_ceil(2), ..UNSET })
+        concurrency.map_or(UNSET, |most| Self { window: most, open: most, failed_lately: most.div_ceil(2), ..UNSET })
     }
 
     /// The same, where no answer takes longer than `timeout`.
@@ -77,45 +78,45 @@ pub(super) enum Sign {
     Nothing,
 }
 
-/// The width, learned over rounds.
+/// The window, learned over rounds.
 #[derive(Debug)]
 pub(super) struct ConcurrencyLimiter {
     limits: Limits,
-    width: usize,
+    window: usize,
     /// How many nodes the round has.
     targets: usize,
-    /// The mean of the fastest flight lately: what an answer takes when nothing is in its way.
+    /// The mean of the fastest sample window lately: what an answer takes when nothing is in its way.
     usual: Option<Duration>,
     /// Answers of the present sample window, which may have begun in an earlier round, and their time together.
     answers: (usize, Duration),
-    /// The width was halved in this flight already.
+    /// The window was halved in this sample window already.
     eased: bool,
 }
 
 impl ConcurrencyLimiter {
     pub(super) fn new(limits: Limits) -> Self {
-        let width = FIRST_WIDTH.min(limits.width);
-        Self { limits, width, targets: 0, usual: None, answers: (0, Duration::ZERO), eased: false }
+        let window = FIRST_WINDOW.min(limits.window);
+        Self { limits, window, targets: 0, usual: None, answers: (0, Duration::ZERO), eased: false }
     }
 
-    /// The width now.
-    pub(super) fn width(&self) -> usize {
-        self.width
+    /// The window now.
+    pub(super) fn window(&self) -> usize {
+        self.window
     }
 
     /// A new round. What was usual may have changed for good: it is believed a little less each time, up to the scrape
-    /// timeout. The width follows the number of targets down at once.
+    /// timeout. The window follows the number of targets down at once.
     pub(super) fn begin(&mut self, targets: usize) {
         self.targets = targets;
         let longest = self.limits.longest_answer;
         self.usual = self.usual.map(|usual| usual.saturating_add(usual / 8).min(longest));
-        self.set_width(self.width);
+        self.set_window(self.window);
     }
 
-    /// After how long a scrape is parked.
-    pub(super) fn parked_after(&self) -> Duration {
-        let (times, least, most) = PARKED_AFTER;
-        self.usual.map_or(PARKED_AT_FIRST, |usual| usual.saturating_mul(times).clamp(least, most))
+    /// After how long a scrape joins the slow set.
+    pub(super) fn slow_after(&self) -> Duration {
+        let (times, least, most) = SLOW_AFTER;
+        self.usual.map_or(SLOW_AT_FIRST, |usual| usual.saturating_mul(times).clamp(least, most))
     }
 
     /// Learns from a scrape that ended.
@@ -126,104 +127,104 @@ impl ConcurrencyLimiter {
                 // No answer took longer than the timeout; a clock that jumped must not spoil the mean.
                 let took = took.min(self.limits.longest_answer);
                 self.answers = (count.saturating_add(1), together.saturating_add(took));
-                if self.answers.0 >= self.width {
-                    self.flight();
+                if self.answers.0 >= self.window {
+                    self.end_sample_window();
                 }
             }
             Sign::Overloaded if !self.eased => {
                 self.eased = true;
-                self.set_width(self.width / 2);
+                self.set_window(self.window / 2);
             }
             Sign::Overloaded | Sign::Nothing => {}
         }
     }
 
-    /// As many answers as the width have come: one flight.
-    fn flight(&mut self) {
+    /// As many answers as the window have come: the end of a sample window.
+    fn end_sample_window(&mut self) {
         let (count, together) = std::mem::take(&mut self.answers);
         let mean = together / u32::try_from(count).unwrap_or(u32::MAX).max(1);
         let usual = self.usual.map_or(mean, |usual| usual.min(mean)).max(LEAST_USUAL);
         self.usual = Some(usual);
         let within = |(times, slack): (u32, Duration)| mean <= usual.saturating_mul(times).saturating_add(slack);
-        let useful = self.useful_width(usual);
+        let useful = self.useful_window(usual);
         if !within(TOO_SLOW) {
-            self.set_width(self.width - self.width / 4);
-        } else if self.width > useful.max(FIRST_WIDTH) {
+            self.set_window(self.window - self.window / 4);
+        } else if self.window > useful.max(FIRST_WINDOW) {
             // Answers were slow when it grew; now the round ends soon enough with less.
-            self.set_width((self.width - self.width / 8).max(useful).max(FIRST_WIDTH));
+            self.set_window((self.window - self.window / 8).max(useful).max(FIRST_WINDOW));
         } else if within(STILL_FINE) && !self.eased {
-            let wider = self.width.saturating_add(self.width.div_ceil(4));
-            self.set_width(wider.min(useful.max(self.width)));
+            let wider = self.window.saturating_add(self.window.div_ceil(4));
+            self.set_window(wider.min(useful.max(self.window)));
         }
         self.eased = false;
     }
 
-    /// The width at which the round ends soon enough; one for each target is the most that is of use.
-    fn useful_width(&self, usual: Duration) -> usize {
+    /// The window at which the round ends soon enough; one for each target is the most that is of use.
+    fn useful_window(&self, usual: Duration) -> usize {
         let one_by_one_ms = usual.as_millis().saturating_mul(self.targets as u128);
         let useful = usize::try_from(one_by_one_ms.div_ceil(SOON_ENOUGH.as_millis())).unwrap_or(usize::MAX);
         useful.min(self.targets)
     }
 
-    /// Keeps the width within its bounds: [`LEAST_WIDTH`], the targets, and before all the operator's limit.
-    fn set_width(&mut self, width: usize) {
-        self.width = width.min(self.targets).max(LEAST_WIDTH).min(self.limits.width);
+    /// Keeps the window within its bounds: [`LEAST_WINDOW`], the targets, and before all the operator's limit.
+    fn set_window(&mut self, window: usize) {
+        self.window = window.min(self.targets).max(LEAST_WINDOW).min(self.limits.window);
     }
 }
 
 /// One scrape under way.
 #[derive(Debug, Clone, Copy)]
-struct Flight {
+struct OpenScrape {
     began: Instant,
-    suspect: bool,
+    failed_lately: bool,
     ended: bool,
 }
 
 /// The scrapes under way, oldest first.
 #[derive(Debug, Default)]
-pub(super) struct Flights {
-    open: VecDeque<Flight>,
+pub(super) struct OpenScrapes {
+    open: VecDeque<OpenScrape>,
     /// The number of the first in `open`.
     first: usize,
-    /// How many of `open`, from the front, were considered for parking.
+    /// How many of `open`, from the front, were considered for the slow set.
     considered: usize,
-    parked: usize,
+    slow: usize,
     active: usize,
-    suspects: usize,
+    failed_lately: usize,
 }
 
-impl Flights {
+impl OpenScrapes {
     /// There is room for one more, of a node that answered lately.
     pub(super) fn has_room(&self, limiter: &ConcurrencyLimiter) -> bool {
-        self.active < limiter.width && self.active + self.parked < limiter.limits.in_flight
+        self.active < limiter.window && self.active + self.slow < limiter.limits.open
     }
 
     /// There is room for one more of a node that failed lately.
-    pub(super) fn has_room_for_suspect(&self, limiter: &ConcurrencyLimiter) -> bool {
-        self.has_room(limiter) && self.suspects < limiter.limits.suspects
+    pub(super) fn has_room_for_failed(&self, limiter: &ConcurrencyLimiter) -> bool {
+        self.has_room(limiter) && self.failed_lately < limiter.limits.failed_lately
     }
 
     /// One more begins; returns its number.
-    pub(super) fn begin(&mut self, began: Instant, suspect: bool) -> usize {
-        self.open.push_back(Flight { began, suspect, ended: false });
+    pub(super) fn begin(&mut self, began: Instant, failed_lately: bool) -> usize {
+        self.open.push_back(OpenScrape { began, failed_lately, ended: false });
         self.active += 1;
-        self.suspects += usize::from(suspect);
+        self.failed_lately += usize::from(failed_lately);
         self.first + self.open.len() - 1
     }
 
     /// A scrape ended; returns when it began.
     pub(super) fn end(&mut self, number: usize) -> Option<Instant> {
         let position = number.checked_sub(self.first)?;
-        let flight = self.open.get_mut(position).filter(|flight| !flight.ended)?;
-        flight.ended = true;
-        self.suspects -= usize::from(flight.suspect);
-        let began = flight.began;
+        let scrape = self.open.get_mut(position).filter(|scrape| !scrape.ended)?;
+        scrape.ended = true;
+        self.failed_lately -= usize::from(scrape.failed_lately);
+        let began = scrape.began;
         if position < self.considered {
-            self.parked -= 1;
+            self.slow -= 1;
         } else {
             self.active -= 1;
         }
-        while self.open.front().is_some_and(|flight| flight.ended) {
+        while self.open.front().is_some_and(|scrape| scrape.ended) {
             self.open.pop_front();
             self.first += 1;
             self.considered = self.considered.saturating_sub(1);
@@ -232,12 +233,12 @@ impl Flights {
     }
 
     /// Parks those that have waited for `after`.
-    pub(super) fn park(&mut self, now: Instant, after: Duration) {
-        while let Some(flight) = self.open.get(self.considered)
-            && (flight.ended || now.saturating_duration_since(flight.began) >= after)
+    pub(super) fn note_slow(&mut self, now: Instant, after: Duration) {
+        while let Some(scrape) = self.open.get(self.considered)
+            && (scrape.ended || now.saturating_duration_since(scrape.began) >= after)
         {
-            if !flight.ended {
-                self.parked += 1;
+            if !scrape.ended {
+                self.slow += 1;
                 self.active -= 1;
             }
             self.considered += 1;
@@ -251,94 +252,94 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    /// Of a cluster that can use any width.
+    /// Of a cluster that can use any window.
     fn large(concurrency: Option<usize>) -> ConcurrencyLimiter {
         let mut limiter = ConcurrencyLimiter::new(Limits::of(concurrency));
         limiter.begin(100_000);
         limiter
     }
 
-    fn fly(limiter: &mut ConcurrencyLimiter, flights: usize, took: Duration) {
-        for _ in 0..flights {
-            for _ in 0..limiter.width {
+    fn fill(limiter: &mut ConcurrencyLimiter, sample_windows: usize, took: Duration) {
+        for _ in 0..sample_windows {
+            for _ in 0..limiter.window {
                 limiter.learn(Sign::Answered(took));
             }
         }
     }
 
     #[test]
-    fn the_width_grows_while_answers_are_fast_and_never_over_the_limit() {
+    fn the_window_grows_while_answers_are_fast_and_never_over_the_limit() {
         let mut limiter = large(Some(100));
-        assert_eq!(limiter.width, FIRST_WIDTH);
-        fly(&mut limiter, 1, 10 * MS);
-        assert_eq!(limiter.width, 20);
-        fly(&mut limiter, 20, 20 * MS);
-        assert_eq!(limiter.width, 100);
-        assert_eq!(ConcurrencyLimiter::new(Limits::of(Some(2))).width, 2);
+        assert_eq!(limiter.window, FIRST_WINDOW);
+        fill(&mut limiter, 1, 10 * MS);
+        assert_eq!(limiter.window, 20);
+        fill(&mut limiter, 20, 20 * MS);
+        assert_eq!(limiter.window, 100);
+        assert_eq!(ConcurrencyLimiter::new(Limits::of(Some(2))).window, 2);
     }
 
     #[test]
-    fn the_width_holds_at_twice_the_usual_time_and_shrinks_beyond_four_times() {
+    fn the_window_holds_at_twice_the_usual_time_and_shrinks_beyond_four_times() {
         let mut limiter = large(None);
-        fly(&mut limiter, 4, 10 * MS);
-        let width = limiter.width;
-        fly(&mut limiter, 4, 40 * MS);
-        assert_eq!(limiter.width, width);
-        fly(&mut limiter, 1, 61 * MS);
-        assert_eq!(limiter.width, width - width / 4);
-        fly(&mut limiter, 50, 100 * MS);
-        assert_eq!(limiter.width, LEAST_WIDTH);
+        fill(&mut limiter, 4, 10 * MS);
+        let window = limiter.window;
+        fill(&mut limiter, 4, 40 * MS);
+        assert_eq!(limiter.window, window);
+        fill(&mut limiter, 1, 61 * MS);
+        assert_eq!(limiter.window, window - window / 4);
+        fill(&mut limiter, 50, 100 * MS);
+        assert_eq!(limiter.window, LEAST_WINDOW);
     }
 
     #[test]
     fn a_small_cluster_keeps_few_connections() {
         let mut limiter = ConcurrencyLimiter::new(Limits::of(None));
         limiter.begin(100);
-        fly(&mut limiter, 10, 10 * MS);
-        assert_eq!(limiter.width, FIRST_WIDTH, "100 answers of 10 ms need ten at once");
+        fill(&mut limiter, 10, 10 * MS);
+        assert_eq!(limiter.window, FIRST_WINDOW, "100 answers of 10 ms need ten at once");
         limiter.begin(1000);
-        fly(&mut limiter, 20, 10 * MS);
-        assert!((100..=120).contains(&limiter.width), "{}", limiter.width);
+        fill(&mut limiter, 20, 10 * MS);
+        assert!((100..=120).contains(&limiter.window), "{}", limiter.window);
     }
 
     #[test]
-    fn an_overloaded_api_server_halves_the_width_once_a_flight() {
+    fn an_overloaded_api_server_halves_the_window_once_per_sample_window() {
         let mut limiter = large(None);
         for _ in 0..10 {
             limiter.learn(Sign::Overloaded);
             limiter.learn(Sign::Nothing);
         }
-        assert_eq!(limiter.width, FIRST_WIDTH / 2);
-        fly(&mut limiter, 1, MS);
-        assert_eq!(limiter.width, FIRST_WIDTH / 2, "it does not grow in the flight that was eased");
+        assert_eq!(limiter.window, FIRST_WINDOW / 2);
+        fill(&mut limiter, 1, MS);
+        assert_eq!(limiter.window, FIRST_WINDOW / 2, "it does not grow in the sample window that was eased");
         limiter.learn(Sign::Overloaded);
-        assert_eq!(limiter.width, FIRST_WIDTH / 4);
+        assert_eq!(limiter.window, FIRST_WINDOW / 4);
     }
 
     #[test]
     fn a_network_that_became_slower_for_good_is_believed_after_some_rounds() {
         let mut limiter = large(None);
-        fly(&mut limiter, 10, 5 * MS);
-        fly(&mut limiter, 50, 60 * MS);
-        assert_eq!(limiter.width, LEAST_WIDTH);
+        fill(&mut limiter, 10, 5 * MS);
+        fill(&mut limiter, 50, 60 * MS);
+        assert_eq!(limiter.window, LEAST_WINDOW);
         for _ in 0..20 {
             limiter.begin(100_000);
         }
-        fly(&mut limiter, 10, 60 * MS);
-        assert!(limiter.width > FIRST_WIDTH, "{}", limiter.width);
+        fill(&mut limiter, 10, 60 * MS);
+        assert!(limiter.window > FIRST_WINDOW, "{}", limiter.window);
     }
 
     /// The bounds that hold whatever happened before.
     fn check(limiter: &ConcurrencyLimiter) {
-        let most = limiter.targets.max(LEAST_WIDTH).min(limiter.limits.width);
-        let least = LEAST_WIDTH.min(limiter.limits.width);
-        assert!((least..=most).contains(&limiter.width), "{limiter:?}");
+        let most = limiter.targets.max(LEAST_WINDOW).min(limiter.limits.window);
+        let least = LEAST_WINDOW.min(limiter.limits.window);
+        assert!((least..=most).contains(&limiter.window), "{limiter:?}");
         let longest = limiter.limits.longest_answer;
         assert!(
             limiter.usual.is_none_or(|usual| usual >= LEAST_USUAL && usual <= longest.max(LEAST_USUAL)),
             "{limiter:?}"
         );
-        assert!(limiter.parked_after() <= PARKED_AFTER.2, "{limiter:?}");
+        assert!(limiter.slow_after() <= SLOW_AFTER.2, "{limiter:?}");
     }
 
     fn any_pace(random: &mut fastrand::Rng) -> ConcurrencyLimiter {
@@ -393,7 +394,7 @@ mod tests {
             }
             if number % 1_000 == 999 {
                 limiter = ConcurrencyLimiter {
-                    width: limiter.width,
+                    window: limiter.window,
                     usual: limiter.usual,
                     answers: limiter.answers,
                     ..any_pace(&mut random)
@@ -406,19 +407,19 @@ mod tests {
 
     /// The sequences that once ended in an overflow: slow answers of a small cluster, and nodes that fall silent for good.
     #[test]
-    fn rounds_with_fewer_answers_than_the_width_still_end_sample_windows() {
+    fn rounds_with_fewer_answers_than_the_window_still_end_sample_windows() {
         for (targets, answers, took) in [(20, 20, 200 * MS), (20, 14, 60 * MS), (40, 3, 500 * MS)] {
             let mut limiter = ConcurrencyLimiter::new(Limits::of(None));
             for number in 0..10_000 {
                 round(&mut limiter, targets, answers, took);
                 assert!(number < 20 || limiter.usual < Some(took * 10), "{number}: {limiter:?}");
             }
-            assert!(limiter.width <= targets, "{limiter:?}");
+            assert!(limiter.window <= targets, "{limiter:?}");
         }
     }
 
     #[test]
-    fn a_population_that_answers_again_recovers_its_width_within_ten_rounds_and_a_slower_one_within_a_hundred() {
+    fn a_population_that_answers_again_recovers_its_window_within_ten_rounds_and_a_slower_one_within_a_hundred() {
         let mut random = fastrand::Rng::with_seed(13);
         for _ in 0..200 {
             let mut limiter = ConcurrencyLimiter::new(Limits::of(None));
@@ -426,7 +427,7 @@ mod tests {
             for _ in 0..20 {
                 round(&mut limiter, targets, targets, took);
             }
-            let before = limiter.width;
+            let before = limiter.window;
             for _ in 0..random.usize(..500) {
                 let answers = random.usize(..4);
                 round(&mut limiter, random.usize(..targets), answers, took);
@@ -435,76 +436,76 @@ mod tests {
             for _ in 0..10 {
                 round(&mut limiter, targets, targets, took);
             }
-            assert!(limiter.width * 8 >= before.min(limiter.useful_width(took)) * 7, "{before}: {limiter:?}");
+            assert!(limiter.window * 8 >= before.min(limiter.useful_window(took)) * 7, "{before}: {limiter:?}");
 
             let slower = took + MS * random.u32(1..3_000);
             for _ in 0..100 {
                 round(&mut limiter, targets, targets, slower);
             }
-            assert!(limiter.width * 5 >= limiter.useful_width(slower) * 4, "{slower:?}: {limiter:?}");
+            assert!(limiter.window * 5 >= limiter.useful_window(slower) * 4, "{slower:?}: {limiter:?}");
         }
     }
 
     #[test]
-    fn who_waits_long_is_parked_and_makes_room() {
+    fn a_scrape_that_waits_long_joins_the_slow_set_and_makes_room() {
         let limiter = ConcurrencyLimiter::new(Limits::of(Some(3)));
-        let (mut flights, start) = (Flights::default(), Instant::now());
-        let numbers = [false, false, true].map(|suspect| flights.begin(start, suspect));
-        assert!(!flights.has_room(&limiter));
-        flights.park(start + 100 * MS, 250 * MS);
-        assert_eq!((flights.active, flights.parked), (3, 0));
-        flights.end(numbers[1]);
-        flights.park(start + 250 * MS, 250 * MS);
-        assert_eq!((flights.active, flights.parked, flights.suspects), (0, 2, 1));
-        assert!(flights.has_room(&limiter));
-        flights.begin(start + 250 * MS, false);
-        assert!(!flights.has_room(&limiter), "three in all, parked or not");
-        assert_eq!(flights.end(numbers[0]), Some(start));
-        assert_eq!(flights.end(numbers[0]), None, "no scrape ends twice");
-        assert_eq!(flights.end(numbers[2]), Some(start));
-        assert_eq!((flights.active, flights.parked, flights.suspects), (1, 0, 0));
+        let (mut scrapes, start) = (OpenScrapes::default(), Instant::now());
+        let numbers = [false, false, true].map(|failed_lately| scrapes.begin(start, failed_lately));
+        assert!(!scrapes.has_room(&limiter));
+        scrapes.note_slow(start + 100 * MS, 250 * MS);
+        assert_eq!((scrapes.active, scrapes.slow), (3, 0));
+        scrapes.end(numbers[1]);
+        scrapes.note_slow(start + 250 * MS, 250 * MS);
+        assert_eq!((scrapes.active, scrapes.slow, scrapes.failed_lately), (0, 2, 1));
+        assert!(scrapes.has_room(&limiter));
+        scrapes.begin(start + 250 * MS, false);
+        assert!(!scrapes.has_room(&limiter), "three in all, slow or not");
+        assert_eq!(scrapes.end(numbers[0]), Some(start));
+        assert_eq!(scrapes.end(numbers[0]), None, "no scrape ends twice");
+        assert_eq!(scrapes.end(numbers[2]), Some(start));
+        assert_eq!((scrapes.active, scrapes.slow, scrapes.failed_lately), (1, 0, 0));
     }
 
     #[test]
-    fn parking_follows_what_is_usual() {
+    fn the_slow_set_follows_what_is_usual() {
         let mut limiter = large(None);
-        assert_eq!(limiter.parked_after(), PARKED_AT_FIRST);
-        fly(&mut limiter, 1, 100 * MS);
-        assert_eq!(limiter.parked_after(), 800 * MS);
-        fly(&mut limiter, 1, 10 * MS);
-        assert_eq!(limiter.parked_after(), 250 * MS);
+        assert_eq!(limiter.slow_after(), SLOW_AT_FIRST);
+        fill(&mut limiter, 1, 100 * MS);
+        assert_eq!(limiter.slow_after(), 800 * MS);
+        fill(&mut limiter, 1, 10 * MS);
+        assert_eq!(limiter.slow_after(), 250 * MS);
     }
 
     #[test]
     fn nodes_that_failed_lately_take_half_of_a_set_limit_at_most() {
         let limiter = ConcurrencyLimiter::new(Limits::of(Some(4)));
-        let mut flights = Flights::default();
+        let mut scrapes = OpenScrapes::default();
         let start = Instant::now();
-        flights.begin(start, true);
-        assert!(flights.has_room_for_suspect(&limiter));
-        flights.begin(start, true);
-        assert!(!flights.has_room_for_suspect(&limiter) && flights.has_room(&limiter));
+        scrapes.begin(start, true);
+        assert!(scrapes.has_room_for_failed(&limiter));
+        scrapes.begin(start, true);
+        assert!(!scrapes.has_room_for_failed(&limiter) && scrapes.has_room(&limiter));
     }
 
     #[test]
-    fn any_order_of_ends_leaves_nobody_behind() {
+    fn any_order_of_ends_leaves_no_scrape_open() {
         let start = Instant::now();
         for seed in 1..200_usize {
-            let (mut flights, mut open) = (Flights::default(), Vec::new());
+            let (mut scrapes, mut open) = (OpenScrapes::default(), Vec::new());
             for step in 0..100_usize {
                 let now = start + MS * u32::try_from(step).unwrap();
                 let dice = (seed * 31 + step * 17) % 7;
                 if dice < 4 {
-                    open.push(flights.begin(now, dice == 0));
+                    open.push(scrapes.begin(now, dice == 0));
                 } else if !open.is_empty() {
                     let number = open.swap_remove((seed * 13 + step) % open.len());
-                    assert!(flights.end(number).is_some());
+                    assert!(scrapes.end(number).is_some());
                 }
-                flights.park(now, 20 * MS);
-                assert_eq!(flights.active + flights.parked, open.len());
+                scrapes.note_slow(now, 20 * MS);
+                assert_eq!(scrapes.active + scrapes.slow, open.len());
             }
-            open.drain(..).for_each(|number| assert!(flights.end(number).is_some()));
-            assert_eq!((flights.active, flights.parked, flights.suspects, flights.open.len()), (0, 0, 0, 0));
+            open.drain(..).for_each(|number| assert!(scrapes.end(number).is_some()));
+            assert_eq!((scrapes.active, scrapes.slow, scrapes.failed_lately, scrapes.open.len()), (0, 0, 0, 0));
         }
     }
 }

@@ -32,7 +32,7 @@ impl FromStr for Via {
 pub struct ScrapeSettings {
     /// How nodes are reached.
     pub via: Via,
-    /// Scrapes in flight at once at most; `None` leaves it to the round.
+    /// Maximum concurrent scrapes; `None` leaves it to the concurrency limiter.
     pub concurrency: Option<usize>,
     /// One scrape's time, retries included; never more than a round's limit.
     pub timeout: Duration,

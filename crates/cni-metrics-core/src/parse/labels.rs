@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn other_spellings_are_left_to_the_patient_reader() {
+    fn other_spellings_are_left_to_the_slow_path() {
         for text in [
             "{}",
             "{fn=\"a\",}",

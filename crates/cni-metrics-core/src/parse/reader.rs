@@ -206,7 +206,7 @@ impl<'p> Reader<'p> {
         }
         let (tail, rest) = split(after);
         match sample(tail) {
-            Ok(sample) => self.patient(series, start, &sample)?,
+            Ok(sample) => self.read_slowly(series, start, &sample)?,
             Err(kind) => self.fail(Some(series), start, kind),
         }
         Ok(rest)
@@ -264,7 +264,7 @@ impl<'p> Reader<'p> {
     }
 
     /// Adds a line that took the slow path.
-    fn patient(&mut self, series: Series, start: &'p [u8], sample: &Sample<'p>) -> Result<(), Stop> {
+    fn read_slowly(&mut self, series: Series, start: &'p [u8], sample: &Sample<'p>) -> Result<(), Stop> {
         match &mut self.seen {
             Seen::Last(_) if sample.labels.is_empty() => {
                 return self.canonical(series, start, Canonical::default(), sample.value);

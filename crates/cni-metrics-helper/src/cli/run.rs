@@ -25,7 +25,7 @@ pub struct RunArgs {
     check: bool,
 }
 
-/// Runs until a signal, then ends the round in flight, sends what is queued and exits 0; or until a part of it fails.
+/// Runs until a signal, then ends the current round, sends what is queued and exits 0; or until a part of it fails.
 pub fn run(args: &RunArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     let config = Config::read(&args.settings)?;
     if args.check {

@@ -34,7 +34,7 @@ pub struct SettingsArgs {
     /// How nodes are reached: auto (proxy first; a node the API server cannot reach is tried directly), proxy, direct
     #[arg(long, env, value_name = "WAY", default_value = "auto", help_heading = "Scraping")]
     pub scrape_via: String,
-    /// Scrapes in flight at once at most, 1 to 10000; auto begins with 16 and follows how many nodes there are and how
+    /// Maximum concurrent scrapes, 1 to 10000; auto begins with 16 and follows how many nodes there are and how
     /// fast they answer, up to 256 (1280 with those that wait for slow nodes)
     #[arg(long, env, value_name = "N", default_value = "auto", help_heading = "Scraping")]
     pub scrape_concurrency: String,
@@ -121,7 +121,7 @@ pub struct SettingsArgs {
     pub admin_address: Option<String>,
 
     /// Time from SIGTERM to the end of the process, equal to the pod's terminationGracePeriodSeconds: all of it but 2 s is
-    /// used to end the round in flight, send what is queued and release the lease. From 2s to 1h
+    /// used to end the current round, send what is queued and release the lease. From 2s to 1h
     #[arg(long, env, value_name = "DURATION", default_value = "30s", help_heading = "Health")]
     pub termination_grace_period: String,
 

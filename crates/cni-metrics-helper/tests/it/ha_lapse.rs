@@ -72,7 +72,7 @@ fn check_published(world: &World, measured: &[std::sync::Arc<Snapshot>]) -> f64 
 }
 
 #[test(flavor = "multi_thread")]
-async fn a_lapse_that_nobody_used_loses_no_event_and_publishes_none_twice() {
+async fn a_lapse_that_no_one_used_loses_no_event_and_publishes_none_twice() {
     let mut world = World::start(Scenario::named("churn").unwrap()).await;
     let (mut helper, mut measured, fault) = lapsed(&mut world).await;
     let sent = helper.stats("cloudwatch").sent_points;

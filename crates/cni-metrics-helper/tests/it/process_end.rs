@@ -105,7 +105,7 @@ fn rounds_go_on_and_the_end_comes_in_order_when_the_reader_of_the_log_is_gone() 
 }
 
 #[test]
-fn rounds_go_on_and_the_end_comes_in_order_when_nobody_empties_the_log() {
+fn rounds_go_on_and_the_end_comes_in_order_when_no_one_reads_the_log() {
     let cluster = Cluster::start();
     let (mut reader, mut writer) = std::io::pipe().unwrap();
     let for_child = writer.try_clone().unwrap();
@@ -215,7 +215,7 @@ fn a_second_signal_ends_a_blocked_runtime_at_once() {
     signal(&child, Signal::INT);
     let mut line = String::new();
     log.read_line(&mut line).unwrap();
-    assert!(line.contains("stopping: finishing the round in flight"), "{line}");
+    assert!(line.contains("stopping: finishing the current round"), "{line}");
     signal(&child, Signal::TERM);
     assert_eq!(exit(&mut child).code(), Some(130));
     line.clear();

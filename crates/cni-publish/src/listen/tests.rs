@@ -118,7 +118,7 @@ fn endless(held: &Arc<()>) -> Router {
 }
 
 #[tokio::test]
-async fn slow_readers_hold_no_more_answers_than_allowed_and_stop_nobody() {
+async fn slow_readers_hold_no_more_answers_than_allowed_and_stop_no_one() {
     let limits = Limits { connections: 64, answers: 3, request: LIMIT, total: LIMIT };
     let held = Arc::new(());
     let router = endless(&held);

@@ -60,7 +60,7 @@ fn anothers_lease_is_taken_only_after_it_stood_still_for_its_whole_duration() {
 }
 
 #[test]
-fn a_senseless_duration_in_the_lease_keeps_nobody_waiting_longer_than_a_setting_can() {
+fn a_senseless_duration_in_the_lease_keeps_no_one_waiting_longer_than_a_setting_can() {
     let begin = Instant::now();
     let mut candidate = candidate("b");
     let lease = Record { duration: Duration::from_secs(1 << 31), ..record(Some("a"), "1") };
@@ -82,7 +82,7 @@ fn a_leader_that_cannot_renew_stops_before_another_can_start() {
 }
 
 #[test]
-fn a_lapse_in_which_nobody_else_held_the_lease_is_no_new_tenure() {
+fn a_lapse_in_which_no_one_else_held_the_lease_is_no_new_tenure() {
     let begin = Instant::now();
     let mut leader = candidate("a");
     let first = holds(leader.look(at(begin), None, READY));
@@ -361,7 +361,7 @@ impl World {
 
 /// A million steps: never two leaders, published-until bounded, and a lease that can be held is held again.
 #[test]
-fn whatever_happens_two_replicas_never_lead_at_once_and_nobody_is_silenced() {
+fn whatever_happens_two_replicas_never_lead_at_once_and_no_one_is_silenced() {
     for seed in 0..20 {
         let mut world = World::new(seed);
         let mut led = 0_u64;

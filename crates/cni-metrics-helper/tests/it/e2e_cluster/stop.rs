@@ -40,8 +40,8 @@ fn one_signal_ends_it_within_five_seconds_and_a_second_one_at_once() {
     agent.set_mode(Mode::Hang);
     let mut busy = start_and_hang(&cluster, &account, SHORT_GRACE);
     let (code, took) = stop(&mut busy, Signal::TERM);
-    assert_eq!(code, Some(0), "a round in flight is no failure");
-    assert!(took > Duration::from_millis(500), "the round in flight is given some time, not {took:?}");
+    assert_eq!(code, Some(0), "a current round is no failure");
+    assert!(took > Duration::from_millis(500), "the current round is given some time, not {took:?}");
 
     let mut hurried = start_and_hang(&cluster, &account, LONG_GRACE);
     hurried.signal(Signal::TERM);
