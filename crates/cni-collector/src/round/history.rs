@@ -22,7 +22,7 @@ const REDUCED_PAGE_BYTES: usize = 128 << 10;
 /// was of no use again, up to the most. A node recovers with its next page, unless that has more than
 /// [`REDUCED_PAGE_BYTES`]: then with the next full read.
 const FULL_READ_EVERY: u64 = 20;
-const FULL_READ_EVERY_AT_MOST: u64 = 160;
+const FULL_READ_EVERY_AT_MOST: u64 = 640;
 
 /// By pod UID.
 #[derive(Debug, Default)]

@@ -66,12 +66,12 @@ fn a_fallback_is_probed_now_and_then_and_given_up_by_all_once_one_probe_gets_thr
 }
 
 #[test]
-fn a_page_that_stays_large_and_useless_is_read_in_full_ever_more_rarely_down_to_one_of_160_rounds() {
+fn a_page_that_stays_large_and_useless_is_read_in_full_ever_more_rarely_down_to_one_of_640_rounds() {
     let (mut history, mut report) = (History::default(), Report::new(String::new()));
     let names: Vec<String> = (0..20).map(|number| format!("node-{number}")).collect();
     let error = || ScrapeError::TooLarge { limit_bytes: 8 << 20 };
     let mut full = vec![Vec::new(); 20];
-    for round in 1..=1_000 {
+    for round in 1..=4_000 {
         for (name, full) in names.iter().zip(&mut full) {
             let page_limit = history.page_limit(&PodUid::new(name.as_str()), round);
             full.extend(page_limit.is_none().then_some(round));
@@ -81,15 +81,15 @@ fn a_page_that_stays_large_and_useless_is_read_in_full_ever_more_rarely_down_to_
     }
     for rounds in &full {
         let gaps: Vec<u64> = rounds.windows(2).map(|pair| pair[1] - pair[0]).collect();
-        assert!(gaps.iter().all(|gap| (10..=160).contains(gap)) && gaps.is_sorted(), "{rounds:?}");
-        assert!((8..=17).contains(&rounds.len()), "{rounds:?}");
+        assert!(gaps.iter().all(|gap| (10..=640).contains(gap)) && gaps.is_sorted(), "{rounds:?}");
+        assert!((9..=18).contains(&rounds.len()), "{rounds:?}");
     }
-    let together = (2..=1_000).map(|round| full.iter().filter(|rounds| rounds.contains(&round)).count()).max();
+    let together = (2..=4_000).map(|round| full.iter().filter(|rounds| rounds.contains(&round)).count()).max();
     assert!(together <= Some(4), "{full:?}");
     let uid = PodUid::new("node-7");
-    assert_eq!(history.order(&uid, 1_001).0, 2);
-    history.note(at(1_001), &pod("node-7"), true, &scraped(Ok(Path::Proxy), None), &mut report);
-    assert!((1_002..1_400).all(|round| history.page_limit(&uid, round).is_none()));
+    assert_eq!(history.order(&uid, 4_001).0, 2);
+    history.note(at(4_001), &pod("node-7"), true, &scraped(Ok(Path::Proxy), None), &mut report);
+    assert!((4_002..4_700).all(|round| history.page_limit(&uid, round).is_none()));
 }
 
 #[test]
