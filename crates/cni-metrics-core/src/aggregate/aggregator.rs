@@ -88,7 +88,7 @@ impl Aggregator {
             }
             kept
         });
-        tombstones.shrink();
+        tombstones.shrink(self.nodes.len());
     }
 
     /// Adds a round's increases, and returns all totals. One that was never measured stays absent.

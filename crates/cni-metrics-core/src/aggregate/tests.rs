@@ -346,13 +346,13 @@ fn short_rounds_forget_no_sooner_than_ten_minutes() {
 }
 
 #[test]
-fn marks_are_bounded_and_what_was_given_up_counts_nothing_twice() {
+fn tombstones_are_bounded_and_what_was_given_up_counts_nothing_twice() {
     let mut tombstones = Tombstones::default();
     let uid = |number: usize| PodUid::new(format!("uid-{number}"));
     for number in 0..3 * tombstones::MOST_TOMBSTONES {
         let last_scraped_at = UnixMillis(i64::try_from(number).unwrap() * 1000);
         tombstones.note(&uid(number), Tombstone { last_scraped_at, process_start_seconds: None });
-        tombstones.shrink();
+        tombstones.shrink(usize::MAX);
         assert!(tombstones.entries.len() <= tombstones::MOST_TOMBSTONES);
     }
     let newest = 3 * tombstones::MOST_TOMBSTONES - 1;

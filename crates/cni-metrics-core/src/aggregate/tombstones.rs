@@ -9,8 +9,11 @@ use cni_types::hash::fnv1a;
 
 use crate::model::{PodUid, Target, UnixMillis};
 
-/// The maximum number of tombstones; beyond it the older half shares one time.
+/// The maximum number of tombstones of any cluster.
 pub(super) const MOST_TOMBSTONES: usize = 16_384;
+/// The maximum number of a cluster with no more nodes than this; a larger one has one for each node. In a small cluster
+/// tombstones would otherwise take more memory after some months than all of its nodes.
+const MOST_OF_A_SMALL_CLUSTER: usize = 2_048;
 
 /// What is known of a pod that was deleted.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -36,9 +39,9 @@ impl Tombstones {
         self.entries.insert(fnv1a(uid.as_str().as_bytes()), entry);
     }
 
-    /// Drops the older tombstones if there are more than [`MOST_TOMBSTONES`].
-    pub(super) fn shrink(&mut self) {
-        if self.entries.len() <= MOST_TOMBSTONES {
+    /// Drops the older half if there are more than a cluster of this number of nodes may have: those share one time then.
+    pub(super) fn shrink(&mut self, nodes: usize) {
+        if self.entries.len() <= nodes.clamp(MOST_OF_A_SMALL_CLUSTER, MOST_TOMBSTONES) {
             return;
         }
         let mut times: Vec<UnixMillis> = self.entries.values().map(|entry| entry.last_scraped_at).collect();

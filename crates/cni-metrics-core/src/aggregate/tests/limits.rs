@@ -163,7 +163,7 @@ fn the_older_half_of_the_tombstones_is_given_up() {
             &PodUid::new(format!("uid-{number}")),
             Tombstone { last_scraped_at, process_start_seconds: Some(1.0) },
         );
-        tombstones.shrink();
+        tombstones.shrink(usize::MAX);
     };
     for number in 0..tombstones::MOST_TOMBSTONES {
         note(&mut tombstones, number, at(number));
@@ -193,6 +193,28 @@ fn the_older_half_of_the_tombstones_is_given_up() {
     }
     assert!(tombstones.entries.len() <= tombstones::MOST_TOMBSTONES);
     assert_eq!(tombstones.given_up, Some(at(7)));
+}
+
+#[test]
+fn a_small_cluster_has_few_tombstones_and_a_large_one_one_for_each_node() {
+    let most = |nodes: usize| {
+        let mut tombstones = Tombstones::default();
+        for number in 0..20_000 {
+            let last_scraped_at = UnixMillis(i64::from(number));
+            tombstones.note(
+                &PodUid::new(format!("uid-{number}")),
+                Tombstone { last_scraped_at, process_start_seconds: None },
+            );
+            if tombstones.given_up.is_none() {
+                tombstones.shrink(nodes);
+                if tombstones.given_up.is_some() {
+                    return usize::try_from(number).unwrap();
+                }
+            }
+        }
+        usize::MAX
+    };
+    assert_eq!([0, 40, 5_000, 100_000].map(most), [2_048, 2_048, 5_000, 16_384]);
 }
 
 #[test]
