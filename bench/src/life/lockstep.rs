@@ -23,7 +23,7 @@ use tokio::time::timeout;
 use super::ledger::Ledger;
 use super::scenario::scenario;
 use super::script::{Action, PERIOD, actions};
-use super::trend::{ALLOWED_HEAP_SHARE, ALLOWED_SLOPE_BYTES, Trend, share};
+use super::trend::{ALLOWED_GROWTH_BYTES, ALLOWED_HEAP_SHARE, ALLOWED_SLOPE_BYTES, Trend, share};
 use crate::process::memory;
 use crate::progress::say;
 use crate::simulator::{Simulator, wall_ms};
@@ -57,7 +57,7 @@ const STALL: Duration = Duration::from_secs(15);
 /// Helpers are restarted in this part of the rounds only; the last of them runs through all others.
 const RESTARTS_SHARE: u64 = 4;
 
-/// How much wider the bounds on memory are in a run of few periods.
+/// How much wider the bound on the live heap is in a run of few periods.
 const SHORT_RUN_TOLERANCE: f64 = 20.0;
 
 /// Rounds between two lines of progress.
@@ -93,6 +93,8 @@ struct Findings {
     most_nodes: u64,
     /// Resident memory over the last half, by rounds of a period.
     resident: Trend,
+    /// The least resident memory of each period of the last half, bytes.
+    least_resident: BTreeMap<u64, f64>,
     /// Live heap at the end of each cycle, by rounds.
     heap: BTreeMap<u64, usize>,
 }
@@ -107,6 +109,7 @@ impl Findings {
             stalls: 0,
             most_nodes: 0,
             resident: Trend::new(PERIOD),
+            least_resident: BTreeMap::new(),
             heap: BTreeMap::new(),
         }
     }
@@ -231,8 +234,10 @@ impl<'a> Life<'a> {
             self.measured(&mut helper).await?;
             self.findings.rounds = round;
             if round > rounds / 2 {
-                let resident = memory(std::process::id())?.resident_bytes;
-                self.findings.resident.add(round, resident as f64);
+                let resident = memory(std::process::id())?.resident_bytes as f64;
+                self.findings.resident.add(round, resident);
+                let least = self.findings.least_resident.entry((round - 1) / PERIOD).or_insert(f64::INFINITY);
+                *least = least.min(resident);
             }
             if round % PROGRESS == 0 {
                 let took = progress.elapsed().as_secs_f64();
@@ -477,18 +482,30 @@ impl<'a> Life<'a> {
         rounds >= 4 * PERIOD
     }
 
-    /// By how much the bounds are wider in a run with few periods: buffers of single connections, which come and go, are
-    /// some per cent of the heap, and one page more or less is a tenth of the slope. A run of 40 periods or more has none.
-    fn tolerance(rounds: u64) -> f64 {
-        if rounds < 40 * PERIOD { SHORT_RUN_TOLERANCE } else { 1.0 }
+    /// In a run with few periods, buffers of single connections, which come and go, are some per cent of the heap, and the
+    /// slope of resident memory is that of the rounds in which the allocator held more for a while.
+    fn is_short(rounds: u64) -> bool {
+        rounds < 40 * PERIOD
+    }
+
+    fn allowed_heap_share(rounds: u64) -> f64 {
+        ALLOWED_HEAP_SHARE * if Self::is_short(rounds) { SHORT_RUN_TOLERANCE } else { 1.0 }
+    }
+
+    /// From the first period of the last half to its last, bytes.
+    fn resident_growth(&self) -> f64 {
+        let mut least = self.findings.least_resident.values();
+        least.next().zip(least.next_back()).map_or(f64::INFINITY, |(first, last)| last - first)
     }
 
     fn verdict(&self, rounds: u64) -> bool {
-        let slope = self.findings.resident.slope() * 10_000.0;
+        let resident = if Self::is_short(rounds) {
+            self.resident_growth() <= ALLOWED_GROWTH_BYTES
+        } else {
+            self.findings.resident.slope() * 10_000.0 <= ALLOWED_SLOPE_BYTES
+        };
         let heap = self.heaps(rounds).map_or(f64::INFINITY, |(middle, end)| share(middle, end));
-        let tolerance = Self::tolerance(rounds);
-        let memory = !Self::judges_memory(rounds)
-            || (slope <= ALLOWED_SLOPE_BYTES * tolerance && heap <= ALLOWED_HEAP_SHARE * tolerance);
+        let memory = !Self::judges_memory(rounds) || (resident && heap <= Self::allowed_heap_share(rounds));
         self.findings.rounds == rounds && self.ledger.is_clean() && PANICS.load(Ordering::Relaxed) == 0 && memory
     }
 
@@ -498,11 +515,18 @@ impl<'a> Life<'a> {
             || "not measured".to_owned(),
             |(middle, end)| format!("{middle:.0} and {end:.0} bytes, {:.2} % apart", share(middle, end) * 100.0),
         );
+        let resident = if Self::is_short(rounds) {
+            let (growth, allowed) = (self.resident_growth() / 1_024.0, ALLOWED_GROWTH_BYTES / 1_024.0);
+            format!("the least RSS of a period grows by {growth:.1} KiB in the last half (allowed {allowed:.0})")
+        } else {
+            let (slope, allowed) = (found.resident.slope() * 10_000.0 / 1_024.0, ALLOWED_SLOPE_BYTES / 1_024.0);
+            format!("RSS grows by {slope:.1} KiB in 10,000 rounds over the last half (allowed {allowed:.0})")
+        };
         let mut text = format!(
             "lockstep: {} of {rounds} rounds in {:.0} s ({:.1} ms each), up to {} nodes; {} rounds with failing nodes, \
              {} restarts ({} rounds with new baselines), {} lapses of the lease, {} stalls\n\
              points: {} equal, {} differences, {} lost, {} counted as dropped; {} panics\n\
-             memory: RSS grows by {:.1} KiB in 10,000 rounds over the last half (allowed {:.0}); least live \
+             memory: {resident}; least live \
              heap of the period before the half and of the last {heap} (allowed {:.0} %){}",
             found.rounds,
             took.as_secs_f64(),
@@ -518,9 +542,7 @@ impl<'a> Life<'a> {
             ledger.lost,
             ledger.dropped,
             PANICS.load(Ordering::Relaxed),
-            found.resident.slope() * 10_000.0 / 1_024.0,
-            ALLOWED_SLOPE_BYTES * Self::tolerance(rounds) / 1_024.0,
-            ALLOWED_HEAP_SHARE * Self::tolerance(rounds) * 100.0,
+            Self::allowed_heap_share(rounds) * 100.0,
             if Self::judges_memory(rounds) { "" } else { "; too few rounds to judge it" },
         );
         for line in &ledger.told {

@@ -3,6 +3,9 @@
 /// The slope that a program which keeps nothing may show, bytes in 10,000 rounds.
 pub(crate) const ALLOWED_SLOPE_BYTES: f64 = 64.0 * 1024.0;
 
+/// What resident memory may grow by over the last half of a run that is too short for a slope, bytes.
+pub(crate) const ALLOWED_GROWTH_BYTES: f64 = 1024.0 * 1024.0;
+
 /// How much the live heap may differ between the middle and the end of a run.
 pub(crate) const ALLOWED_HEAP_SHARE: f64 = 0.01;
 
