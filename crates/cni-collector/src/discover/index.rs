@@ -272,6 +272,24 @@ impl Tables {
 }
 
 #[cfg(test)]
+impl Pod {
+    /// A running pod on a node, with its name for a UID.
+    pub(crate) fn running(name: &str, node: &str) -> Self {
+        Self {
+            uid: PodUid::new(name),
+            name: name.into(),
+            node: Some(node.into()),
+            ip: None,
+            running: true,
+            deleting: false,
+            created_at: None,
+            agent: Arc::default(),
+            restarts: 0,
+        }
+    }
+}
+
+#[cfg(test)]
 mod properties;
 
 #[cfg(test)]
@@ -279,17 +297,7 @@ mod tests {
     use super::*;
 
     fn pod(name: &str) -> Pod {
-        Pod {
-            uid: PodUid::new(name),
-            name: Arc::from(name),
-            node: Some(Arc::from(format!("node-{name}"))),
-            ip: None,
-            running: true,
-            deleting: false,
-            created_at: Some(UnixMillis(1_000)),
-            agent: Arc::default(),
-            restarts: 0,
-        }
+        Pod { created_at: Some(UnixMillis(1_000)), ..Pod::running(name, &format!("node-{name}")) }
     }
 
     #[test]

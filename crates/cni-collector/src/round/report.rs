@@ -320,9 +320,7 @@ fn anomaly_text(anomaly: &Anomaly) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use cni_metrics_core::model::{Coverage, PodUid, UnixMillis};
+    use cni_metrics_core::model::{Coverage, UnixMillis};
 
     use super::*;
     use crate::captured::captured_log;
@@ -342,23 +340,9 @@ mod tests {
         logged(|| report.round(&snapshot, Findings { listed: 1, blocked, api_answers }))
     }
 
-    fn pod(name: &str, node: &str) -> Pod {
-        Pod {
-            uid: PodUid::new(name),
-            name: name.into(),
-            node: Some(node.into()),
-            ip: None,
-            running: true,
-            deleting: false,
-            created_at: None,
-            agent: Arc::default(),
-            restarts: 0,
-        }
-    }
-
     #[test]
     fn the_end_of_the_program_is_no_failure_of_a_node() {
-        let pod = pod("a", "a");
+        let pod = Pod::running("a", "a");
         let mut report = Report::new(String::new());
         let failed = |report: &mut Report, error: &ScrapeError| {
             let mut lines = logged(|| (0..=NAMED_PER_KIND).for_each(|_| report.failed(&pod, error)));
@@ -373,7 +357,7 @@ mod tests {
     fn nodes_that_are_left_out_together_are_named_up_to_ten_and_counted() {
         let mut report = Report::new(String::new());
         let error = ScrapeError::NotAsked { last: FailureKind::Timeout, rounds: 4, retry_in: 2 };
-        let mut lines = logged(|| (0..15).for_each(|_| report.left_out(&pod("aws-node-1", "node-1"), &error)));
+        let mut lines = logged(|| (0..15).for_each(|_| report.left_out(&Pod::running("aws-node-1", "node-1"), &error)));
         lines.extend(round(&mut report, 20, (0, 0), Some(true)));
         assert_eq!(lines.len(), 11, "{lines:?}");
         for part in ["node-1", "timeout", "no page for 4 rounds in a row", "retried in at most 2 rounds"] {
@@ -416,7 +400,7 @@ mod tests {
 
     #[test]
     fn the_api_server_is_named_once_for_each_cause_and_not_for_one_nodes_connection() {
-        let pod = pod("aws-node-1", "node-1");
+        let pod = Pod::running("aws-node-1", "node-1");
         let mut report = Report::new(String::new());
         let mut told = |reasons: &[&str], answers| {
             for reason in reasons {

@@ -44,6 +44,7 @@ use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
+use crate::delivery_states::{Lease, Service};
 use books::Books;
 use disk::{Obstacle, points};
 
@@ -62,25 +63,6 @@ pub(crate) enum Disk {
     OfAnotherCluster,
     OfAnotherNamespace,
     Full,
-}
-
-/// What becomes of the second life's lease.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Lease {
-    NeverHeld,
-    Held,
-    LapsedUnseen,
-    HeldByAnother,
-    ClockAhead,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Service {
-    Up,
-    Throttled,
-    Down,
-    Refusing,
-    NoAnswer,
 }
 
 /// Whether there is an election, and whether it is measured while another leads.

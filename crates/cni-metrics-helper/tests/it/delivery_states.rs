@@ -43,8 +43,9 @@ enum Disk {
     Full,
 }
 
+/// What becomes of the second life's lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Lease {
+pub(crate) enum Lease {
     NeverHeld,
     Held,
     LapsedUnseen,
@@ -52,8 +53,9 @@ enum Lease {
     ClockAhead,
 }
 
+/// What CloudWatch does with the second life's requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Service {
+pub(crate) enum Service {
     Up,
     Throttled,
     Down,

@@ -8,6 +8,8 @@ use std::time::Duration;
 use cni_sim::scenario::{FaultSpec, Scenario};
 use cni_sim::sim::{Sim, SimOptions};
 
+use crate::hostile_nodes::{FAST_WAYS, SLOW_WAYS};
+
 /// A round is waited for this long; on a busy machine one takes much longer than its interval.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
@@ -144,30 +146,6 @@ async fn worst_pages_take_no_more_memory_than_they_may() {
     });
 }
 
-/// One hostile node for each.
-const WAYS: [&str; 20] = [
-    "hang",
-    "endless",
-    "slow-page: { bytes_per_second: 100 }",
-    "unreachable: { via: proxy }",
-    "reset",
-    "refused",
-    "garbage",
-    "html",
-    "empty",
-    "truncated",
-    "huge: { bytes: 100000000 }",
-    "gzip-bomb: { bytes: 1000000000 }",
-    "short-lines: { bytes: 8000000 }",
-    "page-status: { code: 500 }",
-    "page-status: { code: 429, retry_after_s: 60 }",
-    "forged-status: { code: 429, retry_after_s: 60 }",
-    "forged-status: { code: 403 }",
-    "odd-values: { value: 1e300 }",
-    "odd-values: { value: NaN }",
-    "long-headers: { count: 2000 }",
-];
-
 /// Rounds that are measured with a hostile half, unless `HOSTILE_COST_ROUNDS` says another number.
 const ROUNDS: u32 = 20;
 
@@ -193,7 +171,8 @@ async fn a_half_that_is_hostile_costs_a_round_no_more_processor_time_than_a_good
         let rounds = std::env::var("HOSTILE_COST_ROUNDS").map_or(ROUNDS, |rounds| rounds.parse().unwrap());
         let clean_rounds = rounds.min(100);
         let clean = program.cost(clean_rounds) / clean_rounds;
-        for fault in WAYS {
+        // One hostile node for each.
+        for fault in SLOW_WAYS.into_iter().chain(FAST_WAYS) {
             inject(&sim, 1, fault);
         }
         program.wait_rounds(5);

@@ -73,7 +73,7 @@ async fn nodes_that_answer_429_take_no_other_node_out_of_the_round() {
 }
 
 /// Every way in which a node can be hostile or broken that shows at once.
-const FAST_WAYS: [&str; 16] = [
+pub(crate) const FAST_WAYS: [&str; 16] = [
     "reset",
     "refused",
     "garbage",
@@ -93,7 +93,8 @@ const FAST_WAYS: [&str; 16] = [
 ];
 
 /// Those that cost their time limit of real time in every round.
-const SLOW_WAYS: [&str; 4] = ["hang", "endless", "slow-page: { bytes_per_second: 100 }", "unreachable: { via: proxy }"];
+pub(crate) const SLOW_WAYS: [&str; 4] =
+    ["hang", "endless", "slow-page: { bytes_per_second: 100 }", "unreachable: { via: proxy }"];
 
 /// Asserts that each node of the good group was read, and that its numbers are those that it served.
 fn assert_exact(world: &World, snapshot: &Snapshot, truth: &RoundTruth, round: u32) {

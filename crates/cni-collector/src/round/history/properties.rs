@@ -104,17 +104,8 @@ struct Cluster {
 }
 
 fn pod(number: u64, uid: u64) -> Arc<Pod> {
-    Arc::new(Pod {
-        uid: PodUid::new(format!("{uid:08x}-0000-4000-8000-{:012x}", uid.wrapping_mul(0x9e37_79b9_7f4a))),
-        name: format!("aws-node-{number:05}").into(),
-        node: Some(format!("node-{number}").into()),
-        ip: None,
-        running: true,
-        deleting: false,
-        created_at: None,
-        agent: Arc::default(),
-        restarts: 0,
-    })
+    let uid = PodUid::new(format!("{uid:08x}-0000-4000-8000-{:012x}", uid.wrapping_mul(0x9e37_79b9_7f4a)));
+    Arc::new(Pod { uid, ..Pod::running(&format!("aws-node-{number:05}"), &format!("node-{number}")) })
 }
 
 fn target(pod: &Arc<Pod>) -> (Arc<Pod>, Target) {

@@ -6,17 +6,7 @@ use super::*;
 use crate::scrape::Limiter;
 
 fn pod(name: &str) -> Pod {
-    Pod {
-        uid: PodUid::new(name),
-        name: name.into(),
-        node: Some(name.into()),
-        ip: None,
-        running: true,
-        deleting: false,
-        created_at: None,
-        agent: std::sync::Arc::default(),
-        restarts: 0,
-    }
+    Pod::running(name, name)
 }
 
 fn scraped(outcome: Result<Path, ScrapeError>, fallback: Option<Fallback>) -> Scraped {
