@@ -99,7 +99,7 @@ fn cycle(of_period: u64, restarts: bool) -> Vec<Action> {
         60 => actions.push(Action::Fault(json!({"fault": "refused"}), 4)),
         90 => actions.push(Action::Fault(json!({"fault": {"restart": {}}}), 2)),
         110 => {
-            let slow = json!({"slow-page": {"bytes_per_second": 10_000_000, "first_byte_after": "60ms"}});
+            let slow = json!({"slow-page": {"bytes_per_second": 10_000_000, "first_byte_after": "20ms"}});
             actions.push(Action::Fault(json!({"target": {"fraction": 0.7}, "fault": slow}), 5));
         }
         130 => actions.push(Action::Fault(lost("web", GROWTH), 1)),
