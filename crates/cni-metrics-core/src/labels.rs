@@ -3,9 +3,11 @@
 //! A *label set* is the values of the labels that a family keeps ([`cni_types::catalogue::LabelledFamily::label_names`]); whatever other labels a
 //! series has, it is added to its set. Three layers hold them:
 //!
-//! 1. [`PageLabels`]: a page's sums by label set, made by [`crate::parse`], bounded by [`MAX_PAGE_SETS`].
+//! 1. [`PageLabels`]: a page's sums by label set, made by [`crate::parse`], bounded by [`MAX_PAGE_SETS`] and
+//!    [`MAX_GROWTH_SETS`].
 //! 2. Each node's series in the [`crate::aggregate::Aggregator`], 16 bytes each, bounded by [`MAX_NODE_SETS`] and
-//!    [`MAX_GROWTH_SETS`]; readable by [`crate::aggregate::Aggregator::label_series`].
+//!    [`MAX_GROWTH_SETS`]; readable by [`crate::aggregate::Aggregator::label_series`]. Beyond [`RESERVED_GROWTH_SETS`] per
+//!    node, all nodes together have [`MAX_SHARED_SETS`].
 //! 3. [`LabelShare`]s in a [`crate::model::Snapshot`]: how a counter's value of one node
 //!    ([`crate::model::NodeFigures::shares`]) or of the cluster ([`crate::model::Breakdown`]) is made up. They add up to
 //!    that value, always: what no label set explains is the share of [`Rest::Unattributed`].
@@ -18,9 +20,12 @@ use std::sync::Arc;
 
 pub(crate) use names::LabelNames;
 pub(crate) use page::is_kept_as_written;
-pub use page::{MAX_PAGE_SETS, PageLabels, PageSet};
+pub use page::{PageLabels, PageSet};
 pub(crate) use set::{LabelKey, Room};
-pub use set::{LabelSet, MAX_GROWTH_SETS, MAX_NODE_SETS, MAX_VALUE_BYTES, Rest};
+pub use set::{
+    LabelSet, MAX_GROWTH_SETS, MAX_NODE_SETS, MAX_PAGE_SETS, MAX_SHARED_SETS, MAX_VALUE_BYTES, RESERVED_GROWTH_SETS,
+    Rest,
+};
 
 /// One label set's share of a counter's value.
 #[derive(Debug, Clone, PartialEq)]

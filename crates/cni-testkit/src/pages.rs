@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cni_metrics_core::agent::AgentFacts;
 use cni_metrics_core::aggregate::{Aggregator, CounterMode, HelperStart};
-use cni_metrics_core::labels::MAX_PAGE_SETS;
+use cni_metrics_core::labels::{MAX_GROWTH_SETS, MAX_PAGE_SETS};
 use cni_metrics_core::model::{
     LARGEST_COUNT, LATEST_START_SECONDS, NodeName, NodeSample, Observation, PodUid, Target, UnixMillis,
 };
@@ -49,7 +49,7 @@ fn check_sample(sample: &NodeSample) {
         let sum = sample.get(labelled.family()).map_or(0.0, |own| own.sum);
         assert!(by_label as f64 <= sum, "{labelled:?}: {by_label} of {sum}");
     }
-    assert!(sample.labels.len() <= 3 * usize::from(MAX_PAGE_SETS));
+    assert!(sample.labels.len() <= 2 * MAX_PAGE_SETS + MAX_GROWTH_SETS);
     assert!(sample.labels.iter().all(|set| set.labels().all(|(_, value)| !value.contains(char::is_control))));
     assert!(sample.process_start_seconds.is_none_or(|start| (0.0..=LATEST_START_SECONDS).contains(&start)));
 }

@@ -150,6 +150,9 @@ const GROWTH: [&[u8]; GROWTH_NAMES] = {
     names
 };
 
+/// How many labels `api` name such an operation: each name, with and without the suffix.
+pub const GROWTH_LABELS: usize = 2 * GROWTH_NAMES;
+
 /// True for a label `api` that names an operation by which a node gets more addresses.
 pub fn is_growth_api(label: &[u8]) -> bool {
     let name = label.strip_suffix(METHOD_SUFFIX).unwrap_or(label);

@@ -6,13 +6,14 @@
 //! a damaged one they move only by what was taken, so that the rest is taken once the whole family is read again. A gauge's
 //! label sets take what the page shows.
 
-use super::total::Total;
-use crate::labels::{LabelNames, LabelShare, PageSet, Rest, Room};
-use crate::model::{Breakdown, NodeFigures, NodeSample, UnixMillis, Values};
+mod sums;
+
+use crate::labels::{LabelKey, LabelNames, LabelShare, PageSet, Rest, Room};
+use crate::model::{NodeFigures, NodeSample, UnixMillis, Values};
 use cni_types::catalogue::{LABELLED_FAMILIES, LabelledFamily};
 
-/// How many label sets the cluster's breakdown lists. What is beyond counts under [`Rest::Other`].
-pub const MAX_CLUSTER_SETS: usize = 256;
+pub(super) use sums::LabelSums;
+pub use sums::MAX_CLUSTER_SETS;
 
 /// The bits of all families.
 const ALL: u32 = u32::MAX >> (u32::BITS as usize - LABELLED_FAMILIES);
@@ -94,6 +95,12 @@ impl LabelBaselines {
         self.series.iter().map(move |own| (own.set, own.value, time(own.increased_s)))
     }
 
+    /// How many of its series count towards [`crate::labels::MAX_SHARED_SETS`].
+    pub(super) fn beyond_reserved(&self, names: &LabelNames) -> usize {
+        let sizes = sizes(&self.series, names);
+        Room::ALL.into_iter().zip(sizes).map(|(room, size)| size.saturating_sub(room.reserved())).sum()
+    }
+
     /// True if the baselines of all families are known.
     pub(super) fn has_all_baselines(&self) -> bool {
         self.based | GAUGES == ALL
@@ -126,6 +133,7 @@ impl LabelBaselines {
             others: sample.labels.all_beyond(),
             hidden: sample.labels.all_beyond(),
             closed: self.closed,
+            sizes: None,
             now_s: u32::try_from(at.0.div_euclid(1000)).unwrap_or(0),
             names,
             shares: std::mem::take(shares),
@@ -167,6 +175,18 @@ impl LabelBaselines {
     }
 }
 
+/// By room, how many label sets there are.
+fn sizes(series: &[StoredSeries], names: &LabelNames) -> [usize; Room::ALL.len()] {
+    let mut sizes = [0; Room::ALL.len()];
+    let sets = series.iter().filter_map(|series| names.get(series.set));
+    for set in sets.filter(|set| set.rest().is_none()) {
+        if let Some(size) = sizes.get_mut(set.room() as usize) {
+            *size += 1;
+        }
+    }
+    sizes
+}
+
 /// A page that is being taken in.
 struct Page<'a> {
     series: Vec<StoredSeries>,
@@ -180,6 +200,8 @@ struct Page<'a> {
     /// Of `others`, what its sample does not hold.
     hidden: [u64; LABELLED_FAMILIES],
     closed: u8,
+    /// By room, how many of `series` are its label sets; counted when it is first asked for.
+    sizes: Option<[usize; Room::ALL.len()]>,
     now_s: u32,
     names: &'a mut LabelNames,
     shares: Vec<LabelShare>,
@@ -218,13 +240,7 @@ impl Page<'_> {
             Shown::Part | Shown::Whole | Shown::Baselines => {}
         }
         let room = key.room();
-        let bit = 1 << room as u8;
-        let in_room = || {
-            let sets = self.series.iter().filter_map(|series| self.names.get(series.set));
-            sets.filter(|set| set.rest().is_none() && set.room() == room).count()
-        };
-        let set = if self.closed & bit == 0 && in_room() < room.limit() { self.names.number_of(key) } else { None };
-        match set {
+        match self.number_in(room, key) {
             Some(set) => {
                 self.series.insert(self.place, StoredSeries { value: 0, set, increased_s: 0 });
                 self.count(self.place, key.family, value);
@@ -234,8 +250,26 @@ impl Page<'_> {
         }
     }
 
+    /// The number of a label set that is to have a series; `None` if the room is full, or was full before.
+    fn number_in(&mut self, room: Room, key: LabelKey<'_>) -> Option<u32> {
+        if self.closed & room.bit() != 0 {
+            return None;
+        }
+        let size = self.sizes.get_or_insert_with(|| sizes(&self.series, self.names)).get_mut(room as usize)?;
+        let is_reserved = *size < room.reserved();
+        if !is_reserved && (*size >= room.limit() || !self.names.has_shared_room()) {
+            return None;
+        }
+        let number = self.names.number_of(key)?;
+        *size += 1;
+        if !is_reserved {
+            self.names.set_shared(self.names.shared() + 1);
+        }
+        Some(number)
+    }
+
     fn add_other(&mut self, family: LabelledFamily, room: Room, value: u64) {
-        self.closed |= 1 << room as u8;
+        self.closed |= room.bit();
         if let Some(others) = self.others.get_mut(family as usize) {
             *others = others.saturating_add(value);
         }
@@ -273,8 +307,8 @@ impl Page<'_> {
             let index = family as usize;
             let others = self.others.get(index).copied().unwrap_or(0);
             if self.hidden.get(index).is_some_and(|hidden| *hidden > 0) {
-                self.closed |=
-                    1 << if family == LabelledFamily::AwsApiErrorCount { Room::Api } else { Room::Others } as u8;
+                let room = if family == LabelledFamily::AwsApiErrorCount { Room::Api } else { Room::Others };
+                self.closed |= room.bit();
             }
             let number = LabelNames::rest(family, Rest::Other);
             let known = self.series.get(self.place..).unwrap_or_default().iter().position(|own| own.set == number);
@@ -343,64 +377,4 @@ impl Page<'_> {
     fn left_of(&self, family: LabelledFamily) -> f64 {
         self.left.get(family as usize).copied().unwrap_or(0.0)
     }
-}
-
-/// The nodes' shares, added up.
-#[derive(Debug)]
-pub(super) struct LabelSums<'a> {
-    names: &'a LabelNames,
-    /// By the label sets' numbers.
-    sums: Vec<Total>,
-    overflowed: u64,
-}
-
-impl<'a> LabelSums<'a> {
-    pub(super) fn new(names: &'a LabelNames) -> Self {
-        Self { names, sums: vec![Total::default(); names.len()], overflowed: 0 }
-    }
-
-    pub(super) fn add(&mut self, node: &NodeFigures) {
-        self.overflowed += u64::from(node.labels_overflowed);
-        for share in &node.shares {
-            self.add_share(share.set.slot(), share.value);
-        }
-    }
-
-    fn add_share(&mut self, slot: usize, value: f64) {
-        if let Some(sum) = self.sums.get_mut(slot) {
-            *sum += value;
-        }
-    }
-
-    /// Errors before work, then the largest first. Those beyond [`MAX_CLUSTER_SETS`] are added to their family's rest.
-    pub(super) fn breakdown(mut self) -> Breakdown {
-        let mut shares = self.shares();
-        sort_worst_first(&mut shares);
-        let is_set = |share: &LabelShare| share.set.rest().is_none();
-        if shares.iter().filter(|share| is_set(share)).count() > MAX_CLUSTER_SETS {
-            for share in shares.into_iter().filter(is_set).skip(MAX_CLUSTER_SETS) {
-                let other = LabelNames::rest(share.set.family(), Rest::Other);
-                let moved = self.sums.get_mut(share.set.slot()).map(std::mem::take).unwrap_or_default();
-                if let Some(sum) = self.sums.get_mut(other as usize) {
-                    sum.whole = sum.whole.saturating_add(moved.whole);
-                }
-            }
-            shares = self.shares();
-            sort_worst_first(&mut shares);
-        }
-        Breakdown { shares, overflowed: self.overflowed }
-    }
-
-    fn shares(&self) -> Vec<LabelShare> {
-        let all = (0..).zip(&self.sums).filter(|(_, sum)| sum.get() > 0.0);
-        all.filter_map(|(number, sum)| Some(LabelShare { set: self.names.get(number)?.clone(), value: sum.get() }))
-            .collect()
-    }
-}
-
-fn sort_worst_first(shares: &mut [LabelShare]) {
-    shares.sort_by(|a, b| {
-        let (errors_a, errors_b) = (a.set.family().counts_errors(), b.set.family().counts_errors());
-        errors_b.cmp(&errors_a).then(b.value.total_cmp(&a.value)).then_with(|| a.set.cmp(&b.set))
-    });
 }

@@ -44,6 +44,10 @@ impl Aggregator {
         if self.names.is_full() {
             self.names.keep(self.nodes.values().flat_map(|state| state.labels.sets()));
         }
+        if self.names.shared() > 0 {
+            let shared = self.nodes.values().map(|state| state.labels.beyond_reserved(&self.names)).sum();
+            self.names.set_shared(shared);
+        }
         Round::new(self, at, targets)
     }
 }

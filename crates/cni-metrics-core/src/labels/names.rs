@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use cni_types::catalogue::{LABELLED_FAMILIES, LabelledFamily};
 
-use super::set::{LabelKey, LabelSet, Rest};
+use super::set::{LabelKey, LabelSet, MAX_SHARED_SETS, Rest};
 
 /// How many label sets are kept for all nodes together. Healthy clusters have some fifty, clusters in trouble some hundred.
-/// What finds no room here counts under [`Rest::Other`].
+/// What finds no room here counts under [`Rest::Other`]. Growth APIs with codes that are known always find it.
 const MAX_NAMES: usize = 16_384;
 
 /// Two for each family.
@@ -24,6 +24,8 @@ pub(crate) struct LabelNames {
     free: Vec<u32>,
     /// How many label sets there may be.
     room: usize,
+    /// How many series of nodes count towards [`MAX_SHARED_SETS`].
+    shared: usize,
 }
 
 impl Default for LabelNames {
@@ -39,7 +41,7 @@ impl LabelNames {
         let sets = rests.zip(0..).map(|((family, rest), slot)| {
             Some(Arc::new(LabelSet { family, rest: Some(rest), first: Box::default(), second: Box::default(), slot }))
         });
-        Self { sets: sets.collect(), order: Vec::new(), free: Vec::new(), room }
+        Self { sets: sets.collect(), order: Vec::new(), free: Vec::new(), room, shared: 0 }
     }
 
     /// The number of a family's rest.
@@ -67,7 +69,7 @@ impl LabelNames {
             Ok(at) => return self.order.get(at).copied(),
             Err(at) => at,
         };
-        if self.is_full() {
+        if self.is_full() && !key.is_listed_growth_error() {
             return None;
         }
         let slot = match self.free.pop() {
@@ -87,6 +89,21 @@ impl LabelNames {
     /// True if there is no room for another label set.
     pub(crate) fn is_full(&self) -> bool {
         self.order.len() >= self.room
+    }
+
+    /// How many series of nodes count towards [`MAX_SHARED_SETS`].
+    pub(crate) fn shared(&self) -> usize {
+        self.shared
+    }
+
+    /// Sets their number, when nodes have left.
+    pub(crate) fn set_shared(&mut self, series: usize) {
+        self.shared = series;
+    }
+
+    /// True if all nodes together have room for one more such series.
+    pub(crate) fn has_shared_room(&self) -> bool {
+        self.shared < MAX_SHARED_SETS
     }
 
     /// Drops all label sets but those with these numbers.
@@ -131,6 +148,23 @@ mod tests {
         assert_eq!(names.get(new).unwrap().label("fn"), Some("d"));
         assert_eq!(names.number_of(key("a")), None);
         assert_eq!(names.len(), RESTS + 3);
+    }
+
+    #[test]
+    fn a_growth_error_with_a_known_code_has_a_number_when_there_is_no_room() {
+        let error = |api: &'static str, code: &'static str| LabelKey {
+            family: LabelledFamily::AwsApiErrorCount,
+            first: api.as_bytes(),
+            second: code.as_bytes(),
+        };
+        let mut names = LabelNames::with_room(1);
+        names.number_of(key("a")).unwrap();
+        let known = error("CreateNetworkInterface", "InsufficientFreeAddressesInSubnet");
+        let number = names.number_of(known).unwrap();
+        assert!(names.get(number).unwrap().is(known));
+        assert_eq!(names.number_of(error("CreateNetworkInterface", "MadeUp")), None);
+        assert_eq!(names.number_of(error("CreateTags", "InsufficientFreeAddressesInSubnet")), None);
+        assert_eq!(names.number_of(key("InsufficientFreeAddressesInSubnet")), None);
     }
 
     #[test]

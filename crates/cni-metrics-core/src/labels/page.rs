@@ -6,10 +6,6 @@ use cni_types::catalogue::{LABELLED_FAMILIES, LabelledFamily};
 
 use super::set::{LabelKey, MAX_VALUE_BYTES, Room};
 
-/// How many label sets a page's sample holds: of growth APIs, of other APIs and of all other families, each. What is beyond
-/// is added up by family. More than a node's series ([`super::MAX_GROWTH_SETS`]), so that those are found on the page.
-pub const MAX_PAGE_SETS: u16 = 512;
-
 /// What a page says by label set: those whose count is 1 or more.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PageLabels {
@@ -115,9 +111,10 @@ impl PageLabels {
 
     #[inline]
     fn insert(&mut self, at: usize, key: LabelKey<'_>, value: u64) {
-        let size = self.sizes.get_mut(key.room() as usize);
+        let room = key.room();
+        let size = self.sizes.get_mut(room as usize);
         let (Some(size), Ok(start), Ok(first), Ok(second)) = (
-            size.filter(|size| **size < MAX_PAGE_SETS),
+            size.filter(|size| usize::from(**size) < room.page_limit()),
             u32::try_from(self.text.len()),
             u16::try_from(key.first.len()),
             u16::try_from(key.second.len()),
@@ -209,6 +206,7 @@ fn shown(raw: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::set::MAX_PAGE_SETS;
     use super::*;
 
     fn listed(labels: &PageLabels) -> Vec<(Vec<String>, u64)> {
@@ -272,9 +270,9 @@ mod tests {
             labels.add(LabelledFamily::ReconcileCount, number.as_bytes(), b"", 2.0);
         }
         labels.add(LabelledFamily::AwsApiErrorCount, b"CreateNetworkInterface", b"X", 3.0);
-        assert_eq!(labels.len(), 2 * usize::from(MAX_PAGE_SETS) + 1);
-        assert_eq!(labels.beyond(LabelledFamily::AwsApiErrorCount), 2_000 - u64::from(MAX_PAGE_SETS));
-        assert_eq!(labels.beyond(LabelledFamily::ReconcileCount), 2 * (2_000 - u64::from(MAX_PAGE_SETS)));
+        assert_eq!(labels.len(), 2 * MAX_PAGE_SETS + 1);
+        assert_eq!(labels.beyond(LabelledFamily::AwsApiErrorCount), 2_000 - 512);
+        assert_eq!(labels.beyond(LabelledFamily::ReconcileCount), 2 * (2_000 - 512));
         assert_eq!(labels.beyond(LabelledFamily::IpamdErrorCount), 0);
     }
 }

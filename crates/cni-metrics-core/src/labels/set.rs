@@ -3,8 +3,7 @@
 use std::cmp::Ordering;
 
 use cni_types::catalogue::LabelledFamily;
-
-use cni_types::ec2::is_growth_api;
+use cni_types::ec2::{Ec2Code, GROWTH_LABELS, is_growth_api};
 
 /// How many bytes of a label's value are kept. The longest that ipamd writes, an error code of EC2, has some 50.
 pub const MAX_VALUE_BYTES: usize = 64;
@@ -13,9 +12,26 @@ pub const MAX_VALUE_BYTES: usize = 64;
 /// node, from the start of its agent's process to its end. Label sets that come later count under [`Rest::Other`].
 pub const MAX_NODE_SETS: usize = 64;
 
-/// How many label sets of APIs by which a node gets more addresses have series of their own beside those of
-/// [`MAX_NODE_SETS`]. Eight APIs with all the codes that EC2 answers to them stay far below it.
-pub const MAX_GROWTH_SETS: usize = 256;
+/// How many label sets a page's sample holds of APIs that are no growth APIs, and how many of all other families. What is
+/// beyond is added up by family. More than a node's series ([`MAX_NODE_SETS`]), so that those are found on the page.
+/// Growth APIs have room of their own ([`MAX_GROWTH_SETS`]).
+pub const MAX_PAGE_SETS: usize = 512;
+
+/// Error codes per growth API that a page's sample has room for. EC2 answers each operation with some 30 codes.
+const CODES_PER_API: usize = 128;
+
+/// How many label sets of growth APIs a page's sample, and so a node, has room for beside those of [`MAX_NODE_SETS`]: one for
+/// each label that names such an API, with [`CODES_PER_API`] codes. The node's limit is the page's limit, so each label set
+/// that a page shows keeps its own series.
+pub const MAX_GROWTH_SETS: usize = GROWTH_LABELS * CODES_PER_API;
+
+/// How many label sets of growth APIs each node has room for whatever the other nodes have. What a node has beyond counts
+/// towards [`MAX_SHARED_SETS`].
+pub const RESERVED_GROWTH_SETS: usize = 256;
+
+/// How many label sets beyond [`RESERVED_GROWTH_SETS`] all nodes together have room for, 1 MiB: nodes whose pages make up
+/// error codes cannot use up the memory.
+pub const MAX_SHARED_SETS: usize = 1 << 16;
 
 /// The bounds on a node's label sets: each has its own room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +54,27 @@ impl Room {
             Self::Api | Self::Others => MAX_NODE_SETS,
         }
     }
+
+    /// How many of these do not depend on what other nodes have.
+    pub(crate) const fn reserved(self) -> usize {
+        match self {
+            Self::Growth => RESERVED_GROWTH_SETS,
+            Self::Api | Self::Others => MAX_NODE_SETS,
+        }
+    }
+
+    /// How many label sets of it a page's sample may have.
+    pub(super) const fn page_limit(self) -> usize {
+        match self {
+            Self::Growth => MAX_GROWTH_SETS,
+            Self::Api | Self::Others => MAX_PAGE_SETS,
+        }
+    }
+
+    /// Its bit in a set of rooms.
+    pub(crate) const fn bit(self) -> u8 {
+        1 << self as u8
+    }
 }
 
 /// A label set before it has a name of its own: its family, and the values of the labels that are kept. The second is empty
@@ -56,6 +93,12 @@ impl LabelKey<'_> {
             LabelledFamily::AwsApiErrorCount => Room::Api,
             _ => Room::Others,
         }
+    }
+
+    /// True for a growth API with a code of the table in [`cni_types::ec2`]. There are few, so these are bounded by nothing
+    /// else.
+    pub(super) fn is_listed_growth_error(self) -> bool {
+        self.room() == Room::Growth && Ec2Code::ANSWERED.iter().any(|code| code.name().as_bytes() == self.second)
     }
 }
 

@@ -74,6 +74,13 @@ fn hostile_pages() -> Vec<(&'static str, Vec<u8>)> {
             }),
         ),
         (
+            "label sets of a growth API, descending",
+            errors(&|at| {
+                let (code, rest) = (most - at, "x".repeat(50));
+                format!("awscni_aws_api_error_count{{api=\"CreateNetworkInterface\",error=\"{code:08}{rest}\"}} 1\n")
+            }),
+        ),
+        (
             "error texts without a code, descending",
             errors(&|at| {
                 let text = "ab: ".repeat(190);

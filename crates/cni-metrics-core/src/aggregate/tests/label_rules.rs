@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 
 use super::*;
-use crate::labels::{LabelNames, LabelShare, Rest};
+use crate::labels::{
+    LabelNames, LabelShare, MAX_GROWTH_SETS, MAX_PAGE_SETS, MAX_SHARED_SETS, RESERVED_GROWTH_SETS, Rest,
+};
 use crate::parse::parse;
 
 /// A page of a process that was watched from its start, with these series.
@@ -172,4 +174,141 @@ fn label_sets_in_use_keep_their_series_when_there_is_no_room_for_more() {
     // Another process does not use them any more, which shows at the beginning of the next round.
     assert_eq!(shares(&helper.see(page(HELPER_START_S + 500, &[("c", 1)]))), [("other", 1.0)]);
     assert_eq!(shares(&helper.see(page(HELPER_START_S + 900, &[("c", 2)]))), [("c", 2.0)]);
+}
+
+/// A page of a process that began this number of seconds after the helper, with errors of APIs by which a node gets more
+/// addresses: 100 of each code, which are numbered.
+fn growth_errors(started_s: i64, apis: &[&str], codes: usize) -> Page {
+    let started_s = HELPER_START_S + started_s;
+    let mut text = format!("awscni_add_ip_req_count 7\nprocess_start_time_seconds {started_s}\n");
+    for api in apis {
+        for code in 0..codes {
+            writeln!(text, "awscni_aws_api_error_count{{api=\"{api}\",error=\"E{code:04}\"}} 100").unwrap();
+        }
+    }
+    Page(parse(text.as_bytes()).sample.unwrap())
+}
+
+/// The labels of growth APIs in the pages of all agent versions, and how many codes each may have at a node.
+fn growth_labels() -> (Vec<String>, usize) {
+    let operations = Ec2Operation::ALL.into_iter().filter(|operation| operation.is_growth());
+    let names: Vec<_> = operations.flat_map(|one| [Some(one.name()), one.former_name()]).flatten().collect();
+    let labels: Vec<_> = names.iter().flat_map(|name| [(*name).to_owned(), format!("{name}WithContext")]).collect();
+    let codes = MAX_GROWTH_SETS / labels.len();
+    (labels, codes)
+}
+
+#[test]
+fn label_sets_of_growth_apis_all_keep_their_series() {
+    let (labels, codes) = growth_labels();
+    let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+    assert!(codes >= 100, "{codes} codes for each of {labels:?}");
+    let snapshot = helper().see(growth_errors(60, &labels, codes));
+    let node = &snapshot.nodes[0];
+    assert_eq!((node.shares.len(), node.labels_overflowed), (labels.len() * codes, false));
+    assert!(node.shares.iter().all(|share| share.set.is_growth_error() && share.value.total_cmp(&100.0).is_eq()));
+    // What a page has beyond is counted, and the node says so.
+    let snapshot = helper().see(growth_errors(60, &labels, codes + 1));
+    let node = &snapshot.nodes[0];
+    assert_eq!((node.shares.len(), node.labels_overflowed), (MAX_GROWTH_SETS + 1, true));
+    let sum = node.shares.iter().map(|share| share.value).sum::<f64>();
+    assert!(sum.total_cmp(&((100 * labels.len() * (codes + 1)) as f64)).is_eq());
+    let other = node.shares.iter().find(|share| share.set.rest() == Some(Rest::Other)).unwrap();
+    assert!(other.value.total_cmp(&((100 * (labels.len() * (codes + 1) - MAX_GROWTH_SETS)) as f64)).is_eq());
+}
+
+#[test]
+fn made_up_codes_of_many_nodes_take_no_room_that_another_node_needs() {
+    let (labels, codes) = growth_labels();
+    let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+    let all = growth_errors(60, &labels, codes);
+    // As many nodes as have room for all of theirs, one that finds less, and one with what each node has room for.
+    let full = MAX_SHARED_SETS / (labels.len() * codes - RESERVED_GROWTH_SETS);
+    let uids: Vec<String> = (0..full + 2).map(|number| format!("u{number:03}")).collect();
+    let round = |helper: &mut Helper, page: &dyn Fn(usize) -> Page| {
+        helper.round(uids.iter().enumerate().map(|(number, uid)| (uid.as_str(), Ok(page(number)))).collect())
+    };
+    let mut helper = helper();
+    let usual = || growth_errors(60, &labels[..2], RESERVED_GROWTH_SETS / 2);
+    let snapshot = round(&mut helper, &|number| if number == full + 1 { usual() } else { all.clone() });
+    let overflowed: Vec<_> = snapshot.nodes.iter().map(|node| node.labels_overflowed).collect();
+    assert_eq!(overflowed, (0..full + 2).map(|number| number == full).collect::<Vec<_>>());
+    assert_eq!(snapshot.nodes[full + 1].shares.len(), RESERVED_GROWTH_SETS);
+    assert_eq!(helper.aggregator.names.shared(), MAX_SHARED_SETS);
+    // Their processes end, and with them what they took.
+    round(&mut helper, &|_| growth_errors(300, &labels[..1], 1));
+    let again = growth_errors(900, &labels, codes);
+    let snapshot = round(&mut helper, &|number| if number == full { again.clone() } else { usual() });
+    assert!(!snapshot.nodes[full].labels_overflowed, "{:?}", helper.aggregator.names.shared());
+}
+
+/// A room that was full stays closed until the agent's restart, also when there is room again.
+#[test]
+fn label_sets_count_under_other_until_the_restart_once_there_was_no_room() {
+    let api = |started_s: i64, codes: &[&str]| {
+        let started_s = HELPER_START_S + started_s;
+        let mut text = format!("awscni_add_ip_req_count 7\nprocess_start_time_seconds {started_s}\n");
+        for code in codes {
+            writeln!(text, "awscni_aws_api_error_count{{api=\"CreateTags\",error=\"{code}\"}} 3").unwrap();
+        }
+        Page(parse(text.as_bytes()).sample.unwrap())
+    };
+    let functions = |started_s: i64, names: &[&str]| {
+        page(HELPER_START_S + started_s, &names.iter().map(|name| (*name, 3)).collect::<Vec<_>>())
+    };
+    for page in [&api as &dyn Fn(i64, &[&str]) -> Page, &functions] {
+        let mut helper = helper();
+        helper.aggregator.names = LabelNames::with_room(2);
+        let rests = |snapshot: &Snapshot| {
+            snapshot.nodes.iter().flat_map(|node| &node.shares).map(|share| share.set.rest()).collect::<Vec<_>>()
+        };
+        let both = |helper: &mut Helper, first: Page, second: Page| {
+            rests(&helper.round(vec![("u", Ok(first)), ("v", Ok(second))]))
+        };
+        assert_eq!(both(&mut helper, page(60, &["a", "b"]), page(60, &["c"])), [None, None, Some(Rest::Other)]);
+        // The other node's new process has none of them.
+        assert_eq!(both(&mut helper, page(300, &[]), page(60, &["c"])), []);
+        assert_eq!(both(&mut helper, page(300, &[]), page(60, &["c", "d"])), [Some(Rest::Other)]);
+        assert_eq!(both(&mut helper, page(300, &[]), page(600, &["c", "d"])), [None, None]);
+    }
+}
+
+#[test]
+fn a_label_set_that_is_new_to_a_damaged_family_has_a_series_only_if_the_family_counted() {
+    let mut helper = helper();
+    helper.see(old(&[("a", 10), ("b", 20)]));
+    helper.see(spoilt(&[("a", 10)]));
+    helper.see(spoilt(&[("a", 10)]));
+    let names = |helper: &Helper| {
+        let name = |series: LabelSeries| series.set.label("fn").unwrap_or_default().to_owned();
+        helper.aggregator.label_series(&PodUid::new("u")).map(name).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&helper), ["a", "b"]);
+    // The family counted 2 since the page before.
+    assert_eq!(shares(&helper.see(spoilt(&[("a", 10), ("c", 2)]))), [("c", 2.0)]);
+    assert_eq!(names(&helper), ["a", "b", "c"]);
+    // It counted nothing, so what d shows is no event of this round.
+    assert_eq!(shares(&helper.see(spoilt(&[("a", 10), ("d", 2)]))), []);
+    assert_eq!(names(&helper), ["a", "b", "c"]);
+}
+
+/// A label set of which the page's sample has no room is on the page all the same: its baseline stays.
+#[test]
+fn a_label_set_beyond_the_samples_limit_keeps_its_baseline() {
+    let crowd: Vec<String> = (0..2 * MAX_PAGE_SETS).map(|number| format!("a{number:04}")).collect();
+    let crowded = |count: u64, last: (&'static str, u64), is_last_first: bool| {
+        let mut series: Vec<_> = crowd.iter().map(|name| (name.as_str(), count)).collect();
+        series.insert(if is_last_first { 0 } else { series.len() }, last);
+        old(&series)
+    };
+    let mut helper = helper();
+    helper.see(old(&[("z", 100)]));
+    helper.see(crowded(1, ("z", 100), false));
+    // In the sample again, before those that rise.
+    let snapshot = helper.see(crowded(2, ("z", 100), true));
+    let of_z = shares(&snapshot).into_iter().filter(|(name, _)| *name == "z").collect::<Vec<_>>();
+    assert_eq!(of_z, [], "it did not rise");
+    // Of the 961 events without a series, the page before had counted 100 of z among the others.
+    let rests = shares(&snapshot).into_iter().filter(|(name, _)| !name.starts_with('a')).collect::<Vec<_>>();
+    assert_eq!(rests, [("other", 861.0), ("unattributed", 100.0)]);
 }
