@@ -30,7 +30,8 @@ pub struct AgentSetting<T> {
     pub default: T,
     /// What the shipped manifest sets; `None` where it leaves the variable unset.
     pub manifest: Option<&'static str>,
-    /// The first version of the agent that reads it; `None` where the agent's documentation names none.
+    /// The first version of the agent that reads it; `None` where it is unknown: the agent's documentation names none, which
+    /// does not mean that all versions read it.
     pub first_version: Option<AgentVersion>,
 }
 

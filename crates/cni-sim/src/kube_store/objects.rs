@@ -7,6 +7,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
+use cni_types::agent_settings;
+
 /// Labels or annotations: ordered pairs, shared between the objects that have the same ones.
 pub type Pairs = Arc<[(Arc<str>, Arc<str>)]>;
 
@@ -261,7 +263,8 @@ impl PodTemplate {
     /// matter. `env` adds to or overrides the defaults.
     pub fn aws_node(version: &str, env: &[(&str, &str)]) -> Self {
         let registry = "602401143452.dkr.ecr.eu-central-1.amazonaws.com";
-        let mut settings: Vec<(String, String)> = AWS_NODE_ENV.iter().map(|(k, v)| (str_of(k), str_of(v))).collect();
+        let shipped = agent_settings::manifest().chain(OTHER_ENV.iter().copied());
+        let mut settings: Vec<(String, String)> = shipped.map(|(name, value)| (str_of(name), str_of(value))).collect();
         for (name, value) in env {
             match settings.iter_mut().find(|(known, _)| known == name) {
                 Some((_, old)) => (*old).replace_range(.., value),
@@ -334,13 +337,11 @@ fn str_of(text: &str) -> String {
     text.to_owned()
 }
 
-/// The settings the VPC CNI chart gives `aws-node`.
-const AWS_NODE_ENV: &[(&str, &str)] = &[
-    ("ADDITIONAL_ENI_TAGS", "{}"),
-    ("ANNOTATE_POD_IP", "false"),
+/// What the manifest of the VPC CNI sets beside the agent's settings ([`agent_settings::manifest`]): for logs, the plugin and
+/// the node's network.
+const OTHER_ENV: &[(&str, &str)] = &[
     ("AWS_VPC_CNI_NODE_PORT_SUPPORT", "true"),
     ("AWS_VPC_ENI_MTU", "9001"),
-    ("AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG", "false"),
     ("AWS_VPC_K8S_CNI_EXTERNALSNAT", "false"),
     ("AWS_VPC_K8S_CNI_LOGLEVEL", "DEBUG"),
     ("AWS_VPC_K8S_CNI_LOG_FILE", "/host/var/log/aws-routed-eni/ipamd.log"),
@@ -348,17 +349,6 @@ const AWS_NODE_ENV: &[(&str, &str)] = &[
     ("AWS_VPC_K8S_CNI_VETHPREFIX", "eni"),
     ("AWS_VPC_K8S_PLUGIN_LOG_FILE", "/var/log/aws-routed-eni/plugin.log"),
     ("AWS_VPC_K8S_PLUGIN_LOG_LEVEL", "DEBUG"),
-    ("DISABLE_INTROSPECTION", "false"),
-    ("DISABLE_METRICS", "false"),
-    ("DISABLE_NETWORK_RESOURCE_PROVISIONING", "false"),
-    ("ENABLE_IPv4", "true"),
-    ("ENABLE_IPv6", "false"),
-    ("ENABLE_POD_ENI", "false"),
-    ("ENABLE_PREFIX_DELEGATION", "false"),
-    ("ENABLE_SUBNET_DISCOVERY", "true"),
-    ("NETWORK_POLICY_ENFORCING_MODE", "standard"),
-    ("WARM_ENI_TARGET", "1"),
-    ("WARM_PREFIX_TARGET", "1"),
 ];
 
 /// One pod.
@@ -492,4 +482,28 @@ pub struct LeaseObject {
     pub meta: Meta,
     /// `spec`, kept as written.
     pub spec: serde_json::Map<String, serde_json::Value>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of the agent's settings there is one table; what is listed here is none of them.
+    #[test]
+    fn an_agents_pod_has_the_settings_of_the_shipped_manifest_and_what_is_given() {
+        let known = |name: &str| agent_settings::AGENT_SETTINGS.iter().any(|setting| setting.name == name);
+        assert!(OTHER_ENV.iter().all(|(name, _)| !known(name)));
+        let template = PodTemplate::aws_node("v1.23.2", &[("WARM_ENI_TARGET", "3"), ("MAX_ENI", "4")]);
+        let env = &template.containers.first().unwrap().env;
+        assert!(env.is_sorted_by(|one, next| one.0 < next.0), "{env:?}");
+        let value = |name: &str| env.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+        for (name, shipped) in agent_settings::manifest().chain(OTHER_ENV.iter().copied()) {
+            let expected = if name == "WARM_ENI_TARGET" { "3" } else { shipped };
+            assert_eq!(value(name), Some(expected), "{name}");
+        }
+        assert_eq!(
+            (value("MAX_ENI"), env.len()),
+            (Some("4"), agent_settings::manifest().count() + OTHER_ENV.len() + 1)
+        );
+    }
 }
