@@ -11,6 +11,16 @@ use super::*;
 /// Nothing here takes nearly as long, but on a busy machine it may take long.
 const LIMIT: Duration = Duration::from_mins(1);
 
+/// Waits until the condition holds: that a connection was closed sends no event.
+async fn wait_for(what: &str, holds: impl Fn() -> bool) {
+    let looks = async {
+        while !holds() {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    assert!(timeout(LIMIT, looks).await.is_ok(), "not within {LIMIT:?}: {what}");
+}
+
 #[tokio::test]
 async fn every_address_means_both_families_and_is_shown_as_it_was_given() {
     let given = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
@@ -92,12 +102,7 @@ async fn a_request_that_does_not_come_is_given_up() {
     let began = Instant::now();
     rest(asked(address, "GET /ping HT").await).await;
     assert!(began.elapsed() >= Duration::from_millis(50));
-    let counted = async {
-        while Listener::Prometheus.closed(Closed::Timeout) == before {
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(LIMIT, counted).await.expect("it is counted");
+    wait_for("it is counted", || Listener::Prometheus.closed(Closed::Timeout) > before).await;
     serving.abort();
 }
 
@@ -133,12 +138,7 @@ async fn slow_readers_hold_no_more_answers_than_allowed_and_stop_no_one() {
     }
     let answer = rest(asked(address, PING).await).await;
     assert!(answer.ends_with("pong"), "{answer}");
-    let bounded = async {
-        while Arc::strong_count(&held) > of_the_router + limits.answers {
-            sleep(Duration::from_millis(5)).await;
-        }
-    };
-    timeout(LIMIT, bounded).await.expect("only the newest answers are held");
+    wait_for("only the newest answers are held", || Arc::strong_count(&held) <= of_the_router + limits.answers).await;
     serving.abort();
 }
 
@@ -156,11 +156,6 @@ async fn an_answer_that_is_not_taken_in_time_is_given_up() {
         assert!(Instant::now() < give_up, "no answer begins");
         slow = asked(address, "GET /endless HTTP/1.1\r\nHost: test\r\n\r\n").await;
     }
-    let released = async {
-        while Arc::strong_count(&held) > of_the_router {
-            sleep(Duration::from_millis(5)).await;
-        }
-    };
-    timeout(LIMIT, released).await.expect("the answer is given up");
+    wait_for("the answer is given up", || Arc::strong_count(&held) <= of_the_router).await;
     serving.abort();
 }

@@ -190,6 +190,7 @@ async fn rounds_do_not_keep_a_sink_from_its_work() {
     publisher.add(Box::new(Slow { stats: Stats::new("slow"), until, steps }));
     for number in 1..=100 {
         publisher.publish(round(number));
+        // The time between rounds is the input; the test's clock is paused and moves on at once.
         tokio::time::sleep(Duration::from_secs(30)).await;
     }
     // 100 rounds of 30 s, steps of 70 s.

@@ -81,7 +81,7 @@ impl Api {
             } else {
                 // Ends as a server ends it: after its time.
                 tokio::spawn(async move {
-                    tokio::time::sleep(Duration::from_mins(1)).await;
+                    pass(Duration::from_mins(1)).await;
                     drop(events);
                 });
             }
@@ -141,6 +141,11 @@ fn names(discovery: &Discovery) -> Vec<String> {
     discovery.index.targets().0.iter().map(|(pod, _)| pod.name.to_string()).collect()
 }
 
+/// Lets this time go by. It is the input: the test's clock is paused and moves on at once.
+async fn pass(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
 /// Waits for something that must come within this number of seconds of the test's clock.
 async fn within(seconds: u64, what: &str, is_so: impl Fn() -> bool) -> Duration {
     let begun = Instant::now();
@@ -178,7 +183,7 @@ async fn a_quiet_watch_stays_fresh_by_its_bookmarks() {
     let discovery = Discovery::spawn(&api.client(), &settings(None), &shutdown);
     within(5, "a watch", || api.with(|server| server.watches.len() == 1)).await;
     for minute in 0..30 {
-        tokio::time::sleep(Duration::from_secs(50)).await;
+        pass(Duration::from_secs(50)).await;
         assert!(discovery.stale().is_none(), "minute {minute}");
         let bookmark = json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"resourceVersion": "9"}});
         api.send("BOOKMARK", &bookmark);
@@ -233,7 +238,7 @@ async fn a_server_that_ends_each_watch_at_once_is_not_asked_in_a_storm() {
     api.with(|server| server.mode = Mode::Closes);
     let (_trigger, shutdown) = Shutdown::manual();
     let _discovery = Discovery::spawn(&api.client(), &settings(None), &shutdown);
-    tokio::time::sleep(Duration::from_mins(10)).await;
+    pass(Duration::from_mins(10)).await;
     let requests = api.with(|server| server.requests.len());
     assert!(requests < 100, "{requests} requests in ten minutes");
 }
