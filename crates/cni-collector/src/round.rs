@@ -8,6 +8,7 @@ mod back_off;
 mod fan_out;
 mod history;
 mod limiter;
+mod refusals;
 mod report;
 mod scraped;
 mod suspicion;
@@ -29,6 +30,7 @@ use self::back_off::RoundTime;
 use self::fan_out::{FanOut, Gathered, Queue};
 use self::history::History;
 use self::limiter::{ConcurrencyLimiter, Limits};
+use self::refusals::Refusals;
 use self::report::{Findings, Report};
 use crate::discover::IndexReader;
 use crate::scrape::{ScrapeError, Scraper};
@@ -71,6 +73,7 @@ pub struct Rounds {
     history: History,
     limiter: ConcurrencyLimiter,
     report: Report,
+    refusals: Refusals,
     number: u64,
 }
 
@@ -90,13 +93,29 @@ impl Rounds {
         let report = Report::new(parts.looked_for.clone());
         let limits = Limits::of(parts.scraper.concurrency()).with_timeout(parts.scraper.timeout());
         let limiter = ConcurrencyLimiter::new(limits);
-        Self { parts, api_clock, aggregator, history: History::default(), limiter, report, number: 0 }
+        Self {
+            parts,
+            api_clock,
+            aggregator,
+            history: History::default(),
+            limiter,
+            report,
+            refusals: Refusals::default(),
+            number: 0,
+        }
     }
 
     /// The same, counting on from an earlier round of this process.
     #[must_use]
     pub fn after(mut self, number: u64) -> Self {
         self.number = number;
+        self
+    }
+
+    /// The same, without a line per round in the log: a sink writes it.
+    #[must_use]
+    pub fn without_summary(mut self) -> Self {
+        self.report.without_summary();
         self
     }
 
@@ -153,6 +172,7 @@ impl Rounds {
         snapshot.cluster = self.parts.cluster.get();
         snapshot.round = self.number;
         snapshot.duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.refusals.round(&snapshot, &self.aggregator);
         let api_answers = measured.map(ApiClock::is_known);
         self.report.round(&snapshot, Findings { listed, blocked: self.history.blocked(), api_answers });
         (Arc::new(snapshot), figures)

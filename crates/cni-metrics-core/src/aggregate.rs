@@ -13,6 +13,7 @@
 
 mod aggregator;
 mod baselines;
+mod capacity;
 mod counter;
 mod damage;
 mod gauge;

@@ -11,6 +11,7 @@ use crate::labels::{LabelShare, PageLabels};
 use cni_types::catalogue::{FAMILIES, Family, METRICS, Metric};
 use cni_types::cluster_id::ClusterId;
 use cni_types::ec2::EC2_OPERATIONS;
+use cni_types::node_state::{NodeStates, StateCounts};
 use cni_types::version::AgentVersion;
 
 /// Milliseconds since the Unix epoch.
@@ -285,6 +286,9 @@ pub struct Coverage {
     pub damaged: u64,
     /// Scraped nodes with implausible values, which are left out.
     pub implausible: u64,
+    /// How many of the expected nodes are in each state.
+    #[serde(skip)]
+    pub states: StateCounts,
 }
 
 /// Numbers by published name.
@@ -391,6 +395,11 @@ pub struct NodeFigures {
     /// The agent's process has more label sets than are kept of a node: those that came last count under
     /// [`crate::labels::Rest::Other`], until it restarts.
     pub labels_overflowed: bool,
+    /// What the node is found to be.
+    pub states: NodeStates,
+    /// The largest number of addresses that it can have for pods, whether or not it holds them now. Less than `ip_max` with
+    /// custom networking and with security groups for pods. `None` where the page or the agent's settings do not say.
+    pub usable_ip_addresses: Option<u32>,
 }
 
 /// IPv6 nodes, counted apart from the IPv4 totals.

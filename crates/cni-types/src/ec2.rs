@@ -233,6 +233,32 @@ impl Ec2Code {
     }
 }
 
+/// What helps against calls that failed with this code, in the words of a log line.
+pub fn remedy(code: &str) -> &'static str {
+    match code {
+        "InsufficientFreeAddressesInSubnet" => {
+            "the subnet has no free address; free addresses, add a subnet, or lower the warm targets"
+        }
+        "InsufficientCidrBlocks" => {
+            "the subnet has no free /28 block (fragmented or full); reserve a CIDR block for prefixes, or add a subnet"
+        }
+        "RequestLimitExceeded" | "Throttling" | "ThrottlingException" => {
+            "EC2 throttles the account; set warm targets that need fewer calls, or ask AWS for a higher limit"
+        }
+        "UnauthorizedOperation" | "AccessDenied" | "AccessDeniedException" => {
+            "the agents' role lacks the permission; attach the policy AmazonEKS_CNI_Policy to it"
+        }
+        "AttachmentLimitExceeded" => {
+            "the instance has as many ENIs as its type may have; detach those that the agent does not manage, or set MAX_ENI"
+        }
+        "NetworkInterfaceLimitExceeded" => {
+            "the account's quota of network interfaces in the region is used up; raise it"
+        }
+        "InternalError" | "Unavailable" | "ServiceUnavailable" => "EC2 has a problem, and the agents try again",
+        _ => "aws-node's log on the node has the whole error",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

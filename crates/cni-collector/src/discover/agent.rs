@@ -3,8 +3,8 @@
 //! A cluster has a handful of distinct values however many nodes it has, so they are kept once each (see
 //! [`super::intern`]) and a pod holds one pointer.
 
-use cni_metrics_core::agent::AgentFacts;
-use cni_types::agent_settings::ENABLE_MULTI_NIC;
+use cni_metrics_core::agent::{AgentFacts, PoolSettings};
+use cni_types::agent_settings::{AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG, AgentSetting, ENABLE_MULTI_NIC, ENABLE_POD_ENI};
 pub use cni_types::version::AgentVersion;
 use serde::Deserialize;
 
@@ -35,8 +35,13 @@ impl AgentSpec {
 
     /// What decides how the agent's page is read.
     pub fn facts(&self) -> AgentFacts {
-        let multi_nic = ENABLE_MULTI_NIC.read(self.env(ENABLE_MULTI_NIC.name));
-        AgentFacts { version: self.version(), multi_nic }
+        let is_on = |switch: AgentSetting<bool>| switch.read(self.env(switch.name));
+        // An agent without any variable does not exist: its environment is not known.
+        let pool = (!self.env.is_empty()).then(|| PoolSettings {
+            custom_networking: is_on(AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG),
+            pod_eni: is_on(ENABLE_POD_ENI),
+        });
+        AgentFacts { version: self.version(), multi_nic: is_on(ENABLE_MULTI_NIC), pool }
     }
 
     /// The literal value of a variable; as in the container, the last of the same name counts.
@@ -151,15 +156,20 @@ mod tests {
     }
 
     #[test]
-    fn version_and_several_network_cards_decide_how_a_page_is_read() {
-        let facts = |value: &str| {
-            let env = [("ENABLE_MULTI_NIC".into(), value.into())].into();
+    fn version_and_settings_decide_how_a_page_is_read() {
+        let facts = |name: &str, value: &str| {
+            let env = [(name.into(), value.into())].into();
             AgentSpec { image: "cni:v1.20.4".into(), env }.facts()
         };
-        let version = AgentVersion::parse("v1.20.4");
-        assert_eq!(facts("true"), AgentFacts { version, multi_nic: true });
-        assert_eq!(facts("false"), AgentFacts { version, multi_nic: false });
-        assert_eq!(AgentSpec::default().facts(), AgentFacts::default());
+        let plain = PoolSettings::default();
+        let facts_of =
+            |multi_nic, pool| AgentFacts { version: AgentVersion::parse("v1.20.4"), multi_nic, pool: Some(pool) };
+        assert_eq!(facts("ENABLE_MULTI_NIC", "true"), facts_of(true, plain));
+        assert_eq!(facts("ENABLE_MULTI_NIC", "false"), facts_of(false, plain));
+        let custom_networking = PoolSettings { custom_networking: true, ..plain };
+        assert_eq!(facts("AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG", "true"), facts_of(false, custom_networking));
+        assert_eq!(facts("ENABLE_POD_ENI", "1"), facts_of(false, PoolSettings { pod_eni: true, ..plain }));
+        assert_eq!(AgentSpec::default().facts(), AgentFacts::default(), "what is not known is not off");
     }
 
     #[test]

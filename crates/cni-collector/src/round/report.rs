@@ -1,9 +1,9 @@
 //! What a round says: one line a node and change of state, one line for what the whole cluster shows, one summary.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 use cni_metrics_core::model::{Anomaly, FailureKind, Snapshot};
+use cni_metrics_core::summary::summary;
 use cni_types::catalogue::Metric;
 use tracing::{info, warn};
 
@@ -22,6 +22,8 @@ const CLEARED_SHARE: u64 = 20;
 #[derive(Debug)]
 pub(super) struct Report {
     looked_for: String,
+    /// It writes the round's line, which a sink does where there are sinks.
+    has_summary: bool,
     new_failures: BTreeMap<FailureKind, u64>,
     new_answers: u64,
     new_bad_pages: u64,
@@ -71,6 +73,7 @@ impl Report {
     pub(super) fn new(looked_for: String) -> Self {
         Self {
             looked_for,
+            has_summary: true,
             new_failures: BTreeMap::new(),
             new_answers: 0,
             new_bad_pages: 0,
@@ -82,6 +85,11 @@ impl Report {
             no_targets: false,
             not_finite: Vec::new(),
         }
+    }
+
+    /// Leaves the round's line to others.
+    pub(super) fn without_summary(&mut self) {
+        self.has_summary = false;
     }
 
     /// A node's scrape failed in a new way.
@@ -150,7 +158,9 @@ impl Report {
         self.security_group(snapshot, findings);
         self.targets(findings.listed);
         self.anomalies(&snapshot.anomalies);
-        info!("{}", summary(snapshot));
+        if self.has_summary {
+            info!("{}", summary(snapshot));
+        }
     }
 
     fn api_server(&mut self, answers: Option<bool>) {
@@ -286,21 +296,6 @@ fn without_numbers(reason: &str) -> String {
 
 fn node(pod: &Pod) -> &str {
     pod.node.as_deref().unwrap_or("?")
-}
-
-/// `round 17: 998/1000 nodes in 412 ms (2 timeout)`.
-fn summary(snapshot: &Snapshot) -> String {
-    let coverage = &snapshot.coverage;
-    let mut line = format!(
-        "round {}: {}/{} nodes in {} ms",
-        snapshot.round, coverage.scraped, coverage.expected, snapshot.duration_ms
-    );
-    let failed: Vec<String> = coverage.failed.iter().map(|(kind, nodes)| format!("{nodes} {kind}")).collect();
-    if !failed.is_empty() {
-        // Writing to a string cannot fail.
-        let _written = write!(line, " ({})", failed.join(", "));
-    }
-    line
 }
 
 fn anomaly_text(anomaly: &Anomaly) -> String {

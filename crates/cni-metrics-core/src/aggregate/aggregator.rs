@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::mode::{CounterMode, HelperStart};
-use super::node::NodeState;
+use super::node::NodeMemory;
 use super::tombstones::Tombstones;
 use super::total::Total;
 use crate::labels::{LabelNames, LabelSet};
@@ -28,7 +28,7 @@ pub struct Aggregator {
     pub(super) mode: CounterMode,
     pub(super) round: u64,
     /// Boxed: a table that grows moves pointers, and its free places cost little.
-    pub(super) nodes: HashMap<PodUid, Box<NodeState>>,
+    pub(super) nodes: HashMap<PodUid, Box<NodeMemory>>,
     pub(super) tombstones: Tombstones,
     /// In the order of [`Family::COUNTERS`]; `None` until first measured.
     pub(super) totals: [Option<Total>; Family::COUNTER_COUNT],

@@ -10,12 +10,13 @@
 use std::collections::HashMap;
 
 use super::aggregator::Aggregator;
+use super::capacity::Recent;
 use super::counter::{Baseline, Baselines};
 use super::damage::{DAMAGED_PAGES, Damage, Damages};
 use super::labels::LabelBaselines;
 use super::latency::LatencyBaselines;
 use super::mode::{CounterMode, HelperStart};
-use super::node::NodeState;
+use super::node::NodeMemory;
 use super::tombstones::{MOST_TOMBSTONES, Tombstone, Tombstones};
 use super::total::Total;
 use crate::model::{FamilySet, LARGEST_COUNT, LATEST_START_SECONDS, PodUid, UnixMillis};
@@ -121,7 +122,7 @@ impl Aggregator {
     }
 }
 
-fn put_node(out: &mut Vec<u8>, state: &NodeState) {
+fn put_node(out: &mut Vec<u8>, state: &NodeMemory) {
     let has_start = state.process_start_seconds.is_some();
     out.push(u8::from(state.ipv6) | u8::from(state.latency.unknown) << 1 | u8::from(has_start) << 2);
     if let Some(seconds) = state.process_start_seconds {
@@ -308,7 +309,7 @@ impl<'a> BaselineReader<'a> {
     }
 
     /// A node whose counters are those of `slots`: their positions in this version, if it has them.
-    fn node(&mut self, slots: &[Option<usize>], round: u64) -> Result<NodeState, BaselinesError> {
+    fn node(&mut self, slots: &[Option<usize>], round: u64) -> Result<NodeMemory, BaselinesError> {
         let flags = self.byte()?;
         if flags > 0b111 {
             return Err(BaselinesError::Damaged("unknown flags"));
@@ -346,7 +347,7 @@ impl<'a> BaselineReader<'a> {
         let latency = LatencyBaselines::saved(&apis, flags & 0b010 != 0);
         let ipv6 = flags & 0b001 != 0;
         let implausible = FamilySet(u32::try_from(implausible).unwrap_or_default());
-        Ok(NodeState {
+        Ok(NodeMemory {
             process_start_seconds,
             counters,
             latency,
@@ -354,6 +355,7 @@ impl<'a> BaselineReader<'a> {
             labels: LabelBaselines::unknown(),
             ipv6,
             implausible,
+            recent: Recent::default(),
             last_listed,
             last_listed_at,
             last_scraped_at,

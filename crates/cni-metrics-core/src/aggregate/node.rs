@@ -1,5 +1,6 @@
 //! What is remembered of one node, and what its next page says.
 
+use super::capacity::{self, Recent};
 use super::counter::{self, Baseline, Baselines, Continuity, Increase};
 use super::gauge;
 use super::labels::LabelBaselines;
@@ -10,11 +11,12 @@ use crate::agent::AgentFacts;
 use crate::model::{Anomaly, FamilySet, Implausibility, NodeFigures, NodeSample, Target, UnixMillis};
 use cni_types::catalogue::LabelledFamily;
 use cni_types::catalogue::{Family, Metric};
+use cni_types::node_state::NodeState;
 use cni_types::version::AgentVersion;
 
 /// What is remembered of one node that was scraped at least once.
 #[derive(Debug)]
-pub(super) struct NodeState {
+pub(super) struct NodeMemory {
     pub(super) process_start_seconds: Option<f64>,
     pub(super) counters: Baselines,
     pub(super) latency: LatencyBaselines,
@@ -22,6 +24,7 @@ pub(super) struct NodeState {
     pub(super) ipv6: bool,
     /// Families with an implausible value on its last page, so that each is reported once.
     pub(super) implausible: FamilySet,
+    pub(super) recent: Recent,
     pub(super) last_listed: u64,
     pub(super) last_listed_at: UnixMillis,
     /// The round of its last good scrape, which itself was no earlier.
@@ -81,7 +84,7 @@ fn version_of(sample: &NodeSample, agent: AgentFacts) -> Option<AgentVersion> {
 /// A process' start is one number for its whole life; pages may differ in how they round it, seconds.
 const START_ROUNDING_SECONDS: f64 = 0.5;
 
-impl NodeState {
+impl NodeMemory {
     pub(super) fn new(round: u64, at: UnixMillis) -> Self {
         Self {
             process_start_seconds: None,
@@ -90,6 +93,7 @@ impl NodeState {
             labels: LabelBaselines::unknown(),
             ipv6: false,
             implausible: FamilySet::default(),
+            recent: Recent::default(),
             last_listed: round,
             last_listed_at: at,
             last_scraped_at: at,
@@ -195,6 +199,7 @@ impl NodeState {
         }
         figures.values.set(Metric::AwsApiLatency, highest_ms);
         self.implausible = figures.implausible;
+        self.judge(mode, agent, figures);
         for family in Family::ALL {
             let measured = match family {
                 Family::AwsApiLatencyMs => latency::is_measured(sample, has(family)) && !beyond_belief,
@@ -205,6 +210,20 @@ impl NodeState {
             }
         }
         reporting
+    }
+
+    /// Finds out the node's states. Totals since the agent's start say nothing of this round.
+    fn judge(&mut self, mode: CounterMode, agent: AgentFacts, figures: &mut NodeFigures) {
+        let refused = figures.values.get(Metric::NoAvailableIpAddresses);
+        self.recent.note(figures, refused.filter(|_| mode == CounterMode::Increase));
+        figures.usable_ip_addresses = capacity::usable(figures, agent);
+        let applies = [
+            (NodeState::Refusing, self.recent.refuses()),
+            (NodeState::Full, self.recent.is_full(figures, agent)),
+            (NodeState::Implausible, !figures.implausible.is_empty()),
+            (NodeState::Damaged, !figures.damaged.is_empty()),
+        ];
+        figures.states = applies.into_iter().filter(|(_, applies)| *applies).map(|(state, _)| state).collect();
     }
 }
 

@@ -6,11 +6,12 @@ use super::aggregator::Aggregator;
 use super::gauge::GaugeSums;
 use super::labels::LabelSums;
 use super::mode::CounterMode;
-use super::node::{NodeState, Pass, first_scrape, next_scrape};
+use super::node::{NodeMemory, Pass, first_scrape, next_scrape};
 use super::total::Total;
 use crate::labels::LabelShare;
 use crate::model::{Anomaly, Coverage, FamilySet, Ipv6Figures, NodeFigures, Observation, Snapshot, UnixMillis, Values};
 use cni_types::catalogue::{FAMILIES, Family, Kind, Metric};
+use cni_types::node_state::NodeState;
 
 /// One round, from [`Aggregator::begin`] to [`Round::finish`]. A round that is not finished has lost the events of the
 /// pages that it was given.
@@ -73,6 +74,7 @@ impl<'a> Round<'a> {
             if state.last_listed == *round {
                 return;
             }
+            state.recent.pass(round.saturating_sub(state.last_listed));
             (state.last_listed, state.last_listed_at) = (*round, self.at);
         }
         let mut figures = NodeFigures {
@@ -87,6 +89,8 @@ impl<'a> Round<'a> {
             implausible: FamilySet::default(),
             shares: Box::default(),
             labels_overflowed: false,
+            states: outcome.is_err().then_some(NodeState::Silent).into_iter().collect(),
+            usable_ip_addresses: None,
         };
         if let Ok(sample) = &outcome {
             let continuity = match &known {
@@ -98,7 +102,7 @@ impl<'a> Round<'a> {
             };
             let state = match known {
                 Some(state) => state,
-                None => nodes.entry(target.uid).or_insert_with(|| Box::new(NodeState::new(*round, self.at))),
+                None => nodes.entry(target.uid).or_insert_with(|| Box::new(NodeMemory::new(*round, self.at))),
             };
             state.last_scraped_at = self.at;
             let pass = Pass { agent: target.agent, mode: *mode, figures: &mut figures, anomalies: &mut self.anomalies };
@@ -176,6 +180,7 @@ impl Sums {
     fn add(&mut self, node: &NodeFigures) {
         if node.expected {
             self.coverage.expected += 1;
+            self.coverage.states.add(node.states);
             match node.failure {
                 None => self.coverage.scraped += 1,
                 Some(kind) => *self.coverage.failed.entry(kind).or_default() += 1,

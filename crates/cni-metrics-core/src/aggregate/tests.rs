@@ -3,6 +3,7 @@
 mod label_rules;
 mod limits;
 mod saved;
+mod states;
 
 use std::sync::Arc;
 
@@ -12,8 +13,8 @@ use super::tombstones::{Tombstone, Tombstones};
 use super::*;
 use crate::agent::AgentFacts;
 use crate::model::{
-    Anomaly, FailureKind, FamilySample, FamilySet, Implausibility, Ipv6Figures, LatencySample, NodeName, NodeSample,
-    Observation, PodUid, Snapshot, Target, UnixMillis,
+    Anomaly, FailureKind, FamilySample, FamilySet, Implausibility, Ipv6Figures, LatencySample, NodeLabels, NodeName,
+    NodeSample, Observation, PodUid, Snapshot, Target, UnixMillis,
 };
 use cni_types::catalogue::{Family, Metric};
 use cni_types::ec2::Ec2Operation;
@@ -64,6 +65,7 @@ struct Helper {
     aggregator: Aggregator,
     created_at: Option<UnixMillis>,
     agent: AgentFacts,
+    labels: Arc<NodeLabels>,
     /// When its rounds are, in seconds after its start; stands still unless a test moves it.
     now_s: i64,
 }
@@ -81,6 +83,7 @@ fn helper_started(start: HelperStart) -> Helper {
         aggregator: Aggregator::new(start, CounterMode::Increase),
         created_at,
         agent: AgentFacts::default(),
+        labels: Arc::default(),
         now_s: 0,
     }
 }
@@ -111,7 +114,7 @@ impl Helper {
         let observations = pages
             .into_iter()
             .map(|(uid, page)| Observation {
-                target: Target { agent: self.agent, ..target(uid, self.created_at) },
+                target: Target { agent: self.agent, labels: Arc::clone(&self.labels), ..target(uid, self.created_at) },
                 expected: true,
                 outcome: page.map(|page| page.0),
             })
@@ -789,7 +792,8 @@ fn watching(agent: AgentFacts) -> Helper {
 
 #[test]
 fn an_absent_labelled_counter_is_0_only_if_the_agent_has_it() {
-    let of_image = |minor, patch| AgentFacts { version: Some(AgentVersion::new(1, minor, patch)), multi_nic: false };
+    let of_image =
+        |minor, patch| AgentFacts { version: Some(AgentVersion::new(1, minor, patch)), ..AgentFacts::default() };
     for (agent, measured) in [
         (AgentFacts::default(), vec![]),
         (of_image(3, 0), vec![]),

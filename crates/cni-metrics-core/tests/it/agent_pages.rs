@@ -106,7 +106,7 @@ fn look(sample: NodeSample, version: Option<AgentVersion>) -> Snapshot {
         node: NodeName::new("n"),
         created_at: None,
         labels: Arc::default(),
-        agent: AgentFacts { version, multi_nic: false },
+        agent: AgentFacts { version, ..AgentFacts::default() },
     };
     let observation = Observation { target, expected: true, outcome: Ok(sample) };
     Aggregator::new(start, CounterMode::Totals).round(UnixMillis(0), vec![observation])

@@ -295,7 +295,10 @@ impl World {
                 node: pod.node.clone(),
                 created_at: Some(UnixMillis(pod.created_s * 1000)),
                 labels: Arc::default(),
-                agent: AgentFacts { version: (pod.told_by == ToldBy::Image).then_some(pod.version), multi_nic: false },
+                agent: AgentFacts {
+                    version: (pod.told_by == ToldBy::Image).then_some(pod.version),
+                    ..AgentFacts::default()
+                },
             };
             let outcome = if fails { Err(FailureKind::Timeout) } else { Ok(pod.page(&mut self.random)) };
             if let Ok(page) = &outcome {

@@ -133,7 +133,7 @@ fn any_world(seed: u64, rounds: u32, many: usize, mode: CounterMode) {
             let sample = parse(page.as_bytes()).sample.map_err(|error| error.kind());
             let outcome = if chance(&mut random, 10) { Err(FailureKind::Timeout) } else { sample };
             let version = versions[random.below(versions.len())];
-            let agent = AgentFacts { version, multi_nic: false };
+            let agent = AgentFacts { version, ..AgentFacts::default() };
             observations.push(observation(&number.to_string(), HELPER_START_S - 900, agent, outcome));
         }
         if chance(&mut random, 10) {
@@ -367,7 +367,7 @@ fn agents_world(seed: u64, rounds: u32) {
         let (mut observations, mut expected) = (Vec::new(), Vec::new());
         for agent in &mut agents {
             agent.live(now_s, &mut random);
-            let agent_facts = AgentFacts { version: Some(AgentVersion::new(1, 23, 2)), multi_nic: false };
+            let agent_facts = AgentFacts { version: Some(AgentVersion::new(1, 23, 2)), ..AgentFacts::default() };
             let missed = chance(&mut random, 15);
             let family = LabelledFamily::ALL[random.below(8)];
             // A page of which a line is lost makes the family wait for the next; from the third on other rules hold.

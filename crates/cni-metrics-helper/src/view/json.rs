@@ -1,13 +1,13 @@
 //! A look: one JSON object with a stable key order.
 //!
 //! `{"schema","round":{"at","duration_ms"},"coverage":{"expected","scraped","failed":{kind:n},"reporting":{name:n},"damaged",
-//! "implausible"},"metrics":{name:value},"ipv6":{"nodes","assigned_ip_addresses"},"nodes":[{"name","zone","instance_type",
-//! "node_group","failure","ipv6","metrics","damaged":[family],"implausible":[family]}],"breakdown":{"overflowed":n,
+//! "implausible","states":{state:n}},"metrics":{name:value},"ipv6":{"nodes","assigned_ip_addresses"},"nodes":[{"name","zone","instance_type",
+//! "node_group","failure","ipv6","metrics","damaged":[family],"implausible":[family],"states":[state],"usable_ip_addresses"}],"breakdown":{"overflowed":n,
 //! "shares":[{"family","labels":{name:value},"rest","value"}]},"counters":{"kind",
 //! "seconds"},"cluster"}`: metrics in the catalogue's order,
 //! what was not measured left out; `reporting` only of metrics that not all scraped nodes measure; `at` is RFC 3339 in UTC; a
 //! label that is not known is null; `rest` is null at a label set, else `other` or `unattributed`;
-//! `cluster` is the cluster's id, null where it is not known.
+//! `usable_ip_addresses` is null where the page or the agent's settings do not say; `cluster` is the cluster's id, null where it is not known.
 
 mod breakdown;
 mod number;
@@ -21,6 +21,7 @@ use cni_metrics_core::model::{
 };
 use cni_types::catalogue::{CATALOGUE, Family, Metric};
 use cni_types::cluster_id::ClusterId;
+use cni_types::node_state::{NodeState, NodeStates, StateCounts};
 use jiff::Timestamp;
 pub use number::number;
 use serde::{Serialize, Serializer};
@@ -86,6 +87,8 @@ struct CoverageJson<'a> {
     reporting: &'a std::collections::BTreeMap<Metric, u64>,
     damaged: u64,
     implausible: u64,
+    #[serde(serialize_with = "states")]
+    states: StateCounts,
 }
 
 #[derive(Debug, Serialize)]
@@ -108,11 +111,14 @@ struct NodeJson<'a> {
     damaged: FamilySet,
     #[serde(serialize_with = "families")]
     implausible: FamilySet,
+    #[serde(serialize_with = "state_list")]
+    states: NodeStates,
+    usable_ip_addresses: Option<u32>,
 }
 
 impl<'a> From<&'a Snapshot> for SnapshotJson<'a> {
     fn from(snapshot: &'a Snapshot) -> Self {
-        let Coverage { expected, scraped, failed, reporting, damaged, implausible } = &snapshot.coverage;
+        let Coverage { expected, scraped, failed, reporting, damaged, implausible, states } = &snapshot.coverage;
         let Ipv6Figures { nodes, assigned_ip_addresses } = snapshot.ipv6;
         Self {
             round: RoundJson { at: rfc3339(snapshot.at), duration_ms: snapshot.duration_ms },
@@ -123,6 +129,7 @@ impl<'a> From<&'a Snapshot> for SnapshotJson<'a> {
                 reporting,
                 damaged: *damaged,
                 implausible: *implausible,
+                states: *states,
             },
             metrics: &snapshot.metrics,
             ipv6: Ipv6Json { nodes, assigned_ip_addresses: number(assigned_ip_addresses) },
@@ -144,6 +151,8 @@ impl<'a> From<&'a NodeFigures> for NodeJson<'a> {
             metrics: &node.values,
             damaged: node.damaged,
             implausible: node.implausible,
+            states: node.states,
+            usable_ip_addresses: node.usable_ip_addresses,
         }
     }
 }
@@ -157,6 +166,15 @@ fn values<S: Serializer>(values: &&Values, serializer: S) -> Result<S::Ok, S::Er
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape that serialize_with calls")]
 fn families<S: Serializer>(families: &FamilySet, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(families.iter().map(Family::name))
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape that serialize_with calls")]
+fn state_list<S: Serializer>(states: &NodeStates, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(states.iter().map(NodeState::label))
+}
+
+fn states<S: Serializer>(counts: &StateCounts, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(counts.iter().map(|(state, nodes)| (state.label(), nodes)))
 }
 
 /// The time as RFC 3339 in UTC, to the millisecond.

@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use cni_metrics_core::model::{NodeFigures, Snapshot};
-use cni_types::catalogue::{CATALOGUE, Kind, Metric, Unit};
+use cni_types::catalogue::{CATALOGUE, Family, Kind, Metric, Unit};
+use cni_types::node_state::NodeState;
 use comfy_table::{Cell, CellAlignment, LineStyle, Table, TableStyle};
 
 use super::json::rfc3339;
@@ -103,19 +104,24 @@ pub fn nodes<'a>(nodes: impl Iterator<Item = &'a NodeFigures>) -> Table {
     table
 }
 
-/// What became of the node's scrape, and what is wrong with its page.
+/// The node's states, with what explains them: `refusing, full`, `silent: timeout`, `ok, IPv6`, `full; damaged: FAMILY`.
 fn state(node: &NodeFigures) -> String {
-    if let Some(kind) = node.failure {
-        return kind.label().to_owned();
+    let named = |state: NodeState| match (state, node.failure) {
+        (NodeState::Silent, Some(kind)) => format!("{}: {kind}", state.label()),
+        _ => state.label().to_owned(),
+    };
+    let explained = |state: &NodeState| matches!(state, NodeState::Damaged | NodeState::Implausible);
+    let mut states: Vec<String> = node.states.iter().filter(|state| !explained(state)).map(named).collect();
+    if node.ipv6 && node.failure.is_none() {
+        states.push("IPv6".to_owned());
     }
-    let mut state = if node.ipv6 { "ok, IPv6" } else { "ok" }.to_owned();
-    for (what, families) in [("damaged", node.damaged), ("implausible", node.implausible)] {
-        for (position, family) in families.iter().enumerate() {
-            let before = if position == 0 { format!("; {what}: ") } else { ", ".to_owned() };
-            let _written = write!(state, "{before}{}", family.name());
-        }
+    let mut parts: Vec<String> = [states.join(", ")].into_iter().filter(|states| !states.is_empty()).collect();
+    for state in node.states.iter().filter(explained) {
+        let families = if state == NodeState::Damaged { node.damaged } else { node.implausible };
+        let families: Vec<&str> = families.iter().map(Family::name).collect();
+        parts.push(format!("{}: {}", state.label(), families.join(", ")));
     }
-    state
+    parts.join("; ")
 }
 
 /// `3/3`, or a dash where neither was measured.

@@ -55,9 +55,14 @@ fn inspect_adds_pages_up_and_keeps_the_documented_shape() {
     assert_eq!(json["breakdown"]["overflowed"], 0);
     let coverage = serde_json::json!({
         "expected": 2, "scraped": 2, "failed": {}, "reporting": {}, "damaged": 0, "implausible": 0,
+        "states": {"ok": 2, "refusing": 0, "full": 0, "implausible": 0, "damaged": 0, "silent": 0},
     });
     assert_eq!(json["coverage"], coverage);
     let nodes = json["nodes"].as_array().unwrap();
+    for node in nodes {
+        assert_eq!(node["states"], serde_json::json!(["ok"]));
+        assert_eq!(node["usable_ip_addresses"], serde_json::Value::Null, "a page does not show the agent's settings");
+    }
     for metric in ["assignIPAddresses", "totalIPAddresses", "eniAllocated", "addReqCount", "ec2ApiReqCount"] {
         let sum: f64 = nodes.iter().filter_map(|node| node["metrics"][metric].as_f64()).sum();
         assert!(sum > 0.0, "{metric} is on neither page");

@@ -47,6 +47,7 @@ mod publish_cloudwatch;
 mod publish_prometheus;
 mod publish_properties;
 mod publish_wire;
+mod refused_causes;
 mod scrape;
 mod shard_world;
 

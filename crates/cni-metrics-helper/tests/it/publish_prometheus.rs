@@ -15,6 +15,7 @@ use cni_publish::Publisher;
 use cni_publish::prometheus::{PrometheusSettings, PrometheusSink};
 use cni_runtime::clock::Clock;
 use cni_types::catalogue::Metric;
+use cni_types::node_state::{NodeState, StateCounts};
 use cni_types::shard::Shard;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -44,7 +45,17 @@ fn node(name: &str, uid: &str, failure: Option<FailureKind>, entries: &[(Metric,
         implausible: FamilySet::default(),
         shares: Box::default(),
         labels_overflowed: false,
+        states: failure.map(|_| NodeState::Silent).into_iter().collect(),
+        usable_ip_addresses: (name == "ip-10-0-0-1").then_some(27),
     }
+}
+
+fn states_of(nodes: &[NodeFigures]) -> StateCounts {
+    let mut counts = StateCounts::default();
+    for node in nodes {
+        counts.add(node.states);
+    }
+    counts
 }
 
 fn snapshot(round: u64, nodes: Vec<NodeFigures>) -> Snapshot {
@@ -60,6 +71,7 @@ fn snapshot(round: u64, nodes: Vec<NodeFigures>) -> Snapshot {
             reporting: [(Metric::NoAvailableIpAddresses, 1)].into(),
             damaged: 1,
             implausible: 0,
+            states: states_of(&nodes),
         },
         metrics: values(&[
             (Metric::AssignIpAddresses, 17.0),

@@ -17,8 +17,8 @@ use cni_types::shard::Shard;
 
 /// Nodes in one piece.
 const PIECE_NODES: usize = 1000;
-/// Families a node has: whether it answered, gauges, counters.
-const NODE_FAMILIES: usize = 1 + GAUGES.len() + COUNTERS.len();
+/// Families a node has: whether it answered, how many addresses it can use, gauges, counters.
+const NODE_FAMILIES: usize = 2 + GAUGES.len() + COUNTERS.len();
 
 /// The label `cluster` of every `cni_*` series.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -191,6 +191,11 @@ fn own_gauges(text: &mut String, snapshot: &Snapshot, labels: &[(&str, &str)]) {
         let count = coverage.failed.get(&kind).copied().unwrap_or(0);
         sample(text, &failed, &[&[("reason", kind.label())], labels].concat(), count as f64);
     }
+    let states = ["cni_cluster_nodes"];
+    head(text, &states, "gauge", &["Expected nodes by state; a node that has two states counts under both"]);
+    for (state, nodes) in coverage.states.iter() {
+        sample(text, &states, &[&[("state", state.label())], labels].concat(), nodes as f64);
+    }
     if !coverage.reporting.is_empty() {
         let reporting = ["cni_cluster_nodes_reporting"];
         let help = "Of the scraped nodes, those that measure the metric; only for metrics that not all of them measure";
@@ -216,6 +221,7 @@ fn own_gauges(text: &mut String, snapshot: &Snapshot, labels: &[(&str, &str)]) {
 #[derive(Debug, Clone, Copy)]
 enum NodeFamily {
     Up,
+    Usable,
     Gauge(&'static Name),
     Counter(usize, &'static Name),
 }
@@ -224,7 +230,7 @@ impl NodeFamily {
     fn at(index: usize) -> Option<Self> {
         const GAUGE_NAMES: &[Name] = &GAUGES;
         const COUNTER_NAMES: &[Name] = &COUNTERS;
-        let Some(index) = index.checked_sub(1) else { return Some(Self::Up) };
+        let Some(index) = index.checked_sub(2) else { return Some(if index == 0 { Self::Up } else { Self::Usable }) };
         if let Some(name) = GAUGE_NAMES.get(index) {
             return Some(Self::Gauge(name));
         }
@@ -239,6 +245,7 @@ impl NodeFamily {
     fn name(self) -> [&'static str; 3] {
         match self {
             Self::Up => ["cni_node_", "up", ""],
+            Self::Usable => ["cni_node_", "usable_ip_addresses", ""],
             Self::Gauge(name) => ["cni_node_", name.name, ""],
             Self::Counter(_, name) => ["cni_node_", name.name, "_total"],
         }
@@ -247,6 +254,7 @@ impl NodeFamily {
     fn head(self, text: &mut String) {
         let (kind, help) = match self {
             Self::Up => ("gauge", "Whether the node's ipamd answered with a readable page"),
+            Self::Usable => ("gauge", "Most IPv4 addresses that pods can have, without those of reserved ENIs"),
             Self::Gauge(name) => ("gauge", name.help),
             Self::Counter(_, name) => ("counter", name.help),
         };
@@ -257,6 +265,7 @@ impl NodeFamily {
     fn value(self, node: &NodeFigures, totals: &NodeTotals) -> Option<f64> {
         match self {
             Self::Up => Some(f64::from(u8::from(node.failure.is_none()))),
+            Self::Usable => node.usable_ip_addresses.map(f64::from),
             // The names say IPv4; 2^48 addresses a prefix are none of that.
             Self::Gauge(name) if node.ipv6 && counts_ipv4(name.metric) => None,
             Self::Gauge(name) => node.values.get(name.metric).map(|value| value / name.per_unit),

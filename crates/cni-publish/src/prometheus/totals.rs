@@ -50,6 +50,7 @@ mod tests {
 
     use cni_metrics_core::model::{FamilySet, NodeLabels, NodeName, PodUid};
     use cni_types::catalogue::Metric;
+    use cni_types::node_state::NodeStates;
 
     use super::*;
 
@@ -68,6 +69,8 @@ mod tests {
             implausible: FamilySet::default(),
             shares: Box::default(),
             labels_overflowed: false,
+            states: NodeStates::default(),
+            usable_ip_addresses: None,
         }
     }
 

@@ -6,7 +6,7 @@ use crate::kube_store::{
     Pairs, PodObject, PodPhase, PodTemplate, Uid, pairs,
 };
 use crate::scenario::Scenario;
-use cni_types::agent_settings::CLUSTER_NAME;
+use cni_types::agent_settings::{AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG, CLUSTER_NAME};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -39,6 +39,9 @@ impl Objects {
     pub(super) fn new(scenario: &Scenario, created_ms: i64) -> Self {
         let groups = scenario.node_groups.iter().map(|group| {
             let mut env: Vec<(String, String)> = vec![(CLUSTER_NAME.name.to_owned(), scenario.cluster.name.clone())];
+            if group.pod_subnet.is_some() {
+                env.push((AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG.name.to_owned(), "true".to_owned()));
+            }
             env.extend(group.env.iter().map(|(name, value)| (name.clone(), value.to_string())));
             let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
             let mut template = PodTemplate::aws_node(group.image_tag(), &env);
