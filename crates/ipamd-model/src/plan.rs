@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use crate::ec2::{SubnetId, SubnetSpec, Vpc};
+use crate::ec2::{EniKind, SubnetId, SubnetSpec, Vpc};
 use crate::node::{AddOutcome, Node, NodeError, NodeSpec, PodKey};
 use crate::pool::{Placement, Pool, PoolEni};
 use crate::settings::{Mode, Refusal};
@@ -11,7 +11,7 @@ mod max_pods;
 mod question;
 mod warning;
 
-pub use max_pods::{Binding, MaxPods, MaxPodsQuestion, estimated_vcpus};
+pub use max_pods::{Binding, HOST_NETWORK_PODS, MaxPods, MaxPodsBy, MaxPodsQuestion, estimated_vcpus};
 pub use question::NodeQuestion;
 pub use warning::Warning;
 
@@ -36,6 +36,12 @@ pub struct NodePlan {
     pub pods_per_eni: Vec<u32>,
     /// Pods of each prefix; empty with secondary addresses.
     pub pods_per_prefix: Vec<u32>,
+    /// Which of the ENIs is the trunk of security groups for pods.
+    pub trunk: Option<usize>,
+    /// Addresses that the subnet of the pods lends: those for pods, and each ENI's own.
+    pub subnet_addresses: u32,
+    /// Addresses that the node's own subnet lends where that is another one, with custom networking: the primary ENI's own.
+    pub node_subnet_addresses: u32,
     /// The node's pod capacity.
     pub max_pods: u32,
     /// Traps in the settings.
@@ -95,7 +101,7 @@ pub fn settle(question: &NodeQuestion) -> Result<NodePlan, PlanError> {
         now_ms = quiet(&mut node, &mut vpc, now_ms);
     }
     let warnings = warning::find(question, mode, node.pool(), refused);
-    Ok(describe(node.pool(), mode, question.max_pods, warnings))
+    Ok(describe(node.pool(), mode, question, warnings))
 }
 
 /// Lets time pass until nothing changes any more.
@@ -112,7 +118,7 @@ fn quiet(node: &mut Node, vpc: &mut Vpc, mut now_ms: i64) -> i64 {
     now_ms
 }
 
-fn describe(pool: &Pool, mode: Mode, max_pods: u32, warnings: Vec<Warning>) -> NodePlan {
+fn describe(pool: &Pool, mode: Mode, question: &NodeQuestion, warnings: Vec<Warning>) -> NodePlan {
     let narrow = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     let enis = pool.enis();
     let ips_per_eni: Vec<_> = enis.iter().map(PoolEni::addresses).collect();
@@ -122,7 +128,9 @@ fn describe(pool: &Pool, mode: Mode, max_pods: u32, warnings: Vec<Warning>) -> N
     let prefixes_per_eni = enis.iter().filter(|_| of_prefixes).map(|eni| narrow(eni.slots_used())).collect();
     let pods_per_prefix = enis.iter().filter(|_| of_prefixes).flat_map(PoolEni::assigned_per_block).collect();
     let (prefixes, unused) = (u32::try_from(pool.prefixes()).unwrap_or(0), total_ips - assigned);
+    let trunk = enis.iter().position(|eni| eni.kind == EniKind::Trunk);
     let enis = narrow(enis.len());
+    let node_subnet_addresses = u32::from(question.settings.custom_networking && enis > 0);
     NodePlan {
         enis,
         total_ips,
@@ -133,7 +141,10 @@ fn describe(pool: &Pool, mode: Mode, max_pods: u32, warnings: Vec<Warning>) -> N
         prefixes_per_eni,
         pods_per_eni,
         pods_per_prefix,
-        max_pods,
+        trunk,
+        subnet_addresses: total_ips.saturating_add(enis).saturating_sub(node_subnet_addresses),
+        node_subnet_addresses,
+        max_pods: question.max_pods,
         warnings,
     }
 }

@@ -2,17 +2,48 @@
 
 use cni_types::limits::{self, ADDRESSES_PER_PREFIX, InstanceLimits};
 
-/// Pods that need no pool address: the agent itself and kube-proxy.
-const HOST_NETWORK_PODS: u32 = 2;
-/// Recommended cap of instances with few vCPUs ...
+/// Pods on the host network, which need no pool address: the agent itself and kube-proxy.
+pub const HOST_NETWORK_PODS: u32 = 2;
+/// The cap for instances with few vCPUs ...
 const SMALL_CAP: u32 = 110;
-/// ... and of the others.
+/// ... and for the others.
 const LARGE_CAP: u32 = 250;
 /// Up to here vCPUs are few.
 const SMALL_VCPUS: u32 = 30;
 
+/// Who sets the kubelet's max pods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MaxPodsBy {
+    /// EKS, for a managed node group without an image of its own.
+    ManagedNodeGroup,
+    /// The script of the EKS images, `max-pods-calculator.sh`.
+    MaxPodsCalculator,
+    /// Karpenter.
+    Karpenter,
+    /// nodeadm, which sets up nodes of Amazon Linux 2023, where no number is configured.
+    Nodeadm,
+}
+
+impl MaxPodsBy {
+    /// As it is called in texts.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ManagedNodeGroup => "managed node groups",
+            Self::MaxPodsCalculator => "max-pods-calculator.sh",
+            Self::Karpenter => "Karpenter",
+            Self::Nodeadm => "nodeadm",
+        }
+    }
+
+    /// It gives no node more than 110 pods, or 250 with many vCPUs.
+    pub fn caps(self) -> bool {
+        matches!(self, Self::ManagedNodeGroup | Self::MaxPodsCalculator)
+    }
+}
+
 /// What to work out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches of the agent")]
 pub struct MaxPodsQuestion {
     /// Limits of the instance.
     pub limits: InstanceLimits,
@@ -20,12 +51,16 @@ pub struct MaxPodsQuestion {
     pub prefix_delegation: bool,
     /// Custom networking is on.
     pub custom_networking: bool,
-    /// `MAX_ENI`.
+    /// `ENABLE_POD_ENI`: security groups for pods.
+    pub pod_eni: bool,
+    /// `MAX_ENI`; the agent takes 0 as not set.
     pub max_eni: Option<u32>,
     /// vCPUs; decides between the two caps.
     pub vcpus: u32,
-    /// The recommended cap holds.
+    /// The cap holds.
     pub capped: bool,
+    /// Pods on the host network.
+    pub host_network_pods: u32,
 }
 
 /// The limit that binds.
@@ -35,7 +70,7 @@ pub enum Binding {
     Slots,
     /// `MAX_ENI`.
     MaxEni,
-    /// The recommended cap.
+    /// The cap of whoever sets max pods.
     Cap,
 }
 
@@ -65,6 +100,10 @@ pub struct MaxPods {
     pub formula: String,
     /// Prefix delegation was asked of an instance that cannot do it.
     pub prefix_fallback: bool,
+    /// The number without prefix delegation and without the cap.
+    pub without_prefixes: u32,
+    /// One ENI is the trunk of security groups for pods.
+    pub has_trunk: bool,
 }
 
 impl MaxPodsQuestion {
@@ -72,26 +111,44 @@ impl MaxPodsQuestion {
     pub fn answer(&self) -> MaxPods {
         let limit = u32::from(self.limits.max_enis);
         let allowed = self.max_eni.filter(|max| *max >= 1).map_or(limit, |max| max.min(limit));
-        let enis = allowed.saturating_sub(u32::from(self.custom_networking));
+        let trunk = u32::from(self.pod_eni && self.limits.trunk_compatible && allowed > 1);
+        let enis = allowed.saturating_sub(u32::from(self.custom_networking)).saturating_sub(trunk);
         let prefix = self.prefix_delegation && self.limits.prefix_capable();
-        let per_slot = if prefix { ADDRESSES_PER_PREFIX } else { 1 };
-        let by_slots = enis * self.limits.slots() * per_slot + HOST_NETWORK_PODS;
+        let by_slots = self.pods(enis, prefix);
         let cap = self.capped.then_some(if self.vcpus <= SMALL_VCPUS { SMALL_CAP } else { LARGE_CAP });
         let binding = match cap {
             Some(cap) if cap < by_slots => Binding::Cap,
             _ if allowed < limit => Binding::MaxEni,
             _ => Binding::Slots,
         };
-        let max_pods = cap.map_or(by_slots, |cap| cap.min(by_slots));
-        let prefix_fallback = self.prefix_delegation && !prefix;
-        MaxPods { max_pods, by_slots, cap, binding, formula: self.formula(allowed, prefix, cap), prefix_fallback }
+        MaxPods {
+            max_pods: cap.map_or(by_slots, |cap| cap.min(by_slots)),
+            by_slots,
+            cap,
+            binding,
+            formula: self.formula(allowed, trunk, prefix, cap),
+            prefix_fallback: self.prefix_delegation && !prefix,
+            without_prefixes: self.pods(enis, false),
+            has_trunk: trunk > 0,
+        }
     }
 
-    fn formula(&self, allowed: u32, prefix: bool, cap: Option<u32>) -> String {
-        let enis = if self.custom_networking { format!("({allowed} ENIs - 1)") } else { format!("{allowed} ENIs") };
+    /// Pods with an address of this number of ENIs, and those on the host network.
+    fn pods(&self, enis: u32, prefix: bool) -> u32 {
+        let per_slot = if prefix { ADDRESSES_PER_PREFIX } else { 1 };
+        (enis * self.limits.slots() * per_slot).saturating_add(self.host_network_pods)
+    }
+
+    fn formula(&self, allowed: u32, trunk: u32, prefix: bool, cap: Option<u32>) -> String {
+        let enis = match (self.custom_networking, trunk) {
+            (false, 0) => format!("{allowed} ENIs"),
+            (true, 0) => format!("({allowed} ENIs - 1)"),
+            (false, _) => format!("({allowed} ENIs - 1 trunk)"),
+            (true, _) => format!("({allowed} ENIs - 1 - 1 trunk)"),
+        };
         let sixteen = if prefix { " x 16" } else { "" };
         let addresses = self.limits.ipv4_per_eni;
-        let sum = format!("{enis} x ({addresses} addresses - 1){sixteen} + {HOST_NETWORK_PODS}");
+        let sum = format!("{enis} x ({addresses} addresses - 1){sixteen} + {}", self.host_network_pods);
         match cap {
             Some(cap) => format!("min({sum}, {cap})"),
             None => sum,

@@ -14,4 +14,6 @@ pub struct NodeQuestion {
     pub pods: u32,
     /// The node's pod capacity.
     pub max_pods: u32,
+    /// Pods on the host network, which take none of the pool's addresses.
+    pub host_network_pods: u32,
 }

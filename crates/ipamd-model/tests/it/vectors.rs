@@ -7,7 +7,7 @@ use ipamd_model::settings::Settings;
 fn plan(instance_type: &str, env: &[(&str, &str)], pods: u32) -> NodePlan {
     let settings = Settings::from_env(env.iter().copied().chain([("ENABLE_IPv4", "true")]));
     let limits = limits::find(instance_type).unwrap();
-    settle(&NodeQuestion { limits, settings, pods, max_pods: 10_000 }).unwrap()
+    settle(&NodeQuestion { limits, settings, pods, max_pods: 10_000, host_network_pods: 2 }).unwrap()
 }
 
 fn list(text: &str) -> Vec<u32> {
@@ -123,10 +123,10 @@ fn custom_networking_leaves_the_primary_empty() {
 fn growth_stops_at_the_nodes_pod_capacity() {
     let limits = limits::find("m5.large").unwrap();
     let settings = Settings::manifest_with([("ENABLE_PREFIX_DELEGATION", "true")]);
-    let plan = settle(&NodeQuestion { limits, settings, pods: 40, max_pods: 29 }).unwrap();
+    let plan = settle(&NodeQuestion { limits, settings, pods: 40, max_pods: 29, host_network_pods: 2 }).unwrap();
     assert_eq!((plan.total_ips, plan.assigned), (32, 32));
     assert!(plan.warnings.contains(&Warning::GrowthCapped { max_pods: 29 }));
-    assert!(plan.warnings.contains(&Warning::PodsBeyondMaxPods { pods: 40, max_pods: 29 }));
+    assert!(plan.warnings.contains(&Warning::PodsBeyondMaxPods { pods: 40, host_network_pods: 2, max_pods: 29 }));
 }
 
 /// The published formulas: ENIs x slots + 2, times 16 with prefixes, one ENI less with custom
@@ -136,6 +136,8 @@ fn max_pods_follow_the_published_formulas() {
     let question = |instance_type: &str, vcpus| MaxPodsQuestion {
         limits: limits::find(instance_type).unwrap(),
         prefix_delegation: false,
+        pod_eni: false,
+        host_network_pods: 2,
         custom_networking: false,
         max_eni: None,
         vcpus,

@@ -2,19 +2,28 @@
 
 use std::io::Write;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use cni_types::limits::{self, InstanceLimits};
-use ipamd_model::plan::{Binding, MaxPods, MaxPodsQuestion, estimated_vcpus};
+use ipamd_model::plan::{Binding, MaxPods, MaxPodsBy, estimated_vcpus};
 use serde::Serialize;
 
-use super::shared::{Format, limits_of, vcpus_of};
+use super::shared::{NodeOptions, limits_of, vcpus_of};
 use crate::view::schema::Schema;
 use crate::view::table::styled;
 
+/// How the numbers are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people.
+    Table,
+    /// One JSON document.
+    Json,
+    /// Comma-separated values, one line per instance type.
+    Csv,
+}
+
 /// Options of `plan max-pods`.
 #[derive(Debug, Clone, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "independent switches of one command")]
-#[expect(clippy::doc_markdown, reason = "the text is shown by --help, where backticks are noise")]
 pub(super) struct MaxPodsArgs {
     /// EC2 instance type, e.g. m5.large
     #[arg(long, required_unless_present = "all", conflicts_with = "all")]
@@ -22,23 +31,16 @@ pub(super) struct MaxPodsArgs {
     /// Every known instance type
     #[arg(long)]
     all: bool,
-    /// ENABLE_PREFIX_DELEGATION
-    #[arg(long)]
-    prefix_delegation: bool,
-    /// AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG
-    #[arg(long)]
-    custom_networking: bool,
-    /// MAX_ENI
-    #[arg(long)]
-    max_eni: Option<u32>,
+    #[command(flatten)]
+    node: NodeOptions,
     /// vCPUs of the instance, which decide between the caps of 110 (up to 30) and 250 [default: by the size's name]
     #[arg(long)]
     vcpus: Option<u32>,
-    /// Leave the recommended cap out
+    /// Leave the cap of 110 or 250 out
     #[arg(long)]
     no_cap: bool,
     /// How the numbers are printed
-    #[arg(long, value_enum, default_value_t = Format::Table)]
+    #[arg(long, short, value_enum, default_value_t = Format::Table)]
     output: Format,
 }
 
@@ -52,18 +54,24 @@ struct InstanceRow {
     binding: &'static str,
     formula: String,
     command: &'static str,
+    cap_of: Option<&'static str>,
+    notes: Vec<String>,
 }
 
 pub(super) fn run(args: &MaxPodsArgs, out: &mut dyn Write) -> anyhow::Result<()> {
     if let Some(instance_type) = args.instance_type.as_deref() {
-        let answer = ask(args, instance_type, limits_of(instance_type)?);
+        let (name, limits) = limits_of(instance_type)?;
+        let answer = ask(args, &name, limits);
         return match args.output {
-            Format::Table => explain(args, instance_type, &answer, out),
-            Format::Json => Ok(Schema::Plan.print(&line(instance_type, &answer), out)?),
-            Format::Csv => csv([line(instance_type, &answer)], out),
+            Format::Table => explain(args, &name, limits, &answer, out),
+            Format::Json => Ok(Schema::Plan.print(&line(args, &name, limits, &answer), out)?),
+            Format::Csv => csv([line(args, &name, limits, &answer)], out),
         };
     }
-    let lines = limits::all().iter().map(|known| line(&known.name(), &ask(args, &known.name(), known.limits)));
+    let lines = limits::all().iter().map(|known| {
+        let answer = ask(args, &known.name(), known.limits);
+        line(args, &known.name(), known.limits, &answer)
+    });
     match args.output {
         Format::Csv => csv(lines, out),
         Format::Json => Ok(Schema::Plan.print_list(lines, out)?),
@@ -72,18 +80,12 @@ pub(super) fn run(args: &MaxPodsArgs, out: &mut dyn Write) -> anyhow::Result<()>
 }
 
 fn ask(args: &MaxPodsArgs, instance_type: &str, limits: InstanceLimits) -> MaxPods {
-    let question = MaxPodsQuestion {
-        limits,
-        prefix_delegation: args.prefix_delegation,
-        custom_networking: args.custom_networking,
-        max_eni: args.max_eni,
-        vcpus: vcpus_of(instance_type, args.vcpus),
-        capped: !args.no_cap,
-    };
+    let mut question = args.node.max_pods(limits, vcpus_of(instance_type, args.vcpus));
+    question.capped &= !args.no_cap;
     question.answer()
 }
 
-fn line(instance_type: &str, answer: &MaxPods) -> InstanceRow {
+fn line(args: &MaxPodsArgs, instance_type: &str, limits: InstanceLimits, answer: &MaxPods) -> InstanceRow {
     InstanceRow {
         instance_type: instance_type.to_owned(),
         max_pods: answer.max_pods,
@@ -92,16 +94,29 @@ fn line(instance_type: &str, answer: &MaxPods) -> InstanceRow {
         binding: answer.binding.name(),
         formula: answer.formula.clone(),
         command: "max-pods",
+        cap_of: answer.cap.map(|_| args.node.by().name()),
+        notes: notes(args, limits, answer),
     }
 }
 
-fn explain(args: &MaxPodsArgs, instance_type: &str, answer: &MaxPods, out: &mut dyn Write) -> anyhow::Result<()> {
+fn explain(
+    args: &MaxPodsArgs,
+    instance_type: &str,
+    limits: InstanceLimits,
+    answer: &MaxPods,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
     writeln!(out, "{instance_type}: max pods {}", answer.max_pods)?;
     writeln!(out, "  = {}", answer.formula)?;
+    let by = args.node.by();
     let binds = match answer.binding {
         Binding::Slots => "the instance's ENIs and their addresses".to_owned(),
         Binding::MaxEni => "MAX_ENI".to_owned(),
-        Binding::Cap => format!("the recommended cap; without it {}", answer.by_slots),
+        Binding::Cap => format!(
+            "the cap of {}; without it {} (Karpenter and nodeadm have none, see --max-pods-by)",
+            by.name(),
+            answer.by_slots
+        ),
     };
     writeln!(out, "  binding limit: {binds}")?;
     if let Some(cap) = answer.cap {
@@ -111,12 +126,43 @@ fn explain(args: &MaxPodsArgs, instance_type: &str, answer: &MaxPods, out: &mut 
             (None, Some(_)) => format!("{vcpus} vCPUs by the size's name; --vcpus overrides"),
             (None, None) => "vCPUs unknown, taken to be few; --vcpus overrides".to_owned(),
         };
-        writeln!(out, "  cap {cap}: {source}")?;
+        writeln!(out, "  cap {cap} of {}: {source}", by.name())?;
     }
-    if answer.prefix_fallback {
-        writeln!(out, "  note: no prefix delegation on this type (neither Nitro nor bare metal)")?;
+    for note in notes(args, limits, answer) {
+        writeln!(out, "  note: {note}")?;
     }
     Ok(())
+}
+
+/// What else there is to know about the number.
+fn notes(args: &MaxPodsArgs, limits: InstanceLimits, answer: &MaxPods) -> Vec<String> {
+    let mut notes = Vec::new();
+    if answer.prefix_fallback {
+        notes.push("no prefix delegation on this type (neither Nitro nor bare metal)".to_owned());
+    }
+    if args.node.max_eni == Some(0) {
+        notes.push("MAX_ENI=0 has no effect: the agent takes values below 1 as not set".to_owned());
+    }
+    match (args.node.pod_eni, answer.has_trunk, limits.branch_enis) {
+        (true, true, 0) => notes.push("pods with a security group have branch ENIs, and count beside these".to_owned()),
+        (true, true, branches) => notes.push(format!(
+            "up to {branches} pods with a security group have a branch ENI each; with them the node can hold {}",
+            answer.by_slots.saturating_add(u32::from(branches))
+        )),
+        (true, false, _) if !limits.trunk_compatible => {
+            notes.push("ENABLE_POD_ENI has no effect: this type cannot carry a trunk ENI".to_owned());
+        }
+        _ => {}
+    }
+    let by = args.node.by();
+    if matches!(by, MaxPodsBy::Karpenter | MaxPodsBy::Nodeadm) && answer.without_prefixes < answer.by_slots {
+        notes.push(format!(
+            "{} does not count prefixes and sets {}; set the kubelet's maxPods to use more",
+            by.name(),
+            answer.without_prefixes
+        ));
+    }
+    notes
 }
 
 fn csv(lines: impl IntoIterator<Item = InstanceRow>, out: &mut dyn Write) -> anyhow::Result<()> {

@@ -4,14 +4,15 @@ use std::io::Write;
 
 use clap::Args;
 use cni_types::agent_settings::{
-    AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG, ENABLE_PREFIX_DELEGATION, MAX_ENI, MINIMUM_IP_TARGET, WARM_ENI_TARGET,
-    WARM_IP_TARGET, WARM_PREFIX_TARGET,
+    AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG, ENABLE_POD_ENI, ENABLE_PREFIX_DELEGATION, MAX_ENI, MINIMUM_IP_TARGET,
+    WARM_ENI_TARGET, WARM_IP_TARGET, WARM_PREFIX_TARGET,
 };
-use ipamd_model::plan::{MaxPodsQuestion, NodePlan, NodeQuestion, settle};
+use ipamd_model::plan::{Binding, MaxPods, NodePlan, NodeQuestion, Warning, settle};
 use ipamd_model::settings::Settings;
 use serde::Serialize;
 
-use super::shared::{Format, limits_of, vcpus_of};
+use super::shared::{NodeOptions, limits_of, vcpus_of};
+use crate::cli::output::{Output, OutputArgs};
 use crate::view::schema::Schema;
 use crate::view::table::styled;
 
@@ -37,21 +38,13 @@ pub(super) struct NodeArgs {
     /// WARM_PREFIX_TARGET [default: 1, as the shipped manifest sets it]
     #[arg(long)]
     warm_prefix_target: Option<u32>,
-    /// MAX_ENI
-    #[arg(long)]
-    max_eni: Option<u32>,
-    /// ENABLE_PREFIX_DELEGATION
-    #[arg(long)]
-    prefix_delegation: bool,
-    /// AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG
-    #[arg(long)]
-    custom_networking: bool,
+    #[command(flatten)]
+    node: NodeOptions,
     /// The node's pod capacity [default: the number that `plan max-pods` gives]
     #[arg(long)]
     max_pods: Option<u32>,
-    /// How the plan is printed
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    output: Format,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 /// The JSON shape.
@@ -67,26 +60,27 @@ struct Shown<'a> {
     max_pods: u32,
     warnings: Vec<String>,
     command: &'static str,
+    subnet_addresses: u32,
+    node_subnet_addresses: u32,
 }
 
 pub(super) fn run(args: &NodeArgs, out: &mut dyn Write) -> anyhow::Result<()> {
-    let limits = limits_of(&args.instance_type)?;
-    let max_pods = args.max_pods.unwrap_or_else(|| {
-        let question = MaxPodsQuestion {
-            limits,
-            prefix_delegation: args.prefix_delegation,
-            custom_networking: args.custom_networking,
-            max_eni: args.max_eni,
-            vcpus: vcpus_of(&args.instance_type, None),
-            capped: true,
-        };
-        question.answer().max_pods
-    });
-    let plan = settle(&NodeQuestion { limits, settings: settings(args), pods: args.pods, max_pods })?;
-    match args.output {
-        Format::Table => table(args, &plan, out),
-        Format::Json => Ok(Schema::Plan.print(&shown(&plan), out)?),
-        Format::Csv => anyhow::bail!("plan node prints a table or json, not csv"),
+    let (name, limits) = limits_of(&args.instance_type)?;
+    let answer = args.node.max_pods(limits, vcpus_of(&name, None)).answer();
+    let question = NodeQuestion {
+        limits,
+        settings: settings(args),
+        pods: args.pods,
+        max_pods: args.max_pods.unwrap_or(answer.max_pods),
+        host_network_pods: args.node.host_network_pods,
+    };
+    let mut plan = settle(&question)?;
+    if args.node.max_eni == Some(0) {
+        plan.warnings.push(Warning::MaxEniZero);
+    }
+    match args.output.output {
+        Output::Table => table(args, &name, &plan, &answer, out),
+        Output::Json => Ok(Schema::Plan.print(&shown(&plan), out)?),
     }
 }
 
@@ -97,11 +91,12 @@ fn settings(args: &NodeArgs) -> Settings {
         (WARM_IP_TARGET.name, args.warm_ip_target),
         (MINIMUM_IP_TARGET.name, args.minimum_ip_target),
         (WARM_PREFIX_TARGET.name, args.warm_prefix_target),
-        (MAX_ENI.name, args.max_eni),
+        (MAX_ENI.name, args.node.max_eni),
     ];
     let switches = [
-        (ENABLE_PREFIX_DELEGATION.name, args.prefix_delegation),
-        (AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG.name, args.custom_networking),
+        (ENABLE_PREFIX_DELEGATION.name, args.node.prefix_delegation),
+        (AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG.name, args.node.custom_networking),
+        (ENABLE_POD_ENI.name, args.node.pod_eni),
     ];
     let numbers = numbers.into_iter().filter_map(|(name, value)| Some((name, value?.to_string())));
     let switches = switches.into_iter().filter(|(_, on)| *on).map(|(name, _)| (name, "true".to_owned()));
@@ -121,30 +116,45 @@ fn shown(plan: &NodePlan) -> Shown<'_> {
         max_pods: plan.max_pods,
         warnings: plan.warnings.iter().map(ToString::to_string).collect(),
         command: "node",
+        subnet_addresses: plan.subnet_addresses,
+        node_subnet_addresses: plan.node_subnet_addresses,
     }
 }
 
-fn table(args: &NodeArgs, plan: &NodePlan, out: &mut dyn Write) -> anyhow::Result<()> {
+fn table(args: &NodeArgs, name: &str, plan: &NodePlan, answer: &MaxPods, out: &mut dyn Write) -> anyhow::Result<()> {
     writeln!(
         out,
         "{} with {} pods settles at {} {}, {} addresses ({} assigned, {} unused), max pods {}",
-        args.instance_type,
+        name,
         args.pods,
         plan.enis,
-        if plan.enis == 1 { "ENI" } else { "ENIs" },
+        enis(plan.enis),
         plan.total_ips,
         plan.assigned,
         plan.unused,
         plan.max_pods
     )?;
-    let prefixes = args.prefix_delegation && !plan.prefixes_per_eni.is_empty();
+    needs(plan, out)?;
+    if args.max_pods.is_none() && answer.binding == Binding::Cap {
+        let by = args.node.by().name();
+        writeln!(
+            out,
+            "max pods {} is the cap of {by}; Karpenter and nodeadm have none, see --max-pods-by",
+            plan.max_pods
+        )?;
+    }
+    let prefixes = args.node.prefix_delegation && !plan.prefixes_per_eni.is_empty();
     let mut header = vec!["eni", "addresses", "pods"];
     if prefixes {
         header.insert(1, "prefixes");
     }
     let mut table = styled(&header);
     for (index, (addresses, pods)) in plan.ips_per_eni.iter().zip(&plan.pods_per_eni).enumerate() {
-        let name = if index == 0 { "primary".to_owned() } else { index.to_string() };
+        let name = match index {
+            0 => "primary".to_owned(),
+            _ if plan.trunk == Some(index) => "trunk".to_owned(),
+            _ => index.to_string(),
+        };
         let mut row = vec![name, addresses.to_string(), pods.to_string()];
         if prefixes {
             row.insert(1, plan.prefixes_per_eni.get(index).copied().unwrap_or(0).to_string());
@@ -158,4 +168,25 @@ fn table(args: &NodeArgs, plan: &NodePlan, out: &mut dyn Write) -> anyhow::Resul
         writeln!(out, "warning: {warning}")?;
     }
     Ok(())
+}
+
+/// The line about the subnets.
+fn needs(plan: &NodePlan, out: &mut dyn Write) -> std::io::Result<()> {
+    let own = plan.enis.saturating_sub(plan.node_subnet_addresses);
+    let (pods, all) = (plan.total_ips, plan.subnet_addresses);
+    let of = if own == 1 {
+        "1 as the primary address of the ENI".to_owned()
+    } else {
+        format!("{own} as the primary addresses of the ENIs")
+    };
+    match plan.node_subnet_addresses {
+        0 => writeln!(out, "the subnet lends {all} addresses ({pods} for pods, {of})"),
+        node => {
+            writeln!(out, "the pods' subnet lends {all} addresses ({pods} for pods, {of}), the node's subnet {node}")
+        }
+    }
+}
+
+fn enis(count: u32) -> &'static str {
+    if count == 1 { "ENI" } else { "ENIs" }
 }
