@@ -333,7 +333,7 @@ impl App {
     async fn begin(&mut self) -> Memory {
         let tenure = self.leadership.tenure();
         let parts = self.parts();
-        let rounds = Rounds::new(parts).await.after(self.rounds_before);
+        let rounds = Rounds::new(parts).await.after(self.rounds_before).without_summary();
         // Replicas tick together, so that a round of one is a round of all, and shards' sums are of one moment.
         let ticks = if self.leadership.is_elected() || self.config.shard().is_some() {
             self.clock.aligned_ticks(self.config.interval)
@@ -453,7 +453,7 @@ async fn publisher(
     identity: Option<&IdentityReader>,
 ) -> Result<(Publisher, Option<Arc<[u8]>>), AppError> {
     let mut publisher = Publisher::new();
-    publisher.add(Box::new(LogSink::new(Selection::all(), leadership.clone())));
+    publisher.add(Box::new(LogSink::new(Selection::all(), leadership.clone(), config.log_metrics)));
     if let Some(settings) = config.prometheus {
         let settings = PrometheusSettings {
             address: settings.address,

@@ -26,6 +26,7 @@ use cni_aws::identity::ClusterIdFallback;
 use cni_collector::discover::DiscoverSettings;
 use cni_collector::discover::connect::ConnectSettings;
 use cni_collector::scrape::{LARGE_PAGES_BYTES, ScrapeSettings, Via};
+use cni_publish::log::LogMetrics;
 use cni_publish::{Selection, SelectionError};
 use cni_runtime::logging::{LogFormat, LogSettings};
 use cni_runtime::shutdown::Grace;
@@ -69,6 +70,8 @@ pub struct Config {
     pub pod_name: Option<Arc<str>>,
     /// Logs.
     pub log: LogSettings,
+    /// Where the log has each round's values.
+    pub log_metrics: LogMetrics,
     /// How long the program may take to end.
     pub grace: Grace,
     /// Combinations of settings that work, but worse than meant: each with the setting, the effective value and the reason.
@@ -178,12 +181,13 @@ fn read_all(reader: &mut Reader, args: &SettingsArgs) -> Option<Config> {
     let shard = shard(reader, args);
     let admin = admin(reader, args);
     let log = log(reader, args, surroundings.no_color);
+    let log_lines = log_lines(reader, args);
     let grace = reader.read("TERMINATION_GRACE_PERIOD", or(&args.termination_grace_period, "30s"), grace);
     let mut warnings = warnings::of(args, cloudwatch.as_ref(), prometheus.as_ref(), election.as_ref());
     let cluster_id = reader.read("AWS_CLUSTER_ID", args.aws_cluster_id.as_deref().unwrap_or_default(), cluster_id);
     let cluster_id_fallback = reader.read("CLUSTER_ID_FALLBACK", or(&args.cluster_id_fallback, "default"), fallback);
     let discover = DiscoverSettings { shard: shard?, ..discover? };
-    let interval = interval?;
+    let (interval, log, cloudwatch) = (interval?, log?, cloudwatch?);
     let scrape = ScrapeSettings { namespace: discover.namespace.clone(), ..scrape? };
     let scrape = effective_scrape(scrape, interval, &mut warnings);
     Some(Config {
@@ -195,7 +199,8 @@ fn read_all(reader: &mut Reader, args: &SettingsArgs) -> Option<Config> {
         },
         scrape,
         discover,
-        cloudwatch: cloudwatch?,
+        log_metrics: log_metrics(log_lines?.unwrap_or(cloudwatch.is_none()), log.format),
+        cloudwatch,
         prometheus: prometheus?,
         cluster_label: cluster_label?,
         election: election?,
@@ -205,7 +210,7 @@ fn read_all(reader: &mut Reader, args: &SettingsArgs) -> Option<Config> {
         region: given(args.aws_region.as_ref()).map(str::to_owned),
         environment: surroundings.aws,
         pod_name: surroundings.pod_name,
-        log: log?,
+        log,
         grace: grace?,
         warnings,
     })
@@ -407,6 +412,24 @@ fn grace(text: &str) -> Result<Grace, String> {
     match read::duration(text) {
         Ok(period) if period >= Duration::from_secs(2) => Ok(Grace::of_termination_period(period)),
         _ => Err("must be a duration such as 30s, from 2s to 1h".to_owned()),
+    }
+}
+
+/// Whether the log has a line per metric; `Some(None)` is not given.
+#[expect(clippy::option_option, reason = "a mistake, not given, and given are three things")]
+fn log_lines(reader: &mut Reader, args: &SettingsArgs) -> Option<Option<bool>> {
+    match given(args.log_metrics.as_ref()) {
+        Some(text) => reader.read("LOG_METRICS", text, read::switch).map(Some),
+        None => Some(None),
+    }
+}
+
+/// Programs that read JSON find the values in one object, whatever lines there are beside it.
+fn log_metrics(lines: bool, format: LogFormat) -> LogMetrics {
+    match (lines, format) {
+        (false, _) => LogMetrics::Fields,
+        (true, LogFormat::Text) => LogMetrics::Lines,
+        (true, LogFormat::Json) => LogMetrics::LinesAndFields,
     }
 }
 

@@ -39,6 +39,7 @@ mod hostile_nodes;
 mod identity_sources;
 mod identity_start;
 mod label_world;
+mod log_rounds;
 mod once_contexts;
 mod plan;
 mod process_end;

@@ -91,7 +91,9 @@ fn ends_in_order(child: &mut Child, what: &str) {
 fn rounds_go_on_and_the_end_comes_in_order_when_the_reader_of_the_log_is_gone() {
     let cluster = Cluster::start();
     for (lines, format) in [(1, "text"), (4, "json"), (20, "text"), (30, "json")] {
-        let mut child = cluster.command(&["run"]).env("LOG_FORMAT", format).stderr(Stdio::piped()).spawn().unwrap();
+        let mut command = cluster.command(&["run"]);
+        command.env("LOG_FORMAT", format).env("LOG_METRICS", "true");
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let reader = BufReader::new(child.stderr.take().unwrap());
         // Reads its lines, and goes.
         assert_eq!(reader.lines().take(lines).map(Result::unwrap).count(), lines);

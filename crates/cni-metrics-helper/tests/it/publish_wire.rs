@@ -15,7 +15,7 @@ use cni_publish::cloudwatch::{
 };
 use cni_publish::delivery::buffer::Point;
 use cni_publish::delivery::spool::Opened;
-use cni_publish::log::LogSink;
+use cni_publish::log::{LogMetrics, LogSink};
 use cni_publish::selection::ROWS;
 use cni_publish::stats::{DropReason, RequestOutcome};
 use cni_publish::{Publisher, Selection, SinkStats};
@@ -25,7 +25,7 @@ use cni_sim::aws::WallClock;
 use cni_sim::aws::fault::{Fault, FaultRule};
 use cni_sim::aws::serve::serve;
 use cni_sim::cloudwatch::{CloudWatch, router};
-use cni_types::catalogue::{Kind, METRICS, Metric, MetricSet};
+use cni_types::catalogue::{CATALOGUE, Kind, METRICS, Metric, MetricSet};
 use cni_types::shard::Shard;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -289,12 +289,52 @@ async fn read_request(stream: &mut TcpStream) {
     }
 }
 
+/// The lines of one round in which each metric has its number in the catalogue, plus 1, as its value.
+async fn logged(selection: Selection, leadership: Leadership, metrics: LogMetrics) -> Vec<String> {
+    cni_testkit::log::capture();
+    let mut publisher = Publisher::new();
+    publisher.add(Box::new(LogSink::new(selection, leadership, metrics)));
+    let mut round = snapshot(UnixMillis(1_767_225_600_000));
+    round.metrics = Values::default();
+    for (number, metric) in (1..).zip(Metric::ALL) {
+        round.metrics.set(metric, Some(f64::from(number)));
+    }
+    publisher.publish(Arc::new(round));
+    publisher.drain(LIMIT).await;
+    cni_testkit::log::captured().lines().map(str::to_owned).collect()
+}
+
+#[test]
+async fn a_round_is_one_line_with_each_of_its_values_by_its_published_name() {
+    let lines = logged(Selection::all(), Leadership::always(), LogMetrics::Fields).await;
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    let (summary, fields) = lines[0].split_once(" ms").unwrap();
+    assert!(summary.contains("INFO") && summary.contains(" nodes in "), "{summary}");
+    let expected: Vec<String> = (1..).zip(CATALOGUE).map(|(number, row)| format!("{}={number}", row.name)).collect();
+    assert!(fields.ends_with(&expected.join(" ")), "{fields}\nlacks {expected:?}");
+
+    let narrow = Selection::new(MetricSet::Standard, &["eni*".to_owned()], &[]).unwrap();
+    let lines = logged(narrow, Leadership::always(), LogMetrics::Fields).await;
+    assert!(lines.len() == 1 && lines[0].ends_with(" eniAllocated=5 eniMaxAvailable=6"), "{lines:?}");
+}
+
+#[test]
+async fn lines_of_the_original_stand_instead_of_the_fields_unless_programs_read_them() {
+    let lines = logged(Selection::all(), Leadership::always(), LogMetrics::Lines).await;
+    assert_eq!(lines.len(), 1 + CATALOGUE.len());
+    assert!(lines[0].contains(" nodes in ") && !lines[0].contains('='), "{}", lines[0]);
+    assert!(lines[1..].iter().all(|line| line.contains("INFO") && line.contains("Produce ")), "{lines:?}");
+    let both = logged(Selection::all(), Leadership::always(), LogMetrics::LinesAndFields).await;
+    assert!(both[0].contains(" assignIPAddresses=1 "), "{}", both[0]);
+    assert_eq!(both.len(), lines.len());
+}
+
 #[test]
 async fn log_lines_are_those_of_the_original() {
     cni_testkit::log::capture();
     let mut publisher = Publisher::new();
     let selection = Selection::new(MetricSet::Standard, &[], &["total*".to_owned()]).unwrap();
-    publisher.add(Box::new(LogSink::new(selection, Leadership::always())));
+    publisher.add(Box::new(LogSink::new(selection, Leadership::always(), LogMetrics::Lines)));
     let mut round = snapshot(UnixMillis(1_767_225_600_000));
     round.metrics = Values::default();
     round.metrics.set(Metric::AssignIpAddresses, Some(2.0));

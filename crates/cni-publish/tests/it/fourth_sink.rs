@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cni_metrics_core::model::{Snapshot, UnixMillis};
-use cni_publish::log::LogSink;
+use cni_publish::log::{LogMetrics, LogSink};
 use cni_publish::stats::DropReason;
 use cni_publish::{Published, Publisher, Selection, Sink, SinkStats, Stats, sink_metrics};
 use cni_runtime::gate::Leadership;
@@ -77,7 +77,7 @@ async fn a_fourth_sink_fails_recovers_and_stops_beside_a_sink_that_hangs() {
     let mut publisher = Publisher::new();
     publisher.add(Box::new(Hanging { stats: Stats::new("hanging"), release: Arc::clone(&release) }));
     publisher.add(Box::new(json_lines(&path)));
-    publisher.add(Box::new(LogSink::new(Selection::all(), Leadership::always())));
+    publisher.add(Box::new(LogSink::new(Selection::all(), Leadership::always(), LogMetrics::Fields)));
     let [hanging, lines, log] = publisher.stats_receivers().try_into().unwrap();
     // Each round is in the file before the next one is measured, and the sink that hangs has not finished its first.
     let publish = async |number: u32| {
