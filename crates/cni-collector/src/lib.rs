@@ -7,5 +7,6 @@ pub mod scrape;
 pub mod round;
 pub mod self_stats;
 pub mod lead;
+mod client_error;
 #[cfg(test)]
 mod captured;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Parser;
 use cni_metrics_helper::cli::Cli;
 use cni_runtime::logging;
+use cni_runtime::text::chain;
 
 /// Lines of the log that are not written yet are waited for this long.
 const LAST_LINES: Duration = Duration::from_secs(1);
@@ -29,6 +30,6 @@ fn report(error: &anyhow::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     logging::flush(LAST_LINES);
-    logging::to_stderr(&format!("cni-metrics-helper: {error:#}"));
+    logging::to_stderr(&format!("cni-metrics-helper: {}", chain(error.as_ref())));
     ExitCode::FAILURE
 }

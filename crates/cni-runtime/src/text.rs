@@ -23,6 +23,20 @@ pub fn excerpt(text: &str) -> String {
 
 /// An error and its causes as one excerpt, each text once.
 pub fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    excerpt(&chain(error))
+}
+
+/// What hyper's client says with the names of its own types.
+const HYPERS_WORDS: [(&str, &str); 4] = [
+    ("client error (Connect)", "cannot connect"),
+    ("client error (SendRequest)", "the request failed"),
+    ("client error (ChannelClosed)", "the connection was closed"),
+    ("client error (Canceled)", "the connection was closed"),
+];
+
+/// An error and its causes, each text once, as they are: for errors whose texts are written here, and may have several
+/// lines.
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     // No chain of causes is this long; a chain that leads back to itself ends here.
     const MOST_CAUSES: usize = 32;
     let mut texts: Vec<String> = Vec::new();
@@ -32,12 +46,33 @@ pub fn causes(error: &(dyn std::error::Error + 'static)) -> String {
             texts.push(text);
         }
     }
-    excerpt(&texts.join(": "))
+    plain(texts.join(": "))
+}
+
+/// A text of a client's error, without the names of that client's types.
+pub fn plain(text: String) -> String {
+    HYPERS_WORDS.iter().fold(text, |text, (hypers, words)| text.replace(hypers, words))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    struct Layer {
+        text: &'static str,
+        source: Option<std::io::Error>,
+    }
+
+    #[test]
+    fn a_cause_that_an_error_names_itself_is_not_told_again() {
+        let missing = || Some(std::io::Error::from_raw_os_error(2));
+        let doubled = Layer { text: "a.yaml: No such file or directory (os error 2)", source: missing() };
+        assert_eq!(chain(&doubled), doubled.text);
+        let layered = Layer { text: "client error (Connect)", source: missing() };
+        assert_eq!(causes(&layered), "cannot connect: No such file or directory (os error 2)");
+    }
 
     #[test]
     fn an_excerpt_is_one_short_line_without_hidden_characters() {

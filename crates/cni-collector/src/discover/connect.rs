@@ -7,13 +7,13 @@ use hyper_timeout::TimeoutConnector;
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use kube::client::{Body, ConfigExt};
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::client::{AuthError, Body, ConfigExt};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 use thiserror::Error;
 use tower::ServiceBuilder;
 
-use cni_runtime::text::causes;
+use crate::client_error::{causes, exec_failure};
 
 /// The most that an answer's headers may take, and the most that is read of a connection at once. The headers of a page
 /// have less than 1 KB; what a pod answers passes the API server with all headers that the pod wrote.
@@ -53,6 +53,14 @@ pub enum ConnectError {
     /// The contexts cannot be listed.
     #[error("--all-contexts needs a kubeconfig with contexts: {0}; pass --kubeconfig FILE, or set KUBECONFIG")]
     Contexts(String),
+    /// The kubeconfig names a program that prints credentials, and it did not.
+    #[error("the program {command}, which the kubeconfig names for credentials (users[].user.exec.command), {failure}")]
+    Exec {
+        /// The program.
+        command: String,
+        /// What it did.
+        failure: String,
+    },
     /// The client cannot be built from the configuration.
     #[error("the Kubernetes client cannot be built: {0}")]
     Client(String),
@@ -88,12 +96,22 @@ pub async fn connect(settings: &ConnectSettings) -> Result<Clients, ConnectError
     let mut config = load(settings).await?;
     config.connect_timeout = Some(Duration::from_secs(5));
     config.default_retry = false;
-    let failed = |error| ConnectError::Client(causes(&error));
+    let command = config.auth_info.exec.as_ref().and_then(|exec| exec.command.clone());
+    let failed = |error| match (error, &command) {
+        (kube::Error::Auth(AuthError::AuthExecStart(error)), Some(command)) => {
+            let failure = format!("cannot be run: {error}; install it, or correct its name or PATH");
+            ConnectError::Exec { command: command.clone(), failure }
+        }
+        (kube::Error::Auth(AuthError::AuthExecRun { out, .. }), Some(command)) => {
+            ConnectError::Exec { command: command.clone(), failure: exec_failure(&out) }
+        }
+        (error, _) => ConnectError::Client(causes(&error)),
+    };
     let mut watch = config.clone();
     // The watches have limits of their own; this is for a connection that dies while no request uses it.
     watch.read_timeout = Some(Duration::from_secs(100));
     let scrape = if config.proxy_url.is_none() { scrape_client(&config) } else { Client::try_from(config) };
-    Ok(Clients { watch: Client::try_from(watch).map_err(failed)?, scrape: scrape.map_err(failed)? })
+    Ok(Clients { watch: Client::try_from(watch).map_err(&failed)?, scrape: scrape.map_err(&failed)? })
 }
 
 /// A client as kube builds it, with two differences: an answer's headers have a limit of [`HEADERS_BYTES`], where hyper
@@ -120,7 +138,10 @@ async fn load(settings: &ConnectSettings) -> Result<Config, ConnectError> {
     let options = KubeConfigOptions { context: settings.context.clone(), ..KubeConfigOptions::default() };
     if let Some(path) = &settings.kubeconfig {
         let failed = |reason: String| ConnectError::Kubeconfig { path: path.display().to_string(), reason };
-        let file = Kubeconfig::read_from(path).map_err(|error| failed(causes(&error)))?;
+        let file = Kubeconfig::read_from(path).map_err(|error| match error {
+            KubeconfigError::ReadConfig(error, _same_path) => failed(error.to_string()),
+            error => failed(causes(&error)),
+        })?;
         return Config::from_custom_kubeconfig(file, &options).await.map_err(|error| failed(causes(&error)));
     }
     if settings.context.is_none() && settings.is_in_pod {

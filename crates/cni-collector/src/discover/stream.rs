@@ -14,8 +14,9 @@ use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::client_error::causes;
 use cni_runtime::backoff::Backoff;
-use cni_runtime::text::{causes, excerpt};
+use cni_runtime::text::excerpt;
 
 /// How long the server is to keep a watch open, seconds.
 const WATCH: u32 = 60;

@@ -15,8 +15,8 @@ use tracing::{debug, info, warn};
 
 use super::candidate::{Candidate, Doubt, Moment, Record, Step, Wish, Write};
 use super::settings::{LOOKS_PER_LEASE, LeadSettings, PUBLISHED_UNTIL};
+use crate::client_error::causes;
 use cni_runtime::gate::{LeaseChannels, LeaseState};
-use cni_runtime::text::causes;
 
 /// A published-until that cannot be is logged again after this time.
 const DOUBT_AGAIN: Duration = Duration::from_hours(1);

@@ -258,7 +258,7 @@ impl ScrapeError {
 
     /// Reads a client's error: refused, no route, no file left, or otherwise broken.
     pub(super) fn from_client(error: &(dyn StdError + 'static)) -> Self {
-        let text = excerpt(cni_runtime::text::causes(error).as_bytes(), CAUSES_BYTES);
+        let text = excerpt(crate::client_error::causes(error).as_bytes(), CAUSES_BYTES);
         let mut next = Some(error);
         while let Some(cause) = next {
             if let Some(io) = cause.downcast_ref::<io::Error>() {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use cni_metrics_core::model::Snapshot;
+use cni_runtime::text::chain;
 
 use crate::view::clusters::{ClusterJson, ClustersJson};
 use crate::view::json::{CountersJson, LookJson};
@@ -50,7 +51,7 @@ pub(super) fn print_clusters(looks: &[ClusterLook], output: Output, out: &mut dy
     if output == Output::Json {
         let clusters = looks.iter().map(|look| match &look.outcome {
             Ok(snapshot) => ClusterJson::measured(&look.context, snapshot, CountersJson::TOTAL),
-            Err(error) => ClusterJson::failed(&look.context, format!("{error:#}")),
+            Err(error) => ClusterJson::failed(&look.context, chain(error.as_ref())),
         });
         return Ok(Schema::Looks.print(&ClustersJson { clusters: clusters.collect() }, out)?);
     }
@@ -64,7 +65,7 @@ pub(super) fn print_clusters(looks: &[ClusterLook], output: Output, out: &mut dy
                 writeln!(out, "cluster {id}, context {context}")?;
                 write!(out, "{}", table::render(snapshot, table::CounterMeaning::SinceStart))?;
             }
-            Err(error) => writeln!(out, "context {context}\nnot measured: {error:#}")?,
+            Err(error) => writeln!(out, "context {context}\nnot measured: {}", chain(error.as_ref()))?,
         }
     }
     Ok(())

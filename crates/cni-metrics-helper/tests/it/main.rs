@@ -26,6 +26,7 @@ mod demo;
 mod documentation_links;
 mod e2e_cluster;
 mod e2e_election;
+mod error_texts;
 mod generate_documentation;
 mod generate_output;
 mod generate_prometheus_live;
