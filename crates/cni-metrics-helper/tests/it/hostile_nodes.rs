@@ -1,7 +1,7 @@
 //! Nodes that misbehave in every way that the simulator knows cost themselves only: the others are read in every round, and
 //! their numbers are exact.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use cni_metrics_core::model::{FailureKind, NodeFigures, Snapshot};
@@ -248,5 +248,43 @@ async fn hung_nodes_are_timeouts_at_intervals_shorter_than_the_scrape_timeout() 
             );
         }
         helper.end().await;
+    }
+}
+
+/// Each node's failure in a round of `slow-nodes` in which all of its faults are there.
+async fn failures_within(timeout: &str) -> BTreeMap<String, Option<FailureKind>> {
+    let mut world = World::start(Scenario::named("slow-nodes").unwrap()).await;
+    let mut helper = world.helper(&["--scrape-via", "proxy", "--scrape-timeout", timeout]).await;
+    let mut snapshot = helper.round().await;
+    for _ in 0..3 {
+        world.advance(&[&helper]).await;
+        snapshot = helper.round().await;
+    }
+    helper.end().await;
+    snapshot.nodes.iter().map(|node| (node.name.as_str().to_owned(), node.failure)).collect()
+}
+
+#[test(flavor = "multi_thread")]
+async fn a_nodes_failure_has_the_same_kind_with_any_timeout_and_is_never_the_api_servers() {
+    let (short, long) = (failures_within("1s").await, failures_within("7s").await);
+    let is_of_api_server = |kind: FailureKind| {
+        matches!(kind, FailureKind::ApiServerUnreachable | FailureKind::RateLimitedByApiServer | FailureKind::Forbidden)
+    };
+    let mut kinds = BTreeSet::new();
+    for (node, failure) in &short {
+        let (failure, longer) = (*failure, long[node]);
+        // More time may be enough; it never makes another failure of it.
+        assert!(longer.is_none() || longer == failure, "{node}: {failure:?} within 1 s, {longer:?} within 7 s");
+        assert!(!failure.is_some_and(is_of_api_server), "{node}: {failure:?}");
+        kinds.extend(failure);
+    }
+    for kind in [
+        FailureKind::Timeout,
+        FailureKind::ConnectionReset,
+        FailureKind::ConnectRefused,
+        FailureKind::RateLimitedByNode,
+        FailureKind::BadPage,
+    ] {
+        assert!(kinds.contains(&kind), "no {kind} in {short:?}");
     }
 }
