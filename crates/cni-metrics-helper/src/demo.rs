@@ -3,6 +3,7 @@
 //! World and helper go in lockstep: a round is run while the world stands still, then the world moves on by one
 //! interval. So the same seed shows the same numbers, however fast the machine is.
 
+pub mod breakdown;
 mod compare;
 mod played;
 mod screen;

@@ -16,4 +16,4 @@ pub(crate) use agent::Shown;
 pub(crate) use counts::{Call, Metrics};
 pub use flavour::{PageFlavour, Release};
 pub use labels::{Action, IpamdError, PodEniError, Reconcile, UtilsError};
-pub use truth::{LatencyTruth, Truth};
+pub use truth::{LabelCount, LatencyTruth, Truth};

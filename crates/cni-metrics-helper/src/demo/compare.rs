@@ -7,6 +7,7 @@ use cni_types::catalogue::{CATALOGUE, Kind, Row};
 
 use tokio::sync::watch;
 
+use super::breakdown::differences;
 use super::played::PlayedRound;
 use cni_publish::SinkStats;
 use cni_publish::stats::DropReason;
@@ -60,6 +61,10 @@ impl GivenUp {
 #[derive(Debug)]
 pub(super) struct Comparison {
     pub(super) lines: Vec<Line>,
+    /// Label sets that counted anything, over all rounds.
+    pub(super) label_sets: usize,
+    /// The largest difference of a label set's share in any round. CloudWatch has no labels: this is what the helper holds.
+    pub(super) max_label_difference: f64,
     /// Points that CloudWatch accepted.
     pub(super) points: usize,
     /// Points that were measured and that CloudWatch does not hold.
@@ -90,7 +95,18 @@ impl Comparison {
         let explained = if undelivered.len() <= given_up.points() { undelivered.clone() } else { BTreeSet::new() };
         let lines = CATALOGUE.iter().map(|row| line(row, rounds, &published, &explained)).collect();
         let (undelivered, refused) = (undelivered.len(), requests.len() - accepted);
-        Self { lines, points: data.len(), undelivered, given_up, accepted, refused }
+        let label_sets: BTreeSet<&String> = rounds.iter().flat_map(|round| round.truth.breakdown.keys()).collect();
+        let of_labels = rounds.iter().flat_map(|round| differences(&round.snapshot, &round.truth.breakdown));
+        Self {
+            lines,
+            label_sets: label_sets.len(),
+            max_label_difference: of_labels.map(|(_, held, truth)| (held - truth).abs()).fold(0.0, f64::max),
+            points: data.len(),
+            undelivered,
+            given_up,
+            accepted,
+            refused,
+        }
     }
 
     /// Points that CloudWatch lacks are all accounted for.
@@ -98,9 +114,9 @@ impl Comparison {
         self.undelivered <= self.given_up.points()
     }
 
-    /// Over all rounds and metrics.
+    /// Over all rounds, metrics and label sets.
     pub(super) fn max_abs_difference(&self) -> f64 {
-        self.lines.iter().map(|line| line.max_difference).fold(0.0, f64::max)
+        self.lines.iter().map(|line| line.max_difference).fold(self.max_label_difference, f64::max)
     }
 }
 
@@ -159,6 +175,7 @@ mod tests {
             ipv6_nodes: 0,
             ipv6_assigned: 0.0,
             nodes: BTreeMap::new(),
+            breakdown: BTreeMap::new(),
         };
         PlayedRound { snapshot: snapshot.into(), truth }
     }
@@ -180,6 +197,16 @@ mod tests {
             &[("addReqCount", 7.0), ("eniMaxAvailable", 3.0)],
         );
         assert_eq!(difference_of(two, GivenUp { waiting: 1, in_doubt: 0 }), 7.0, "more is missing than is explained");
+    }
+
+    #[test]
+    #[expect(clippy::float_cmp, reason = "whole numbers")]
+    fn a_label_set_that_differs_is_a_difference() {
+        let series = "awscni_reconcile_count{fn=\"eniReconcileAdd\"}".to_owned();
+        let mut round = round(0, &[], &[]);
+        round.truth.breakdown.insert(series, 3);
+        let comparison = Comparison::new(&[round], &CloudWatchStore::default(), GivenUp::default());
+        assert_eq!((comparison.max_abs_difference(), comparison.label_sets), (3.0, 1));
     }
 
     #[test]

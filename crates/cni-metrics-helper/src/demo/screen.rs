@@ -173,6 +173,8 @@ impl Screen {
                 )?;
             }
         }
+        let (sets, largest) = (comparison.label_sets, show(comparison.max_label_difference));
+        writeln!(out, "counters by label: {sets} label sets, largest difference {largest}")?;
         writeln!(out, "largest difference between published and true: {}", show(comparison.max_abs_difference()))
     }
 }

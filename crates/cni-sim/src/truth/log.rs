@@ -1,6 +1,6 @@
 //! Every page that was handed over, and every agent pod's life, in bounded memory.
 
-use super::numbers::NodeNumbers;
+use super::numbers::{LabelSet, NodeNumbers};
 use super::record::{Delivery, PodFacts, PodRecord};
 use super::replay::{RoundTruth, Window, round};
 use crate::answer::ServeTicket;
@@ -20,6 +20,8 @@ struct Log {
     pending: BTreeMap<u64, (usize, i64, Arc<NodeNumbers>)>,
     next_ticket: u64,
     delivered: u64,
+    /// The label sets of the newest page.
+    last_sets: Arc<[LabelSet]>,
     /// (wall, sim), ascending.
     clock_readings: Vec<(i64, i64)>,
 }
@@ -80,8 +82,9 @@ impl Truth {
         let (pod, wall_ms, numbers) = log.pending.remove(&ticket.0)?;
         log.delivered += 1;
         let limit = (PAGES_KEPT / log.pods.len().max(1)).clamp(8, 20_000);
-        let pod = log.pods.get_mut(pod)?;
-        let numbers = share_latency(pod.deliveries.back(), numbers);
+        let Log { pods, last_sets, .. } = &mut *log;
+        let pod = pods.get_mut(pod)?;
+        let numbers = share_unchanged(pod.deliveries.back(), last_sets, numbers);
         pod.keep(Delivery { ticket: ticket.0, wall_ms, numbers }, limit);
         Some(pod.facts.pod.clone())
     }
@@ -147,13 +150,24 @@ impl Truth {
     }
 }
 
-/// A quiet node's latencies do not change from page to page: they are kept once.
-fn share_latency(before: Option<&Delivery>, mut numbers: Arc<NodeNumbers>) -> Arc<NodeNumbers> {
-    if let Some(before) = before.filter(|before| before.numbers.latency == numbers.latency)
-        && let Some(numbers) = Arc::get_mut(&mut numbers)
-    {
-        numbers.latency = Arc::clone(&before.numbers.latency);
+/// A quiet node's latencies do not change from page to page, and most nodes count under the same label sets: they are kept
+/// once. `sets` are those of the page before, whatever node's.
+fn share_unchanged(
+    before: Option<&Delivery>,
+    sets: &mut Arc<[LabelSet]>,
+    mut numbers: Arc<NodeNumbers>,
+) -> Arc<NodeNumbers> {
+    let before = before.map(|before| &before.numbers);
+    if let Some(numbers) = Arc::get_mut(&mut numbers) {
+        if let Some(before) = before.filter(|before| before.latency == numbers.latency) {
+            numbers.latency = Arc::clone(&before.latency);
+        }
+        let known = before.map(|before| &before.labels.sets).into_iter().chain([&*sets]);
+        if let Some(known) = known.into_iter().find(|known| **known == numbers.labels.sets) {
+            numbers.labels.sets = Arc::clone(known);
+        }
     }
+    *sets = Arc::clone(&numbers.labels.sets);
     numbers
 }
 

@@ -1,7 +1,7 @@
 //! One page as numbers: what the model counted, under the names a collector publishes.
 
 use cni_types::ec2::Ec2Operation;
-use ipamd_model::metrics::{PageFlavour, Truth as ModelTruth};
+use ipamd_model::metrics::{LabelCount, PageFlavour, Truth as ModelTruth};
 use std::sync::Arc;
 
 /// Published names of the counters, in the order of [`NodeNumbers::counters`].
@@ -57,6 +57,36 @@ pub struct ApiLatency {
     pub count: u64,
 }
 
+/// A family, and the names and values of the labels that tell causes apart.
+pub type LabelSet = (&'static str, [(&'static str, &'static str); 2]);
+
+/// Events by label set. Which label sets there are hardly ever changes, so pages share it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct LabelCounts {
+    pub(super) sets: Arc<[LabelSet]>,
+    pub(super) counts: Arc<[u64]>,
+}
+
+impl LabelCounts {
+    /// From the model's list.
+    pub fn of(list: &[LabelCount]) -> Self {
+        Self {
+            sets: list.iter().map(|one| (one.family, one.labels)).collect(),
+            counts: list.iter().map(|one| one.count).collect(),
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (LabelSet, u64)> {
+        self.sets.iter().copied().zip(self.counts.iter().copied())
+    }
+
+    /// What each label set gained since `base`; without one, since the process began.
+    pub(super) fn gained_since(&self, base: Option<&Self>) -> Vec<(LabelSet, u64)> {
+        let before = |set: LabelSet| base?.iter().find(|(known, _)| *known == set).map(|(_, count)| count);
+        self.iter().map(|(set, count)| (set, count.saturating_sub(before(set).unwrap_or(0)))).collect()
+    }
+}
+
 /// A number for each counter; `None` where it is not measured.
 pub type Counters = [Option<f64>; COUNTERS.len()];
 
@@ -82,6 +112,8 @@ pub struct NodeNumbers {
     pub counters: Counters,
     /// By EC2 operation.
     pub latency: Arc<[ApiLatency]>,
+    /// Of the counters whose families have labels: events by label set, in ascending order.
+    pub labels: LabelCounts,
 }
 
 impl NodeNumbers {
@@ -118,6 +150,7 @@ impl NodeNumbers {
                 count(model.no_available, "awscni_no_available_ip_addresses"),
             ],
             latency: latencies(model),
+            labels: LabelCounts::of(&model.labels),
         }
     }
 

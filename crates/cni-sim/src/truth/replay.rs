@@ -1,6 +1,6 @@
 //! The answer for one round: every page of every pod is gone through again.
 
-use super::numbers::{COUNTERS, Counters, GAUGES, Gauge, NodeNumbers, add};
+use super::numbers::{COUNTERS, Counters, GAUGES, Gauge, LabelSet, NodeNumbers, add};
 use super::record::{Delivery, PodRecord};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -48,6 +48,9 @@ pub struct RoundTruth {
     pub ipv6_assigned: f64,
     /// Node name → published name → value, for the nodes scraped in the round.
     pub nodes: BTreeMap<String, BTreeMap<&'static str, f64>>,
+    /// Series of a counter that has labels, as a page writes them → events in the round on all nodes. Without those that
+    /// counted nothing.
+    pub breakdown: BTreeMap<String, u64>,
 }
 
 /// One pod's part.
@@ -63,6 +66,8 @@ struct PodPart<'a> {
     cumulative: Counters,
     /// API → (milliseconds, observations) of the round.
     latency: BTreeMap<&'static str, (f64, f64)>,
+    /// What each label set gained in the round.
+    labels: Vec<(LabelSet, u64)>,
 }
 
 /// The answer for one round.
@@ -77,6 +82,7 @@ pub(crate) fn round(pods: &[PodRecord], sim_at: impl Fn(i64) -> i64, window: Win
         ipv6_nodes: 0,
         ipv6_assigned: 0.0,
         nodes: BTreeMap::new(),
+        breakdown: BTreeMap::new(),
     };
     let (mut expected, mut scraped) = (0_u64, 0_u64);
     let mut latency: Option<f64> = None;
@@ -95,6 +101,9 @@ pub(crate) fn round(pods: &[PodRecord], sim_at: impl Fn(i64) -> i64, window: Win
         let slowest = slowest_ms(&part.latency);
         latency = latency.into_iter().chain(slowest).reduce(f64::max);
         fold_gauges(last, &mut answer);
+        for (set, gained) in part.labels.iter().filter(|(_, gained)| *gained > 0) {
+            *answer.breakdown.entry(series_name(*set)).or_default() += gained;
+        }
         answer.nodes.insert(pod.facts.node.clone(), node_row(last, &part.increase, slowest));
     }
     let known =
@@ -107,6 +116,13 @@ pub(crate) fn round(pods: &[PodRecord], sim_at: impl Fn(i64) -> i64, window: Win
     answer.metrics.insert("nodesScraped", scraped as f64);
     answer.cumulative.extend(known(cumulative));
     answer
+}
+
+/// A series as a page writes it.
+fn series_name((family, labels): LabelSet) -> String {
+    let labels = labels.iter().filter(|(name, _)| !name.is_empty());
+    let labels: Vec<String> = labels.map(|(name, value)| format!("{name}=\"{value}\"")).collect();
+    format!("{family}{{{}}}", labels.join(","))
 }
 
 /// Goes through everything one pod ever delivered, as the collector saw it.
@@ -169,6 +185,11 @@ fn take<'a>(part: &mut PodPart<'a>, delivery: &'a Delivery, base: Base<'_>, in_r
     part.pages += 1;
     part.last = Some(numbers);
     add(&mut part.increase, &gained);
+    match base {
+        Base::Zero => part.labels.extend(numbers.labels.gained_since(None)),
+        Base::Page(before) => part.labels.extend(numbers.labels.gained_since(Some(&before.labels))),
+        Base::Unknown => {}
+    }
     for api in numbers.latency.iter() {
         let before = match base {
             Base::Zero => None,

@@ -1,6 +1,8 @@
 //! Cases small enough to be worked out by hand.
 
-use super::numbers::{ApiLatency, COUNTERS, GAUGES, Gauge, NodeNumbers};
+use super::numbers::{ApiLatency, COUNTERS, GAUGES, Gauge, LabelCounts, NodeNumbers};
+use ipamd_model::metrics::LabelCount;
+
 use super::{PodFacts, RoundTruth, Truth, Window};
 
 /// A page with `add` `AddNetwork` requests, `assigned` pods and one API with `count` calls of `sum_ms` together.
@@ -10,7 +12,12 @@ fn page(process_start_ms: i64, add: f64, assigned: f64, (count, sum_ms): (u64, u
     let mut gauges = [Some(0.0); GAUGES.len()];
     gauges[..2].fill(Some(assigned));
     let latency = [ApiLatency { api: "CreateTags", sum_ms, count }];
-    NodeNumbers { process_start_ms, ipv6: false, gauges, counters, latency: latency.into() }
+    let set =
+        |reason, count| LabelCount { family: "awscni_del_ip_req_count", labels: [("reason", reason), ("", "")], count };
+    // One that counts as the API does, and one that never counts after its first page.
+    let labels = [set("PodDeleted", count), set("SetupNSFailed", 5)];
+    let labels = LabelCounts::of(&labels);
+    NodeNumbers { process_start_ms, ipv6: false, gauges, counters, latency: latency.into(), labels }
 }
 
 fn pod(truth: &Truth, name: &str, created_ms: i64, wall_ms: i64) {
@@ -60,6 +67,7 @@ fn the_first_round_is_a_baseline() {
     assert_eq!(first.metrics["assignIPAddresses"], 10.0);
     assert_eq!((first.metrics["nodesExpected"], first.metrics["nodesScraped"]), (2.0, 2.0));
     assert!(!first.metrics.contains_key("awsAPILatency"), "no interval yet, so no mean");
+    assert!(first.breakdown.is_empty());
 }
 
 #[test]
@@ -75,6 +83,9 @@ fn the_second_round_counts_increases_restarts_and_new_nodes() {
     assert_eq!((second.metrics["nodesExpected"], second.metrics["nodesScraped"]), (3.0, 3.0));
     assert_eq!(second.nodes["node-b"]["addReqCount"], 2.0);
     assert!(second.complete);
+    // a: 4 - 2. b: 3 since its restart. c: 1. Of the other label set only b's and c's new processes count.
+    let set = |reason: &str| format!("awscni_del_ip_req_count{{reason=\"{reason}\"}}");
+    assert_eq!(second.breakdown, [(set("PodDeleted"), 6), (set("SetupNSFailed"), 10)].into());
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! The page's numbers without the page.
 
+use std::collections::BTreeMap;
+
 use super::counts::{Latency, Metrics, QUANTILE_WINDOW_MS};
 use super::flavour::PageFlavour;
+use cni_types::ec2::{Ec2Code, Ec2Operation};
 
 /// One latency series.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +21,20 @@ pub struct LatencyTruth {
     pub count: u64,
     /// What an old agent shows as its 0.99 quantile; `None` stands for NaN.
     pub p99_ms: Option<f64>,
+}
+
+/// A family, and the names and values of the labels that tell causes apart; the second is empty where there is one label.
+type LabelSet = (&'static str, [(&'static str, &'static str); 2]);
+
+/// How often one label set of a family with labels was counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LabelCount {
+    /// The family.
+    pub family: &'static str,
+    /// Names and values of the labels that tell causes apart; the second is empty where there is one label.
+    pub labels: [(&'static str, &'static str); 2],
+    /// Events.
+    pub count: u64,
 }
 
 /// What the page says, as plain numbers.
@@ -69,6 +86,9 @@ pub struct Truth {
     pub ec2_errors: u64,
     /// Every latency series.
     pub latency: Vec<LatencyTruth>,
+    /// The counters above whose families have labels, by label set, in ascending order; of the whole text of an error only
+    /// its code. Those that counted nothing are left out.
+    pub labels: Vec<LabelCount>,
 }
 
 impl Metrics {
@@ -100,7 +120,38 @@ impl Metrics {
             ec2_requests: kept("awscni_ec2api_req_count", self.requests.iter().sum()),
             ec2_errors: kept("awscni_ec2api_error_count", self.failures.iter().sum()),
             latency: self.latency_truth(now_ms, flavour),
+            labels: self.label_truth(flavour),
         }
+    }
+
+    fn label_truth(&self, flavour: PageFlavour) -> Vec<LabelCount> {
+        let mut found: BTreeMap<LabelSet, u64> = BTreeMap::new();
+        let mut add = |family, labels, count| *found.entry((family, labels)).or_default() += count;
+        let one = |name, value| [(name, value), ("", "")];
+        for ((api, code), count) in &self.api_errors {
+            add("awscni_aws_api_error_count", [("api", *api), ("error", *code)], *count);
+        }
+        for ((site, text), count) in &self.utils_errors {
+            add("awscni_aws_utils_error_count", [("fn", site.name()), ("code", code_in(text))], *count);
+        }
+        for (reason, count) in ["PodDeleted", "SetupNSFailed"].into_iter().zip(self.del_requests) {
+            add("awscni_del_ip_req_count", one("reason", reason), count);
+        }
+        for (op, (failures, requests)) in Ec2Operation::ALL.into_iter().zip(self.failures.iter().zip(&self.requests)) {
+            add("awscni_ec2api_error_count", one("fn", op.name()), *failures);
+            add("awscni_ec2api_req_count", one("fn", op.name()), *requests);
+        }
+        for (site, count) in &self.ipamd_errors {
+            add("awscni_ipamd_error_count", one("fn", site.name()), *count);
+        }
+        for (site, count) in &self.pod_eni_errors {
+            add("awscni_pod_eni_error_count", one("fn", site.name()), *count);
+        }
+        for (kind, count) in &self.reconcile {
+            add("awscni_reconcile_count", one("fn", kind.name()), *count);
+        }
+        let shown = found.into_iter().filter(|((family, _), count)| *count > 0 && flavour.exposes(family));
+        shown.map(|((family, labels), count)| LabelCount { family, labels, count }).collect()
     }
 
     /// The total gauge; an IPv6 prefix is 2^48 addresses.
@@ -140,6 +191,13 @@ impl Metrics {
         merged.sort_by_key(|series| (series.api, series.error, series.status));
         merged
     }
+}
+
+/// The code of EC2 in an error's text.
+fn code_in(text: &str) -> &'static str {
+    let code = text.split_once("api error ").and_then(|(_, rest)| rest.split_once(':')).map(|(code, _)| code);
+    let known = Ec2Code::ANSWERED.iter().map(|known| known.name()).find(|known| code == Some(known));
+    known.unwrap_or("unknown")
 }
 
 impl Latency {
