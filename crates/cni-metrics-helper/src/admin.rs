@@ -131,6 +131,7 @@ impl Health {
             is_synced: self.parts.is_synced(),
             awaited,
             stale: self.parts.discovery.stale(),
+            troubled: self.parts.troubled_sinks(),
             rounds: self.parts.stats.figures().rounds(),
             role: self.parts.leadership.role(),
         })
@@ -144,6 +145,8 @@ struct Readiness {
     awaited: Option<String>,
     /// Which list is old, and why.
     stale: Option<String>,
+    /// Sinks that are in trouble. Why is in the log: the text may name accounts and roles, which this listener does not.
+    troubled: Vec<&'static str>,
     rounds: u64,
     role: Role,
 }
@@ -162,9 +165,12 @@ fn readiness(of: Readiness) -> Result<String, String> {
         Role::StandingBy(leader) => Ok(format!("ready: standing by, {leader} leads")),
         Role::NoLeader(since, why) => Ok(no_leader(since, why.as_deref())),
     };
-    // A restart would not bring the API server back, so this is shown and is no failure.
+    // A restart would bring neither the API server nor a sink's destination back, and the other sinks go on: so these are
+    // shown and are no failure.
     let stale = of.stale.map(|stale| format!("; but {stale}")).unwrap_or_default();
-    standing.map(|text| text + &stale)
+    let troubled = of.troubled.join(" and ");
+    let sinks = if troubled.is_empty() { troubled } else { format!("; but {troubled} is in trouble, see the log") };
+    standing.map(|text| text + &stale + &sinks)
 }
 
 /// Restarting this replica would not help; so it is ready, and says what is the matter.
@@ -181,19 +187,22 @@ mod tests {
     use super::*;
 
     fn ready(change: impl FnOnce(&mut Readiness)) -> Result<String, String> {
-        let mut of = Readiness { is_synced: true, awaited: None, stale: None, rounds: 3, role: Role::Leading };
+        let (stale, troubled) = (None, Vec::new());
+        let mut of = Readiness { is_synced: true, awaited: None, stale, troubled, rounds: 3, role: Role::Leading };
         change(&mut of);
         readiness(of)
     }
 
     #[test]
-    fn readiness_says_the_truth_of_the_list_and_of_who_leads() {
+    fn readiness_says_the_truth_of_the_list_the_sinks_and_of_who_leads() {
         assert_eq!(ready(|_| {}).unwrap(), "ready: 3 rounds done");
         assert!(ready(|of| of.is_synced = false).unwrap_err().contains("not been listed"));
         assert!(ready(|of| of.rounds = 0).unwrap_err().contains("first round"));
         assert_eq!(ready(|of| of.awaited = Some("no name yet".to_owned())).unwrap_err(), "not ready: no name yet");
         let stale = ready(|of| of.stale = Some("the list of pods is 400 s old: refused".to_owned()));
         assert_eq!(stale.unwrap(), "ready: 3 rounds done; but the list of pods is 400 s old: refused");
+        let troubled = ready(|of| of.troubled = vec!["cloudwatch"]);
+        assert_eq!(troubled.unwrap(), "ready: 3 rounds done; but cloudwatch is in trouble, see the log");
         assert_eq!(ready(|of| of.role = Role::StandingBy("b".into())).unwrap(), "ready: standing by, b leads");
         let lapsed = Role::NoLeader(Some(UnixMillis(1_767_225_600_000)), Some("connection refused".into()));
         let expected = "ready, but no replica leads: the lease could not be renewed since 2026-01-01T00:00:00Z: connection refused";

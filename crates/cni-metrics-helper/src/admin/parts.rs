@@ -35,6 +35,12 @@ pub struct AdminParts {
 }
 
 impl AdminParts {
+    /// The sinks that something stands in the way of now.
+    pub(super) fn troubled_sinks(&self) -> Vec<&'static str> {
+        let sinks = self.sinks.iter().map(|sink| sink.borrow());
+        sinks.filter(|sink| sink.trouble.is_some()).map(|sink| sink.name).collect()
+    }
+
     pub(super) fn is_synced(&self) -> bool {
         *self.discovery.index.synced().borrow()
     }
