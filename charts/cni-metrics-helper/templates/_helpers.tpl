@@ -108,11 +108,11 @@ number its images as it likes. It is refused here and not in NOTES, which Terraf
 {{- end -}}
 {{- end }}
 
-{{/* A size as a number of bytes: call with text such as 64MiB (of the program), 64Mi, 64M or 67108864. */}}
+{{/* A size as a number of bytes: call with text such as 64MiB or 64MB (of the program), 64Mi, 64M or 67108864. */}}
 {{- define "cni-metrics-helper.bytes" -}}
 {{- /* A leading zero would make it octal. */}}
 {{- $number := regexReplaceAll "^0+([0-9])" (regexFind "[0-9]+" .) "${1}" | int64 -}}
-{{- $factors := dict "" 1 "k" 1000 "M" 1000000 "G" 1000000000 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 -}}
+{{- $factors := dict "" 1 "k" 1000 "K" 1000 "M" 1000000 "G" 1000000000 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 -}}
 {{- mul $number (get $factors (regexFind "[kKMG]i?" .)) -}}
 {{- end }}
 
@@ -141,9 +141,9 @@ kubelet evicts a pod that is over the limit, and deletes the spool with it.
 {{- end -}}
 {{- end }}
 
-{{/* "true" where a yes/no variable is on, else "". */}}
+{{/* "true" where a switch is on, else "". */}}
 {{- define "cni-metrics-helper.isOn" -}}
-{{- if has (include "cni-metrics-helper.setting" . | lower) (list "true" "yes") -}}true{{- end -}}
+{{- if has (include "cni-metrics-helper.setting" . | lower) (list "true" "yes" "on" "1") -}}true{{- end -}}
 {{- end }}
 
 {{/* The port of an address variable: (list . "NAME" default). */}}
@@ -219,7 +219,7 @@ true
 {{/* "true" with leader election: asked for, or more than one replica. Refuses replicas that would all publish. */}}
 {{- define "cni-metrics-helper.elects" -}}
 {{- $asked := include "cni-metrics-helper.setting" (list . "LEADER_ELECTION") | lower -}}
-{{- if has $asked (list "true" "yes") -}}true
+{{- if has $asked (list "true" "yes" "on" "1") -}}true
 {{- else if gt (int .Values.replicas) 1 -}}
 {{- if $asked -}}
 {{- fail (printf "replicas is %d but env.LEADER_ELECTION is %s: every replica would publish the same events; remove one of the two" (int .Values.replicas) $asked) -}}

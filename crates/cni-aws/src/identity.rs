@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 pub use self::credentials::CredentialKind;
 pub use self::evidence::{ClusterEvidence, Listing};
-pub use self::resolver::{ask_once, resolve};
+pub use self::resolver::{ask_once, region_of_files, resolve};
 pub use self::settings::{ClusterIdFallback, IdentityLimits, IdentitySettings};
 pub use self::state::{ClusterIdReader, Found, Identity, IdentityError, IdentityReader, IdentityState};
 

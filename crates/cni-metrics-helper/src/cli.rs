@@ -1,20 +1,25 @@
 //! The command line: one file a subcommand.
 
+mod check;
 pub mod demo;
 pub mod inspect;
 pub mod once;
 mod output;
 pub mod plan;
 pub mod run;
+mod runtime;
 pub mod settings;
 pub mod sim;
+pub mod sources;
 
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 pub use output::{Output, OutputArgs};
+use settings::SettingsArgs;
+use sources::Sources;
 
 use cni_runtime::logging;
 
@@ -50,6 +55,28 @@ enum Command {
 }
 
 impl Cli {
+    /// Reads the process's command line and variables. A mistake in the command line, `--help` and `--version` end the process.
+    pub fn of_process() -> Self {
+        let matches = Self::command().get_matches();
+        let mut cli = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+        cli.note_sources(&matches);
+        cli
+    }
+
+    /// Notes where the values of the settings come from.
+    fn note_sources(&mut self, matches: &ArgMatches) {
+        let below = matches.subcommand().map_or(matches, |(_, below)| below);
+        let settings: Option<&mut SettingsArgs> = match &mut self.command {
+            None => Some(self.run.settings_mut()),
+            Some(Command::Run(args)) => Some(args.settings_mut()),
+            Some(Command::Once(args)) => Some(args.settings_mut()),
+            Some(_) => None,
+        };
+        if let Some(settings) = settings {
+            settings.sources = Sources::of(below);
+        }
+    }
+
     /// Runs the chosen command to its end.
     pub fn execute(self) -> anyhow::Result<ExitCode> {
         let mut out = std::io::stdout().lock();

@@ -2,7 +2,7 @@
 
 mod environment;
 mod parts;
-mod read;
+pub(crate) mod read;
 mod selector;
 mod warnings;
 
@@ -36,6 +36,13 @@ use cni_types::shard::{Shard, ShardError};
 
 /// A round's share of the interval.
 const ROUND_SHARE: f64 = 0.8;
+
+/// Where health is served unless that is set.
+const ADMIN_ADDRESS: &str = "0.0.0.0:61682";
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
 
 /// Everything the program needs to know, checked.
 #[derive(Debug, Clone)]
@@ -76,6 +83,8 @@ pub struct Config {
     pub grace: Grace,
     /// Combinations of settings that work, but worse than meant: each with the setting, the effective value and the reason.
     pub warnings: Vec<String>,
+    /// The same about publishing, which does not concern a command that looks once.
+    pub publishing_warnings: Vec<String>,
 }
 
 /// All mistakes in the settings, in one message.
@@ -112,6 +121,13 @@ impl Config {
         let contexts = contexts(&mut reader, args);
         let config = read_all(&mut reader, args);
         reader.finish(config.zip(contexts))
+    }
+
+    /// How the API server is reached, as far as it can be told without checking any setting.
+    pub fn connect_settings(args: &SettingsArgs) -> ConnectSettings {
+        let context = args.context.iter().find_map(|name| given(Some(name))).map(str::to_owned);
+        let kubeconfig = given(args.kubeconfig.as_ref()).map(PathBuf::from);
+        ConnectSettings { context, ..ProcessEnvironment::of_process().connect(kubeconfig) }
     }
 
     /// A round's own time limit.
@@ -170,7 +186,8 @@ fn round_limit(interval: Duration) -> Duration {
 /// Every reader runs whatever the others found, so that no mistake hides another.
 fn read_all(reader: &mut Reader, args: &SettingsArgs) -> Option<Config> {
     let surroundings = ProcessEnvironment::of_process();
-    let interval = reader.read("METRIC_UPDATE_INTERVAL", or(&args.metric_update_interval, "30"), read::seconds);
+    let interval =
+        reader.read("METRIC_UPDATE_INTERVAL", or(&args.metric_update_interval, "30"), read::whole_seconds(SECOND, DAY));
     let discover = discover(reader, args);
     let scrape = scrape(reader, args);
     let cloudwatch = cloudwatch(reader, args);
@@ -183,20 +200,21 @@ fn read_all(reader: &mut Reader, args: &SettingsArgs) -> Option<Config> {
     let log = log(reader, args, surroundings.no_color);
     let log_lines = log_lines(reader, args);
     let grace = reader.read("TERMINATION_GRACE_PERIOD", or(&args.termination_grace_period, "30s"), grace);
-    let mut warnings = warnings::of(args, cloudwatch.as_ref(), prometheus.as_ref(), election.as_ref());
+    addresses(reader, args, prometheus.as_ref(), admin);
+    let region = region(reader, args, &surroundings);
+    let kubeconfig = optional(reader, "--kubeconfig", args.kubeconfig.as_ref(), kubeconfig);
+    let on = warnings::Switched::of(cloudwatch.as_ref(), prometheus.as_ref(), election.as_ref());
+    let mut warnings = Vec::new();
     let cluster_id = reader.read("AWS_CLUSTER_ID", args.aws_cluster_id.as_deref().unwrap_or_default(), cluster_id);
     let cluster_id_fallback = reader.read("CLUSTER_ID_FALLBACK", or(&args.cluster_id_fallback, "default"), fallback);
     let discover = DiscoverSettings { shard: shard?, ..discover? };
     let (interval, log, cloudwatch) = (interval?, log?, cloudwatch?);
     let scrape = ScrapeSettings { namespace: discover.namespace.clone(), ..scrape? };
     let scrape = effective_scrape(scrape, interval, &mut warnings);
+    warnings.extend(selector::warning(&discover.selector));
     Some(Config {
         interval,
-        connect: ConnectSettings {
-            kubeconfig: given(args.kubeconfig.as_ref()).map(PathBuf::from),
-            context: None,
-            is_in_pod: surroundings.is_in_pod,
-        },
+        connect: surroundings.connect(kubeconfig?),
         scrape,
         discover,
         log_metrics: log_metrics(log_lines?.unwrap_or(cloudwatch.is_none()), log.format),
@@ -207,12 +225,13 @@ fn read_all(reader: &mut Reader, args: &SettingsArgs) -> Option<Config> {
         admin: admin?,
         cluster_id: cluster_id?,
         cluster_id_fallback: cluster_id_fallback?,
-        region: given(args.aws_region.as_ref()).map(str::to_owned),
+        region: region?,
         environment: surroundings.aws,
         pod_name: surroundings.pod_name,
         log,
         grace: grace?,
         warnings,
+        publishing_warnings: warnings::of(args, on),
     })
 }
 
@@ -253,13 +272,63 @@ fn or<'a>(value: &'a str, default: &'a str) -> &'a str {
     if value.trim().is_empty() { default } else { value }
 }
 
+/// `Some(None)` is a setting that is not given.
+#[expect(clippy::option_option, reason = "a mistake, none, and a value are three things")]
+fn optional<T>(
+    reader: &mut Reader,
+    setting: &str,
+    value: Option<&String>,
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Option<Option<T>> {
+    match given(value) {
+        Some(text) => reader.read(setting, text, parse).map(Some),
+        None => Some(None),
+    }
+}
+
+/// A region that is not set here is asked for later. `AWS_DEFAULT_REGION` is checked where it would be used.
+#[expect(clippy::option_option, reason = "a mistake, none, and a region are three things")]
+fn region(reader: &mut Reader, args: &SettingsArgs, surroundings: &ProcessEnvironment) -> Option<Option<String>> {
+    let region = optional(reader, "AWS_REGION", args.aws_region.as_ref(), read::region)?;
+    let default = surroundings.aws.default_region.as_ref().filter(|_| region.is_none());
+    optional(reader, "AWS_DEFAULT_REGION", default, read::region)?;
+    Some(region)
+}
+
+fn kubeconfig(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    match std::fs::metadata(&path) {
+        Ok(found) if found.is_dir() => Err("must be a kubeconfig file; this is a directory".to_owned()),
+        Ok(_) => Ok(path),
+        Err(error) => Err(format!("must be a kubeconfig file that can be read: {error}")),
+    }
+}
+
+/// Two listeners cannot have one port, unless their addresses differ.
+#[expect(clippy::option_option, reason = "a mistake, off, and on are three things")]
+fn addresses(
+    reader: &mut Reader,
+    args: &SettingsArgs,
+    prometheus: Option<&Option<PrometheusConfig>>,
+    admin: Option<Option<SocketAddr>>,
+) {
+    let (Some(Some(prometheus)), Some(Some(admin))) = (prometheus, admin) else { return };
+    let one = prometheus.address;
+    let is_any = one.ip().is_unspecified() || admin.ip().is_unspecified();
+    if one.port() == admin.port() && one.port() != 0 && (is_any || one.ip() == admin.ip()) {
+        let shown = args.admin_address.as_deref().unwrap_or(ADMIN_ADDRESS);
+        let allowed = format!("must differ from PROMETHEUS_ADDRESS = {one}, which is served too");
+        reader.mistake("ADMIN_ADDRESS", shown, allowed);
+    }
+}
+
 fn discover(reader: &mut Reader, args: &SettingsArgs) -> Option<DiscoverSettings> {
     let namespace =
         reader.read("AGENT_NAMESPACE", or(&args.agent_namespace, "kube-system"), read::label("a namespace's name"));
     let selector = or(&args.agent_selector, "k8s-app=aws-node");
     let selector = reader.read("AGENT_SELECTOR", selector, selector::selector);
-    let own_node = given(args.node_name.as_ref()).map(str::to_owned);
-    Some(DiscoverSettings { namespace: namespace?, selector: selector?, shard: None, own_node })
+    let own_node = optional(reader, "NODE_NAME", args.node_name.as_ref(), read::node_name);
+    Some(DiscoverSettings { namespace: namespace?, selector: selector?, shard: None, own_node: own_node? })
 }
 
 fn scrape(reader: &mut Reader, args: &SettingsArgs) -> Option<ScrapeSettings> {
@@ -267,7 +336,8 @@ fn scrape(reader: &mut Reader, args: &SettingsArgs) -> Option<ScrapeSettings> {
         text.parse::<Via>().map_err(|()| "must be auto, proxy or direct".to_owned())
     });
     let concurrency = reader.read("SCRAPE_CONCURRENCY", or(&args.scrape_concurrency, "auto"), concurrency);
-    let timeout = reader.read("SCRAPE_TIMEOUT", or(&args.scrape_timeout, "5s"), read::duration);
+    let timeout = read::duration(Duration::from_millis(10), HOUR);
+    let timeout = reader.read("SCRAPE_TIMEOUT", or(&args.scrape_timeout, "5s"), timeout);
     let max_bytes = reader.read("SCRAPE_MAX_BYTES", or(&args.scrape_max_bytes, "8MiB"), read::bytes(1024, 1 << 30));
     let port = reader.read("AGENT_PORT", or(&args.agent_port, "61678"), read::number(1, 65_535));
     Some(ScrapeSettings {
@@ -374,14 +444,10 @@ fn prometheus(reader: &mut Reader, args: &SettingsArgs) -> Option<Option<Prometh
 fn election(reader: &mut Reader, args: &SettingsArgs) -> Option<Option<ElectionConfig>> {
     let on = reader.read("LEADER_ELECTION", or(&args.leader_election, "false"), read::switch);
     let name = reader.read("LEASE_NAME", or(&args.lease_name, "cni-metrics-helper"), read::label("a lease's name"));
-    let namespace = match given(args.lease_namespace.as_ref()) {
-        Some(text) => reader.read("LEASE_NAMESPACE", text, read::label("a namespace's name")).map(Some),
-        None => Some(None),
-    };
-    let duration = reader.read("LEASE_DURATION", or(&args.lease_duration, "15s"), |text| match read::duration(text) {
-        Ok(duration) if (5..=300).contains(&duration.as_secs()) && duration.subsec_nanos() == 0 => Ok(duration),
-        _ => Err("must be a duration in whole seconds such as 15s, from 5s to 5m".to_owned()),
-    });
+    let namespace =
+        optional(reader, "LEASE_NAMESPACE", args.lease_namespace.as_ref(), read::label("a namespace's name"));
+    let seconds = read::whole_seconds(Duration::from_secs(5), Duration::from_mins(5));
+    let duration = reader.read("LEASE_DURATION", or(&args.lease_duration, "15s"), seconds);
     let standby_scrape = reader.read("STANDBY_SCRAPE", or(&args.standby_scrape, "false"), read::switch);
     let election =
         ElectionConfig { namespace: namespace?, name: name?, duration: duration?, standby_scrape: standby_scrape? };
@@ -398,7 +464,7 @@ fn shard(reader: &mut Reader, args: &SettingsArgs) -> Option<Option<Shard>> {
 /// An empty value switches it off: that is how a chart leaves a port out.
 #[expect(clippy::option_option, reason = "a mistake, off, and on are three things")]
 fn admin(reader: &mut Reader, args: &SettingsArgs) -> Option<Option<SocketAddr>> {
-    let text = args.admin_address.as_deref().unwrap_or("0.0.0.0:61682");
+    let text = args.admin_address.as_deref().unwrap_or(ADMIN_ADDRESS);
     reader.read("ADMIN_ADDRESS", text, |text| match text.to_ascii_lowercase().as_str() {
         "" | "off" => Ok(None),
         text => text
@@ -409,10 +475,7 @@ fn admin(reader: &mut Reader, args: &SettingsArgs) -> Option<Option<SocketAddr>>
 }
 
 fn grace(text: &str) -> Result<Grace, String> {
-    match read::duration(text) {
-        Ok(period) if period >= Duration::from_secs(2) => Ok(Grace::of_termination_period(period)),
-        _ => Err("must be a duration such as 30s, from 2s to 1h".to_owned()),
-    }
+    read::duration(Duration::from_secs(2), HOUR)(text).map(Grace::of_termination_period)
 }
 
 /// Whether the log has a line per metric; `Some(None)` is not given.

@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
 use cni_metrics_helper::cli::Cli;
 use cni_runtime::logging;
 use cni_runtime::text::chain;
@@ -14,7 +13,7 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 fn main() -> ExitCode {
     // One provider for the whole process; a second installation could only be ourselves again.
     let _installed = rustls::crypto::ring::default_provider().install_default();
-    let code = match std::panic::catch_unwind(|| Cli::parse().execute()) {
+    let code = match std::panic::catch_unwind(|| Cli::of_process().execute()) {
         Ok(Ok(code)) => code,
         Ok(Err(error)) => report(&error),
         // The panic hook has said what it was.

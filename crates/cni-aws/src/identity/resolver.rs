@@ -140,8 +140,17 @@ async fn configured_region(settings: &IdentitySettings, provider: &ProviderConfi
     {
         return Some(found);
     }
+    Found::given(&profile_region(provider).await?, "shared config profile")
+}
+
+async fn profile_region(provider: &ProviderConfig) -> Option<String> {
     let profile = ProfileFileRegionProvider::builder().configure(provider).build();
-    Found::given(profile.region().await?.as_ref(), "shared config profile")
+    profile.region().await.map(|region| region.as_ref().to_owned())
+}
+
+/// The region of the shared AWS configuration (`~/.aws/config`, `AWS_PROFILE`). Only files are read.
+pub async fn region_of_files() -> Option<String> {
+    profile_region(&ProviderConfig::without_region()).await
 }
 
 #[cfg(test)]

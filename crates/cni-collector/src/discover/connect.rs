@@ -28,6 +28,46 @@ pub struct ConnectSettings {
     pub context: Option<String>,
     /// In a pod, without a kubeconfig of its own: the service account is used.
     pub is_in_pod: bool,
+    /// `KUBECONFIG` names the kubeconfig that is used where none is given.
+    pub is_named_by_variable: bool,
+    /// How messages call the kubeconfig that is used where none is given, such as `~/.kube/config`.
+    pub usual_kubeconfig: String,
+}
+
+impl ConnectSettings {
+    /// The kubeconfig as messages call it.
+    pub fn shown_kubeconfig(&self) -> String {
+        self.kubeconfig.as_ref().map_or_else(|| self.usual_kubeconfig.clone(), |path| path.display().to_string())
+    }
+
+    /// The pod's service account is used, and no kubeconfig.
+    fn uses_service_account(&self) -> bool {
+        self.kubeconfig.is_none() && self.context.is_none() && self.is_in_pod
+    }
+
+    fn read(&self) -> Result<Kubeconfig, KubeconfigError> {
+        self.kubeconfig.as_ref().map_or_else(Kubeconfig::read, Kubeconfig::read_from)
+    }
+}
+
+/// An API server, and as whom it is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Its URL.
+    pub url: String,
+    /// The context of the kubeconfig; `None` with the pod's service account.
+    pub context: Option<String>,
+}
+
+impl Server {
+    /// What went wrong with it, with its URL and the context.
+    pub fn failed(&self, why: &str) -> String {
+        let url = self.url.trim_end_matches('/');
+        match &self.context {
+            Some(context) => format!("{url}: {why} (context {context})"),
+            None => format!("{url}: {why} (the pod's service account)"),
+        }
+    }
 }
 
 /// Why there is no client.
@@ -50,6 +90,16 @@ pub enum ConnectError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The kubeconfig has no context of this name.
+    #[error("no context {name:?} in {file}; {}", known(.contexts))]
+    NoContext {
+        /// What was asked for.
+        name: String,
+        /// The kubeconfig, as messages call it.
+        file: String,
+        /// The contexts that it has.
+        contexts: Vec<String>,
+    },
     /// The contexts cannot be listed.
     #[error("--all-contexts needs a kubeconfig with contexts: {0}; pass --kubeconfig FILE, or set KUBECONFIG")]
     Contexts(String),
@@ -66,9 +116,22 @@ pub enum ConnectError {
     Client(String),
 }
 
+/// The contexts that there are, for a message: the first of them, and how many more.
+fn known(contexts: &[String]) -> String {
+    const MOST_NAMED: usize = 20;
+    let named = contexts.iter().take(MOST_NAMED).cloned().collect::<Vec<_>>().join(", ");
+    match contexts.len().saturating_sub(MOST_NAMED) {
+        _ if contexts.is_empty() => "it has no context".to_owned(),
+        0 => format!("it has: {named}"),
+        more => format!("it has: {named} and {more} more"),
+    }
+}
+
 /// A client for watches, and one for scrapes.
 #[derive(Clone)]
 pub struct Clients {
+    /// The API server that they ask.
+    pub server: Server,
     /// For lists and watches: the library's own retries on.
     pub watch: Client,
     /// For scrapes: no retries, since those of the library would hide a dead node for minutes.
@@ -77,23 +140,32 @@ pub struct Clients {
 
 /// The names of all contexts of the kubeconfig, in its order. A service account has none.
 pub fn contexts(settings: &ConnectSettings) -> Result<Vec<String>, ConnectError> {
-    let file = match &settings.kubeconfig {
-        Some(path) => Kubeconfig::read_from(path)
-            .map_err(|error| ConnectError::Kubeconfig { path: path.display().to_string(), reason: causes(&error) })?,
-        None => Kubeconfig::read().map_err(|error| ConnectError::Contexts(causes(&error)))?,
-    };
+    let file = settings.read().map_err(|error| match &settings.kubeconfig {
+        Some(path) => ConnectError::Kubeconfig { path: path.display().to_string(), reason: causes(&error) },
+        None => ConnectError::Contexts(causes(&error)),
+    })?;
+    let names = names(file);
+    if names.is_empty() { Err(ConnectError::Contexts("it has none".to_owned())) } else { Ok(names) }
+}
+
+fn names(file: Kubeconfig) -> Vec<String> {
     let mut names: Vec<String> = Vec::with_capacity(file.contexts.len());
     for context in file.contexts {
         if !names.contains(&context.name) {
             names.push(context.name);
         }
     }
-    if names.is_empty() { Err(ConnectError::Contexts("it has none".to_owned())) } else { Ok(names) }
+    names
+}
+
+/// The API server that these settings lead to. Only files are read.
+pub async fn server(settings: &ConnectSettings) -> Result<Server, ConnectError> {
+    load(settings).await.map(|(_, server)| server)
 }
 
 /// Builds both clients. Nothing is sent yet.
 pub async fn connect(settings: &ConnectSettings) -> Result<Clients, ConnectError> {
-    let mut config = load(settings).await?;
+    let (mut config, server) = load(settings).await?;
     config.connect_timeout = Some(Duration::from_secs(5));
     config.default_retry = false;
     let command = config.auth_info.exec.as_ref().and_then(|exec| exec.command.clone());
@@ -111,7 +183,7 @@ pub async fn connect(settings: &ConnectSettings) -> Result<Clients, ConnectError
     // The watches have limits of their own; this is for a connection that dies while no request uses it.
     watch.read_timeout = Some(Duration::from_secs(100));
     let scrape = if config.proxy_url.is_none() { scrape_client(&config) } else { Client::try_from(config) };
-    Ok(Clients { watch: Client::try_from(watch).map_err(&failed)?, scrape: scrape.map_err(&failed)? })
+    Ok(Clients { server, watch: Client::try_from(watch).map_err(&failed)?, scrape: scrape.map_err(&failed)? })
 }
 
 /// A client as kube builds it, with two differences: an answer's headers have a limit of [`HEADERS_BYTES`], where hyper
@@ -134,18 +206,75 @@ fn scrape_client(config: &Config) -> kube::Result<Client> {
     Ok(Client::new(service, config.default_namespace.clone()))
 }
 
-async fn load(settings: &ConnectSettings) -> Result<Config, ConnectError> {
-    let options = KubeConfigOptions { context: settings.context.clone(), ..KubeConfigOptions::default() };
-    if let Some(path) = &settings.kubeconfig {
-        let failed = |reason: String| ConnectError::Kubeconfig { path: path.display().to_string(), reason };
-        let file = Kubeconfig::read_from(path).map_err(|error| match error {
-            KubeconfigError::ReadConfig(error, _same_path) => failed(error.to_string()),
-            error => failed(causes(&error)),
-        })?;
-        return Config::from_custom_kubeconfig(file, &options).await.map_err(|error| failed(causes(&error)));
+async fn load(settings: &ConnectSettings) -> Result<(Config, Server), ConnectError> {
+    if settings.uses_service_account() {
+        let config = Config::incluster().map_err(|error| ConnectError::InCluster(causes(&error)))?;
+        let server = Server { url: config.cluster_url.to_string(), context: None };
+        return Ok((config, server));
     }
-    if settings.context.is_none() && settings.is_in_pod {
-        return Config::incluster().map_err(|error| ConnectError::InCluster(causes(&error)));
+    let failed = |error: KubeconfigError| match (&settings.kubeconfig, error) {
+        (Some(path), KubeconfigError::ReadConfig(error, _same_path)) => {
+            ConnectError::Kubeconfig { path: path.display().to_string(), reason: error.to_string() }
+        }
+        (Some(path), error) => ConnectError::Kubeconfig { path: path.display().to_string(), reason: causes(&error) },
+        (None, error) => ConnectError::NowhereToGo(causes(&error)),
+    };
+    let file = settings.read().map_err(failed)?;
+    let context = settings.context.clone().or_else(|| file.current_context.clone()).filter(|name| !name.is_empty());
+    if let Some(name) = &context
+        && !file.contexts.iter().any(|known| known.name == *name)
+    {
+        let (name, file, contexts) = (name.clone(), settings.shown_kubeconfig(), names(file));
+        return Err(ConnectError::NoContext { name, file, contexts });
     }
-    Config::from_kubeconfig(&options).await.map_err(|error| ConnectError::NowhereToGo(causes(&error)))
+    let options = KubeConfigOptions { context: context.clone(), ..KubeConfigOptions::default() };
+    let config = Config::from_custom_kubeconfig(file, &options).await.map_err(failed)?;
+    let server = Server { url: config.cluster_url.to_string(), context };
+    Ok((config, server))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(context: Option<&str>, text: &str) -> (tempfile::TempDir, ConnectSettings) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config");
+        std::fs::write(&path, text).unwrap();
+        let context = context.map(str::to_owned);
+        (folder, ConnectSettings { kubeconfig: Some(path), context, ..ConnectSettings::default() })
+    }
+
+    fn file(contexts: usize) -> String {
+        let context = |number| format!("- {{name: c{number}, context: {{cluster: one, user: u}}}}");
+        let contexts = (0..contexts).map(context).collect::<Vec<_>>().join("\n");
+        format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: c0\nclusters:\n- {{name: one, cluster: {{server: 'https://a:6443'}}}}\n\
+             users:\n- {{name: u, user: {{}}}}\ncontexts: \n{contexts}"
+        )
+    }
+
+    #[tokio::test]
+    async fn a_context_that_is_not_there_is_named_with_those_that_are() {
+        let (_folder, two) = settings(Some("nope"), &file(2));
+        let path = two.shown_kubeconfig();
+        let error = server(&two).await.unwrap_err().to_string();
+        assert_eq!(error, format!("no context \"nope\" in {path}; it has: c0, c1"));
+        let (_folder, many) = settings(Some("nope"), &file(30));
+        assert!(server(&many).await.unwrap_err().to_string().ends_with("c18, c19 and 10 more"));
+        let (_folder, none) = settings(Some("nope"), "apiVersion: v1\nkind: Config\n");
+        assert!(server(&none).await.unwrap_err().to_string().ends_with("; it has no context"));
+    }
+
+    #[tokio::test]
+    async fn a_failure_names_the_server_and_the_context() {
+        for (context, expected) in [(None, "c0"), (Some("c1"), "c1")] {
+            let (_folder, settings) = settings(context, &file(2));
+            let server = server(&settings).await.unwrap();
+            assert_eq!(
+                server.failed("connection refused"),
+                format!("https://a:6443: connection refused (context {expected})")
+            );
+        }
+    }
 }

@@ -44,5 +44,5 @@ pub fn run(args: &DemoArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
         live,
         json: args.output.output == Output::Json,
     };
-    super::run::wide_runtime()?.block_on(demo::play(settings, out))
+    super::runtime::wide_runtime()?.block_on(demo::play(settings, out))
 }

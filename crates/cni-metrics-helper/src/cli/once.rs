@@ -32,19 +32,26 @@ pub struct OnceArgs {
     output: OutputArgs,
 }
 
+impl OnceArgs {
+    /// The settings, to note the sources of their values.
+    pub(super) fn settings_mut(&mut self) -> &mut SettingsArgs {
+        &mut self.settings
+    }
+}
+
 /// Runs one round of each cluster and prints it. The exit code is 1 when a cluster could not be measured, or when agents of
 /// it were expected and none answered. What is known of the other clusters is printed all the same.
 pub fn run(args: &OnceArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     let (config, wanted) = Config::read_with_contexts(&args.settings)?;
     cni_runtime::logging::init(config.log)?;
-    super::run::warn_of(&config);
+    super::runtime::warn_of(&config.warnings);
     let names = match &wanted {
         Contexts::Current => Vec::new(),
         Contexts::Named(names) => names.clone(),
         Contexts::All => contexts(&config.connect)?,
     };
     let is_list = wanted == Contexts::All || names.len() > 1;
-    let runtime = super::run::runtime()?;
+    let runtime = super::runtime::runtime()?;
     let is_good = runtime.block_on(async {
         let shutdown = Shutdown::on_signals(config.grace)?;
         if is_list {

@@ -5,9 +5,10 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
-use tokio::runtime::{Builder, Runtime};
-use tracing::warn;
 
+use super::check;
+use super::output::Output;
+use super::runtime::{runtime, warn_of};
 use super::settings::SettingsArgs;
 use crate::app::{App, AwsSource};
 use crate::config::Config;
@@ -19,20 +20,31 @@ use cni_runtime::shutdown::Shutdown;
 pub struct RunArgs {
     #[command(flatten)]
     settings: SettingsArgs,
-    /// Read all settings, print every mistake and every combination that works worse than it looks, and exit: 0 if the
-    /// helper would start with them, else 1. Nothing is contacted
+    /// Print the effective configuration with the source of each value, and a warning for each combination that works worse
+    /// than it looks, and exit with 0; or list all errors and exit with 1. Nothing is contacted
     #[arg(long)]
     check: bool,
+    /// How --check prints its result
+    #[arg(long, short, value_enum, requires = "check", default_value_t = Output::Table)]
+    output: Output,
+}
+
+impl RunArgs {
+    /// The settings, to note the sources of their values.
+    pub(super) fn settings_mut(&mut self) -> &mut SettingsArgs {
+        &mut self.settings
+    }
 }
 
 /// Runs until a signal, then ends the current round, sends what is queued and exits 0; or until a part of it fails.
 pub fn run(args: &RunArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
-    let config = Config::read(&args.settings)?;
     if args.check {
-        return check(&config, out);
+        return check::run(&args.settings, args.output, out);
     }
+    let config = Config::read(&args.settings)?;
     cni_runtime::logging::init(config.log)?;
-    warn_of(&config);
+    warn_of(&config.warnings);
+    warn_of(&config.publishing_warnings);
     let shutdown = Shutdown::on_signals(config.grace).context("signals cannot be received")?;
     let runtime = runtime()?;
     let ended = runtime.block_on(async {
@@ -47,41 +59,4 @@ pub fn run(args: &RunArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     // A name look-up that hangs on a thread of its own must not hold up the end.
     runtime.shutdown_background();
     ended
-}
-
-/// One line for each combination of settings that works worse than meant.
-pub(super) fn warn_of(config: &Config) {
-    for warning in &config.warnings {
-        warn!("{warning}");
-    }
-}
-
-/// The settings were read without a mistake.
-fn check(config: &Config, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
-    for warning in &config.warnings {
-        writeln!(out, "warning: {warning}")?;
-    }
-    let warnings = config.warnings.len();
-    writeln!(out, "the settings are valid; {warnings} {}", if warnings == 1 { "warning" } else { "warnings" })?;
-    Ok(ExitCode::SUCCESS)
-}
-
-/// The runtime of the helper itself: one thread. Connections and the round on different threads wake each other for every
-/// answer, which was a quarter of what a page costs; and one core is what the pod is given.
-pub(super) fn runtime() -> anyhow::Result<Runtime> {
-    started(Builder::new_current_thread())
-}
-
-/// The runtime of commands that play the cluster too: a thread a core.
-pub(super) fn wide_runtime() -> anyhow::Result<Runtime> {
-    started(Builder::new_multi_thread())
-}
-
-/// Connections are files: the soft limit on them is raised as far as it goes, as Go programs do by themselves.
-fn started(mut builder: Builder) -> anyhow::Result<Runtime> {
-    let files = rustix::process::Resource::Nofile;
-    let limits = rustix::process::getrlimit(files);
-    // Without it there are fewer connections, which is no reason not to start.
-    let _kept = rustix::process::setrlimit(files, rustix::process::Rlimit { current: limits.maximum, ..limits });
-    builder.enable_all().build().context("the runtime cannot be started")
 }

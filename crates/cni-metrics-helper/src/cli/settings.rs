@@ -4,16 +4,18 @@
 
 use clap::Args;
 
+use super::sources::Sources;
+
 /// Every setting of the helper. An empty value counts as not given.
 #[derive(Debug, Clone, Args)]
 pub struct SettingsArgs {
     /// Send to CloudWatch. Started with `--cloudwatch=false` as the original image is; USE_CLOUDWATCH, if set, wins
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub cloudwatch: Option<String>,
-    /// Send to CloudWatch: yes, true, no or false, in any case [default: true]
+    /// Send to CloudWatch: true, yes, on, 1 or false, no, off, 0, in any case [default: true]
     #[arg(long, env = "USE_CLOUDWATCH", value_name = "BOOL", hide_env_values = true)]
     pub use_cloudwatch: Option<String>,
-    /// Serve Prometheus metrics: yes, true, no or false, in any case
+    /// Serve Prometheus metrics
     #[arg(long, env, value_name = "BOOL", default_value = "false")]
     pub use_prometheus: String,
     /// Where Prometheus metrics are served, under /metrics; 0.0.0.0 includes the addresses of IPv6
@@ -27,8 +29,8 @@ pub struct SettingsArgs {
     #[arg(long, env, value_name = "BOOL", default_value = "true")]
     pub prometheus_cluster_label: String,
 
-    /// Time from one round to the next, in whole seconds, at least 1
-    #[arg(long = "interval", env = "METRIC_UPDATE_INTERVAL", value_name = "SECONDS", default_value = "30")]
+    /// Time from one round to the next: whole seconds such as 30, 30s or 5m, from 1s to 24h
+    #[arg(long = "interval", env = "METRIC_UPDATE_INTERVAL", value_name = "DURATION", default_value = "30")]
     pub metric_update_interval: String,
 
     /// How nodes are reached: auto (proxy first; a node the API server cannot reach is tried directly), proxy, direct
@@ -38,10 +40,10 @@ pub struct SettingsArgs {
     /// fast they answer, up to 256 (1280 with those that wait for slow nodes)
     #[arg(long, env, value_name = "N", default_value = "auto", help_heading = "Scraping")]
     pub scrape_concurrency: String,
-    /// One scrape's time, retries included, such as 5s or 500ms; a round has 80 % of the interval in all
+    /// Timeout of one node's scrape, retries included, such as 5s, 5 or 500ms. A round must finish within 80 % of --interval
     #[arg(long, env, value_name = "DURATION", default_value = "5s", help_heading = "Scraping")]
     pub scrape_timeout: String,
-    /// A page's size limit after decompression, such as 8MiB, 500KiB or a number of bytes
+    /// A page's size limit after decompression, such as 8MiB, 8MB, 500KiB or a number of bytes
     #[arg(long, env, value_name = "SIZE", default_value = "8MiB", help_heading = "Scraping")]
     pub scrape_max_bytes: String,
     /// The agents' namespace
@@ -110,7 +112,7 @@ pub struct SettingsArgs {
     /// How long a leader that died keeps the others waiting, in whole seconds from 5s to 5m
     #[arg(long, env, value_name = "DURATION", default_value = "15s", help_heading = "Replicas")]
     pub lease_duration: String,
-    /// A replica that does not lead measures too, so that it takes over without a gap
+    /// Let standby replicas scrape as well, so that failover leaves no gap
     #[arg(long, env, value_name = "BOOL", default_value = "false", help_heading = "Replicas")]
     pub standby_scrape: String,
     /// Measure only this share of the nodes, by their names: i/n, replica i (from 0) of n, 1 to 1000
@@ -131,8 +133,12 @@ pub struct SettingsArgs {
     /// Log format: text or json
     #[arg(long, env, value_name = "FORMAT", default_value = "text", help_heading = "Logs")]
     pub log_format: String,
-    /// Write one line per metric and round, as the original does, instead of the values as fields of the round's line: yes,
-    /// true, no or false, in any case; without it only if CloudWatch is off
+    /// Write one line per metric and round, as the original does, instead of the values as fields of the round's line
+    /// [default: true if CloudWatch is off]
     #[arg(long, env, value_name = "BOOL", hide_env_values = true, help_heading = "Logs")]
     pub log_metrics: Option<String>,
+
+    /// Where the values come from.
+    #[arg(skip)]
+    pub sources: Sources,
 }

@@ -97,7 +97,7 @@ pub fn run(args: &SimArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
         keep_pages: args.keep_pages,
         ..SimOptions::new(scenario)
     };
-    super::run::wide_runtime()?.block_on(async {
+    super::runtime::wide_runtime()?.block_on(async {
         let mut shutdown = Shutdown::on_signals(Grace::default())?;
         let sim = Sim::start(options).await?;
         let scenario = sim.cluster().scenario();

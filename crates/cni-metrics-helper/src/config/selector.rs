@@ -10,6 +10,16 @@ pub(super) fn selector(text: &str) -> Result<String, String> {
     if fine { Ok(text.to_owned()) } else { Err(ALLOWED.to_owned()) }
 }
 
+/// The warning about a value that was probably forgotten: `name=` only selects pods whose label is empty.
+pub(super) fn warning(text: &str) -> Option<String> {
+    let requirements = requirements(text)?;
+    let forgotten = requirements.iter().find_map(|part| {
+        let (name, value) = part.split_once('=')?;
+        (value.trim().is_empty() && !name.ends_with('!')).then(|| name.trim())
+    })?;
+    Some(format!("AGENT_SELECTOR = {text:?}: selects only pods whose label {forgotten} is there and empty"))
+}
+
 /// Splits at the commas outside of parentheses; `None` where those do not match.
 fn requirements(text: &str) -> Option<Vec<&str>> {
     let (mut parts, mut start, mut inside) = (Vec::new(), 0, false);
@@ -45,7 +55,8 @@ fn is_requirement(part: &str) -> bool {
     let set = set.trim();
     let values = set.strip_prefix("notin").or_else(|| set.strip_prefix("in")).map(str::trim);
     let values = values.and_then(|values| values.strip_prefix('(')?.strip_suffix(')'));
-    is_name(name) && values.is_some_and(|values| values.split(',').all(|value| is_value(value.trim())))
+    let is_list = |values: &str| !values.trim().is_empty() && values.split(',').all(|value| is_value(value.trim()));
+    is_name(name) && values.is_some_and(is_list)
 }
 
 /// An optional DNS prefix and a name of at most 63 characters.
@@ -81,10 +92,30 @@ mod tests {
         for text in fine {
             assert_eq!(selector(text), Ok(text.to_owned()));
         }
-        for text in
-            ["!!!", "k8s-app aws-node", "a==b==c", "a in b", "a in (b", "a=b)", "", "a,,b", "-a=b", "Ä=b", "k8s-app=="]
-        {
+        for text in [
+            "!!!",
+            "k8s-app aws-node",
+            "a==b==c",
+            "a in b",
+            "a in (b",
+            "a=b)",
+            "",
+            "a,,b",
+            "-a=b",
+            "Ä=b",
+            "k8s-app==",
+            "a in ()",
+            "a in ( )",
+        ] {
             assert!(selector(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_empty_value_is_allowed_with_a_warning() {
+        assert!(warning("tier=a, k8s-app = ").unwrap().contains("whose label k8s-app is there and empty"));
+        for fine in ["k8s-app=aws-node", "a==b", "a!=", "!a", "a in (b,)"] {
+            assert_eq!(warning(fine), None, "{fine}");
         }
     }
 }

@@ -55,15 +55,15 @@ fn an_empty_value_counts_as_not_given() {
 #[test]
 fn all_mistakes_are_reported_at_once() {
     let flags = [
-        "--interval=30s",
+        "--interval=30 s",
         "--use-cloudwatch=maybe",
-        "--use-prometheus=1",
+        "--use-prometheus=2",
         "--prometheus-address=localhost",
-        "--prometheus-cluster-label=on",
+        "--prometheus-cluster-label=enabled",
         "--scrape-via=ssh",
         "--scrape-concurrency=0",
         "--scrape-timeout=5 s",
-        "--scrape-max-bytes=8MB",
+        "--scrape-max-bytes=8TB",
         "--agent-port=70000",
         "--agent-namespace=Kube_System",
         "--cloudwatch-namespace=AWS/EC2",
@@ -71,7 +71,7 @@ fn all_mistakes_are_reported_at_once() {
         "--agent-selector=k8s-app aws-node",
         "--metric-set=all",
         "--cloudwatch-resolution=30",
-        "--leader-election=on",
+        "--leader-election=elect",
         "--lease-name=My.Lease",
         "--lease-namespace=-",
         "--lease-duration=4s",
@@ -80,42 +80,46 @@ fn all_mistakes_are_reported_at_once() {
         "--admin-address=61682",
         "--log-level=TRACE",
         "--log-format=xml",
+        "--aws-region=Frankfurt",
+        "--node-name=My Node",
     ];
     insta::assert_snapshot!(read(&flags).unwrap_err(), @r#"
-    25 mistakes in the settings:
-      METRIC_UPDATE_INTERVAL = "30s": must be a whole number of seconds without a unit, from 1 to 86400
+    27 mistakes in the settings:
+      METRIC_UPDATE_INTERVAL = "30 s": must be whole seconds, such as 30, 30s or 5m, from 1s to 24h
       AGENT_NAMESPACE = "Kube_System": must be a namespace's name (a-z, 0-9 and -, at most 63)
       AGENT_SELECTOR = "k8s-app aws-node": must be a label selector: requirements such as k8s-app=aws-node, tier!=test, name in (a,b), name notin (a,b), name or !name, separated by commas
+      NODE_NAME = "My Node": must be a node's name (a-z, 0-9, - and ., at most 253)
       SCRAPE_VIA = "ssh": must be auto, proxy or direct
       SCRAPE_CONCURRENCY = "0": must be a whole number from 1 to 10000, or auto
-      SCRAPE_TIMEOUT = "5 s": must be a duration such as 5s or 500ms, from 10ms to 1h
-      SCRAPE_MAX_BYTES = "8MB": must be a size such as 8MiB, 500KiB or a number of bytes, from 1024 to 1073741824 bytes
+      SCRAPE_TIMEOUT = "5 s": must be a duration such as 5s, 500ms or 2m, or a number of seconds, from 10ms to 1h
+      SCRAPE_MAX_BYTES = "8TB": must be a size such as 8MiB, 8MB, 500KiB or a number of bytes, from 1024 to 1073741824 bytes
       AGENT_PORT = "70000": must be a whole number from 1 to 65535
-      USE_CLOUDWATCH = "maybe": must be yes, true, no or false (any case)
+      USE_CLOUDWATCH = "maybe": must be true, yes, on or 1, or false, no, off or 0 (any case)
       CLOUDWATCH_NAMESPACE = "AWS/EC2": must be 1 to 255 of the characters A-Z a-z 0-9 . - _ / # : and space, not beginning with ':' or 'AWS/'
       CLOUDWATCH_RESOLUTION = "30": must be 60 or 1 (seconds)
       METRIC_SET = "all": must be standard or compat
-      USE_PROMETHEUS = "1": must be yes, true, no or false (any case)
+      USE_PROMETHEUS = "2": must be true, yes, on or 1, or false, no, off or 0 (any case)
       PROMETHEUS_ADDRESS = "localhost": must be an address and a port such as 0.0.0.0:61681 or [::]:61681
-      PROMETHEUS_CLUSTER_LABEL = "on": must be yes, true, no or false (any case)
-      LEADER_ELECTION = "on": must be yes, true, no or false (any case)
+      PROMETHEUS_CLUSTER_LABEL = "enabled": must be true, yes, on or 1, or false, no, off or 0 (any case)
+      LEADER_ELECTION = "elect": must be true, yes, on or 1, or false, no, off or 0 (any case)
       LEASE_NAME = "My.Lease": must be a lease's name (a-z, 0-9 and -, at most 63)
       LEASE_NAMESPACE = "-": must be a namespace's name (a-z, 0-9 and -, at most 63)
-      LEASE_DURATION = "4s": must be a duration in whole seconds such as 15s, from 5s to 5m
-      STANDBY_SCRAPE = "warm": must be yes, true, no or false (any case)
+      LEASE_DURATION = "4s": must be whole seconds, such as 30, 30s or 5m, from 5s to 5m
+      STANDBY_SCRAPE = "warm": must be true, yes, on or 1, or false, no, off or 0 (any case)
       SHARD = "3/3": must be i/n with i from 0 to n - 1: 3 shards are numbered 0/3 to 2/3
       ADMIN_ADDRESS = "61682": must be an address and a port such as 0.0.0.0:61682 or [::]:61682, or off
       AWS_VPC_K8S_CNI_LOGLEVEL = "TRACE": must be DEBUG, INFO, WARN, ERROR or FATAL (any case)
       LOG_FORMAT = "xml": must be text or json
+      AWS_REGION = "Frankfurt": must be the name of an AWS region, such as eu-west-1 or us-gov-west-1
       AWS_CLUSTER_ID = "münchen": must be 1 to 1024 printable ASCII characters, not beginning with ':', not only blanks
     "#);
 }
 
 #[test]
 fn an_interval_that_is_no_whole_number_of_seconds_is_refused_by_name() {
-    for wrong in ["0", "-1", "30s", "abc"] {
+    for wrong in ["0", "-1", "0.5s", "abc"] {
         let error = read(&[&format!("--interval={wrong}")]).unwrap_err().to_string();
-        let expected = format!("METRIC_UPDATE_INTERVAL = {wrong:?}: must be a whole number of seconds");
+        let expected = format!("METRIC_UPDATE_INTERVAL = {wrong:?}: must be whole seconds, such as 30, 30s or 5m");
         assert!(error.contains(&expected), "{error}");
     }
 }
@@ -221,4 +225,104 @@ fn one_context_leads_to_one_cluster_and_several_only_where_they_are_expected() {
     assert!(read(&["--all-contexts"]).unwrap_err().to_string().contains("--all-contexts = \"true\": one context"));
     let both = contexts(&["--all-contexts", "--context=a"]).unwrap_err();
     assert_eq!(both.0.len(), 1, "{both}");
+}
+
+/// Values that were once accepted and can never work.
+#[test]
+fn a_value_that_can_never_work_is_refused() {
+    for (flag, setting) in [
+        ("--aws-region=Frankfurt", "AWS_REGION"),
+        ("--aws-region=eu-west-1a", "AWS_REGION"),
+        ("--node-name=my_node", "NODE_NAME"),
+        ("--agent-selector=k8s-app==", "AGENT_SELECTOR"),
+        ("--agent-selector=k8s-app in ()", "AGENT_SELECTOR"),
+        ("--kubeconfig=/nonexistent/config", "--kubeconfig"),
+        ("--kubeconfig=/", "--kubeconfig"),
+    ] {
+        let error = read(&[flag]).unwrap_err();
+        assert_eq!((error.0.len(), error.0[0].setting.as_str()), (1, setting), "{flag}");
+    }
+}
+
+#[test]
+fn two_listeners_on_one_port_are_refused() {
+    let with = |admin: &str, prometheus: &str| {
+        let flags = [format!("--admin-address={admin}"), format!("--prometheus-address={prometheus}")];
+        read(&["--use-prometheus=true", &flags[0], &flags[1]])
+    };
+    let error = with("0.0.0.0:61681", "127.0.0.1:61681").unwrap_err().to_string();
+    assert!(error.contains("ADMIN_ADDRESS = \"0.0.0.0:61681\": must differ from PROMETHEUS_ADDRESS"), "{error}");
+    assert!(
+        read(&["--use-prometheus=true", "--prometheus-address=0.0.0.0:61682"]).is_err(),
+        "the default of the other"
+    );
+    assert!(read(&["--prometheus-address=0.0.0.0:61682"]).is_ok(), "it is not served");
+    for (admin, prometheus) in
+        [("127.0.0.1:0", "127.0.0.1:0"), ("off", "0.0.0.0:61682"), ("127.0.0.1:9", "127.0.0.2:9")]
+    {
+        assert!(with(admin, prometheus).is_ok(), "{admin} {prometheus}");
+    }
+}
+
+#[test]
+fn switches_durations_and_sizes_take_the_same_forms_everywhere() {
+    for (yes, no) in [("true", "false"), ("yes", "NO"), ("On", "off"), ("1", "0")] {
+        for flag in [
+            "--use-cloudwatch",
+            "--use-prometheus",
+            "--prometheus-node-metrics",
+            "--prometheus-cluster-label",
+            "--leader-election",
+            "--standby-scrape",
+        ] {
+            for word in [yes, no] {
+                assert!(read(&[&format!("{flag}={word}")]).is_ok(), "{flag}={word}");
+            }
+        }
+        assert!(read(&[&format!("--cloudwatch={no}")]).unwrap().cloudwatch.is_none());
+        assert!(read(&[&format!("--use-prometheus={yes}")]).unwrap().prometheus.is_some());
+    }
+    for thirty in ["30", "30s", "0.5m", "30000ms"] {
+        let flags = ["--interval", "--scrape-timeout", "--lease-duration", "--termination-grace-period"];
+        let flags = flags.map(|flag| format!("{flag}={thirty}"));
+        let config = read(&[&flags[0], &flags[1], &flags[2], &flags[3], "--leader-election=on"]).unwrap();
+        let expected = Duration::from_secs(30);
+        assert_eq!((config.interval, config.election.unwrap().duration), (expected, expected), "{thirty}");
+    }
+    for (size, expected) in [("64MB", 64_000_000), ("64MiB", 64 << 20), ("64M", 64_000_000), ("64Mi", 64 << 20)] {
+        let config = read(&[&format!("--cloudwatch-buffer={size}"), &format!("--scrape-max-bytes={size}")]).unwrap();
+        assert_eq!(config.cloudwatch.unwrap().buffer_bytes, expected, "{size}");
+    }
+}
+
+#[test]
+fn a_setting_without_effect_is_a_warning_and_the_defaults_are_none() {
+    let warnings = |flags: &[&str]| {
+        let line = std::iter::once("helper").chain(flags.iter().copied());
+        let matches = <Args as clap::CommandFactory>::command().get_matches_from(line);
+        let mut args = <Args as clap::FromArgMatches>::from_arg_matches(&matches).unwrap().settings;
+        args.sources = crate::cli::sources::Sources::of(&matches);
+        let config = Config::read(&args).unwrap();
+        [config.warnings, config.publishing_warnings].concat()
+    };
+    assert_eq!(warnings(&[]), [""; 0]);
+    assert_eq!(
+        warnings(&["--use-prometheus=on", "--leader-election=on", "--standby-scrape=on", "--spool-dir=/s"]),
+        [""; 0]
+    );
+    for (flags, expected) in [
+        (&["--use-cloudwatch=off"][..], "published nowhere"),
+        (&["--standby-scrape=on"], "STANDBY_SCRAPE=true has no effect without LEADER_ELECTION=true"),
+        (
+            &["--cloudwatch=off", "--use-prometheus=1", "--spool-dir=/s", "--metric-deny=eni*"],
+            "METRIC_DENY, SPOOL_DIR have no effect without USE_CLOUDWATCH=true",
+        ),
+        (&["--prometheus-address=127.0.0.1:9"], "PROMETHEUS_ADDRESS has no effect without USE_PROMETHEUS=true"),
+        (&["--lease-duration=20s"], "LEASE_DURATION has no effect without LEADER_ELECTION=true"),
+        (&["--agent-selector=k8s-app="], "whose label k8s-app is there and empty"),
+        (&["--scrape-timeout=60s"], "the effective value is 24s"),
+    ] {
+        let found = warnings(flags);
+        assert!(found.len() == 1 && found[0].contains(expected), "{flags:?}: {found:?}");
+    }
 }

@@ -16,6 +16,9 @@ pub enum Schema {
     /// One round of each of several clusters: `once` with several contexts.
     #[serde(rename = "vpc-cni/looks/1")]
     Looks,
+    /// The effective configuration: `run --check`.
+    #[serde(rename = "vpc-cni/check/1")]
+    Check,
     /// An answer of `plan`; the key `command` names the subcommand.
     #[serde(rename = "vpc-cni/plan/1")]
     Plan,

@@ -266,7 +266,7 @@ fn the_schema_takes_the_sizes_that_the_program_takes() {
         assert!(said.contains("METRIC_SET"), "{said}");
         !said.contains(variable)
     };
-    let sizes = "|0|10|+64MiB|007Mi|64MB|64 MiB|64mib|1.5GiB|-1|MiB|1TiB|1023|1024|0Ki|1Ki|\
+    let sizes = "|0|10|+64MiB|007Mi|64MB|64M|64m|1K|2kB|1025KB|1048kB|1049k|1GB|17G|17179M|18GB|64 MiB|64mib|1.5GiB|-1|MiB|1TiB|1023|1024|0Ki|1Ki|\
                  1KiB|1023KiB|1024KiB|1048575|1048576|1048577Ki|1MiB|1Mi|1024Mi|1025Mi|1GiB|2GiB|1073741824|1073741825|\
                  16383MiB|16384MiB|16385MiB|16Gi|17GiB|16777216KiB|16777217KiB|17179869184|17179869185|99999999999GiB|99999999999999999999";
     for variable in ["CLOUDWATCH_BUFFER", "SCRAPE_MAX_BYTES"] {
@@ -285,12 +285,54 @@ fn the_schema_takes_the_sizes_that_the_program_takes() {
 
 #[test]
 #[ignore = "needs helm: run .ci/run"]
+fn the_schema_takes_the_switches_durations_and_selectors_that_the_program_takes() {
+    let helm = Helm::required();
+    let takes = |variable: &str, value: &str| {
+        // A second mistake, so that it never starts.
+        let output = Command::new(env!("CARGO_BIN_EXE_cni-metrics-helper"))
+            .env_clear()
+            .envs([(variable, value), ("METRIC_SET", "none")])
+            .output()
+            .unwrap();
+        !String::from_utf8(output.stderr).unwrap().contains(&format!("{variable} ="))
+    };
+    let switches = "true|false|yes|NO|On|off|1|0|2|enabled|y";
+    let durations = "30|30s|1m|2h|5000ms|500ms|0|0s|4s|5s|5m|6m|24h|25h|1d|86400|86401|-1|abc|30 s";
+    let timeouts = "5|5s|500ms|1.5s|2m|1h|abc|5 s|5x";
+    let selectors = "k8s-app=aws-node|a==b|k8s-app==|a==b==c|a in (b)|a in ()|a notin (b)|!a|a b|k8s-app=|a!=";
+    for (variable, values) in [
+        ("USE_PROMETHEUS", switches),
+        ("STANDBY_SCRAPE", switches),
+        ("METRIC_UPDATE_INTERVAL", durations),
+        ("LEASE_DURATION", durations),
+        ("SCRAPE_TIMEOUT", timeouts),
+        ("AGENT_SELECTOR", selectors),
+        ("AWS_REGION", "eu-west-1|us-gov-west-1|Frankfurt|eu-west-1a|eu_west_1"),
+    ] {
+        for value in values.split('|') {
+            let rendered = helm.template(&[&format!("--set-string=env.{variable}={value}")]);
+            if let Err(said) = &rendered {
+                assert!(said.contains(&format!("at '/env/{variable}'")), "{value:?}: {said}");
+            }
+            assert_eq!(rendered.is_ok(), takes(variable, value), "{variable}={value:?}");
+        }
+    }
+    // The chart reads a switch as the program does.
+    for (value, on) in [("on", true), ("1", true), ("off", false), ("0", false)] {
+        let objects = helm.objects(&[&format!("--set=env.USE_PROMETHEUS={value}")]);
+        let text: String = objects.iter().map(ToString::to_string).collect();
+        assert_eq!(text.contains("61681"), on, "{value}");
+    }
+}
+
+#[test]
+#[ignore = "needs helm: run .ci/run"]
 fn a_wrong_value_is_refused_with_a_message_that_names_it() {
     let helm = Helm::required();
     let cases = [
         ("env.USE_CLOUDWATCH=maybe", "at '/env/USE_CLOUDWATCH': value must be one of true, false"),
         ("env.METRIC_UPDATE_INTERVAL=0", "at '/env/METRIC_UPDATE_INTERVAL': minimum: got 0, want 1"),
-        ("env.METRIC_UPDATE_INTERVAL=30s", "at '/env/METRIC_UPDATE_INTERVAL'"),
+        ("env.METRIC_UPDATE_INTERVAL=500ms", "at '/env/METRIC_UPDATE_INTERVAL'"),
         ("env.AWS_VPC_K8S_CNI_LOGLEVEL=LOUD", "'/env/AWS_VPC_K8S_CNI_LOGLEVEL': value must be one of 'debug'"),
         ("env.SCRAPE_TIMEOUT=abc", "at '/env/SCRAPE_TIMEOUT'"),
         ("env.CLOUDWATCH_BUFFER=10", "at '/env/CLOUDWATCH_BUFFER'"),

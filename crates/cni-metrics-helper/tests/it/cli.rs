@@ -262,7 +262,7 @@ fn inspect_prints_tables_for_people() {
 #[test]
 fn wrong_settings_stop_the_start_with_one_message_that_lists_them_all() {
     let output = helper(&["--scrape-via=ssh"])
-        .env("METRIC_UPDATE_INTERVAL", "30s")
+        .env("METRIC_UPDATE_INTERVAL", "30 s")
         .env("USE_CLOUDWATCH", "maybe")
         .env("LOG_FORMAT", "xml")
         .output()

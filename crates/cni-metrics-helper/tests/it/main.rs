@@ -51,6 +51,7 @@ mod publish_properties;
 mod publish_wire;
 mod refused_causes;
 mod scrape;
+mod settings_check;
 mod shard_world;
 
 cni_testkit::main!();

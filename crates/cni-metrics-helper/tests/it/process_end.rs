@@ -225,29 +225,6 @@ fn a_second_signal_ends_a_blocked_runtime_at_once() {
     assert!(line.contains("second signal: stopping at once; unfinished: the start"), "{line}");
 }
 
-#[test]
-fn settings_are_checked_without_contacting_anything() {
-    let check = |variables: &[(&str, &str)]| {
-        let mut command = program(&["run", "--check"]);
-        let output =
-            command.envs(variables.iter().copied()).stdout(Stdio::piped()).stderr(Stdio::piped()).output().unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        (output.status.code(), text(output.stdout), text(output.stderr))
-    };
-    assert_eq!(check(&[]), (Some(0), "the settings are valid; 0 warnings\n".to_owned(), String::new()));
-    let (code, out, _) = check(&[("USE_CLOUDWATCH", "false"), ("STANDBY_SCRAPE", "true")]);
-    assert_eq!(code, Some(0));
-    assert!(out.contains("warning: USE_CLOUDWATCH=false and USE_PROMETHEUS=false"), "{out}");
-    assert!(out.contains("warning: STANDBY_SCRAPE=true has no effect without LEADER_ELECTION=true"), "{out}");
-    assert!(out.ends_with("the settings are valid; 2 warnings\n"), "{out}");
-    let (code, out, errors) = check(&[("TERMINATION_GRACE_PERIOD", "1s")]);
-    assert_eq!((code, out.as_str()), (Some(1), ""));
-    assert!(
-        errors.contains("TERMINATION_GRACE_PERIOD = \"1s\": must be a duration such as 30s, from 2s to 1h"),
-        "{errors}"
-    );
-}
-
 fn ask(address: &str, request: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(LIMIT)).unwrap();
