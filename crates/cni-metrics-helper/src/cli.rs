@@ -4,8 +4,10 @@ mod check;
 pub mod demo;
 pub mod inspect;
 pub mod once;
+mod nodes;
 mod output;
 pub mod plan;
+mod progress;
 pub mod run;
 mod runtime;
 pub mod settings;
@@ -40,7 +42,8 @@ pub struct Cli {
 enum Command {
     /// Run the long-running helper (the default)
     Run(Box<run::RunArgs>),
-    /// Run one round, print the cluster and each node, and exit. Counters are totals since each agent's start
+    /// Run one round, print the cluster and each node, and exit. Counters are totals since each agent's start, or with --for
+    /// the increase between two scrapes
     Once(Box<once::OnceArgs>),
     /// Read saved pages (a curl of :61678/metrics, or metrics.json of an aws-cni-support bundle), one node each
     Inspect(inspect::InspectArgs),

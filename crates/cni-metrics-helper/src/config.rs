@@ -34,6 +34,11 @@ use cni_types::cluster_id::{ClusterId, ClusterIdError};
 use cni_types::names;
 use cni_types::shard::{Shard, ShardError};
 
+/// Reads a flag that is a duration and no setting.
+pub fn duration_flag(text: &str) -> Result<Duration, String> {
+    read::duration(SECOND, DAY)(text)
+}
+
 /// A round's share of the interval.
 const ROUND_SHARE: f64 = 0.8;
 

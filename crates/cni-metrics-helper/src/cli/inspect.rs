@@ -13,7 +13,8 @@ use cni_metrics_core::model::{Anomaly, FailureKind, NodeName, NodeSample, Observ
 use cni_metrics_core::parse::parse;
 use cni_types::catalogue::FAMILY_PREFIX;
 
-use super::output::{OutputArgs, print};
+use super::nodes::NodeChoice;
+use super::output::{LookStyle, OutputArgs, print};
 use cni_runtime::clock::Clock;
 
 /// A saved page larger than this is refused, as a scraped one is by default.
@@ -27,6 +28,8 @@ pub struct InspectArgs {
     files: Vec<String>,
     #[command(flatten)]
     output: OutputArgs,
+    #[command(flatten)]
+    nodes: NodeChoice,
 }
 
 /// Prints what the pages say together; bad lines and implausible values go to `errors`. The exit code is 1 if any page
@@ -61,8 +64,9 @@ pub fn run(args: &InspectArgs, out: &mut dyn Write, errors: &mut dyn Write) -> a
         }
     }
     snapshot.duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    print(&snapshot, args.output.output, out)?;
     let unreadable = snapshot.coverage.scraped < snapshot.coverage.expected;
+    args.nodes.check(&[&snapshot].into_iter())?;
+    print(Arc::new(snapshot), LookStyle { output: args.output.output, nodes: &args.nodes, window: None }, out)?;
     Ok(if unreadable { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 

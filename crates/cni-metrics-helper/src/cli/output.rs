@@ -1,13 +1,14 @@
 //! How a subcommand prints its result.
 
 use std::io::Write;
-
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use cni_metrics_core::model::Snapshot;
 use cni_runtime::text::chain;
 
+use super::nodes::{Chosen, NodeChoice};
 use crate::view::clusters::{ClusterJson, ClustersJson};
 use crate::view::json::{CountersJson, LookJson};
 use crate::view::schema::Schema;
@@ -37,33 +38,64 @@ pub(super) struct ClusterLook {
     pub(super) outcome: anyhow::Result<Arc<Snapshot>>,
 }
 
-/// Prints a snapshot of agents that were read once: counters are totals.
-pub(super) fn print(snapshot: &Snapshot, output: Output, out: &mut dyn Write) -> anyhow::Result<()> {
-    match output {
-        Output::Table => write!(out, "{}", table::render(snapshot, table::CounterMeaning::SinceStart))?,
-        Output::Json => Schema::Look.print(&LookJson::new(snapshot, CountersJson::TOTAL), out)?,
+/// How a look is shown: the format, which nodes, and what the counters count.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LookStyle<'a> {
+    pub(super) output: Output,
+    pub(super) nodes: &'a NodeChoice,
+    /// The time between two scrapes; `None` where agents were read once, and counters are totals.
+    pub(super) window: Option<Duration>,
+}
+
+impl LookStyle<'_> {
+    fn json(&self) -> CountersJson {
+        self.window.map_or(CountersJson::TOTAL, CountersJson::increase)
+    }
+
+    fn table(&self, look: &Chosen, out: &mut dyn Write) -> std::io::Result<()> {
+        let counters = self.window.map_or(table::CounterMeaning::SinceStart, table::CounterMeaning::Within);
+        write!(out, "{}", table::render(&look.snapshot, counters))?;
+        if look.left_out > 0 {
+            writeln!(out, "{} more nodes are not shown (--top)", look.left_out)?;
+        }
+        Ok(())
+    }
+}
+
+/// Prints a snapshot.
+pub(super) fn print(snapshot: Arc<Snapshot>, shown: LookStyle<'_>, out: &mut dyn Write) -> anyhow::Result<()> {
+    let look = shown.nodes.choose(snapshot);
+    match shown.output {
+        Output::Table => shown.table(&look, out)?,
+        Output::Json => Schema::Look.print(&LookJson::new(&look.snapshot, shown.json()), out)?,
     }
     Ok(())
 }
 
 /// Prints a block for each cluster, or one object with all of them.
-pub(super) fn print_clusters(looks: &[ClusterLook], output: Output, out: &mut dyn Write) -> anyhow::Result<()> {
-    if output == Output::Json {
-        let clusters = looks.iter().map(|look| match &look.outcome {
-            Ok(snapshot) => ClusterJson::measured(&look.context, snapshot, CountersJson::TOTAL),
-            Err(error) => ClusterJson::failed(&look.context, chain(error.as_ref())),
+pub(super) fn print_clusters(looks: &[ClusterLook], shown: LookStyle<'_>, out: &mut dyn Write) -> anyhow::Result<()> {
+    let chosen: Vec<(&str, Result<Chosen, &anyhow::Error>)> = looks
+        .iter()
+        .map(|look| {
+            (look.context.as_str(), look.outcome.as_ref().map(|snapshot| shown.nodes.choose(Arc::clone(snapshot))))
+        })
+        .collect();
+    if shown.output == Output::Json {
+        let clusters = chosen.iter().map(|(context, outcome)| match outcome {
+            Ok(look) => ClusterJson::measured(context, &look.snapshot, shown.json()),
+            Err(error) => ClusterJson::failed(context, chain(error.as_ref())),
         });
         return Ok(Schema::Looks.print(&ClustersJson { clusters: clusters.collect() }, out)?);
     }
-    for (position, ClusterLook { context, outcome }) in looks.iter().enumerate() {
+    for (position, (context, outcome)) in chosen.iter().enumerate() {
         if position > 0 {
             writeln!(out)?;
         }
         match outcome {
-            Ok(snapshot) => {
-                let id = snapshot.cluster.as_ref().map_or("without an id", |id| id.as_str());
+            Ok(look) => {
+                let id = look.snapshot.cluster.as_ref().map_or("without an id", |id| id.as_str());
                 writeln!(out, "cluster {id}, context {context}")?;
-                write!(out, "{}", table::render(snapshot, table::CounterMeaning::SinceStart))?;
+                shown.table(look, out)?;
             }
             Err(error) => writeln!(out, "context {context}\nnot measured: {}", chain(error.as_ref()))?,
         }

@@ -1,6 +1,7 @@
 //! A snapshot as tables for a terminal.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use cni_metrics_core::model::{NodeFigures, Snapshot};
 use cni_types::catalogue::{CATALOGUE, Family, Kind, Metric, Unit};
@@ -19,6 +20,18 @@ pub enum CounterMeaning {
     SinceStart,
     /// Since the round before.
     ThisRound,
+    /// Between two scrapes, this far apart.
+    Within(Duration),
+}
+
+impl CounterMeaning {
+    fn text(self) -> String {
+        match self {
+            Self::SinceStart => "since the agents' start".to_owned(),
+            Self::ThisRound => "this round".to_owned(),
+            Self::Within(time) => format!("in {} s", time.as_secs_f64().round()),
+        }
+    }
 }
 
 /// The coverage line, the cluster's table and one row a node.
@@ -62,14 +75,12 @@ pub fn cluster(snapshot: &Snapshot, counters: CounterMeaning) -> Table {
     let mut table = styled(&["metric", "value", ""]);
     for row in CATALOGUE.iter().filter(|row| row.kind != Kind::Own) {
         let value = snapshot.metrics.get(row.metric);
-        let mut meaning = match (row.kind, row.unit, counters) {
-            _ if value.is_none() => "",
-            (_, Unit::Milliseconds, _) => "ms",
-            (Kind::Counter, _, CounterMeaning::SinceStart) => "since the agents' start",
-            (Kind::Counter, _, CounterMeaning::ThisRound) => "this round",
-            _ => "",
-        }
-        .to_owned();
+        let mut meaning = match (row.kind, row.unit) {
+            _ if value.is_none() => String::new(),
+            (_, Unit::Milliseconds) => "ms".to_owned(),
+            (Kind::Counter, _) => counters.text(),
+            _ => String::new(),
+        };
         if let Some(nodes) = snapshot.coverage.reporting.get(&row.metric).filter(|_| value.is_some()) {
             let separator = if meaning.is_empty() { "" } else { ", " };
             let _written = write!(meaning, "{separator}of {nodes} of {} nodes", snapshot.coverage.scraped);

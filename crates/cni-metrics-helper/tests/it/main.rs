@@ -42,6 +42,7 @@ mod identity_start;
 mod label_world;
 mod log_rounds;
 mod once_contexts;
+mod once_look;
 mod plan;
 mod process_end;
 mod program;

@@ -64,6 +64,8 @@ impl Stand {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cni-metrics-helper"));
         command.env_clear().envs(self.sims[0].env()).env("HOME", "/nonexistent").env("AWS_CLUSTER_ID", "mine");
         command.env("AGENT_PORT", PORT.to_string()).env("KUBECONFIG", self.kubeconfig(with_broken));
+        // The lines that name the clusters are of this level.
+        command.env("AWS_VPC_K8S_CNI_LOGLEVEL", "INFO");
         command.args(arguments).args(["--scrape-via", "proxy"]).output().unwrap()
     }
 }

@@ -1,14 +1,17 @@
 //! One round of one cluster.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use cni_metrics_core::aggregate::CounterMode;
 use cni_metrics_core::model::Snapshot;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
+use crate::cli::progress::Phase;
 use crate::config::Config;
-use cni_aws::identity::{ClusterIdFallback, ClusterIdReader, IdentityLimits, IdentitySettings, ask_once};
+use cni_aws::identity::{ClusterIdFallback, ClusterIdReader, IdentityLimits, IdentitySettings, Listing, ask_once};
 use cni_collector::discover::Discovery;
 use cni_collector::discover::connect::{Clients, ConnectSettings, connect};
 use cni_collector::round::{RoundParts, Rounds};
@@ -17,33 +20,61 @@ use cni_runtime::clock::Clock;
 use cni_runtime::shutdown::Shutdown;
 use cni_types::cluster_id::ClusterId;
 
-/// How long the first list of pods may take: that of 100,000 takes some ten seconds.
-const LIST_TIMEOUT: Duration = Duration::from_mins(1);
-
 /// How long the list of nodes may take.
 const LABEL_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Failed lists of pods after which there is no use in waiting for another. One alone may be a moment's trouble.
+const MOST_FAILURES: u64 = 3;
+
+/// A list that has failed and is not there after this time will not come.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What a look at a cluster needs, whichever cluster it is.
+#[derive(Debug)]
+pub(super) struct Glance {
+    pub(super) config: Config,
+    /// How long the list of pods may take.
+    pub(super) timeout: Duration,
+    /// Scrape twice, this far apart, and count what happened between.
+    pub(super) window: Option<Duration>,
+    /// Where progress is shown.
+    pub(super) phase: Phase,
+    pub(super) shutdown: Shutdown,
+}
+
+impl Glance {
+    /// The same without a place for progress.
+    pub(super) fn without_phase(self) -> Self {
+        Self { phase: Phase::default(), ..self }
+    }
+}
+
 /// One round of the cluster that this context leads to; without a context, of the pod's own cluster or that of the current
 /// context.
-pub(super) async fn look(config: &Config, context: Option<&str>, shutdown: &Shutdown) -> anyhow::Result<Arc<Snapshot>> {
+pub(super) async fn look(glance: &Glance, context: Option<&str>) -> anyhow::Result<Arc<Snapshot>> {
+    let config = &glance.config;
     let connection = ConnectSettings { context: context.map(str::to_owned), ..config.connect.clone() };
     let clients = connect(&connection).await?;
     // The watches end with this round, and not with the program, which may go on with other clusters.
     let (end, watches) = Shutdown::manual();
     let discovery = Discovery::spawn(&clients.watch, &config.discover, &watches);
-    let snapshot = measured(config, context, clients, discovery, shutdown).await;
+    let snapshot = measured(glance, context, clients, discovery).await;
     end.end();
     snapshot
 }
 
 async fn measured(
-    config: &Config,
+    glance: &Glance,
     context: Option<&str>,
     clients: Clients,
     discovery: Discovery,
-    shutdown: &Shutdown,
 ) -> anyhow::Result<Arc<Snapshot>> {
-    listed(&discovery, shutdown).await?;
+    let Glance { config, phase, shutdown, .. } = glance;
+    phase.set(format!("asking {} for the pods", clients.server.url));
+    listed(&discovery, glance.timeout, shutdown)
+        .await
+        .map_err(|why| format!("the pods could not be listed: {}", cause(&why)))
+        .map_err(|why| anyhow::anyhow!("{}", clients.server.failed(&why)))?;
     let parts = RoundParts {
         // It may still be asked for while the round runs.
         cluster: ClusterIdReader::NotAsked,
@@ -52,33 +83,78 @@ async fn measured(
         api: clients.scrape,
         clock: Clock::wall(),
         interval: config.interval,
-        counters: CounterMode::Totals,
+        counters: if glance.window.is_some() { CounterMode::Increase } else { CounterMode::Totals },
         looked_for: config.looked_for(),
         baselines: None,
     };
-    let at = parts.clock.now();
-    let round = async { Rounds::new(parts).await.run(at, config.round_limit(), shutdown).await.0 };
-    let (mut snapshot, cluster) = tokio::join!(Box::pin(round), Box::pin(cluster(config, context, &discovery)));
+    let (snapshot, cluster) =
+        tokio::join!(Box::pin(scraped(glance, parts)), Box::pin(cluster(config, context, &discovery)));
+    let mut snapshot = snapshot?;
     Arc::make_mut(&mut snapshot).cluster = cluster;
     Ok(snapshot)
 }
 
+/// What the system says, without the layers that passed it on; else the whole text.
+fn cause(why: &str) -> &str {
+    match why.rsplit_once(": ") {
+        Some((_, last)) if last.contains("(os error ") => last,
+        _ => why,
+    }
+}
+
+/// One round, or the second of two. The second is not waited for where the first has found nothing.
+async fn scraped(glance: &Glance, parts: RoundParts) -> anyhow::Result<Arc<Snapshot>> {
+    let Glance { config, phase, shutdown, window, .. } = glance;
+    let (clock, limit) = (parts.clock.clone(), config.round_limit());
+    phase.set(format!("scraping {} pods", parts.index.targets().1));
+    let mut rounds = Rounds::new(parts).await;
+    let (began, first) = (Instant::now(), clock.now());
+    let (snapshot, _) = rounds.run(first, limit, shutdown).await;
+    let Some(window) = window.filter(|_| snapshot.coverage.scraped > 0) else { return Ok(snapshot) };
+    phase.set(format!("waiting for the second scrape, {} s after the first", window.as_secs()));
+    let mut ended = shutdown.clone();
+    tokio::select! {
+        () = tokio::time::sleep_until(began + window) => {}
+        () = ended.ended() => anyhow::bail!("stopped before the second scrape"),
+    }
+    phase.set("scraping again".to_owned());
+    Ok(rounds.run(clock.now(), limit, shutdown).await.0)
+}
+
 /// Waits for the lists of pods and of nodes.
-async fn listed(discovery: &Discovery, shutdown: &Shutdown) -> anyhow::Result<()> {
+async fn listed(discovery: &Discovery, timeout: Duration, shutdown: &Shutdown) -> Result<(), String> {
     let mut synced = discovery.index.synced();
     let mut ended = shutdown.clone();
     tokio::select! {
-        listed = synced.wait_for(|synced| *synced) => drop(listed?),
-        () = ended.ended() => anyhow::bail!("stopped before the pods were listed"),
-        () = tokio::time::sleep(LIST_TIMEOUT) => {
-            let why = discovery.index.trouble().unwrap_or_else(|| "no answer from the API server".to_owned());
-            anyhow::bail!("the pods could not be listed within {} s: {why}", LIST_TIMEOUT.as_secs());
+        biased;
+        listed = synced.wait_for(|synced| *synced) => listed.map(drop).map_err(|error| error.to_string())?,
+        () = ended.ended() => return Err("stopped before that".to_owned()),
+        why = refused(discovery) => return Err(why),
+        () = tokio::time::sleep(timeout) => {
+            let why = discovery.index.trouble();
+            return Err(why.unwrap_or_else(|| format!("no answer within {} s (--request-timeout)", timeout.as_secs())));
         }
     }
     // Labels are worth a moment, and no more: without the right to list nodes they never come.
     let mut labelled = discovery.index.labelled();
     let _without_labels = tokio::time::timeout(LABEL_TIMEOUT, labelled.wait_for(|known| *known)).await;
     Ok(())
+}
+
+/// Waits until there is no use in waiting for the list of pods, and says why.
+async fn refused(discovery: &Discovery) -> String {
+    const LOOK: Duration = Duration::from_millis(50);
+    let began = Instant::now();
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let is_denied = discovery.pods.listing() == Listing::Denied;
+        let failures = discovery.stats.pod_failures.load(Ordering::Relaxed);
+        if let Some(why) = discovery.index.trouble()
+            && (is_denied || failures >= MOST_FAILURES || began.elapsed() >= PATIENCE)
+        {
+            return why;
+        }
+    }
 }
 
 /// The cluster's id. A context may lead to any cluster: what this machine says of itself (`AWS_CLUSTER_ID`, the tags of its
@@ -109,5 +185,18 @@ async fn cluster(config: &Config, context: Option<&str>, discovery: &Discovery) 
             warn!("the cluster's id is not known: {error}");
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cause_is_what_the_system_says() {
+        let layers = "client error (Connect): tcp connect error: Connection refused (os error 111)";
+        assert_eq!(cause(layers), "Connection refused (os error 111)");
+        let denied = "pods is forbidden: User \"a\" cannot list resource \"pods\"";
+        assert_eq!(cause(denied), denied);
     }
 }
