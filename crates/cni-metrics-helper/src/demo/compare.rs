@@ -200,7 +200,6 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::float_cmp, reason = "whole numbers")]
     fn a_label_set_that_differs_is_a_difference() {
         let series = "awscni_reconcile_count{fn=\"eniReconcileAdd\"}".to_owned();
         let mut round = round(0, &[], &[]);
