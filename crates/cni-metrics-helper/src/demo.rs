@@ -61,6 +61,8 @@ pub async fn play(settings: DemoSettings, out: &mut dyn Write) -> anyhow::Result
         ..SimOptions::new(settings.scenario.clone()).lockstep()
     };
     let sim = Sim::start(options).await.context("the simulated cluster cannot be started")?;
+    // The cluster is there, and nothing was read of it.
+    let cut_ms = Clock::wall().now().0;
     let (clock, driver) = Clock::driven(UnixMillis(START_MS), settings.speed.unwrap_or(FLAT_OUT_SPEED));
     let (trigger, shutdown) = Shutdown::manual();
     let env = sim.env();
@@ -71,7 +73,7 @@ pub async fn play(settings: DemoSettings, out: &mut dyn Write) -> anyhow::Result
     let running = tokio::spawn(app.run());
 
     let screen = Screen::new(&settings, lines);
-    let mut world = Session { sim: &sim, driver, snapshots, index, cut_ms: 0 };
+    let mut world = Session { sim: &sim, driver, snapshots, index, cut_ms };
     let mut rounds = Vec::new();
     for number in 1..=settings.rounds {
         let began = tokio::time::Instant::now();

@@ -207,6 +207,46 @@ agent_settings! {
     WARM_PREFIX_TARGET "WARM_PREFIX_TARGET": u32 = 0, manifest "1", since 1 9 0;
 }
 
+/// Variables of the agent's container that change nothing of what is simulated or calculated here: of its plugins, of
+/// addresses and names, of logs.
+pub const OTHER_VARIABLES: &[&str] = &[
+    "AWS_EC2_ENDPOINT",
+    "AWS_EXTERNAL_SERVICE_CIDRS",
+    "AWS_VPC_CNI_NODE_PORT_SUPPORT",
+    "AWS_VPC_ENI_MTU",
+    "AWS_VPC_K8S_CNI_CONFIGURE_RPFILTER",
+    "AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS",
+    "AWS_VPC_K8S_CNI_EXTERNALSNAT",
+    "AWS_VPC_K8S_CNI_LOGLEVEL",
+    "AWS_VPC_K8S_CNI_LOG_FILE",
+    "AWS_VPC_K8S_CNI_RANDOMIZESNAT",
+    "AWS_VPC_K8S_CNI_VETHPREFIX",
+    "AWS_VPC_K8S_PLUGIN_LOG_FILE",
+    "AWS_VPC_K8S_PLUGIN_LOG_LEVEL",
+    "CLUSTER_ENDPOINT",
+    "DISABLE_CONTAINER_V6",
+    "DISABLE_POD_V6",
+    "DISABLE_TCP_EARLY_DEMUX",
+    "ENABLE_BANDWIDTH_PLUGIN",
+    "ENABLE_NFTABLES",
+    "ENABLE_V4_EGRESS",
+    "ENABLE_V6_EGRESS",
+    "ENI_CONFIG_ANNOTATION_DEF",
+    "ENI_CONFIG_LABEL_DEF",
+    "INTROSPECTION_BIND_ADDRESS",
+    "MY_NODE_NAME",
+    "MY_POD_NAME",
+    "POD_MTU",
+    "POD_SECURITY_GROUP_ENFORCING_MODE",
+    "VPC_CNI_VERSION",
+    "VPC_ID",
+];
+
+/// Every variable that the agent's container knows.
+pub fn variables() -> impl Iterator<Item = &'static str> {
+    AGENT_SETTINGS.iter().map(|setting| setting.name).chain(OTHER_VARIABLES.iter().copied())
+}
+
 /// What the shipped manifest sets.
 pub fn manifest<'a>() -> impl Iterator<Item = (&'a str, &'a str)> {
     AGENT_SETTINGS.iter().filter_map(|setting| Some((setting.name, setting.manifest?)))
@@ -220,6 +260,9 @@ mod tests {
     fn the_table_is_in_order_and_names_each_variable_once() {
         assert!(AGENT_SETTINGS.is_sorted_by(|one, next| one.name < next.name), "{AGENT_SETTINGS:?}");
         assert!(AGENT_SETTINGS.iter().all(|setting| !setting.range.is_empty()));
+        assert!(OTHER_VARIABLES.is_sorted(), "{OTHER_VARIABLES:?}");
+        let names: std::collections::BTreeSet<_> = variables().collect();
+        assert_eq!(names.len(), AGENT_SETTINGS.len() + OTHER_VARIABLES.len());
     }
 
     #[test]

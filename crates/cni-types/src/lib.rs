@@ -1,7 +1,7 @@
 //! Facts with one home each: metric families and published names, EC2's operations and error codes, the agent's
 //! settings and versions, the limits of instance types, AWS's partitions and end points, the helper's IAM
-//! policy, what names may be, what identifies a cluster, what states a node can be in, how nodes are shared out, how a text is hashed, and
-//! numbers that a seed determines. The standard library only.
+//! policy, what names may be and which was meant, what identifies a cluster, what states a node can be in, how nodes are
+//! shared out, how a text is hashed, and numbers that a seed determines. The standard library only.
 
 pub mod agent_settings;
 pub mod catalogue;
@@ -11,6 +11,7 @@ pub mod hash;
 pub mod iam;
 pub mod limits;
 pub mod names;
+pub mod near;
 pub mod node_state;
 pub mod partition;
 pub mod random;

@@ -2,6 +2,7 @@
 //!
 //! The table is text grouped by profile (`limits/instances.txt`): 1391 types in some 20 kB, decoded once on first use.
 
+use crate::near::edits;
 use std::sync::OnceLock;
 
 /// Addresses in a /28 prefix.
@@ -159,24 +160,6 @@ fn profile(line: &'static str) -> Option<Vec<KnownType>> {
             .flat_map(|(family, sizes)| sizes.split(',').map(move |size| KnownType { family, size, limits }))
             .collect(),
     )
-}
-
-/// Levenshtein distance; names are short, so one row is enough.
-fn edits(left: &str, right: &str) -> usize {
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (i, a) in left.bytes().enumerate() {
-        let mut diagonal = i;
-        let mut before = i + 1;
-        let mut next = vec![before];
-        for (b, above) in right.bytes().zip(row.iter().skip(1)) {
-            let cost = (diagonal + usize::from(a != b)).min(before + 1).min(above + 1);
-            diagonal = *above;
-            before = cost;
-            next.push(cost);
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or(0)
 }
 
 #[cfg(test)]

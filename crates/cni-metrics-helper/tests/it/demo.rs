@@ -105,6 +105,31 @@ fn an_unknown_scenario_is_refused_with_the_known_ones() {
     assert!(message.contains("nope") && message.contains("calm") && message.contains("subnet-exhaustion"), "{message}");
 }
 
+/// Agents whose settings let them never come up: some of a cluster's, all of it, and all of one that is younger than the
+/// time that agents are given.
+#[test]
+fn nothing_differs_where_agents_never_come_up() {
+    let folder = cni_testkit::temporary_folder();
+    for (name, warm_up, good) in [("some", "3m", 2), ("all", "3m", 0), ("young", "30s", 0)] {
+        let path = folder.path().join(format!("{name}.yaml"));
+        let text = format!(
+            "name: {name}\nwarm_up: {warm_up}\nsubnets:\n  - {{ name: a, cidr: 10.0.0.0/20, zone: z }}\nnode_groups:\n  \
+             - {{ name: good, instance_type: m5.large, count: {good}, subnet: a }}\n  \
+             - {{ name: bad, instance_type: m5.large, count: 4, subnet: a, env: {{ ENABLE_IPv4: false }} }}\n"
+        );
+        std::fs::write(&path, text).unwrap();
+        let json = demo(&["--scenario", path.to_str().unwrap(), "--rounds", "5"]);
+        assert_eq!(json["max_abs_difference"], 0, "{name}");
+        let expected = serde_json::json!({"expected": 4 + good, "scraped": good, "connect_refused": 4});
+        let coverage = &json["coverage"];
+        let failed = &coverage["failed"]["connect_refused"];
+        let shown = serde_json::json!({
+            "expected": coverage["expected"], "scraped": coverage["scraped"], "connect_refused": failed,
+        });
+        assert_eq!(shown, expected, "{name}");
+    }
+}
+
 /// A `sim` that ends with its holder, and the variables it printed.
 struct Sim {
     child: Child,

@@ -9,7 +9,7 @@ use crate::scenario::FaultSpec;
 use cni_types::random::Random;
 use ipamd_model::node::{Node, PodKey as ModelPod};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::ops::Range;
 
 /// Something that happens at a time. Events of one moment happen in this order, then in that of their numbers.
@@ -42,6 +42,8 @@ pub(super) struct Driver {
     pub(super) pods: Vec<u64>,
     /// Pods created so far.
     pub(super) created: u64,
+    /// What the Kubernetes API shows of pods that wait for an address, where it shows pods.
+    pub(super) waiting: Waiting,
     /// When the model is due; an event of any other time is stale.
     pub(super) wake_ms: i64,
     pub(super) random: Random,
@@ -49,6 +51,26 @@ pub(super) struct Driver {
     pub(super) cloud_random: Random,
     /// Spreads fractional pod numbers over the nodes.
     pub(super) jitter: f64,
+}
+
+impl Driver {
+    /// Of a node that has just joined.
+    pub(super) fn new(random: Random, cloud_random: Random, jitter: f64) -> Self {
+        let waiting = Waiting::default();
+        Self { pods: Vec::new(), created: 0, waiting, wake_ms: i64::MIN, random, cloud_random, jitter }
+    }
+}
+
+/// Pods of a node that wait for an address. The model knows each attempt under a number of its own; the Kubernetes API
+/// shows one pod under one name from its first attempt to its end.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    /// The names' numbers of those that wait, the longest first.
+    pub(super) pods: VecDeque<u64>,
+    /// How many there were.
+    pub(super) count: u64,
+    /// The name's number of pods that waited, by the number under which the model knows them.
+    pub(super) names: BTreeMap<u64, u64>,
 }
 
 /// All mutable state but the nodes themselves.
@@ -119,4 +141,9 @@ impl Engine {
 /// The number under which the model knows the `serial`-th pod of a node; distinct over the cluster.
 pub(super) fn pod_number(index: usize, serial: u64) -> ModelPod {
     ModelPod(((index as u64) << 32) | (serial & 0xffff_ffff))
+}
+
+/// The number in the name of the `serial`-th pod of a node that waits, apart from those of [`pod_number`].
+pub(super) fn waiting_number(index: usize, serial: u64) -> u64 {
+    pod_number(index, serial | 0x8000_0000).0
 }

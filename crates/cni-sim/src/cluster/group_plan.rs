@@ -29,7 +29,7 @@ impl GroupPlan {
         let subnet = position(&group.subnet.value)?;
         let pod_subnet = group.pod_subnet.as_ref().and_then(|at| position(&at.value));
         let custom_networking = pod_subnet.map(|_| (AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG.name, "true"));
-        let values: Vec<(&str, String)> = group.env.iter().map(|(name, value)| (&**name, value.to_string())).collect();
+        let values: Vec<(&str, String)> = group.env.iter().map(|(name, at)| (&**name, at.value.to_string())).collect();
         let given = values.iter().map(|(name, value)| (*name, value.as_str()));
         Some(Self {
             limits,

@@ -13,7 +13,7 @@ use crate::truth::PodFacts;
 use crate::wall_clock::wall_ms;
 use cni_types::random::{Random, mix};
 use ipamd_model::ec2::SubnetId;
-use ipamd_model::node::{Node, NodeSpec};
+use ipamd_model::node::{Node, NodeSpec, Phase};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -47,7 +47,7 @@ impl SimulatedCluster {
         let offset = i64::try_from(random.below(workload::PERIOD_MS.unsigned_abs())).unwrap_or(0);
         engine.at(now_ms + offset, Event::Workload(index));
         let jitter = random.fraction();
-        engine.drivers.push(Driver { pods: Vec::new(), created: 0, wake_ms: i64::MIN, random, cloud_random, jitter });
+        engine.drivers.push(Driver::new(random, cloud_random, jitter));
         engine.alive += 1;
         self.enlist(&slot);
         engine.with_node(&slot, now_ms, |_, _| ());
@@ -95,7 +95,13 @@ impl SimulatedCluster {
         let before = cell.shown.clone();
         let mut shown = before.clone();
         shown.agent = AgentShown::from(node.phase());
-        if restarted || (before.agent == AgentShown::BackOff && shown.agent != AgentShown::BackOff) {
+        shown.back_off_until_ms = match node.phase() {
+            Phase::Crashed { restart_at_ms, .. } => Some(restart_at_ms),
+            _ => None,
+        };
+        // A container that fails at once is in its next back-off when it is looked at again.
+        let began_anew = before.back_off_until_ms.is_some() && shown.back_off_until_ms != before.back_off_until_ms;
+        if restarted || began_anew {
             shown.restarts += 1;
             shown.started_ms = now_ms;
         }
@@ -156,8 +162,13 @@ impl SimulatedCluster {
         if self.kube.node(&slot.node_name).is_some_and(|node| node.meta.created_ms == slot.created_ms) {
             self.kube.delete_node(&slot.node_name);
         }
-        let pods = engine.drivers.get_mut(slot.index).map(|driver| std::mem::take(&mut driver.pods));
-        pods.into_iter().flatten().for_each(|pod| self.hide_pod(pod));
+        if let Some(driver) = engine.drivers.get_mut(slot.index) {
+            let pods = std::mem::take(&mut driver.pods);
+            for pod in pods {
+                self.hide_pod(driver, pod);
+            }
+            self.hide_waiting(driver, 0);
+        }
         self.delist(slot);
         if replace {
             engine.at(now_ms, Event::Join(slot.group));

@@ -42,7 +42,7 @@ impl Objects {
             if group.pod_subnet.is_some() {
                 env.push((AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG.name.to_owned(), "true".to_owned()));
             }
-            env.extend(group.env.iter().map(|(name, value)| (name.clone(), value.to_string())));
+            env.extend(group.env.iter().map(|(name, at)| (name.clone(), at.value.to_string())));
             let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
             let mut template = PodTemplate::aws_node(group.image_tag(), &env);
             template.manifest_padding_bytes = scenario.cluster.manifest_padding_bytes;
@@ -166,13 +166,32 @@ impl Objects {
         Uid::derived("Pod", &ObjectKey::from(pod), created_ms).to_string()
     }
 
-    /// A pod of the workload.
+    /// A pod of the workload. One that has waited stays the same pod.
     pub(super) fn workload_pod(&self, kube: &KubeStore, slot: &Slot, number: u64, ip: IpAddr, now_ms: i64) {
         let mut meta = Meta::new("default", workload_name(number), now_ms);
         meta.labels = self.workload_labels.clone();
         let mut pod = PodObject::running(meta, Arc::clone(&self.workload), Arc::clone(&slot.node_name), ip);
+        if let Some(waited) = kube.pod(&pod.meta.key()) {
+            (pod.meta.created_ms, pod.meta.uid) = (waited.meta.created_ms, waited.meta.uid);
+        }
         pod.host_ip = Some(IpAddr::V4(slot.ip));
         kube.upsert_pod(pod);
+    }
+
+    /// A pod of the workload whose sandbox has no address yet: Pending, its container `ContainerCreating`.
+    pub(super) fn waiting_pod(&self, kube: &KubeStore, slot: &Slot, number: u64, now_ms: i64) {
+        let mut meta = Meta::new("default", workload_name(number), now_ms);
+        meta.labels = self.workload_labels.clone();
+        kube.upsert_pod(PodObject {
+            meta,
+            template: Arc::clone(&self.workload),
+            node_name: Some(Arc::clone(&slot.node_name)),
+            host_ip: Some(IpAddr::V4(slot.ip)),
+            pod_ip: None,
+            phase: PodPhase::Pending,
+            reason: None,
+            containers: Box::default(),
+        });
     }
 
     /// Instance type of a group.

@@ -54,6 +54,8 @@ pub(super) struct Shown {
     pub(super) agent: AgentShown,
     pub(super) restarts: u32,
     pub(super) started_ms: i64,
+    /// The end of the back-off in which the container is.
+    pub(super) back_off_until_ms: Option<i64>,
     pub(super) node_ready_since_ms: Option<i64>,
     pub(super) node_ready: bool,
     pub(super) cordoned: bool,

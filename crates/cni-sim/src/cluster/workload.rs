@@ -1,6 +1,6 @@
 //! Pods that come and go: what the scenario wants on a node, and the RPCs that bring it about.
 
-use super::engine::{Engine, Event, pod_number};
+use super::engine::{Driver, Engine, Event, pod_number, waiting_number};
 use super::objects::workload_name;
 use super::slot::Slot;
 use super::state::SimulatedCluster;
@@ -71,6 +71,30 @@ impl SimulatedCluster {
             }
         }
         self.start_pods(engine, slot, desired, now_ms);
+        if self.scenario.cluster.workload_pods {
+            self.show_waiting(engine, slot, desired, now_ms);
+        }
+    }
+
+    /// Shows as many waiting pods as the node lacks. They are scheduled; their sandbox is what they wait for.
+    fn show_waiting(&self, engine: &mut Engine, slot: &Slot, desired: usize, now_ms: i64) {
+        let Some(driver) = engine.drivers.get_mut(slot.index) else { return };
+        let missing = desired.saturating_sub(driver.pods.len());
+        self.hide_waiting(driver, missing);
+        while driver.waiting.pods.len() < missing {
+            driver.waiting.count = driver.waiting.count.saturating_add(1);
+            let number = waiting_number(slot.index, driver.waiting.count);
+            driver.waiting.pods.push_back(number);
+            self.objects.waiting_pod(&self.kube, slot, number, now_ms);
+        }
+    }
+
+    /// Takes waiting pods, the newest first, out of the Kubernetes API until no more than `keep` are left.
+    pub(super) fn hide_waiting(&self, driver: &mut Driver, keep: usize) {
+        while driver.waiting.pods.len() > keep {
+            let Some(number) = driver.waiting.pods.pop_back() else { return };
+            self.kube.delete_pod(&ObjectKey::new("default", workload_name(number)));
+        }
     }
 
     fn start_pods(&self, engine: &mut Engine, slot: &Slot, desired: usize, now_ms: i64) {
@@ -84,11 +108,15 @@ impl SimulatedCluster {
             let outcome = engine.with_node(slot, now_ms, |node, cloud| node.add_pod(pod, now_ms, cloud));
             match outcome {
                 Some(AddOutcome::Assigned(ip)) => {
-                    if let Some(driver) = engine.drivers.get_mut(slot.index) {
-                        driver.pods.push(pod.0);
-                    }
+                    let Some(driver) = engine.drivers.get_mut(slot.index) else { return };
+                    driver.pods.push(pod.0);
                     if self.scenario.cluster.workload_pods {
-                        self.objects.workload_pod(&self.kube, slot, pod.0, ip, now_ms);
+                        // The one that has waited longest has it.
+                        let waited = driver.waiting.pods.pop_front();
+                        if let Some(number) = waited {
+                            driver.waiting.names.insert(pod.0, number);
+                        }
+                        self.objects.workload_pod(&self.kube, slot, waited.unwrap_or(pod.0), ip, now_ms);
                     }
                 }
                 // The kubelet tears the sandbox of a failed ADD down again.
@@ -113,7 +141,9 @@ impl SimulatedCluster {
         let pod = driver.pods.swap_remove(pick);
         let why = DelReason::PodDeleted;
         engine.with_node(slot, now_ms, |node, cloud| node.del_pod(ModelPod(pod), why, now_ms, cloud));
-        self.hide_pod(pod);
+        if let Some(driver) = engine.drivers.get_mut(slot.index) {
+            self.hide_pod(driver, pod);
+        }
         true
     }
 
@@ -128,13 +158,14 @@ impl SimulatedCluster {
             node.forget_pod(ModelPod(pod));
         }
         drop(cell);
-        self.hide_pod(pod);
+        self.hide_pod(driver, pod);
     }
 
     /// The pod leaves the Kubernetes API.
-    pub(super) fn hide_pod(&self, pod: u64) {
+    pub(super) fn hide_pod(&self, driver: &mut Driver, pod: u64) {
         if self.scenario.cluster.workload_pods {
-            self.kube.delete_pod(&ObjectKey::new("default", workload_name(pod)));
+            let number = driver.waiting.names.remove(&pod).unwrap_or(pod);
+            self.kube.delete_pod(&ObjectKey::new("default", workload_name(number)));
         }
     }
 }

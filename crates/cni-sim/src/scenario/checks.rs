@@ -4,7 +4,9 @@ use super::faults::{FaultKind, FaultSpec};
 use super::span::At;
 use super::spec::Scenario;
 use crate::cidr::Cidr;
+use cni_types::agent_settings::variables;
 use cni_types::ec2::Ec2Operation;
+use cni_types::near::nearest;
 use std::collections::BTreeSet;
 
 /// Above every collector's timeout.
@@ -87,6 +89,13 @@ fn check_groups(scenario: &Scenario, subnets: &BTreeSet<&str>, found: &mut Mista
             let near = cni_types::limits::nearest(&instance_type.value, 3).join(", ");
             let what = format!("{:?} is an unknown instance type; similar types: {near}", instance_type.value);
             found.add(instance_type.line, &format!("{key}.instance_type"), &what);
+        }
+        for (name, at) in &group.env {
+            if variables().all(|known| known != name) {
+                let meant = nearest(name, variables()).map_or_else(String::new, |near| format!("; similar: {near}"));
+                let what = format!("{name:?} is not a variable of aws-node{meant}");
+                found.add(at.line, &format!("{key}.env"), &what);
+            }
         }
     }
 }

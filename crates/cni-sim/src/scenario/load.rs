@@ -3,16 +3,19 @@
 use super::built_in::BUILT_IN;
 use super::checks;
 use super::spec::Scenario;
+use cni_types::near::nearest;
 
 /// Why a scenario cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ScenarioError {
     /// No built-in scenario has this name.
-    #[error("unknown scenario {name:?}; available scenarios: {known}")]
+    #[error("unknown scenario {name:?}{meant}; available scenarios (\"demo --list\" describes them):{known}")]
     UnknownName {
         /// What was asked for.
         name: String,
-        /// All names, comma-separated.
+        /// A question about the most similar name, if there is one.
+        meant: String,
+        /// All names, in lines that fit a terminal of 80 columns.
         known: String,
     },
     /// The file cannot be read.
@@ -42,8 +45,9 @@ impl Scenario {
     /// A built-in scenario.
     pub fn named(name: &str) -> Result<Self, ScenarioError> {
         let Some((_, text)) = BUILT_IN.iter().find(|(known, _)| *known == name) else {
-            let known = BUILT_IN.iter().map(|(known, _)| *known).collect::<Vec<_>>().join(", ");
-            return Err(ScenarioError::UnknownName { name: name.to_owned(), known });
+            let meant = nearest(name, BUILT_IN.iter().map(|(known, _)| *known));
+            let meant = meant.map_or_else(String::new, |near| format!("; did you mean {near:?}?"));
+            return Err(ScenarioError::UnknownName { name: name.to_owned(), meant, known: lines_of_names() });
         };
         Self::parse(text, &format!("{name}.yaml"))
     }
@@ -73,4 +77,19 @@ impl Scenario {
         let mistakes = checks::mistakes(&scenario, file);
         if mistakes.is_empty() { Ok(scenario) } else { Err(ScenarioError::Contradictory(mistakes)) }
     }
+}
+
+/// The names of the built-in scenarios, each line indented.
+fn lines_of_names() -> String {
+    const COLUMNS: usize = 80;
+    let (mut lines, mut line) = (String::new(), String::new());
+    for (name, _) in BUILT_IN {
+        if line.is_empty() || line.len() + name.len() + 2 > COLUMNS {
+            lines.push_str(&line);
+            line = format!("\n  {name}");
+        } else {
+            line = format!("{line}, {name}");
+        }
+    }
+    lines + &line
 }

@@ -127,7 +127,7 @@ pub struct NodeGroup {
     pub pod_subnet: Option<At<String>>,
     /// aws-node's environment, over the shipped manifest's defaults.
     #[serde(default)]
-    pub env: BTreeMap<String, EnvValue>,
+    pub env: BTreeMap<String, At<EnvValue>>,
     /// What the agents' pages look like.
     #[serde(default)]
     pub agent: Agent,

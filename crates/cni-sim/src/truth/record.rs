@@ -52,7 +52,7 @@ impl PodRecord {
     pub(crate) fn expected_at(&self, wall_ms: i64, sim_ms: i64, grace_ms: i64, scraped_before: bool) -> bool {
         self.running_wall_ms.is_some_and(|at| at <= wall_ms)
             && self.deleting_wall_ms.is_none_or(|at| at > wall_ms)
-            && (scraped_before || sim_ms - self.facts.created_ms >= grace_ms)
+            && (scraped_before || sim_ms.saturating_sub(shown_ms(self.facts.created_ms)) >= grace_ms)
     }
 
     pub(super) fn keep(&mut self, delivery: Delivery, limit: usize) {
@@ -86,4 +86,9 @@ impl PodRecord {
             }
         }
     }
+}
+
+/// A time as the API server shows it to collectors: in whole seconds.
+fn shown_ms(ms: i64) -> i64 {
+    ms.div_euclid(1_000).saturating_mul(1_000)
 }

@@ -18,5 +18,6 @@ mod world_kept_pages;
 mod world_messages;
 mod world_scenarios;
 mod world_sim;
+mod world_waiting;
 
 cni_testkit::main!();

@@ -91,3 +91,29 @@ fn every_scenario_file_is_built_in_under_its_own_name() {
         assert_eq!(Scenario::parse(text, name).unwrap().name, *name);
     }
 }
+
+#[test]
+fn an_unknown_variable_of_the_agent_is_refused_with_the_nearest_one() {
+    let text = GOOD.replace(
+        "count: 2",
+        "count: 2\n    env: { WARM_PREFIX_TARGETS: 1,\n      WARM_IP_TARGET: 5, NONSENSE_ALL_OF_IT: x }",
+    );
+    let message = message(&text);
+    assert_names(
+        &message,
+        &[
+            "my.yaml:8: node_groups[0].env: \"WARM_PREFIX_TARGETS\" is not a variable of aws-node; similar: WARM_PREFIX_TARGET",
+            "my.yaml:9: node_groups[0].env: \"NONSENSE_ALL_OF_IT\" is not a variable of aws-node",
+        ],
+    );
+    assert_eq!(message.lines().count(), 2, "{message}");
+}
+
+#[test]
+fn an_unknown_scenario_is_answered_with_the_one_that_was_meant_in_lines_that_fit() {
+    let message = Scenario::load("subnet-exhaustoin").unwrap_err().to_string();
+    assert_names(&message, &["did you mean \"subnet-exhaustion\"?", "demo --list"]);
+    assert!(message.lines().skip(1).all(|line| line.len() <= 80), "{message}");
+    let message = Scenario::load("zzz").unwrap_err().to_string();
+    assert!(!message.contains("did you mean"), "{message}");
+}
