@@ -20,6 +20,18 @@ pub use table::{CATALOGUE, FAMILIES, Family, LABELLED_FAMILIES, LabelledFamily, 
 /// What the names of all of ipamd's families begin with.
 pub const FAMILY_PREFIX: &str = "awscni_";
 
+/// Families that agents serve, up to v1.23.2, and that nothing here reads. A histogram's series have suffixes behind it.
+pub const NOT_READ: &[&str] = &[
+    "awscni_assigned_ip_per_eni",
+    "awscni_build_info",
+    "awscni_connmark_backend",
+    "awscni_connmark_reconcile_total",
+    "awscni_ipamd_node_initialization_duration_seconds",
+    "awscni_ipamd_startup_duration_seconds",
+    "awscni_sagemakerapi_error_count",
+    "awscni_sagemakerapi_req_count",
+];
+
 impl Family {
     /// Number of families that are counters.
     pub const COUNTER_COUNT: usize = lists::count(&CATALOGUE, Kind::Counter);

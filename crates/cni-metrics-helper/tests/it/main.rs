@@ -39,6 +39,7 @@ mod hostile_cost;
 mod hostile_nodes;
 mod identity_sources;
 mod identity_start;
+mod inspect_saved;
 mod label_world;
 mod log_rounds;
 mod once_contexts;
