@@ -5,10 +5,13 @@
 
 pub mod breakdown;
 mod compare;
+mod frame;
+mod log_lines;
 mod played;
 mod screen;
 mod settings;
 pub mod simulated;
+pub mod terminal;
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -22,13 +25,15 @@ use cni_sim::fault::CloudWatchFault;
 use cni_sim::scenario::FaultKind;
 use cni_sim::sim::{Sim, SimOptions};
 use cni_sim::truth::{RoundTruth, Window};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub use self::settings::DemoSettings;
 use self::settings::INTERVAL;
 
 use self::compare::{Comparison, GivenUp};
+use self::log_lines::LogLines;
 use self::played::PlayedRound;
-use self::screen::{Lines, Screen};
+use self::screen::Screen;
 use crate::app::{App, AwsSource};
 use cni_collector::discover::IndexReader;
 use cni_runtime::clock::{Clock, ClockDriver};
@@ -52,9 +57,48 @@ const NOTE_TIMEOUT: Duration = Duration::from_mins(1);
 /// Back-offs and flushes of the helper are cut by this where the demo goes as fast as it can.
 const FLAT_OUT_SPEED: f64 = 300.0;
 
-/// Plays all rounds, then compares. Any difference is a failure.
+/// What shells report for a program that SIGHUP, SIGINT or SIGTERM has ended.
+const ENDED_BY_SIGNAL: u8 = 128;
+
+/// Plays all rounds, then compares. Any difference is a failure. A signal ends it at any time, and leaves the terminal as it
+/// was.
 pub async fn play(settings: DemoSettings, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
-    let lines = Lines::capture();
+    let mut signals = Signals::receive().context("signals cannot be received")?;
+    tokio::select! {
+        ended = play_all(settings, out) => ended,
+        number = signals.first() => Ok(ExitCode::from(ENDED_BY_SIGNAL.saturating_add(number))),
+    }
+}
+
+/// The signals that end the demo.
+struct Signals {
+    hangup: Signal,
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn receive() -> std::io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// The number of the first that comes.
+    async fn first(&mut self) -> u8 {
+        tokio::select! {
+            _ = self.hangup.recv() => 1,
+            _ = self.interrupt.recv() => 2,
+            _ = self.terminate.recv() => 15,
+        }
+    }
+}
+
+async fn play_all(settings: DemoSettings, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    let (clock, driver) = Clock::driven(UnixMillis(START_MS), settings.speed.unwrap_or(FLAT_OUT_SPEED));
+    let lines = LogLines::capture(clock.clone());
     let options = SimOptions {
         seed: settings.seed,
         start_ms: Some(START_MS),
@@ -63,16 +107,16 @@ pub async fn play(settings: DemoSettings, out: &mut dyn Write) -> anyhow::Result
     let sim = Sim::start(options).await.context("the simulated cluster cannot be started")?;
     // The cluster is there, and nothing was read of it.
     let cut_ms = Clock::wall().now().0;
-    let (clock, driver) = Clock::driven(UnixMillis(START_MS), settings.speed.unwrap_or(FLAT_OUT_SPEED));
     let (trigger, shutdown) = Shutdown::manual();
     let env = sim.env();
     let config = simulated::config(&env, &[])?;
+    let has_colour = settings.live && !config.log.no_color;
     let identity = simulated::identity(&env, &sim.cluster().scenario().cluster.name)?;
     let app = App::build(config, AwsSource::Given(Box::new(identity)), clock, shutdown).await?;
     let (snapshots, index, sinks) = (app.snapshots(), app.index(), app.sinks());
     let running = tokio::spawn(app.run());
 
-    let screen = Screen::new(&settings, lines);
+    let mut screen = Screen::new(&settings, lines, has_colour)?;
     let mut world = Session { sim: &sim, driver, snapshots, index, cut_ms };
     let mut rounds = Vec::new();
     for number in 1..=settings.rounds {
@@ -90,7 +134,7 @@ pub async fn play(settings: DemoSettings, out: &mut dyn Write) -> anyhow::Result
     running.await.context("the helper did not end")?.context("the helper failed")?;
     let given_up = GivenUp::new(&sinks, sim.cluster().cloudwatch_fault() != CloudWatchFault::None);
     let comparison = Comparison::new(&rounds, &sim.cloudwatch(), given_up);
-    screen.end(&rounds, &comparison, out)?;
+    screen.end(&rounds, &comparison, &sim, out)?;
     sim.stop().await;
     Ok(if comparison.max_abs_difference() == 0.0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

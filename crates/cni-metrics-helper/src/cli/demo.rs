@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Args;
+use cni_sim::scenario::{BUILT_IN, Scenario};
 
 use super::output::{Output, OutputArgs};
 use super::sim::WorldArgs;
@@ -26,12 +27,18 @@ pub struct DemoArgs {
     /// Simulated seconds a second; without it 30 on a terminal, and as fast as it goes elsewhere
     #[arg(long, value_name = "SPEED")]
     speed: Option<f64>,
+    /// List the built-in scenarios and what happens in each, and exit
+    #[arg(long)]
+    list: bool,
     #[command(flatten)]
     output: OutputArgs,
 }
 
 /// Plays the demo. Exits with 1 if something was published that is not the truth.
 pub fn run(args: &DemoArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    if args.list {
+        return list(out);
+    }
     let speed = args.speed;
     anyhow::ensure!(speed.is_none_or(|speed| speed.is_finite() && speed > 0.0), "--speed must be above 0");
     let live = std::io::stdout().is_terminal() && args.output.output == Output::Table;
@@ -45,4 +52,24 @@ pub fn run(args: &DemoArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
         json: args.output.output == Output::Json,
     };
     super::runtime::wide_runtime()?.block_on(demo::play(settings, out))
+}
+
+/// The built-in scenarios, in lines that fit a terminal of 80 columns.
+fn list(out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    const COLUMNS: usize = 80;
+    let names = || BUILT_IN.iter().map(|(name, _)| *name);
+    let width = names().map(str::len).max().unwrap_or(0);
+    for name in names() {
+        let scenario = Scenario::named(name)?;
+        let mut line = format!("{name:width$} ");
+        for word in scenario.description.split_whitespace() {
+            if line.len() + 1 + word.len() > COLUMNS {
+                writeln!(out, "{line}")?;
+                line = format!("{:width$} ", "");
+            }
+            line = format!("{line} {word}");
+        }
+        writeln!(out, "{line}")?;
+    }
+    Ok(ExitCode::SUCCESS)
 }

@@ -116,7 +116,7 @@ pub fn nodes<'a>(nodes: impl Iterator<Item = &'a NodeFigures>) -> Table {
 }
 
 /// The node's states, with what explains them: `refusing, full`, `silent: timeout`, `ok, IPv6`, `full; damaged: FAMILY`.
-fn state(node: &NodeFigures) -> String {
+pub fn state(node: &NodeFigures) -> String {
     let named = |state: NodeState| match (state, node.failure) {
         (NodeState::Silent, Some(kind)) => format!("{}: {kind}", state.label()),
         _ => state.label().to_owned(),
@@ -136,7 +136,7 @@ fn state(node: &NodeFigures) -> String {
 }
 
 /// `3/3`, or a dash where neither was measured.
-fn of(node: &NodeFigures, part: Metric, whole: Metric) -> String {
+pub fn of(node: &NodeFigures, part: Metric, whole: Metric) -> String {
     let text = |metric| node.values.get(metric).map_or_else(|| "?".to_owned(), show);
     match (node.values.get(part), node.values.get(whole)) {
         (None, None) => "-".to_owned(),

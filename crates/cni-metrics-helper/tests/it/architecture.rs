@@ -13,7 +13,7 @@ use serde_json::Value;
 const LOCKS: [&str; 3] = [
     "cni-collector/src/discover/index.rs",
     "cni-runtime/src/logging/writer.rs",
-    "cni-metrics-helper/src/demo/screen.rs",
+    "cni-metrics-helper/src/demo/log_lines.rs",
 ];
 
 /// Crates without sockets, clock or randomness, which the pure ones may depend on.

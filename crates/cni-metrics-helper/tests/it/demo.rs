@@ -130,6 +130,37 @@ fn nothing_differs_where_agents_never_come_up() {
     }
 }
 
+#[test]
+fn the_scenarios_are_listed_in_lines_that_fit() {
+    let shown = text(&helper(&["demo", "--list"]).output().unwrap().stdout);
+    for (name, _) in cni_sim::scenario::BUILT_IN {
+        assert!(shown.lines().any(|line| line.split(' ').next() == Some(name)), "{name}: {shown}");
+    }
+    assert!(shown.lines().all(|line| line.len() <= 80), "{shown}");
+}
+
+#[test]
+fn without_a_terminal_every_warning_is_printed_after_its_round_with_its_time() {
+    let output = helper(&["demo", "--scenario", "slow-nodes", "--rounds", "6"]).output().unwrap();
+    let shown = text(&output.stdout);
+    assert!(output.status.success(), "{shown}{}", text(&output.stderr));
+    let (mut round, mut warnings) = (None, 0);
+    for line in shown.lines() {
+        if let Some(rest) = line.strip_prefix("round ") {
+            round = rest.split_whitespace().nth(1).map(str::to_owned);
+        } else if line.contains(" WARN ") || line.contains("ERROR ") {
+            // Times of this form compare as texts. One that is logged between two rounds has the first one's time.
+            let time = line.split(' ').next().filter(|time| time.starts_with("2026-01-01T00:0") && time.ends_with('Z'));
+            assert!(time.is_some() && time.map(str::to_owned) <= round, "{line}\n{shown}");
+            warnings += 1;
+        }
+    }
+    assert!(warnings > 5, "{warnings} warnings: {shown}");
+    for kind in ["kind=timeout", "kind=bad_page"] {
+        assert!(shown.contains(kind), "{kind}: {shown}");
+    }
+}
+
 /// A `sim` that ends with its holder, and the variables it printed.
 struct Sim {
     child: Child,

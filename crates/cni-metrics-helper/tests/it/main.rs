@@ -23,6 +23,7 @@ mod delivery_crash;
 mod delivery_states;
 mod delivery_world;
 mod demo;
+mod demo_terminal;
 mod documentation_links;
 mod e2e_cluster;
 mod e2e_election;
