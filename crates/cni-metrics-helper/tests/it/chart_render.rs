@@ -799,3 +799,54 @@ fn only<'a>(objects: &'a [Value], kind: &str) -> &'a Value {
     assert_eq!(found.len(), 1, "{kind} in {objects:#?}");
     found[0]
 }
+
+/// The README is what people read before they have the values.
+#[test]
+fn the_readme_lists_every_value_with_its_default() {
+    fn leaves(at: &str, value: &Value, all: &mut Vec<(String, String)>) {
+        match value.as_object().filter(|fields| !fields.is_empty()) {
+            Some(fields) => fields.iter().for_each(|(key, value)| {
+                leaves(&if at.is_empty() { key.clone() } else { format!("{at}.{key}") }, value, all);
+            }),
+            None => all.push((at.to_owned(), value.to_string())),
+        }
+    }
+    let read = |name: &str| std::fs::read_to_string(repository().join(CHART).join(name)).unwrap();
+    let mut values = Vec::new();
+    leaves("", &serde_saphyr::from_str(&read("values.yaml")).unwrap(), &mut values);
+    let readme = read("README.md");
+    let rows = readme.lines().filter_map(|line| line.strip_prefix("| `"));
+    let mut listed: Vec<(String, String)> = rows
+        .map(|row| {
+            let cells: Vec<&str> = row.split('|').collect();
+            let name = cells[0].split('`').next().unwrap();
+            (name.to_owned(), cells[1].trim().trim_matches('`').to_owned())
+        })
+        .collect();
+    values.sort();
+    listed.sort();
+    assert!(values.len() > 50);
+    assert_eq!(listed, values);
+}
+
+#[test]
+#[ignore = "needs helm: run .ci/run"]
+fn two_replicas_are_spread_over_nodes_and_zones() {
+    let helm = Helm::required();
+    let spread = |arguments: &[&str]| {
+        let objects = helm.objects(arguments);
+        only(&objects, "Deployment")["spec"]["template"]["spec"]["topologySpreadConstraints"].clone()
+    };
+    let two = spread(&["--set=replicas=2"]);
+    let constraint = |key: &str| {
+        // A cluster of one node can run both.
+        json!({
+            "topologyKey": key, "maxSkew": 1, "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": {"matchLabels": {"k8s-app": "cni-metrics-helper"}},
+        })
+    };
+    assert_eq!(two, json!([constraint("kubernetes.io/hostname"), constraint("topology.kubernetes.io/zone")]));
+    assert!(spread(&[]).is_null(), "one pod has nothing to be spread from");
+    let own = r#"--set-json=topologySpreadConstraints=[{"maxSkew":2,"topologyKey":"rack","whenUnsatisfiable":"DoNotSchedule"}]"#;
+    assert_eq!(spread(&["--set=replicas=2", own]).as_array().unwrap().len(), 1);
+}
