@@ -29,6 +29,7 @@ mod e2e_cluster;
 mod e2e_election;
 mod error_texts;
 mod generate_documentation;
+mod generate_iam_commands;
 mod generate_output;
 mod generate_prometheus_live;
 mod generate_prometheus_names;
