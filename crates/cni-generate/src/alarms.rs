@@ -8,8 +8,10 @@ use serde_json::{Map, Value, json};
 
 use super::artifact::{Artifact, Output};
 use super::cloudwatch_dashboard::statistic;
-use super::target::{Target, check_cloudwatch_namespace};
-use super::thresholds::Thresholds;
+use super::links::{Docs, DocsFlag};
+use super::target::{ClusterIdFlag, Flags, PartitionFlag, RegionFlag, Target, check_cloudwatch_namespace};
+use super::thresholds::{REFUSED_OF_MINUTES, Thresholds};
+use crate::alert::{self, AlertNames};
 use cni_types::shard::{MOST_SHARDS, Shard};
 
 /// Both sides of a ratio, each a metric a shard, make the ten metrics that CloudWatch allows an alarm.
@@ -17,6 +19,12 @@ const MOST_SHARDS_AN_ALARM: u32 = 5;
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct AlarmArgs {
+    #[command(flatten)]
+    cluster_id: ClusterIdFlag,
+    #[command(flatten)]
+    region: RegionFlag,
+    #[command(flatten)]
+    partition: PartitionFlag,
     /// What to show: an array of put-metric-alarm inputs, or a stack template
     #[arg(long, value_enum, default_value = "json")]
     format: Format,
@@ -30,6 +38,11 @@ pub(super) struct AlarmArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_SHARDS)))]
     shards: Option<u32>,
     #[command(flatten)]
+    docs: DocsFlag,
+    /// Pods refused an address: refused attempts that make a minute bad
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    refused: u32,
+    #[command(flatten)]
     thresholds: Thresholds,
 }
 
@@ -41,7 +54,13 @@ enum Format {
     Cloudformation,
 }
 
-pub(super) fn make(target: &Target, args: &AlarmArgs) -> anyhow::Result<Output> {
+pub(super) fn make(args: &AlarmArgs) -> anyhow::Result<Output> {
+    let target = Target::new(Flags {
+        cluster_id: args.cluster_id.cluster_id.clone(),
+        region: args.region.region.clone(),
+        partition: args.partition.partition,
+        namespace: None,
+    })?;
     if let Some(arn) = &args.topic_arn {
         target.check_topic(arn)?;
     }
@@ -55,7 +74,7 @@ pub(super) fn make(target: &Target, args: &AlarmArgs) -> anyhow::Result<Output> 
              {MOST_SHARDS_AN_ALARM} shards is beyond it; use the rules for Prometheus, which have no such limit"
         );
     }
-    let alarms = all(cluster, args);
+    let alarms = all(cluster, args, &Docs::new(&args.docs)?);
     let inputs = Artifact::json("cloudwatch-alarms.json", &alarms)?;
     let template = Artifact::json("cloudwatch-alarms.cloudformation.json", &cloudformation(cluster, &alarms))?;
     Ok(match args.format {
@@ -103,6 +122,7 @@ struct Query {
 struct Condition {
     resource: String,
     name: String,
+    explained: AlertNames,
     why: &'static str,
     metrics: Vec<Query>,
     operator: &'static str,
@@ -116,17 +136,21 @@ struct Condition {
 const AT_LEAST: &str = "GreaterThanOrEqualToThreshold";
 const BELOW: &str = "LessThanThreshold";
 
-fn all(cluster: &str, args: &AlarmArgs) -> Vec<Alarm> {
+fn all(cluster: &str, args: &AlarmArgs, docs: &Docs) -> Vec<Alarm> {
     let source = Source { cluster, namespace: &args.cloudwatch_namespace, shards: args.shards };
-    let conditions =
-        [capacity(&source, &args.thresholds), health(&source, &args.thresholds), silence(&source, &args.thresholds)];
+    let conditions = [
+        vec![refusals(&source, args)],
+        capacity(&source, &args.thresholds),
+        health(&source, &args.thresholds),
+        silence(&source, &args.thresholds),
+    ];
     conditions
         .into_iter()
         .flatten()
         .map(|condition| Alarm {
             resource: condition.resource,
             alarm_name: format!("{cluster}-vpc-cni-{}", condition.name),
-            alarm_description: condition.why.to_owned(),
+            alarm_description: described(condition.explained, condition.why, docs),
             metrics: condition.metrics,
             comparison_operator: condition.operator,
             threshold: f64::from(condition.threshold),
@@ -139,70 +163,98 @@ fn all(cluster: &str, args: &AlarmArgs) -> Vec<Alarm> {
         .collect()
 }
 
+/// Why, where to read more, and the link to it if there is one.
+fn described(alert: AlertNames, why: &str, docs: &Docs) -> String {
+    let link = docs.of(alert).map(|url| format!(" {url}")).unwrap_or_default();
+    format!("{why} {}{link}", alert.explained_by())
+}
+
+/// An alarm that is named as its alert is.
+fn names(explained: AlertNames) -> (String, String) {
+    (explained.rule.trim_start_matches("VpcCni").to_owned(), explained.alarm.unwrap_or_default().to_owned())
+}
+
+/// Minutes with refusals are counted, not refusals: one waiting pod is refused every few seconds, and a wave of pods that a
+/// node's pool meets within a minute or two is no incident.
+fn refusals(source: &Source<'_>, args: &AlarmArgs) -> Condition {
+    let (resource, name) = names(alert::PODS_REFUSED);
+    Condition {
+        resource,
+        name,
+        explained: alert::PODS_REFUSED,
+        why: "Pods could not start for minutes because their nodes had no free address. Look for a full or fragmented \
+              subnet, nodes at their limit, and EC2 errors. Agents before v1.16.0 do not count this.",
+        metrics: source.alone("refused", Metric::NoAvailableIpAddresses, 60),
+        operator: AT_LEAST,
+        threshold: args.refused,
+        periods: REFUSED_OF_MINUTES,
+        bad: args.thresholds.refused_minutes,
+        missing: "notBreaching",
+    }
+}
+
 fn capacity(source: &Source<'_>, limits: &Thresholds) -> Vec<Condition> {
-    use Metric::{AssignIpAddresses, EniAllocated, EniMaxAvailable, MaxIpAddresses, NoAvailableIpAddresses};
-    vec![
+    use Metric::{AssignIpAddresses, EniAllocated, EniMaxAvailable, MaxIpAddresses};
+    let condition = |explained, why, metrics, threshold, minutes| {
+        let (resource, name) = names(explained);
+        let (operator, missing) = (AT_LEAST, "ignore");
         Condition {
-            resource: "PodsRefusedAnAddress".to_owned(),
-            name: "pods-refused-an-address".to_owned(),
-            why: "Pods could not start because their node had no free address. Look for a full or fragmented subnet, \
-                  nodes at their limit, and EC2 errors. Agents before v1.16.0 do not count this.",
-            metrics: source.alone("refused", NoAvailableIpAddresses, 300),
-            operator: AT_LEAST,
-            threshold: limits.refused,
-            periods: 1,
-            bad: 1,
-            missing: "notBreaching",
-        },
-        Condition {
-            resource: "ClusterNearlyFull".to_owned(),
-            name: "cluster-nearly-full".to_owned(),
-            why: "Pods use most of the addresses that the nodes could hold: add nodes, larger nodes, or prefixes. IPv6 \
-                  clusters have no such limit and never raise this.",
-            metrics: source.ratio(
-                expression("percent", "IF(capacity > 0, 100 * assigned / capacity, 0)", "percent of addresses in use"),
-                [("assigned", AssignIpAddresses), ("capacity", MaxIpAddresses)],
-            ),
-            operator: AT_LEAST,
-            threshold: limits.full_percent,
-            periods: 5,
-            bad: 5,
-            missing: "ignore",
-        },
-        Condition {
-            resource: "InterfacesAtLimit".to_owned(),
-            name: "interfaces-at-limit".to_owned(),
-            why: "Nodes have nearly all the network interfaces they can have: a node that is full cannot grow its pool.",
-            metrics: source.ratio(
-                expression("percent", "IF(slots > 0, 100 * attached / slots, 0)", "percent of interfaces attached"),
-                [("attached", EniAllocated), ("slots", EniMaxAvailable)],
-            ),
-            operator: AT_LEAST,
-            threshold: limits.eni_percent,
-            periods: 10,
-            bad: 10,
-            missing: "ignore",
-        },
-    ]
+            resource,
+            name,
+            explained,
+            why,
+            metrics,
+            operator,
+            threshold,
+            periods: minutes,
+            bad: minutes,
+            missing,
+        }
+    };
+    let nearly_full = condition(
+        alert::CLUSTER_NEARLY_FULL,
+        "Pods use most of the addresses that the nodes could hold: add nodes, larger nodes, or prefixes. With custom \
+         networking or security groups for pods, nodes can hold fewer addresses than this alarm assumes. IPv6 clusters \
+         have no such limit and never raise this.",
+        source.ratio(
+            expression("percent", "IF(capacity > 0, 100 * assigned / capacity, 0)", "percent of addresses in use"),
+            [("assigned", AssignIpAddresses), ("capacity", MaxIpAddresses)],
+        ),
+        limits.full_percent,
+        5,
+    );
+    let interfaces = limits.eni_percent.map(|percent| {
+        let metrics = source.ratio(
+            expression("percent", "IF(slots > 0, 100 * attached / slots, 0)", "percent of interfaces attached"),
+            [("attached", EniAllocated), ("slots", EniMaxAvailable)],
+        );
+        let why =
+            "Nodes have nearly all the network interfaces they can have: a node that is full cannot grow its pool.";
+        condition(alert::INTERFACES_AT_LIMIT, why, metrics, percent, 10)
+    });
+    [nearly_full].into_iter().chain(interfaces).collect()
 }
 
 fn health(source: &Source<'_>, limits: &Thresholds) -> Vec<Condition> {
     use Metric::{Ec2ApiErrCount, NodesExpected, NodesScraped};
+    let (ec2_errors, coverage) = (names(alert::EC2_ERRORS), names(alert::COVERAGE_INCOMPLETE));
     vec![
         Condition {
-            resource: "Ec2Errors".to_owned(),
-            name: "ec2-errors".to_owned(),
+            resource: ec2_errors.0,
+            name: ec2_errors.1,
+            explained: alert::EC2_ERRORS,
             why: "EC2 calls of the VPC CNI fail: throttling, missing rights, or a subnet without free addresses.",
             metrics: source.alone("errors", Ec2ApiErrCount, 300),
             operator: AT_LEAST,
             threshold: limits.ec2_errors,
-            periods: 1,
-            bad: 1,
+            periods: 2,
+            bad: 2,
             missing: "notBreaching",
         },
         Condition {
-            resource: "CoverageIncomplete".to_owned(),
-            name: "coverage-incomplete".to_owned(),
+            resource: coverage.0,
+            name: coverage.1,
+            explained: alert::COVERAGE_INCOMPLETE,
             why: "Nodes do not answer the helper, so sums are too low. The helper's log names them and the reason.",
             metrics: source.ratio(
                 expression(
@@ -225,10 +277,12 @@ fn health(source: &Source<'_>, limits: &Thresholds) -> Vec<Condition> {
 fn silence(source: &Source<'_>, limits: &Thresholds) -> Vec<Condition> {
     let silence = |shard: Option<Shard>| {
         let number = shard.map(Shard::index);
+        let (resource, name) = names(alert::HELPER_SILENT);
         let points = source.statistic(Metric::NodesExpected, 60, "SampleCount", shard);
         Condition {
-            resource: number.map_or_else(|| "HelperSilent".into(), |number| format!("HelperSilentShard{number}")),
-            name: number.map_or_else(|| "helper-silent".into(), |number| format!("helper-silent-shard-{number}")),
+            resource: number.map(|number| format!("{resource}Shard{number}")).unwrap_or(resource),
+            name: number.map(|number| format!("{name}-shard-{number}")).unwrap_or(name),
+            explained: alert::HELPER_SILENT,
             why: "Nothing arrives from the helper: is its pod running, may it publish, can it reach CloudWatch?",
             metrics: vec![Query { return_data: true, ..metric("points", points) }],
             operator: BELOW,

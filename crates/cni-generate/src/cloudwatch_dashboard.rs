@@ -11,7 +11,7 @@ use cni_types::catalogue::{Kind, Metric};
 use serde_json::{Value, json};
 
 use super::artifact::{Artifact, Output};
-use super::target::{Target, check_cloudwatch_namespace};
+use super::target::{ClusterIdFlag, Flags, RegionFlag, Target, check_cloudwatch_namespace};
 
 /// CloudWatch lays widgets out on 24 columns.
 const HALF_WIDTH: u32 = 12;
@@ -21,6 +21,10 @@ const PERIOD_SECONDS: u32 = 60;
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct DashboardArgs {
+    #[command(flatten)]
+    cluster_id: ClusterIdFlag,
+    #[command(flatten)]
+    region: RegionFlag,
     /// The CloudWatch namespace the helper publishes to
     #[arg(long, value_name = "NAME", default_value = "Kubernetes")]
     cloudwatch_namespace: String,
@@ -29,7 +33,9 @@ pub(super) struct DashboardArgs {
     shards: Option<u32>,
 }
 
-pub(super) fn make(target: &Target, args: &DashboardArgs) -> anyhow::Result<Output> {
+pub(super) fn make(args: &DashboardArgs) -> anyhow::Result<Output> {
+    let (cluster_id, region) = (args.cluster_id.cluster_id.clone(), args.region.region.clone());
+    let target = Target::new(Flags { cluster_id, region, ..Flags::default() })?;
     check_cloudwatch_namespace(&args.cloudwatch_namespace)?;
     let quotes = ['"', '\'', '\\'];
     if args.shards.is_some() {

@@ -8,13 +8,15 @@ use anyhow::ensure;
 use clap::{Args, ValueEnum};
 
 use super::artifact::{Artifact, Output};
-use super::target::Target;
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct GrafanaArgs {
     /// Whose metrics the data source holds
     #[arg(long = "for", value_enum, value_name = "WHOSE", default_value = "helper")]
     whose: Whose,
+    /// Refused with the reason
+    #[arg(long, hide = true)]
+    cluster_id: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -25,9 +27,9 @@ enum Whose {
     AwsNode,
 }
 
-pub(super) fn make(target: &Target, args: &GrafanaArgs) -> anyhow::Result<Output> {
+pub(super) fn make(args: &GrafanaArgs) -> anyhow::Result<Output> {
     ensure!(
-        target.cluster_id().is_none(),
+        args.cluster_id.is_none(),
         "--cluster-id has no meaning for a Grafana dashboard: the same board serves every cluster, and its variables \
          \"Data source\" and \"Cluster\" choose among the Prometheus servers and the clusters in them"
     );

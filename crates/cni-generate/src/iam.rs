@@ -14,7 +14,8 @@ use super::target::{Target, check_cloudwatch_namespace};
 use cni_types::iam::{FIND_CLUSTER_NAME, POLICY_VERSION};
 use cni_types::names::{is_account, is_dns_label};
 
-pub(super) fn make(target: &Target, args: &IamArgs) -> anyhow::Result<Output> {
+pub(super) fn make(args: &IamArgs) -> anyhow::Result<Output> {
+    let target = &Target::new((&args.cluster).into())?;
     ensure!(is_dns_label(&args.service_account), "--service-account {:?}: a Kubernetes name", args.service_account);
     check_cloudwatch_namespace(&args.cloudwatch_namespace)?;
     ensure!(

@@ -2,12 +2,15 @@
 //! alarms. Same flags, same bytes.
 
 mod alarms;
+pub mod alert;
 mod artifact;
 mod cloudwatch_dashboard;
 mod grafana;
 mod iam;
 mod label;
+mod links;
 mod manifest;
+mod promql;
 mod rules;
 mod target;
 mod thresholds;
@@ -20,13 +23,10 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 
 use artifact::Output;
-use target::{Target, TargetArgs};
 
 /// Write manifests, IAM policies, dashboards, alarms and rules.
 #[derive(Debug, Clone, Args)]
 pub struct GenerateArgs {
-    #[command(flatten)]
-    target: TargetArgs,
     /// Write files into this directory instead of to the standard output
     #[arg(long, value_name = "DIR", global = true)]
     output_dir: Option<PathBuf>,
@@ -44,7 +44,7 @@ enum What {
     CloudwatchDashboard(cloudwatch_dashboard::DashboardArgs),
     /// CloudWatch alarms, as inputs for put-metric-alarm or as a stack template
     CloudwatchAlarms(alarms::AlarmArgs),
-    /// Grafana dashboard for a Prometheus data source; the same for every cluster, so without --cluster-id
+    /// Grafana dashboard for a Prometheus data source; the same one for every cluster
     GrafanaDashboard(grafana::GrafanaArgs),
     /// Prometheus recording and alerting rules
     PrometheusRules(rules::RulesArgs),
@@ -53,14 +53,13 @@ enum What {
 /// Makes what is asked for and writes it to `out`, or to files whose paths are written to `out`; `notices` gets what has
 /// to be said and must not be mixed into a document.
 pub fn run(args: GenerateArgs, out: &mut dyn Write, notices: &mut dyn Write) -> anyhow::Result<()> {
-    let target = Target::new(args.target)?;
     let output = match &args.what {
-        What::Manifest(args) => manifest::make(&target, args)?,
-        What::IamPolicy(args) => iam::make(&target, args)?,
-        What::CloudwatchDashboard(args) => cloudwatch_dashboard::make(&target, args)?,
-        What::CloudwatchAlarms(args) => alarms::make(&target, args)?,
-        What::GrafanaDashboard(args) => grafana::make(&target, args)?,
-        What::PrometheusRules(args) => rules::make(&target, args)?,
+        What::Manifest(args) => manifest::make(args)?,
+        What::IamPolicy(args) => iam::make(args)?,
+        What::CloudwatchDashboard(args) => cloudwatch_dashboard::make(args)?,
+        What::CloudwatchAlarms(args) => alarms::make(args)?,
+        What::GrafanaDashboard(args) => grafana::make(args)?,
+        What::PrometheusRules(args) => rules::make(args)?,
     };
     if let Some(notice) = &output.notice {
         writeln!(notices, "{notice}")?;

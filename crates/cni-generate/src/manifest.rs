@@ -4,12 +4,16 @@ use anyhow::{Context, ensure};
 use clap::Args;
 
 use super::artifact::{Artifact, Output};
-use super::target::{Partition, Target};
+use super::target::{ClusterFlags, Partition, Target};
 use cni_types::names::is_account;
-use cni_types::partition::registry_account;
+use cni_types::partition::registry_accounts;
 
 /// The chart rendered with the marker values below (`deploy/manifest/render.sh` renews it; a test compares).
 const TEMPLATE: &str = include_str!("manifest.yaml");
+
+/// Stands for the image in a manifest for which none is given. No image can have this name ('<' and '>' are in none), so no
+/// cluster pulls something else by mistake: the pod says `InvalidImageName`.
+const PLACEHOLDER: &str = "<your-registry>/cni-metrics-helper:<your-tag>";
 
 const NAMESPACE: &str = "xx-namespace-xx";
 const IMAGE: &str = "\"xx-image-xx\"";
@@ -19,6 +23,8 @@ const ROLE_LINES: &str = "  annotations:\n    eks.amazonaws.com/role-arn: xx-rol
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct ManifestArgs {
+    #[command(flatten)]
+    cluster: ClusterFlags,
     /// The image, whole; instead of --account
     #[arg(long, value_name = "REFERENCE", conflicts_with = "account")]
     image: Option<String>,
@@ -30,7 +36,8 @@ pub(super) struct ManifestArgs {
     role_arn: Option<String>,
 }
 
-pub(super) fn make(target: &Target, args: &ManifestArgs) -> anyhow::Result<Output> {
+pub(super) fn make(args: &ManifestArgs) -> anyhow::Result<Output> {
+    let target = &Target::new((&args.cluster).into())?;
     let region = target.region.as_deref();
     let region_lines = region.map(|region| REGION_LINES.replace("xx-region-0", region)).unwrap_or_default();
     let role_lines = match &args.role_arn {
@@ -45,10 +52,10 @@ pub(super) fn make(target: &Target, args: &ManifestArgs) -> anyhow::Result<Outpu
         None => String::new(),
     };
     let image = image(target, args)?;
-    let notice = (args.image.is_none() && args.account.is_none()).then(|| {
+    let notice = (image == PLACEHOLDER).then(|| {
         format!(
-            "the image {image} does not exist, because AWS's registry holds the original program only: name yours by \
-             --image or --account, or edit the manifest"
+            "{PLACEHOLDER} stands where the image belongs, and no cluster accepts it: name your image by --image or \
+             --account, or edit the manifest"
         )
     });
     // Said in the file, too: it may be applied long after it was made.
@@ -66,8 +73,8 @@ pub(super) fn make(target: &Target, args: &ManifestArgs) -> anyhow::Result<Outpu
     Ok(Output { notice, ..Output::one(Artifact::new("cni-metrics-helper.yaml", body)) })
 }
 
-/// Where the image is: as given, or in the registry of an account; AWS's own accounts are the chart's defaults, which
-/// hold the original only.
+/// The image as given, or in the registry of the given account; else the placeholder. There is no default: this program's
+/// image is in no public registry, and AWS's registries hold the upstream helper under the same name.
 fn image(target: &Target, args: &ManifestArgs) -> anyhow::Result<String> {
     if let Some(image) = &args.image {
         let is_reference = |byte: u8| byte.is_ascii_alphanumeric() || b"./:_@-".contains(&byte);
@@ -75,13 +82,28 @@ fn image(target: &Target, args: &ManifestArgs) -> anyhow::Result<String> {
             !image.is_empty() && image.bytes().all(is_reference),
             "--image {image:?}: an image such as registry/name:tag"
         );
+        let account = image.split('.').next().unwrap_or_default();
+        let is_upstream = image.contains(".dkr.ecr") && image.contains("/cni-metrics-helper");
+        ensure!(!is_upstream || !is_aws(account), "--image {image}: {}", of_aws(account));
         return Ok(image.clone());
     }
-    let region = target.region.as_deref().unwrap_or(target.partition.usual_region());
-    let account = args.account.as_deref().unwrap_or(registry_account(region));
+    let Some(account) = &args.account else { return Ok(PLACEHOLDER.to_owned()) };
     ensure!(is_account(account), "--account {account:?}: twelve digits");
+    let region = target.region.as_deref().unwrap_or(target.partition.usual_region());
+    ensure!(!is_aws(account), "--account {account}: {}", of_aws(account));
     let (domain, version) = (target.partition.domain(), env!("CARGO_PKG_VERSION"));
     Ok(format!("{account}.dkr.ecr.{region}.{domain}/cni-metrics-helper:v{version}"))
+}
+
+fn is_aws(account: &str) -> bool {
+    registry_accounts().any(|own| own == account)
+}
+
+fn of_aws(account: &str) -> String {
+    format!(
+        "AWS's registry {account} holds the upstream helper and never this program: push this program's image to your own \
+         registry"
+    )
 }
 
 /// A YAML double-quoted scalar: JSON's quoting is a part of YAML's.

@@ -6,21 +6,72 @@ use clap::{Args, ValueEnum};
 use cni_types::names::{self, is_account, is_dns_label, is_region};
 use cni_types::partition;
 
-/// The flags as given.
+/// Flags that say which cluster a document is for. Each document has those that it uses, and no other.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Flags {
+    pub(super) cluster_id: Option<String>,
+    pub(super) region: Option<String>,
+    pub(super) namespace: Option<String>,
+    pub(super) partition: Option<Partition>,
+}
+
+/// Flag `--cluster-id`.
 #[derive(Debug, Clone, Args)]
-pub(super) struct TargetArgs {
-    /// The cluster's name: the `CLUSTER_ID` dimension of its metrics, and the label `cluster` of Prometheus alerts
-    #[arg(long, value_name = "TEXT", global = true)]
-    cluster_id: Option<String>,
+pub(super) struct ClusterIdFlag {
+    /// The cluster's name: the `CLUSTER_ID` dimension of its metrics, and their label `cluster` in Prometheus
+    #[arg(long, value_name = "TEXT")]
+    pub(super) cluster_id: Option<String>,
+}
+
+/// Flag `--region`.
+#[derive(Debug, Clone, Args)]
+pub(super) struct RegionFlag {
     /// AWS region, such as eu-west-1
-    #[arg(long, value_name = "REGION", global = true)]
-    region: Option<String>,
+    #[arg(long, value_name = "REGION")]
+    pub(super) region: Option<String>,
+}
+
+/// Flag `--namespace`.
+#[derive(Debug, Clone, Args)]
+pub(super) struct NamespaceFlag {
     /// Kubernetes namespace of the helper
-    #[arg(long, value_name = "NAME", default_value = "kube-system", global = true)]
-    namespace: String,
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_NAMESPACE)]
+    pub(super) namespace: String,
+}
+
+/// Flag `--partition`.
+#[derive(Debug, Clone, Args)]
+pub(super) struct PartitionFlag {
     /// AWS partition; found from the region when not given
-    #[arg(long, value_enum, global = true)]
-    partition: Option<Partition>,
+    #[arg(long, value_enum)]
+    pub(super) partition: Option<Partition>,
+}
+
+/// The namespace of the helper, where none is given.
+const DEFAULT_NAMESPACE: &str = "kube-system";
+
+/// All four flags.
+#[derive(Debug, Clone, Args)]
+pub(super) struct ClusterFlags {
+    #[command(flatten)]
+    cluster_id: ClusterIdFlag,
+    #[command(flatten)]
+    region: RegionFlag,
+    #[command(flatten)]
+    namespace: NamespaceFlag,
+    #[command(flatten)]
+    partition: PartitionFlag,
+}
+
+impl From<&ClusterFlags> for Flags {
+    fn from(flags: &ClusterFlags) -> Self {
+        Self {
+            cluster_id: flags.cluster_id.cluster_id.clone(),
+            region: flags.region.region.clone(),
+            namespace: Some(flags.namespace.namespace.clone()),
+            partition: flags.partition.partition,
+        }
+    }
 }
 
 /// An AWS partition.
@@ -80,8 +131,9 @@ pub(super) struct Target {
 }
 
 impl Target {
-    pub(super) fn new(args: TargetArgs) -> anyhow::Result<Self> {
-        let TargetArgs { cluster_id, region, namespace, partition } = args;
+    pub(super) fn new(flags: Flags) -> anyhow::Result<Self> {
+        let Flags { cluster_id, region, namespace, partition } = flags;
+        let namespace = namespace.unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
         if let Some(id) = &cluster_id {
             ensure!(names::is_cluster_id(id), "--cluster-id {id:?}: {}", names::CLUSTER_ID_RULE);
         }
@@ -169,13 +221,8 @@ fn is_topic_name(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn args(cluster_id: &str, region: Option<&str>, partition: Option<Partition>) -> TargetArgs {
-        TargetArgs {
-            cluster_id: Some(cluster_id.to_owned()),
-            region: region.map(str::to_owned),
-            namespace: "kube-system".to_owned(),
-            partition,
-        }
+    fn args(cluster_id: &str, region: Option<&str>, partition: Option<Partition>) -> Flags {
+        Flags { cluster_id: Some(cluster_id.to_owned()), region: region.map(str::to_owned), namespace: None, partition }
     }
 
     #[test]

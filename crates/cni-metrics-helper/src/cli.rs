@@ -2,6 +2,7 @@
 
 mod check;
 pub mod demo;
+pub mod explain;
 pub mod inspect;
 pub mod once;
 mod nodes;
@@ -51,6 +52,8 @@ enum Command {
     Plan(plan::PlanArgs),
     /// Write manifests, IAM policies, dashboards, alarms and rules
     Generate(cni_generate::GenerateArgs),
+    /// Print the page about an alert or a kind of failure; without an ID, list them
+    Explain(explain::ExplainArgs),
     /// Serve a simulated cluster on real sockets, for kubectl, AWS clients and the helper
     Sim(sim::SimArgs),
     /// Run the helper against a simulated cluster and compare what it publishes with the truth
@@ -92,6 +95,7 @@ impl Cli {
             Some(Command::Generate(args)) => {
                 cni_generate::run(args, &mut out, &mut logging::Stderr).map(|()| ExitCode::SUCCESS)
             }
+            Some(Command::Explain(args)) => explain::run(&args, &mut out).map(|()| ExitCode::SUCCESS),
             Some(Command::Sim(args)) => sim::run(&args, &mut out),
             Some(Command::Demo(args)) => demo::run(&args, &mut out),
         }?;

@@ -1,4 +1,4 @@
-//! Facts with one home each: metric families and published names, EC2's operations and error codes, the agent's
+//! Facts with one home each: metric families, published names and series, EC2's operations and error codes, the agent's
 //! settings and versions, the limits of instance types, AWS's partitions and end points, the helper's IAM
 //! policy, what names may be and which was meant, what identifies a cluster, what states a node can be in, how nodes are
 //! shared out, how a text is hashed, and numbers that a seed determines. The standard library only.
@@ -15,5 +15,6 @@ pub mod near;
 pub mod node_state;
 pub mod partition;
 pub mod random;
+pub mod series;
 pub mod shard;
 pub mod version;

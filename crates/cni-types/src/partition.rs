@@ -49,16 +49,9 @@ pub const PARTITIONS: [Partition; 8] = [
     AWS,
 ];
 
-/// AWS's accounts whose registries hold the images of the VPC CNI, by region.
-const REGISTRY_ACCOUNTS: [(&str, &str); 4] = [
-    ("us-gov-east-1", "151742754352"),
-    ("us-gov-west-1", "013241004608"),
-    ("cn-north-1", "918309763551"),
-    ("cn-northwest-1", "961992271922"),
-];
-
-/// The same in most regions.
-const REGISTRY_ACCOUNT: &str = "602401143452";
+/// AWS's accounts whose registries hold the images of the VPC CNI, and the upstream helper: that of most regions, of the
+/// two regions of the US government, and of the two in China.
+const REGISTRY_ACCOUNTS: [&str; 5] = ["602401143452", "151742754352", "013241004608", "918309763551", "961992271922"];
 
 /// What changes an endpoint's name.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -89,14 +82,9 @@ pub fn ec2_endpoint(region: &str, variant: EndpointVariant) -> String {
     Partition::of_region(region).ec2(region, variant)
 }
 
-/// AWS's account whose registry holds the images of the VPC CNI in this region.
-pub fn registry_account(region: &str) -> &'static str {
-    REGISTRY_ACCOUNTS.iter().find(|(known, _)| *known == region).map_or(REGISTRY_ACCOUNT, |(_, account)| account)
-}
-
-/// The accounts that [`registry_account`] names, each once.
+/// AWS's accounts whose registries hold the upstream helper.
 pub fn registry_accounts() -> impl Iterator<Item = &'static str> {
-    REGISTRY_ACCOUNTS.iter().map(|(_, account)| *account).chain([REGISTRY_ACCOUNT])
+    REGISTRY_ACCOUNTS.into_iter()
 }
 
 #[cfg(test)]
@@ -137,9 +125,8 @@ mod tests {
 
     #[test]
     fn registries_have_accounts_of_twelve_digits() {
-        assert_eq!([registry_account("eu-west-1"), registry_account("cn-north-1")], ["602401143452", "918309763551"]);
         assert!(registry_accounts().all(crate::names::is_account));
-        let regions = REGISTRY_ACCOUNTS.map(|(region, _)| region);
-        assert!(regions.iter().all(|region| crate::names::is_region(region)));
+        let distinct: std::collections::BTreeSet<_> = registry_accounts().collect();
+        assert_eq!(distinct.len(), REGISTRY_ACCOUNTS.len());
     }
 }

@@ -1,118 +1,139 @@
 //! The board of aws-node's own pages, one series a node: `instance` tells nodes apart, `job` leaves the helper's own
 //! sums of the same names out.
 
+use cni_types::catalogue::Family::{
+    self, AddIpReqCount, AssignedIpAddresses, AwsApiErrorCount, AwsApiLatencyMs, AwsUtilsErrorCount, DelIpReqCount,
+    Ec2ApiErrorCount, Ec2ApiReqCount, EniAllocated, EniMax, IpMax, IpamdActionInProgress, IpamdErrorCount,
+    NoAvailableIpAddresses, TotalIpAddresses, TotalIpv4Prefixes,
+};
+
 use super::board::{Board, Panel, label_values};
 
 pub(super) fn board() -> Board {
     Board {
         uid: "cni-metrics-aws-node",
         title: "VPC CNI addresses (aws-node)",
-        variables: vec![label_values("job", "Job of aws-node", "label_values(awscni_add_ip_req_count, job)")],
+        variables: vec![label_values(
+            "job",
+            "Job of aws-node",
+            &format!("label_values({}, job)", AddIpReqCount.name()),
+        )],
         panels: [overview(), addresses(), nodes(), trouble()].into_iter().flatten().collect(),
     }
 }
 
+/// A family's series, of the chosen jobs; of a summary, its part with this suffix.
+fn part(family: Family, suffix: &str) -> String {
+    format!("{}{suffix}{{job=~\"$job\"}}", family.name())
+}
+
+fn series(family: Family) -> String {
+    part(family, "")
+}
+
+fn sum(family: Family) -> String {
+    format!("sum({})", series(family))
+}
+
+fn rate(series: &str) -> String {
+    format!("rate({series}[$__rate_interval])")
+}
+
+fn sum_rate(family: Family) -> String {
+    format!("sum({})", rate(&series(family)))
+}
+
+fn rate_by(label: &str, series: &str) -> String {
+    format!("sum by ({label}) ({})", rate(series))
+}
+
 fn overview() -> Vec<Panel> {
+    let ratio = |part, whole| format!("{} / ({} > 0)", sum(part), sum(whole));
     vec![
+        Panel::number("Addresses in use", "percentunit", ratio(AssignedIpAddresses, IpMax)),
+        Panel::number("Interfaces in use", "percentunit", ratio(EniAllocated, EniMax)),
+        Panel::number("Nodes that answer", "short", format!("count({})", series(IpMax))),
         Panel::number(
-            "Addresses in use",
-            "percentunit",
-            "sum(awscni_assigned_ip_addresses{job=~\"$job\"}) / (sum(awscni_ip_max{job=~\"$job\"}) > 0)",
-        ),
-        Panel::number(
-            "Interfaces in use",
-            "percentunit",
-            "sum(awscni_eni_allocated{job=~\"$job\"}) / (sum(awscni_eni_max{job=~\"$job\"}) > 0)",
-        ),
-        Panel::number("Nodes that answer", "short", "count(awscni_ip_max{job=~\"$job\"})"),
-        Panel::number(
-            "Pods refused an address, 1 h",
+            "Refused attempts, 1 h",
             "short",
-            "sum(increase(awscni_no_available_ip_addresses{job=~\"$job\"}[1h]))",
+            format!("sum(increase({}[1h]))", series(NoAvailableIpAddresses)),
         ),
     ]
 }
 
 fn addresses() -> Vec<Panel> {
+    let warm = format!("{} - {}", sum(TotalIpAddresses), sum(AssignedIpAddresses));
     vec![
         Panel::lines(
             "Pod addresses",
             "short",
             vec![
-                ("sum(awscni_assigned_ip_addresses{job=~\"$job\"})", "assigned to pods"),
-                ("sum(awscni_total_ip_addresses{job=~\"$job\"})", "attached to nodes"),
-                ("sum(awscni_ip_max{job=~\"$job\"})", "most the nodes could hold"),
+                (sum(AssignedIpAddresses), "assigned to pods"),
+                (sum(TotalIpAddresses), "attached to nodes"),
+                (sum(IpMax), "most the nodes could hold"),
             ],
         ),
-        Panel::lines(
-            "Warm addresses (attached, no pod uses them)",
-            "short",
-            vec![(
-                "sum(awscni_total_ip_addresses{job=~\"$job\"}) - sum(awscni_assigned_ip_addresses{job=~\"$job\"})",
-                "warm",
-            )],
-        ),
+        Panel::lines("Warm addresses (attached, no pod uses them)", "short", vec![(warm, "warm")]),
         Panel::lines(
             "Network interfaces and prefixes",
             "short",
             vec![
-                ("sum(awscni_eni_allocated{job=~\"$job\"})", "interfaces attached"),
-                ("sum(awscni_eni_max{job=~\"$job\"})", "most the nodes could have"),
-                ("sum(awscni_total_ipv4_prefixes{job=~\"$job\"})", "IPv4 prefixes"),
+                (sum(EniAllocated), "interfaces attached"),
+                (sum(EniMax), "most the nodes could have"),
+                (sum(TotalIpv4Prefixes), "IPv4 prefixes"),
             ],
         ),
         Panel::lines(
             "Addresses asked for, released, refused",
             "ops",
             vec![
-                ("sum(rate(awscni_add_ip_req_count{job=~\"$job\"}[$__rate_interval]))", "asked for"),
-                ("sum(rate(awscni_del_ip_req_count{job=~\"$job\"}[$__rate_interval]))", "released"),
-                ("sum(rate(awscni_no_available_ip_addresses{job=~\"$job\"}[$__rate_interval]))", "refused"),
+                (sum_rate(AddIpReqCount), "asked for"),
+                (sum_rate(DelIpReqCount), "released"),
+                (sum_rate(NoAvailableIpAddresses), "refused"),
             ],
         ),
     ]
 }
 
 fn nodes() -> Vec<Panel> {
+    let utilisation = format!("{} / ({} > 0)", series(AssignedIpAddresses), series(IpMax));
     vec![Panel::rows(
         "The 50 fullest nodes",
         "percentunit",
-        "topk(50, max by (instance) (awscni_assigned_ip_addresses{job=~\"$job\"} / (awscni_ip_max{job=~\"$job\"} > 0)))",
+        format!("topk(50, max by (instance) ({utilisation}))"),
         "{{instance}}",
     )]
 }
 
 fn trouble() -> Vec<Panel> {
+    let latency = |suffix| rate_by("api", &part(AwsApiLatencyMs, suffix));
     vec![
         Panel::lines(
             "EC2 API calls by function",
             "reqps",
             vec![
-                ("sum by (fn) (rate(awscni_ec2api_req_count{job=~\"$job\"}[$__rate_interval]))", "{{fn}}"),
-                ("sum by (fn) (rate(awscni_ec2api_error_count{job=~\"$job\"}[$__rate_interval]))", "{{fn}} failed"),
+                (rate_by("fn", &series(Ec2ApiReqCount)), "{{fn}}"),
+                (rate_by("fn", &series(Ec2ApiErrorCount)), "{{fn}} failed"),
             ],
         ),
         Panel::lines(
             "EC2 API latency by API (mean)",
             "ms",
-            vec![(
-                "sum by (api) (rate(awscni_aws_api_latency_ms_sum{job=~\"$job\"}[$__rate_interval])) / sum by (api) (rate(awscni_aws_api_latency_ms_count{job=~\"$job\"}[$__rate_interval]))",
-                "{{api}}",
-            )],
+            vec![(format!("{} / {}", latency("_sum"), latency("_count")), "{{api}}")],
         ),
         Panel::lines(
             "Errors by kind",
             "ops",
             vec![
-                ("sum by (fn) (rate(awscni_ipamd_error_count{job=~\"$job\"}[$__rate_interval]))", "ipamd {{fn}}"),
-                ("sum by (api) (rate(awscni_aws_api_error_count{job=~\"$job\"}[$__rate_interval]))", "AWS API {{api}}"),
-                ("sum by (fn) (rate(awscni_aws_utils_error_count{job=~\"$job\"}[$__rate_interval]))", "AWS {{fn}}"),
+                (rate_by("fn", &series(IpamdErrorCount)), "ipamd {{fn}}"),
+                (rate_by("api", &series(AwsApiErrorCount)), "AWS API {{api}}"),
+                (rate_by("fn", &series(AwsUtilsErrorCount)), "AWS {{fn}}"),
             ],
         ),
         Panel::lines(
             "ipamd at work",
             "short",
-            vec![("sum by (fn) (awscni_ipamd_action_inprogress{job=~\"$job\"})", "{{fn}}")],
+            vec![(format!("sum by (fn) ({})", series(IpamdActionInProgress)), "{{fn}}")],
         ),
     ]
 }

@@ -22,22 +22,22 @@ pub(super) struct Panel {
     pub(super) options: Value,
     pub(super) defaults: Value,
     /// Expressions with their legends.
-    pub(super) queries: Vec<(&'static str, &'static str)>,
+    pub(super) queries: Vec<(String, &'static str)>,
     /// The answer at the end of the range only.
     pub(super) instant: bool,
 }
 
 impl Panel {
-    /// One number.
-    pub(super) fn number(title: &'static str, unit: &str, expr: &'static str) -> Self {
+    /// One number; eight of them are a row.
+    pub(super) fn number(title: &'static str, unit: &str, expr: String) -> Self {
         Self {
             options: json!({ "reduceOptions": { "calcs": ["lastNotNull"] } }),
-            ..Self::new("stat", title, 4, 4, unit, vec![(expr, "")])
+            ..Self::new("stat", title, COLUMNS / 8, 4, unit, vec![(expr, "")])
         }
     }
 
     /// Lines over time, half as wide as the board.
-    pub(super) fn lines(title: &'static str, unit: &str, queries: Vec<(&'static str, &'static str)>) -> Self {
+    pub(super) fn lines(title: &'static str, unit: &str, queries: Vec<(String, &'static str)>) -> Self {
         Self {
             options: json!({ "legend": { "displayMode": "list", "placement": "bottom" }, "tooltip": { "mode": "multi" } }),
             ..Self::new("timeseries", title, COLUMNS / 2, 8, unit, queries)
@@ -45,7 +45,7 @@ impl Panel {
     }
 
     /// One bar a series, as of now.
-    pub(super) fn bars(title: &'static str, unit: &str, expr: &'static str, legend: &'static str) -> Self {
+    pub(super) fn bars(title: &'static str, unit: &str, expr: String, legend: &'static str) -> Self {
         Self {
             options: json!({ "displayMode": "gradient", "orientation": "horizontal", "reduceOptions": { "calcs": ["lastNotNull"] } }),
             instant: true,
@@ -54,7 +54,7 @@ impl Panel {
     }
 
     /// One row a series, coloured over time: a heat map by name.
-    pub(super) fn rows(title: &'static str, unit: &str, expr: &'static str, legend: &'static str) -> Self {
+    pub(super) fn rows(title: &'static str, unit: &str, expr: String, legend: &'static str) -> Self {
         let mut panel = Self::new("status-history", title, COLUMNS, 10, unit, vec![(expr, legend)]);
         panel.options = json!({ "rowHeight": 0.9, "showValue": "never", "legend": { "showLegend": false } });
         panel.defaults["color"] = json!({ "mode": "continuous-GrYlRd" });
@@ -67,7 +67,7 @@ impl Panel {
         width: u32,
         height: u32,
         unit: &str,
-        queries: Vec<(&'static str, &'static str)>,
+        queries: Vec<(String, &'static str)>,
     ) -> Self {
         let mut defaults = json!({ "unit": unit, "min": 0 });
         if unit == "percentunit" {
@@ -78,6 +78,14 @@ impl Panel {
             ] });
         }
         Self { kind, title, width, height, options: json!({}), defaults, queries, instant: false }
+    }
+
+    /// What should be 0.
+    pub(super) fn with_red_from(mut self, least: f64) -> Self {
+        self.defaults["thresholds"] = json!({ "mode": "absolute", "steps": [
+            { "color": "green", "value": null }, { "color": "red", "value": least },
+        ] });
+        self
     }
 
     /// High is good: coverage.

@@ -4,10 +4,12 @@ use clap::{Args, ValueEnum};
 use cni_types::iam::{FIND_CLUSTER_NAME, POLICY_VERSION, STATEMENTS, Statement};
 use serde_json::{Value, json};
 
-use crate::target::Target;
+use crate::target::{ClusterFlags, Target};
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct IamArgs {
+    #[command(flatten)]
+    pub(super) cluster: ClusterFlags,
     /// Also allow ec2:DescribeTags: the cluster's name is then found in the instance's tags
     #[arg(long)]
     pub(super) with_tags: bool,

@@ -18,7 +18,7 @@ struct Cli {
     generate: GenerateArgs,
 }
 
-fn try_generate(arguments: &str) -> Result<String, String> {
+pub(crate) fn try_generate(arguments: &str) -> Result<String, String> {
     let words = std::iter::once("generate").chain(arguments.split_whitespace());
     let cli = Cli::try_parse_from(words).map_err(|error| error.to_string())?;
     let mut out = Vec::new();
@@ -30,11 +30,11 @@ pub(crate) fn generate(arguments: &str) -> String {
     try_generate(arguments).unwrap_or_else(|said| panic!("generate {arguments}: {said}"))
 }
 
-fn json(arguments: &str) -> Value {
+pub(crate) fn json(arguments: &str) -> Value {
     serde_json::from_str(&generate(arguments)).unwrap()
 }
 
-const FOR_ORDERS: &str = "--cluster-id orders --region eu-west-1";
+pub(crate) const FOR_ORDERS: &str = "--cluster-id orders --region eu-west-1";
 
 #[test]
 fn outputs_are_as_reviewed() {
@@ -121,8 +121,14 @@ fn a_manifest_is_equal_to_the_charts_rendering() {
     }
 }
 
+/// The image of a manifest's one container.
+fn image(manifest: &str) -> &str {
+    let (_, rest) = manifest.split_once(" image: \"").unwrap();
+    rest.split_once('"').unwrap().0
+}
+
 #[test]
-fn a_manifest_whose_image_does_not_exist_says_so_in_one_line() {
+fn a_manifest_without_an_image_has_a_placeholder_that_is_none_and_says_so_in_one_line() {
     let made = |arguments: &[&str]| {
         let output = Command::new(env!("CARGO_BIN_EXE_cni-metrics-helper"))
             .args(["generate", "manifest"])
@@ -134,11 +140,15 @@ fn a_manifest_whose_image_does_not_exist_says_so_in_one_line() {
     };
     for arguments in [&[][..], &["--region", "cn-north-1"]] {
         let (manifest, said) = made(arguments);
-        assert!(said.contains("does not exist") && said.contains("--image or --account"), "{said}");
+        let image = image(&manifest);
+        assert!(said.starts_with(image) && said.contains("--image or --account"), "{said}");
         assert_eq!(said.lines().count(), 1, "{said}");
         assert_eq!(manifest.lines().next().unwrap(), format!("# NOTE: {}", said.trim_end()));
-        let image = said.split_whitespace().nth(2).unwrap();
-        assert!(manifest.contains(&format!("image: \"{image}\"")), "{image} is the one in the manifest");
+        // The characters of references to images, by the OCI's distribution specification; '<' is none of them.
+        let is_allowed = |c: char| c.is_ascii_alphanumeric() || "._-/:@+".contains(c);
+        assert!(!image.chars().all(is_allowed) && !image.contains("amazonaws"), "{image}");
+        let refused = try_generate(&format!("manifest --image {image}")).unwrap_err();
+        assert!(refused.contains("an image such as registry/name:tag"), "{refused}");
     }
     for arguments in [&["--image", "registry.example.com/helper:v1"][..], &["--account", "111122223333"]] {
         let (manifest, said) = made(arguments);
@@ -206,6 +216,14 @@ fn what_is_missing_or_wrong_is_named() {
         ("manifest --region eu-west-1 --partition aws-cn", "--partition aws-cn does not hold the region"),
         ("manifest --namespace Kube", "--namespace"),
         ("manifest --account 1", "--account"),
+        ("manifest --account 602401143452", "AWS's registry 602401143452 holds the upstream helper"),
+        (
+            "manifest --image 918309763551.dkr.ecr.cn-north-1.amazonaws.com.cn/cni-metrics-helper:v1.20.1",
+            "AWS's registry 918309763551 holds the upstream helper",
+        ),
+        ("prometheus-rules --docs-url wiki", "--docs-url \"wiki\": must be the http(s) URL of a folder"),
+        ("cloudwatch-alarms --cluster-id c --docs-url https://wiki#x", "--docs-url"),
+        ("cloudwatch-alarms --cluster-id c --refused-minutes 11", "11"),
         ("manifest --role-arn arn:aws-cn:iam::111122223333:role/x", "--role-arn"),
         ("manifest --image a:b --account 111122223333", "cannot be used with"),
     ] {
@@ -280,7 +298,7 @@ fn cloudwatch_uses(value: &Value, uses: &mut Vec<(String, String)>) {
     }
 }
 
-fn text(value: &Value) -> String {
+pub(crate) fn text(value: &Value) -> String {
     value.as_str().unwrap().to_owned()
 }
 
@@ -289,7 +307,7 @@ fn cloudwatch_names_exist_and_no_gauge_is_summed() {
     let mut uses = Vec::new();
     cloudwatch_uses(&json(&format!("cloudwatch-dashboard {FOR_ORDERS}")), &mut uses);
     let on_dashboard = uses.len();
-    cloudwatch_uses(&json(&format!("cloudwatch-alarms {FOR_ORDERS}")), &mut uses);
+    cloudwatch_uses(&json(&format!("cloudwatch-alarms {FOR_ORDERS} --eni-percent 95")), &mut uses);
     assert!(on_dashboard > 20 && uses.len() > on_dashboard + 8, "{} and {}", on_dashboard, uses.len());
     for (name, statistic) in uses {
         let metric = Metric::by_name(&name).unwrap_or_else(|| panic!("{name} is not published"));
@@ -382,7 +400,7 @@ fn no_overlap(rectangles: impl Iterator<Item = [u64; 4]>) {
 }
 
 /// Whether promtool is content, and what it says.
-fn promtool(arguments: &[&str], dir: &Path) -> (bool, String) {
+pub(crate) fn promtool(arguments: &[&str], dir: &Path) -> (bool, String) {
     let promtool = cni_testkit::needs::program("promtool", "Debian has it in the package prometheus");
     let output = Command::new(promtool).args(arguments).current_dir(dir).output().unwrap();
     let said = [output.stdout, output.stderr].concat();
@@ -411,8 +429,11 @@ fn alerts_fire_when_they_must_and_stay_quiet_otherwise() {
 #[ignore = "needs promtool: run .ci/run"]
 fn each_threshold_moves_its_alert() {
     for flags in [
-        "--refused 2",
+        "--refused-minutes 9",
+        "--refusing-percent 21",
+        "--refusing-nodes 5",
         "--full-percent 86",
+        "--full-nodes-percent 45",
         "--eni-percent 90",
         "--ec2-errors 40",
         "--coverage-percent 97",
@@ -435,7 +456,7 @@ fn no_alert_waits_twice() {
         assert_eq!(aged.len(), 1, "{aged:?}");
         assert!(text(&aged[0]["expr"]).ends_with(&format!(" > {}", minutes * 60)), "{aged:?}");
         assert!(aged[0]["for"].is_null(), "{aged:?}");
-        let missing = others.iter().find(|alert| text(&alert["expr"]).contains("absent(")).unwrap();
+        let missing = others.iter().find(|alert| alert["alert"] == "VpcCniHelperMissing").unwrap();
         assert_eq!(missing["for"], format!("{minutes}m"));
         // The alarm in CloudWatch goes off after as long.
         let alarms = json(&format!("cloudwatch-alarms {FOR_ORDERS} --silent-minutes {minutes}"));
@@ -511,7 +532,8 @@ fn a_clusters_name_is_on_every_alert_as_it_is() {
             "exp_labels": {"severity": "warning", "cluster": "a {{b}} \"c\": #d"},
             "exp_annotations": {
                 "summary": "The helper, or one of its shards, shows no rounds",
-                "description": "No figures arrive: is its pod running and ready, and does Prometheus scrape port 61681?",
+                "description": "No figures arrive: is its pod running and ready, and does Prometheus scrape port 61681? \
+                                More: cni-metrics-helper explain VpcCniHelperMissing",
             },
         }]}],
     }]});

@@ -15,14 +15,29 @@ use serde_json::Value;
 const HELPER: &str = env!("CARGO_BIN_EXE_cni-metrics-helper");
 const TIMEOUT: Duration = Duration::from_mins(2);
 
-/// A simulated cluster, one helper or several on it, and Prometheus on them.
+/// Simulated clusters, one helper or several on each, and a Prometheus on all of them.
 struct Chain {
     prometheus: String,
     admin: String,
-    helpers: Vec<Process>,
-    _processes: [Process; 2],
+    helpers: Vec<Helper>,
+    sims: Vec<Sim>,
+    folder: tempfile::TempDir,
+    _process: Process,
     _port: HeldPort,
-    _folder: tempfile::TempDir,
+}
+
+/// A helper, and where its page and its health are served.
+struct Helper {
+    cluster: String,
+    page: String,
+    admin: String,
+    _process: Process,
+}
+
+/// A simulated cluster, and the variables that lead a helper to it.
+struct Sim {
+    variables: Vec<(String, String)>,
+    _process: Process,
 }
 
 impl Chain {
@@ -34,16 +49,36 @@ impl Chain {
     /// One helper for each of these settings of `SHARD`.
     fn of(scenario: &str, speed: &str, shards: &[&str]) -> Self {
         let folder = cni_testkit::temporary_folder();
-        let (sim, variables) = sim(scenario, speed, folder.path());
-        let (mut helpers, mut pages) = (Vec::new(), Vec::new());
-        for shard in shards {
-            let (helper, addresses) = helper(&variables, shard);
-            helpers.push(helper);
-            pages.extend(addresses);
+        let sim = sim(scenario, speed, &folder.path().join("sim"));
+        let helpers = shards.iter().map(|shard| helper(&sim.variables, "simulated", shard)).collect();
+        Self::over(vec![sim], helpers, folder)
+    }
+
+    /// A simulated cluster with one helper for each of these pairs of a scenario and a name.
+    fn clusters(clusters: &[(&str, &str)]) -> Self {
+        let folder = cni_testkit::temporary_folder();
+        let (mut sims, mut helpers) = (Vec::new(), Vec::new());
+        for (scenario, name) in clusters {
+            let sim = sim(scenario, "20", &folder.path().join(name));
+            helpers.push(helper(&sim.variables, name, ""));
+            sims.push(sim);
         }
-        let (prometheus, port, process) = prometheus(&pages, folder.path());
-        let admin = pages.swap_remove(1);
-        Self { prometheus, admin, helpers, _processes: [sim, process], _port: port, _folder: folder }
+        Self::over(sims, helpers, folder)
+    }
+
+    fn over(sims: Vec<Sim>, helpers: Vec<Helper>, folder: tempfile::TempDir) -> Self {
+        write_targets(&helpers, folder.path());
+        let (prometheus, port, process) = prometheus(folder.path());
+        let admin = helpers[0].admin.clone();
+        Self { prometheus, admin, helpers, sims, folder, _process: process, _port: port }
+    }
+
+    /// The helper of a cluster ends, and Prometheus scrapes what takes its place, if anything does: another pod at another
+    /// address.
+    fn replace(&mut self, cluster: usize, with: Option<Helper>) {
+        drop(self.helpers.remove(cluster));
+        self.helpers.extend(with);
+        write_targets(&self.helpers, self.folder.path());
     }
 
     /// Polls a query until it is as wanted: what is waited for is another process' state, which sends no event.
@@ -66,18 +101,23 @@ fn firing(body: &str) -> BTreeSet<String> {
 }
 
 fn alerts(body: &str, state: &str) -> BTreeSet<String> {
-    let answer: Value = serde_json::from_str(body).unwrap();
-    let alerts = answer["data"]["alerts"].as_array().unwrap();
-    let firing = alerts.iter().filter(|alert| alert["state"] == state);
-    firing.map(|alert| alert["labels"]["alertname"].as_str().unwrap().to_owned()).collect()
+    of_clusters(body, state).into_iter().map(|(name, _)| name).collect()
 }
 
-/// A helper, and where its page and its health are served.
-fn helper(variables: &[(String, String)], shard: &str) -> (Process, [String; 2]) {
+/// Names of alerts in this state, each with its cluster.
+fn of_clusters(body: &str, state: &str) -> BTreeSet<(String, String)> {
+    let answer: Value = serde_json::from_str(body).unwrap();
+    let alerts = answer["data"]["alerts"].as_array().unwrap();
+    let label = |alert: &Value, name: &str| alert["labels"][name].as_str().unwrap_or_default().to_owned();
+    let matching = alerts.iter().filter(|alert| alert["state"] == state);
+    matching.map(|alert| (label(alert, "alertname"), label(alert, "cluster"))).collect()
+}
+
+fn helper(variables: &[(String, String)], cluster: &str, shard: &str) -> Helper {
     let mut command = Process::command(Path::new(HELPER));
     command.env_clear().envs(variables.iter().cloned()).envs([
         ("USE_CLOUDWATCH", "true"),
-        ("AWS_CLUSTER_ID", "simulated"),
+        ("AWS_CLUSTER_ID", cluster),
         ("USE_PROMETHEUS", "true"),
         ("PROMETHEUS_ADDRESS", "127.0.0.1:0"),
         ("ADMIN_ADDRESS", "127.0.0.1:0"),
@@ -85,22 +125,21 @@ fn helper(variables: &[(String, String)], shard: &str) -> (Process, [String; 2])
         ("AWS_EC2_METADATA_DISABLED", "true"),
         ("SHARD", shard),
     ]);
-    let helper = Process::spawn("cni-metrics-helper", &mut command);
-    let page = helper.wait_from(0, TIMEOUT, "where the page is served", |line| {
+    let process = Process::spawn("cni-metrics-helper", &mut command);
+    let page = process.wait_from(0, TIMEOUT, "where the page is served", |line| {
         let (_, address) = line.split_once("serving Prometheus metrics on http://")?;
         address.strip_suffix("/metrics").map(str::to_owned)
     });
-    let admin = helper.wait_from(0, TIMEOUT, "where health is served", |line| {
+    let admin = process.wait_from(0, TIMEOUT, "where health is served", |line| {
         let (_, address) = line.split_once("serving health on http://")?;
         address.split_once('/').map(|(address, _)| address.to_owned())
     });
-    (helper, [page, admin])
+    Helper { cluster: cluster.to_owned(), page, admin, _process: process }
 }
 
-/// The simulated cluster, and the variables that lead the helper to it.
-fn sim(scenario: &str, speed: &str, folder: &Path) -> (Process, Vec<(String, String)>) {
+fn sim(scenario: &str, speed: &str, folder: &Path) -> Sim {
     let mut command = Process::command(Path::new(HELPER));
-    command.args(["sim", "--scenario", scenario, "--speed", speed, "--directory"]).arg(folder.join("sim"));
+    command.args(["sim", "--scenario", scenario, "--speed", speed, "--directory"]).arg(folder);
     let process = Process::spawn("sim", &mut command);
     // The last of the variables.
     process.wait_from(0, TIMEOUT, "the simulated cluster's variables", |line| {
@@ -108,17 +147,33 @@ fn sim(scenario: &str, speed: &str, folder: &Path) -> (Process, Vec<(String, Str
     });
     let exported = process.lines();
     let pairs = exported.iter().filter_map(|line| line.strip_prefix("export ")?.split_once('='));
-    (process, pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    let variables = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    Sim { variables, _process: process }
 }
 
-fn prometheus(pages: &[String], folder: &Path) -> (String, HeldPort, Process) {
-    let rules = Command::new(HELPER).args(["generate", "prometheus-rules", "--format", "rules-file"]).output().unwrap();
+/// What Prometheus scrapes from now on. It watches the file, which is therefore replaced as a whole.
+fn write_targets(helpers: &[Helper], folder: &Path) {
+    let targets: Vec<Value> = helpers
+        .iter()
+        .map(|helper| serde_json::json!({"targets": [helper.page, helper.admin], "labels": {"pod": helper.page}}))
+        .collect();
+    std::fs::write(folder.join("targets.new"), serde_json::to_vec(&targets).unwrap()).unwrap();
+    std::fs::rename(folder.join("targets.new"), folder.join("targets.json")).unwrap();
+}
+
+fn prometheus(folder: &Path) -> (String, HeldPort, Process) {
+    // One bad minute is enough: half a minute of samples is ten minutes of the simulated clusters.
+    let rules = Command::new(HELPER)
+        .args(["generate", "prometheus-rules", "--format", "rules-file", "--refused-minutes", "1"])
+        .output()
+        .unwrap();
     assert!(rules.status.success());
     std::fs::write(folder.join("rules.yaml"), rules.stdout).unwrap();
+    let targets = serde_json::json!([{"files": ["targets.json"], "refresh_interval": "1s"}]);
     let config = serde_json::json!({
         "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
         "rule_files": ["rules.yaml"],
-        "scrape_configs": [{"job_name": "cni-metrics-helper", "static_configs": [{"targets": pages}]}],
+        "scrape_configs": [{"job_name": "cni-metrics-helper", "file_sd_configs": targets}],
     });
     // YAML is a superset of JSON.
     std::fs::write(folder.join("prometheus.yaml"), config.to_string()).unwrap();
@@ -161,6 +216,40 @@ fn no_alert_fires_in_a_calm_cluster() {
     chain.wait_query("cni_cluster:coverage:ratio", |ratio| (ratio - 1.0).abs() < f64::EPSILON);
     chain.wait_query("cni_cluster:ip_utilisation:ratio", |ratio| ratio > 0.0);
     assert_eq!(chain.firing(), BTreeSet::new());
+}
+
+#[test]
+#[ignore = "needs Prometheus and util-linux: run .ci/run"]
+fn of_three_clusters_only_the_one_in_trouble_alerts_and_the_one_without_a_helper_is_missed() {
+    let mut chain = Chain::clusters(&[("calm", "alpha"), ("subnet-exhaustion", "beta"), ("calm", "gamma")]);
+    let refused = ("VpcCniPodsRefusedAnAddress".to_owned(), "beta".to_owned());
+    cni_testkit::http::poll(&chain.prometheus, "/api/v1/alerts", TIMEOUT, |body| {
+        of_clusters(body, "firing").contains(&refused).then_some(())
+    });
+    let is = |wanted: f64| move |value: f64| (value - wanted).abs() < f64::EPSILON;
+    chain.wait_query("count(cni_cluster:coverage:ratio)", is(3.0));
+
+    // Another pod of the helper, at another address, that learns of refusals in its second round.
+    assert_eq!(chain.helpers[1].cluster, "beta");
+    let successor = helper(&chain.sims[1].variables, "beta", "");
+    let pod = successor.page.clone();
+    chain.replace(1, Some(successor));
+    chain.wait_query(&format!("cni_cluster_nodes{{state=\"refusing\",pod=\"{pod}\"}}"), |nodes| nodes >= 2.0);
+    let starts = "time()-cni_cluster_counters_start_timestamp_seconds{cluster=\"beta\"}";
+    chain.wait_query(starts, |seconds| (0.0..300.0).contains(&seconds));
+    let firing =
+        |chain: &Chain| of_clusters(&cni_testkit::http::get(&chain.prometheus, "/api/v1/alerts").unwrap(), "firing");
+    assert_eq!(firing(&chain), BTreeSet::from([refused.clone()]));
+
+    assert_eq!(chain.helpers[0].cluster, "alpha");
+    chain.replace(0, None);
+    let missing = ("VpcCniHelperMissing".to_owned(), "alpha".to_owned());
+    let pending = cni_testkit::http::poll(&chain.prometheus, "/api/v1/alerts", TIMEOUT, |body| {
+        let pending = of_clusters(body, "pending");
+        pending.contains(&missing).then_some(pending)
+    });
+    assert_eq!(pending.iter().filter(|(name, _)| *name == missing.0).count(), 1, "{pending:?}");
+    assert_eq!(firing(&chain), BTreeSet::from([refused]));
 }
 
 #[test]

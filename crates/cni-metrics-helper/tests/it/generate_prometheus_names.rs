@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use clap::Parser;
 use cni_generate::{self, GenerateArgs};
-use cni_metrics_core::agent::AgentFacts;
+use cni_metrics_core::agent::{AgentFacts, PoolSettings};
 use cni_metrics_core::aggregate::{Aggregator, CounterMode, HelperStart};
 use cni_metrics_core::model::{NodeLabels, NodeName, Observation, PodUid, Target, UnixMillis};
 use cni_metrics_core::parse::parse;
+use cni_metrics_helper::admin;
 use cni_publish::prometheus::page::{ClusterLabel, Exposed, PageParts};
 use cni_types::catalogue::{Family, Kind};
 
@@ -48,7 +49,7 @@ fn observation(value: u32) -> Observation {
         node: NodeName::new("node-1"),
         created_at: None,
         labels: Arc::new(NodeLabels::default()),
-        agent: AgentFacts::default(),
+        agent: AgentFacts { pool: Some(PoolSettings::default()), ..AgentFacts::default() },
     };
     Observation { target, expected: true, outcome: Ok(parse(node_page(value).as_bytes()).sample.unwrap()) }
 }
@@ -68,19 +69,24 @@ fn exposed_names() -> BTreeSet<String> {
     samples.map(|line| line.split(['{', ' ']).next().unwrap().to_owned()).collect()
 }
 
-/// Words of a text that can be metric names of ours: `cni_cluster_...`, `cni_node_...`, `awscni_...`. Recorded names,
-/// which have colons, are not among them.
+/// Words of a text that can be metric names of ours: `cni_cluster_...`, `cni_node_...`, `cni_metrics_helper_...`,
+/// `awscni_...`. Recorded names, which have colons, are not among them.
 fn named(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':'));
     words
-        .filter(|word| ["cni_cluster_", "cni_node_", "awscni_"].iter().any(|prefix| word.starts_with(prefix)))
+        .filter(|word| {
+            ["cni_cluster_", "cni_node_", "cni_metrics_helper_", "awscni_"]
+                .iter()
+                .any(|prefix| word.starts_with(prefix))
+        })
         .map(str::to_owned)
         .collect()
 }
 
 #[test]
 fn dashboards_and_rules_ask_for_names_that_the_page_has() {
-    let exposed = exposed_names();
+    let mut exposed = exposed_names();
+    exposed.extend(admin::NAMES.iter().map(|name| name.name.to_owned()));
     assert!(exposed.contains("cni_node_no_available_ip_addresses_total"), "{exposed:?}");
     for arguments in ["grafana-dashboard", "prometheus-rules", "prometheus-rules --format rules-file"] {
         let named = named(&generate(arguments));

@@ -6,7 +6,7 @@
 use std::iter;
 use std::sync::Arc;
 
-use cni_metrics_core::model::{FailureKind, NodeFigures, Snapshot};
+use cni_metrics_core::model::{FailureKind, NodeFigures, Snapshot, UnixMillis};
 use cni_types::catalogue::{Family, Metric};
 
 use super::names::{COUNTERS, GAUGES, LEGACY, Name};
@@ -51,6 +51,8 @@ pub struct Exposed {
     pub snapshot: Arc<Snapshot>,
     /// The totals of its nodes, in its order.
     totals: Vec<NodeTotals>,
+    /// When the first round was, before which nothing was counted.
+    counters_start: UnixMillis,
     /// The nodes to show, by index: where an old and a new pod share a node, the one that answers.
     shown: Vec<u32>,
 }
@@ -63,7 +65,8 @@ impl Exposed {
             None => totals::after(&[], &[], &snapshot.nodes),
         };
         let shown = shown(&snapshot.nodes);
-        Self { snapshot, totals, shown }
+        let counters_start = before.map_or(snapshot.at, |before| before.counters_start);
+        Self { snapshot, totals, counters_start, shown }
     }
 
     /// The page, piece by piece.
@@ -116,6 +119,8 @@ impl Exposed {
                 sample(text, &name, labels, total);
             }
         }
+        let help = "Start of the first round of this helper, from which its counters count, Unix time";
+        gauge(text, "counters_start_timestamp_seconds", help, labels, self.counters_start.as_seconds());
         // Stays when the gauges go: its age is what an alert is to be based on.
         let finished = snapshot.at.as_seconds();
         let help = "Start of the newest finished round, Unix time";
