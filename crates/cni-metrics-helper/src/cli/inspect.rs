@@ -21,6 +21,7 @@ use cni_metrics_core::parse::{LineError, PageError, parse};
 
 use self::saved_page::SavedPage;
 use self::source::{Found, STDIN};
+use self::text::counted;
 use super::nodes::NodeChoice;
 use super::output::{LookStyle, OutputArgs, print};
 use cni_runtime::clock::Clock;
@@ -130,11 +131,12 @@ impl Found for Reading<'_> {
 
     fn gathered(&mut self, place: &str, pages: u64, others: u64) -> io::Result<()> {
         if pages == 0 {
-            let why = format!("no metrics page among its {others} files");
+            let why = format!("no metrics page among {}", counted(others, "file"));
             return self.failed(place, FailureKind::BadPage, &why);
         }
-        let others = if others == 0 { String::new() } else { format!(", {others} other files passed over") };
-        writeln!(self.errors, "{place}: {pages} files with metrics pages{others}")
+        let others =
+            if others == 0 { String::new() } else { format!(", {} passed over", counted(others, "other file")) };
+        writeln!(self.errors, "{place}: {} with metrics pages{others}", counted(pages, "file"))
     }
 }
 

@@ -22,6 +22,12 @@ const LEAST_NODES: usize = 4;
 /// From this width on the nodes' zones and types are shown.
 const WIDE_COLUMNS: usize = 100;
 
+/// A log line takes this many lines of the screen at most.
+const LOG_ROWS: usize = 3;
+
+/// `00:13:30`.
+const TIME_COLUMNS: usize = 8;
+
 /// A column of metrics: a name and a value.
 const NAME_COLUMNS: usize = 26;
 const VALUE_COLUMNS: usize = 12;
@@ -107,17 +113,31 @@ impl Frame<'_> {
         lines.extend(nodes_table(nodes.into_iter().take(room), size.columns));
         blank(&mut lines);
         let left = size.rows.saturating_sub(lines.len());
-        for line in self.log.iter().skip(self.log.len().saturating_sub(left)) {
-            let style = match line.level {
-                Level::ERROR => Style::Error,
-                Level::WARN => Style::Warning,
-                _ => Style::Plain,
-            };
-            lines.push(ScreenLine::styled(style, line.text.clone()));
-        }
+        let log: Vec<ScreenLine> = self.log.iter().flat_map(|line| log_lines(line, size.columns)).collect();
+        let skipped = log.len().saturating_sub(left);
+        lines.extend(log.into_iter().skip(skipped));
         lines.truncate(size.rows);
         lines
     }
+}
+
+/// A log line with the time of day, over several lines of the screen where it is long.
+fn log_lines(line: &LogLine, columns: usize) -> Vec<ScreenLine> {
+    let style = match line.level {
+        Level::ERROR => Style::Error,
+        Level::WARN => Style::Warning,
+        _ => Style::Plain,
+    };
+    let (time, rest) = line.text.split_once(' ').unwrap_or(("", &line.text));
+    let time_of_day = time.split_once('T').and_then(|(_, time)| time.get(..TIME_COLUMNS)).unwrap_or(time);
+    let text: Vec<char> = rest.chars().collect();
+    let width = columns.saturating_sub(TIME_COLUMNS + 1).max(1);
+    let parts = text.chunks(width).take(LOG_ROWS).enumerate();
+    let shown = parts.map(|(at, part)| {
+        let before = if at == 0 { time_of_day } else { "" };
+        ScreenLine::styled(style, format!("{before:TIME_COLUMNS$} {}", part.iter().collect::<String>()))
+    });
+    shown.collect()
 }
 
 fn headline_style(snapshot: &Snapshot) -> Style {
@@ -175,7 +195,8 @@ fn nodes_table<'a>(nodes: impl Iterator<Item = &'a NodeFigures>, columns: usize)
 
 fn heads(is_wide: bool) -> Vec<(Style, String)> {
     let place: &[&str] = if is_wide { &["node", "zone", "type"] } else { &["node"] };
-    let numbers: [&str; 7] = ["ENIs", "assigned", "held", "max", "refused", "EC2 errors", "state"];
+    let (assigned, errors) = if is_wide { ("IPs assigned", "EC2 errors") } else { ("IPs", "EC2 err") };
+    let numbers: [&str; 7] = ["ENIs", assigned, "held", "max", "refused", errors, "state"];
     place.iter().chain(&numbers).map(|head| (Style::Head, (*head).to_owned())).collect()
 }
 

@@ -9,7 +9,7 @@ use cni_types::near::nearest;
 #[derive(Debug, thiserror::Error)]
 pub enum ScenarioError {
     /// No built-in scenario has this name.
-    #[error("unknown scenario {name:?}{meant}; available scenarios (\"demo --list\" describes them):{known}")]
+    #[error("unknown scenario {name:?}{meant} Available scenarios (\"demo --list\" describes them):{known}")]
     UnknownName {
         /// What was asked for.
         name: String,
@@ -46,7 +46,7 @@ impl Scenario {
     pub fn named(name: &str) -> Result<Self, ScenarioError> {
         let Some((_, text)) = BUILT_IN.iter().find(|(known, _)| *known == name) else {
             let meant = nearest(name, BUILT_IN.iter().map(|(known, _)| *known));
-            let meant = meant.map_or_else(String::new, |near| format!("; did you mean {near:?}?"));
+            let meant = meant.map_or_else(|| ".".to_owned(), |near| format!(": did you mean {near:?}?"));
             return Err(ScenarioError::UnknownName { name: name.to_owned(), meant, known: lines_of_names() });
         };
         Self::parse(text, &format!("{name}.yaml"))
@@ -84,9 +84,10 @@ fn lines_of_names() -> String {
     const COLUMNS: usize = 80;
     let (mut lines, mut line) = (String::new(), String::new());
     for (name, _) in BUILT_IN {
-        if line.is_empty() || line.len() + name.len() + 2 > COLUMNS {
+        if line.is_empty() || line.len() + name.len() + 3 > COLUMNS {
             lines.push_str(&line);
-            line = format!("\n  {name}");
+            let end = if line.is_empty() { "" } else { "," };
+            line = format!("{end}\n  {name}");
         } else {
             line = format!("{line}, {name}");
         }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::super::saved_page::{Lines, SavedPage, SavedPages};
-use super::super::text::{lines, name_of};
+use super::super::text::{counted, lines, name_of};
 use cni_metrics_core::text::excerpt;
 use cni_types::catalogue::FAMILY_PREFIX;
 
@@ -116,9 +116,13 @@ pub(super) fn pages(text: &[u8]) -> Option<SavedPages<'static>> {
             node.add(number, line);
         }
     }
-    let mut remarks = vec![format!("a page of Prometheus' /federate with the series of {} nodes", nodes.len())];
+    let mut remarks =
+        vec![format!("a page of Prometheus' /federate with the series of {}", counted(nodes.len() as u64, "node"))];
     if nameless > 0 {
-        remarks.push(format!("{nameless} lines of ipamd's metrics without the label instance, node or pod: left out"));
+        remarks.push(format!(
+            "{} of ipamd's metrics without the label instance, node or pod: left out",
+            counted(nameless, "line")
+        ));
     }
     for (job, count) in other_jobs {
         remarks.push(format!("{count} series of job {job:?} left out: another job scrapes the same agents"));
@@ -196,7 +200,8 @@ mod tests {
         assert_eq!(shown, [(Some("one"), 2), (Some("two"), 4)]);
         assert_eq!(found.pages[1].lines, Lines::Each(vec![4, 8]));
         let said = found.remarks.join("\n");
-        for part in ["of 2 nodes", "job \"b\"", "10.0.9.9:61681 left out", "cni-metrics-helper-x left out", "1 lines"] {
+        for part in ["of 2 nodes", "job \"b\"", "10.0.9.9:61681 left out", "cni-metrics-helper-x left out", "1 line of"]
+        {
             assert!(said.contains(part), "{part}: {said}");
         }
         assert!(pages(b"awscni_x{api=\"a\"} 1\nawscni_eni_max 3\n").is_none(), "an agent's own page");

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use super::super::saved_page::{Lines, SavedPage, SavedPages};
-use super::super::text::{LOG_MARK, find, lines};
+use super::super::text::{LOG_MARK, counted, find, lines};
 use cni_metrics_core::text::excerpt;
 use serde::Deserialize;
 
@@ -45,9 +45,10 @@ pub(super) fn pages(text: &[u8]) -> SavedPages<'static> {
     // What follows the last mark may be the beginning of a round.
     let last = rounds.pop().unwrap_or_default();
     let used = rounds.pop().unwrap_or(last);
-    let mut remarks = vec![format!("a DEBUG log of the upstream helper with the pages of {} nodes", used.len())];
+    let mut remarks =
+        vec![format!("a DEBUG log of the upstream helper with the pages of {}", counted(used.len() as u64, "node"))];
     if !rounds.is_empty() {
-        remarks.push(format!("the pages of {} earlier rounds are not used", rounds.len()));
+        remarks.push(format!("the pages of {} are not used", counted(rounds.len() as u64, "earlier round")));
     }
     let pages = used.into_iter().enumerate().map(|(at, (number, text))| SavedPage {
         node: None,
@@ -95,7 +96,7 @@ mod tests {
         let two = format!("{total}{}{}{produce}{produce}{total}{}{}{produce}", page(1), page(2), page(3), page(4));
         assert_eq!(held(&two), ["3", "4"]);
         assert_eq!(held(&format!("{two}{total}{}", page(5))), ["3", "4"], "a round that is cut");
-        assert_eq!(pages(two.as_bytes()).remarks[1], "the pages of 1 earlier rounds are not used");
+        assert_eq!(pages(two.as_bytes()).remarks[1], "the pages of 1 earlier round are not used");
     }
 
     #[test]
