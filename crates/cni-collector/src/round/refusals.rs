@@ -39,6 +39,8 @@ const REMINDER_MS: i64 = 3_600_000;
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
     incident: Option<Incident>,
+    /// The first round: errors from before it have no time.
+    watched_since: Option<UnixMillis>,
 }
 
 /// Rounds with refusals, without a pause of [`QUIET_ROUNDS`].
@@ -83,12 +85,18 @@ struct Refused {
     worst: Vec<(NodeName, u64)>,
     /// What most nodes show first.
     causes: Vec<(RefusalCause, Evidence)>,
+    /// For how long errors were watched, if that is too short to be sure that there are none; milliseconds.
+    watched_ms: Option<i64>,
 }
 
 impl Refusals {
     /// Logs what is new in this round.
     pub(super) fn round(&mut self, snapshot: &Snapshot, aggregator: &Aggregator) {
-        let refused = Refused::of(snapshot, |node| aggregator.label_series(&node.uid).collect());
+        let since = *self.watched_since.get_or_insert(snapshot.at);
+        let mut refused = Refused::of(snapshot, |node| aggregator.label_series(&node.uid).collect());
+        if let Some(refused) = &mut refused {
+            refused.watched_ms = Some(snapshot.at.0.saturating_sub(since.0)).filter(|watched| *watched < ERROR_MS);
+        }
         self.note(snapshot, refused.as_ref());
     }
 
@@ -199,6 +207,7 @@ impl Refused {
             nodes: nodes.len() as u64,
             worst: nodes.iter().take(NAMED_NODES).map(|node| (node.name.clone(), requests(node))).collect(),
             causes,
+            watched_ms: None,
         })
     }
 
@@ -224,9 +233,17 @@ impl Refused {
     /// The causes, with what helps against each.
     fn explanation(&self) -> String {
         if self.causes.is_empty() {
-            return "no failed call and no full node explains it: usually pods start faster than the warm pool grows, or \
-                    released addresses cool down; raise the warm targets"
-                .to_owned();
+            return match self.watched_ms {
+                Some(watched) => format!(
+                    "no node of them is full, and no call failed in the {} s since this helper's start (an agent that EC2 \
+                     refused addresses asks again after two minutes); if none fails, pods start faster than the warm pool \
+                     grows, or released addresses cool down: raise the warm targets",
+                    watched / 1000
+                ),
+                None => "no node of them is full, and no call failed: pods start faster than the warm pool grows, or \
+                         released addresses cool down; raise the warm targets"
+                    .to_owned(),
+            };
         }
         let mut parts: Vec<String> =
             self.causes.iter().take(NAMED_CAUSES).map(|(cause, evidence)| cause.explained(evidence)).collect();

@@ -160,7 +160,7 @@ fn a_change_of_the_cause_is_told_once() {
     // Errors explain refusals for five minutes; ten rounds later it is sure that they do no longer.
     let silent_rounds = (0..19).map(|_| world.refuse(&[5])).filter(Vec::is_empty).count();
     assert_eq!(silent_rounds, 19);
-    has(&world.refuse(&[5]), &["WARN", changed, "no failed call and no full node explains it"]);
+    has(&world.refuse(&[5]), &["WARN", changed, "no node of them is full, and no call failed"]);
     world.nodes[0].held = 27;
     has(&world.refuse(&[5]), &["WARN", changed, "1 node is full"]);
 }
@@ -193,7 +193,7 @@ fn calls_that_get_no_addresses_explain_nothing_unless_they_are_of_instance_metad
     let mut world = World::new(1);
     world.nodes[0].fails("UnassignPrivateIpAddresses", "UnauthorizedOperation");
     world.nodes[0].fails(ASSIGN, "PrivateIpAddressLimitExceeded");
-    has(&world.refuse(&[4]), &["no failed call and no full node explains it"]);
+    has(&world.refuse(&[4]), &["no node of them is full, and no call failed in the 30 s since this helper's start"]);
     world.nodes[0].fails("GetVPCIPv4CIDRBlocks", "RequestError");
     has(
         &world.refuse(&[4]),
