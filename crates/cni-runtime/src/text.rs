@@ -26,8 +26,9 @@ pub fn causes(error: &(dyn std::error::Error + 'static)) -> String {
     excerpt(&chain(error))
 }
 
-/// What hyper's client says with the names of its own types.
-const HYPERS_WORDS: [(&str, &str); 4] = [
+/// What the clients of HTTP and AWS say with the names of their own types.
+const CLIENTS_WORDS: [(&str, &str); 5] = [
+    ("dispatch failure: io error: ", ""),
     ("client error (Connect)", "cannot connect"),
     ("client error (SendRequest)", "the request failed"),
     ("client error (ChannelClosed)", "the connection was closed"),
@@ -51,7 +52,7 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 
 /// A text of a client's error, without the names of that client's types.
 pub fn plain(text: String) -> String {
-    HYPERS_WORDS.iter().fold(text, |text, (hypers, words)| text.replace(hypers, words))
+    CLIENTS_WORDS.iter().fold(text, |text, (types, words)| text.replace(types, words))
 }
 
 #[cfg(test)]

@@ -162,7 +162,9 @@ impl Sources {
             if !verdict.is_open() || matches!(attempts, Attempts::Single) || next >= until {
                 return verdict;
             }
-            tracing::debug!(?verdict, "ec2:DescribeTags has not answered");
+            if let Verdict::Unavailable(why) = &verdict {
+                tracing::debug!("ec2:DescribeTags has not answered: {why}");
+            }
             sleep_until(next).await;
         }
     }

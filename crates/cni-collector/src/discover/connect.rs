@@ -1,6 +1,6 @@
 //! How the API server is reached: the pod's own service account, or a kubeconfig.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hyper_timeout::TimeoutConnector;
@@ -141,7 +141,7 @@ pub struct Clients {
 /// The names of all contexts of the kubeconfig, in its order. A service account has none.
 pub fn contexts(settings: &ConnectSettings) -> Result<Vec<String>, ConnectError> {
     let file = settings.read().map_err(|error| match &settings.kubeconfig {
-        Some(path) => ConnectError::Kubeconfig { path: path.display().to_string(), reason: causes(&error) },
+        Some(path) => unusable(path, error),
         None => ConnectError::Contexts(causes(&error)),
     })?;
     let names = names(file);
@@ -206,18 +206,25 @@ fn scrape_client(config: &Config) -> kube::Result<Client> {
     Ok(Client::new(service, config.default_namespace.clone()))
 }
 
+/// A kubeconfig that was named. Its path stands in the message already.
+fn unusable(path: &Path, error: KubeconfigError) -> ConnectError {
+    let path = path.display().to_string();
+    let reason = match error {
+        KubeconfigError::ReadConfig(error, _same_path) => error.to_string(),
+        error => causes(&error).replace("<input>", &path),
+    };
+    ConnectError::Kubeconfig { path, reason }
+}
+
 async fn load(settings: &ConnectSettings) -> Result<(Config, Server), ConnectError> {
     if settings.uses_service_account() {
         let config = Config::incluster().map_err(|error| ConnectError::InCluster(causes(&error)))?;
         let server = Server { url: config.cluster_url.to_string(), context: None };
         return Ok((config, server));
     }
-    let failed = |error: KubeconfigError| match (&settings.kubeconfig, error) {
-        (Some(path), KubeconfigError::ReadConfig(error, _same_path)) => {
-            ConnectError::Kubeconfig { path: path.display().to_string(), reason: error.to_string() }
-        }
-        (Some(path), error) => ConnectError::Kubeconfig { path: path.display().to_string(), reason: causes(&error) },
-        (None, error) => ConnectError::NowhereToGo(causes(&error)),
+    let failed = |error: KubeconfigError| match &settings.kubeconfig {
+        Some(path) => unusable(path, error),
+        None => ConnectError::NowhereToGo(causes(&error)),
     };
     let file = settings.read().map_err(failed)?;
     let context = settings.context.clone().or_else(|| file.current_context.clone()).filter(|name| !name.is_empty());

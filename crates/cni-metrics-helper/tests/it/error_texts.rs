@@ -75,6 +75,54 @@ fn what_a_program_for_credentials_printed_is_not_shown_but_its_error_is() {
 }
 
 #[test]
-fn a_missing_scenario_is_named_once() {
+fn a_scenario_is_named_once_whatever_is_wrong_with_it() {
     assert_eq!(error(&["demo", "--scenario", "nosuch.yaml"]), "nosuch.yaml: No such file or directory (os error 2)");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bad.yaml").display().to_string();
+    std::fs::write(&path, "name: x\nsubnets: [{ name: a, cidr: 10.0.0.0/16, zone: z }]\nnode_groups: nine\n").unwrap();
+    let text = error(&["demo", "--scenario", &path]);
+    assert!(text.starts_with(&format!("{path}:3: line 3 column 14: ")), "{text}");
+    assert!(!text.contains("<input>"), "{text}");
+}
+
+/// The sources of the crates that the long-running program is made of.
+fn sources(folder: &Path, all: &mut Vec<(String, String)>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, all);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            all.push((path.display().to_string(), std::fs::read_to_string(&path).unwrap()));
+        }
+    }
+}
+
+/// A value in a log line is shown in words: texts may stand in quotation marks (`{name:?}`), errors and other values may not be
+/// in Rust's debug format.
+#[test]
+fn no_log_line_shows_a_value_in_rusts_debug_format() {
+    let mut files = Vec::new();
+    for name in ["cni-aws", "cni-collector", "cni-metrics-core", "cni-metrics-helper", "cni-publish", "cni-runtime"] {
+        sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name).join("src"), &mut files);
+    }
+    let mut lines = 0;
+    for (file, text) in &files {
+        for level in ["error!(", "warn!(", "info!(", "debug!("] {
+            for (start, _) in text.match_indices(level) {
+                let call = &text[start + level.len()..];
+                let call = &call[..call.find(");").unwrap_or(call.len())];
+                let is_debug = |part: &str| {
+                    let part = part.trim_start();
+                    part.starts_with('?')
+                        || part.split_once('=').is_some_and(|(_, value)| value.trim_start().starts_with('?'))
+                };
+                // Fields stand before the text.
+                let fields = call.split('"').next().unwrap_or_default();
+                assert!(!fields.split(',').any(is_debug), "{file}: {call}");
+                assert!(!call.contains("error:?") && !call.contains("error:#?"), "{file}: {call}");
+                lines += 1;
+            }
+        }
+    }
+    assert!(lines > 100, "{lines} log statements found");
 }

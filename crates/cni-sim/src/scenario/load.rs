@@ -41,6 +41,11 @@ pub enum ScenarioError {
     Contradictory(Vec<String>),
 }
 
+/// The reader's text, with the file's name in the place of its own for it.
+fn in_file(text: &str, file: &str) -> String {
+    text.strip_prefix("error: ").unwrap_or(text).replace("<input>", file)
+}
+
 impl Scenario {
     /// A built-in scenario.
     pub fn named(name: &str) -> Result<Self, ScenarioError> {
@@ -72,7 +77,7 @@ impl Scenario {
         let scenario: Self = serde_saphyr::from_str(text).map_err(|error| ScenarioError::Malformed {
             file: file.to_owned(),
             line: error.location().map_or(0, |location| location.line()),
-            message: error.to_string(),
+            message: in_file(&error.to_string(), file),
         })?;
         let mistakes = checks::mistakes(&scenario, file);
         if mistakes.is_empty() { Ok(scenario) } else { Err(ScenarioError::Contradictory(mistakes)) }
