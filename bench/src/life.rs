@@ -3,6 +3,7 @@
 //! `--lockstep N` runs the helper of this process against a simulated cluster in a process of its own, as fast as both
 //! can; `--started N` watches the started program in real time. Both compare every point with the truth.
 
+mod findings;
 mod ledger;
 mod lockstep;
 mod scenario;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cni_metrics_core::model::Snapshot;
+use cni_metrics_helper::demo::breakdown::{differences, differences_of_successor, unexplained};
 use cni_types::catalogue::{CATALOGUE, Kind};
 use serde_json::Value;
 
@@ -28,6 +29,8 @@ pub(crate) struct Ledger {
     pub(crate) lost: u64,
     /// Points that the helper counted as dropped.
     pub(crate) dropped: u64,
+    /// Label sets of which events were compared, over all rounds.
+    pub(crate) label_sets: u64,
     /// Rounds of a helper that follows another one in which a node's counters began anew.
     pub(crate) new_baselines: u64,
     /// Of `dropped`, what helpers that have ended said and what is not settled yet.
@@ -68,6 +71,20 @@ impl Ledger {
             }
         }
         self.new_baselines += u64::from(differs);
+    }
+
+    /// The shares of the counters by label set; `expected` is what the simulator counted. A helper that follows another one
+    /// may know less of them.
+    pub(crate) fn broken_down(&mut self, snapshot: &Snapshot, expected: &BTreeMap<String, u64>, is_catching_up: bool) {
+        let found = if is_catching_up {
+            differences_of_successor(snapshot, expected)
+        } else {
+            [differences(snapshot, expected), unexplained(snapshot)].concat()
+        };
+        self.label_sets += expected.len() as u64;
+        for (series, held, truth) in found {
+            self.differ(format!("{}: {series} has the share {held}, the truth is {truth}", snapshot.at.0));
+        }
     }
 
     /// CloudWatch took these.

@@ -14,16 +14,17 @@ use cni_metrics_helper::demo::simulated;
 use cni_publish::SinkStats;
 use cni_runtime::clock::{Clock, ClockDriver};
 use cni_runtime::shutdown::{Shutdown, Trigger};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::findings::Findings;
 use super::ledger::Ledger;
 use super::scenario::scenario;
 use super::script::{Action, PERIOD, actions};
-use super::trend::{ALLOWED_GROWTH_BYTES, ALLOWED_HEAP_SHARE, ALLOWED_SLOPE_BYTES, Trend, share};
 use crate::process::memory;
 use crate::progress::say;
 use crate::simulator::{Simulator, wall_ms};
@@ -60,9 +61,6 @@ const RESTARTS_SHARE: u64 = 4;
 /// The shortest time that a node of a busy machine needs. Most of a run's time passes in rounds that wait for a node that is gone.
 const SCRAPE_TIMEOUT: &str = "300ms";
 
-/// How much wider the bound on the live heap is in a run of few periods.
-const SHORT_RUN_TOLERANCE: f64 = 20.0;
-
 /// Rounds between two lines of progress.
 const PROGRESS: u64 = 1_000;
 
@@ -84,38 +82,13 @@ struct Helper {
     is_catching_up: bool,
 }
 
-/// What the run found.
-#[derive(Debug)]
-struct Findings {
-    rounds: u64,
-    partial: u64,
-    restarts: u64,
-    lapses: u64,
-    /// Moments in which no round came for a long time, with faults that were not meant to prevent it.
-    stalls: u64,
-    most_nodes: u64,
-    /// Resident memory over the last half, by rounds of a period.
-    resident: Trend,
-    /// The least resident memory of each period of the last half, bytes.
-    least_resident: BTreeMap<u64, f64>,
-    /// Live heap at the end of each cycle, by rounds.
-    heap: BTreeMap<u64, usize>,
-}
-
-impl Findings {
-    fn new() -> Self {
-        Self {
-            rounds: 0,
-            partial: 0,
-            restarts: 0,
-            lapses: 0,
-            stalls: 0,
-            most_nodes: 0,
-            resident: Trend::new(PERIOD),
-            least_resident: BTreeMap::new(),
-            heap: BTreeMap::new(),
-        }
-    }
+/// What a round should have shown, as the simulator says it.
+#[derive(Debug, Deserialize)]
+struct RoundTruth {
+    /// By published name.
+    metrics: BTreeMap<String, f64>,
+    /// By series of a counter that has labels.
+    breakdown: BTreeMap<String, u64>,
 }
 
 /// A fault that holds.
@@ -168,9 +141,10 @@ pub(crate) fn lockstep(program: &Path, out: &Path, rounds: u64, live_heap: fn() 
         let mut life = Life::new(simulator, &spool, &runtime, live_heap)?;
         let began = Instant::now();
         let outcome = life.all(rounds).await;
-        let report = life.report(rounds, began.elapsed());
+        let panics = PANICS.load(Ordering::Relaxed);
+        let report = life.findings.report(&life.ledger, rounds, began.elapsed(), panics);
         outcome.with_context(|| report.clone())?;
-        ensure!(life.verdict(rounds), "{report}");
+        ensure!(life.findings.verdict(&life.ledger, rounds, panics), "{report}");
         Ok(report)
     });
     runtime.shutdown_timeout(Duration::from_secs(5));
@@ -390,11 +364,12 @@ impl<'a> Life<'a> {
         let rounds = helper.rounds;
         let read = helper.cloudwatch.wait_for(|stats| stats.rounds + stats.lost_rounds >= rounds);
         timeout(LIMIT, read).await.context("the sink does not read")?.context("the sink ended")?;
-        let mut truth = self.truth(snapshot.coverage.scraped).await?;
+        let RoundTruth { metrics: mut truth, breakdown } = self.truth(snapshot.coverage.scraped).await?;
         // A helper that cannot see the API server cannot know which agents there are, be it that its watch caught up since.
         if !self.watch_followed || !self.watch_settled(helper, Duration::ZERO).await? {
             truth.insert("nodesExpected".to_owned(), snapshot.coverage.expected as f64);
         }
+        self.ledger.broken_down(&snapshot, &breakdown, helper.is_catching_up);
         if helper.is_catching_up {
             self.ledger.accept_new_baselines(&snapshot, &mut truth);
             helper.is_catching_up = !snapshot.coverage.failed.is_empty();
@@ -434,7 +409,7 @@ impl<'a> Life<'a> {
 
     /// What the round should have shown. A page counts once its socket has taken the last byte, which may be a moment
     /// after the helper has read it.
-    async fn truth(&self, pages_read: u64) -> anyhow::Result<BTreeMap<String, f64>> {
+    async fn truth(&self, pages_read: u64) -> anyhow::Result<RoundTruth> {
         let give_up = Instant::now() + Duration::from_secs(2);
         loop {
             let (from, to, (start, api)) = (self.cut_ms, wall_ms(), self.began);
@@ -443,8 +418,7 @@ impl<'a> Life<'a> {
             let truth = self.simulator.control("GET", &path, "")?;
             let pages = truth.get("deliveries").and_then(Value::as_u64).unwrap_or_default();
             if pages >= pages_read || Instant::now() >= give_up {
-                let metrics = truth.get("metrics").cloned().context("a truth without metrics")?;
-                return Ok(serde_json::from_value(metrics)?);
+                return Ok(serde_json::from_value(truth)?);
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
@@ -468,90 +442,5 @@ impl<'a> Life<'a> {
         let resident = memory(std::process::id())?.resident_bytes;
         say(&format!("round {round}: live heap {heap} bytes, RSS {} KiB", resident / 1_024));
         Ok(())
-    }
-
-    /// What was needed at the least in the period before the half, and in the last one: at a single moment connections that
-    /// are about to be closed may be open still.
-    fn heaps(&self, rounds: u64) -> Option<(f64, f64)> {
-        let at = |round: u64| {
-            let period = self.findings.heap.range(round.saturating_sub(PERIOD) + 1..=round);
-            period.map(|(_, bytes)| *bytes).min().map(|bytes| bytes as f64)
-        };
-        (rounds >= 2 * PERIOD).then(|| at(rounds / 2).zip(at(rounds))).flatten()
-    }
-
-    /// A short run has no second half in which memory could be judged.
-    fn judges_memory(rounds: u64) -> bool {
-        rounds >= 4 * PERIOD
-    }
-
-    /// In a run with few periods, buffers of single connections, which come and go, are some per cent of the heap, and the
-    /// slope of resident memory is that of the rounds in which the allocator held more for a while.
-    fn is_short(rounds: u64) -> bool {
-        rounds < 40 * PERIOD
-    }
-
-    fn allowed_heap_share(rounds: u64) -> f64 {
-        ALLOWED_HEAP_SHARE * if Self::is_short(rounds) { SHORT_RUN_TOLERANCE } else { 1.0 }
-    }
-
-    /// From the first period of the last half to its last, bytes.
-    fn resident_growth(&self) -> f64 {
-        let mut least = self.findings.least_resident.values();
-        least.next().zip(least.next_back()).map_or(f64::INFINITY, |(first, last)| last - first)
-    }
-
-    fn verdict(&self, rounds: u64) -> bool {
-        let resident = if Self::is_short(rounds) {
-            self.resident_growth() <= ALLOWED_GROWTH_BYTES
-        } else {
-            self.findings.resident.slope() * 10_000.0 <= ALLOWED_SLOPE_BYTES
-        };
-        let heap = self.heaps(rounds).map_or(f64::INFINITY, |(middle, end)| share(middle, end));
-        let memory = !Self::judges_memory(rounds) || (resident && heap <= Self::allowed_heap_share(rounds));
-        self.findings.rounds == rounds && self.ledger.is_clean() && PANICS.load(Ordering::Relaxed) == 0 && memory
-    }
-
-    fn report(&self, rounds: u64, took: Duration) -> String {
-        let (found, ledger) = (&self.findings, &self.ledger);
-        let heap = self.heaps(rounds).map_or_else(
-            || "not measured".to_owned(),
-            |(middle, end)| format!("{middle:.0} and {end:.0} bytes, {:.2} % apart", share(middle, end) * 100.0),
-        );
-        let resident = if Self::is_short(rounds) {
-            let (growth, allowed) = (self.resident_growth() / 1_024.0, ALLOWED_GROWTH_BYTES / 1_024.0);
-            format!("the least RSS of a period grows by {growth:.1} KiB in the last half (allowed {allowed:.0})")
-        } else {
-            let (slope, allowed) = (found.resident.slope() * 10_000.0 / 1_024.0, ALLOWED_SLOPE_BYTES / 1_024.0);
-            format!("RSS grows by {slope:.1} KiB in 10,000 rounds over the last half (allowed {allowed:.0})")
-        };
-        let mut text = format!(
-            "lockstep: {} of {rounds} rounds in {:.0} s ({:.1} ms each), up to {} nodes; {} rounds with failing nodes, \
-             {} restarts ({} rounds with new baselines), {} lapses of the lease, {} stalls\n\
-             points: {} equal, {} differences, {} lost, {} counted as dropped; {} panics\n\
-             memory: {resident}; least live \
-             heap of the period before the half and of the last {heap} (allowed {:.0} %){}",
-            found.rounds,
-            took.as_secs_f64(),
-            took.as_secs_f64() * 1_000.0 / found.rounds.max(1) as f64,
-            found.most_nodes,
-            found.partial,
-            found.restarts,
-            ledger.new_baselines,
-            found.lapses,
-            found.stalls,
-            ledger.equal,
-            ledger.differences,
-            ledger.lost,
-            ledger.dropped,
-            PANICS.load(Ordering::Relaxed),
-            Self::allowed_heap_share(rounds) * 100.0,
-            if Self::judges_memory(rounds) { "" } else { "; too few rounds to judge it" },
-        );
-        for line in &ledger.told {
-            text.push_str("\n  ");
-            text.push_str(line);
-        }
-        text
     }
 }
