@@ -32,8 +32,6 @@ pub mod process;
 pub mod relay;
 mod sources;
 pub mod wait;
-#[cfg(feature = "world")]
-pub mod world;
 
 use std::process::Command;
 

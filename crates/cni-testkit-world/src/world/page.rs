@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
 use super::Helper;
-use crate::wait;
+use cni_testkit::wait;
 
 const LIMIT: Duration = Duration::from_mins(1);
 

@@ -31,7 +31,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
-use crate::wait::{self, Pauses};
+use cni_testkit::wait::{self, Pauses};
 
 /// Between rounds, in the world's time.
 pub const INTERVAL: Duration = Duration::from_secs(30);
