@@ -1,7 +1,7 @@
 //! Who publishes: region, cluster id and credentials, and where each came from.
 //!
-//! What is set is used at once. Everything else is asked for beside the start: each source has its own time limit and its
-//! own verdict ([`crate::Verdict`]), and rounds, watches and Prometheus do not wait for any of them. The id that was
+//! What is set is used at once. Everything else is searched while the program starts: each source has its own time limit
+//! and its own verdict ([`crate::Verdict`]), and rounds, watches and Prometheus do not wait for any of them. The id that was
 //! once published never changes in a process.
 
 pub mod credentials;

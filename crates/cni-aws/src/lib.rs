@@ -1,5 +1,5 @@
-//! AWS within bounds: one HTTP client for all of it, the instance's metadata and the one EC2 call that is not worth an
-//! SDK crate. Each question has a time limit of its own and a [`Verdict`].
+//! AWS without most of its SDK: one HTTP client for all calls, the instance's metadata, and one EC2 call that does not
+//! justify an SDK crate. Each question has its own time limit and a [`Verdict`].
 
 mod environment;
 pub mod http;
@@ -10,7 +10,7 @@ pub mod tags;
 pub use environment::{Environment, RoleVariables};
 pub use http::{AwsHttp, CaBundleError};
 
-/// What came of a question. "Did not answer" is not "does not say": only the second is an answer.
+/// The outcome of a question. "Did not answer" is not "does not say": only the second is an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict<T> {
     /// The value.

@@ -1,7 +1,7 @@
 //! The instance's own metadata (IMDSv2), all of it within one time limit.
 //!
-//! In a pod the service may be out of reach: a hop limit of 1, a network policy, a route that drops. Then there is no
-//! answer, and each try costs its limit and no more.
+//! In a pod the service may be unreachable: a hop limit of 1, a network policy, a route that drops packets. Then there is
+//! no answer, and each attempt takes its time limit and not longer.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use cni_runtime::text::{causes, excerpt};
 /// Instance tags that may name the cluster, best first.
 pub const CLUSTER_TAGS: [&str; 3] = ["eks:cluster-name", "CLUSTER_ID", "Name"];
 
-/// What the instance says of itself.
+/// What the metadata service says about the instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstanceFacts {
     /// The region it runs in.

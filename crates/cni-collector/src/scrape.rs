@@ -22,7 +22,7 @@ pub use settings::{ScrapeSettings, Via};
 use crate::discover::Pod;
 use cni_runtime::clock::after;
 
-/// The way a page came, or the one to begin with.
+/// The path by which a page came, or the one to begin with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Path {
     /// Through the API server.
@@ -56,7 +56,7 @@ pub struct Ask {
     pub page_limit: Option<usize>,
     /// In the last round its connection broke both times that it was asked: once is enough.
     pub asked_once: bool,
-    /// The answer is of no use after this.
+    /// When the scrape stops.
     pub round_deadline: Instant,
 }
 

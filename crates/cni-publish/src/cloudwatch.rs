@@ -1,7 +1,7 @@
-//! CloudWatch: every point once, with its own round's time, whatever the service or the network do meanwhile.
+//! CloudWatch: every data point once, with the time of its round, also through outages of the service or the network.
 //!
 //! The sink takes rounds as they come and keeps their points until the service has accepted them. At each flush the
-//! points measured since the last one become due. One request is under way at a time; while it is, and while the sink
+//! points measured since the last one become due. There is at most one open request; while it is open, and while the sink
 //! backs off, rounds are still taken. See [`requests`](crate::delivery::requests) for the order in which points are sent.
 //!
 //! PutMetricData cannot be told that a request is a repetition. So a request whose answer was lost on the way is never

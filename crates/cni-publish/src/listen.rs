@@ -232,7 +232,7 @@ async fn answer(name: Listener, stream: TcpStream, router: Router, limits: Limit
     http.timer(TokioTimer::new()).header_read_timeout(limits.request).keep_alive(false).max_buf_size(REQUEST_BYTES);
     match timeout(limits.total, http.serve_connection(TokioIo::new(stream), service)).await {
         Ok(Err(error)) if error.is_timeout() => name.count(Closed::Timeout),
-        // A client that went away, or spoke no HTTP, is its own affair.
+        // A client that closed its connection, or does not speak HTTP, is not logged.
         Ok(_) => {}
         Err(_elapsed) => name.count(Closed::Timeout),
     }

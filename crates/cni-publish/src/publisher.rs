@@ -1,7 +1,7 @@
 //! The sinks that run: rounds are handed to each, and all are stopped together.
 //!
-//! [`Publisher::publish`] never waits: a sink that hangs costs itself its oldest unread rounds (counted when they are
-//! dropped, so that a hanging sink is visible), never the round loop and never another sink. A sink's task that ends
+//! [`Publisher::publish`] never waits: a sink that hangs loses its own oldest unread rounds (counted when they are
+//! dropped, so that a hanging sink is visible). It delays neither the round loop nor another sink. A sink's task that ends
 //! before the program does is reported by [`Publisher::failed`]. What is queued when the program stops is flushed by
 //! [`Publisher::drain`].
 
@@ -67,7 +67,7 @@ impl Publisher {
         }
     }
 
-    /// How every sink does, in the order in which they were added.
+    /// The figures of every sink, in the order in which they were added.
     pub fn stats(&self) -> Vec<SinkStats> {
         self.stats.iter().map(Stats::now).collect()
     }

@@ -1,6 +1,6 @@
 //! Which published names a sink takes: a metric set, narrowed by allow and deny lists.
 //!
-//! Every name costs money each month in CloudWatch, so a list that names nothing is a mistake worth stopping for.
+//! Every name costs money each month in CloudWatch, so a pattern that matches nothing is an error.
 
 use cni_metrics_core::model::Snapshot;
 use cni_types::catalogue::{CATALOGUE, METRICS, Metric, MetricSet, Row};
@@ -11,8 +11,8 @@ pub static ROWS: [Row; METRICS] = CATALOGUE;
 /// A mistake in an allow or deny list.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SelectionError {
-    /// A pattern that fits no published name.
-    #[error("{list}: {pattern:?} fits no metric; names are: {}", names())]
+    /// A pattern that matches no published name.
+    #[error("{list}: {pattern:?} matches no metric. Valid names: {}", names())]
     Unknown {
         /// The setting, as the operator wrote it.
         list: &'static str,
@@ -31,7 +31,7 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// The metrics of `set` that fit a pattern of `allow` (an empty list allows all) and none of `deny`. A pattern is a
+    /// The metrics of `set` that match a pattern of `allow` (an empty list allows all) and none of `deny`. A pattern is a
     /// published name in which `*` stands for any text. All mistakes are reported together.
     pub fn new(set: MetricSet, allow: &[String], deny: &[String]) -> Result<Self, Vec<SelectionError>> {
         let unknown = |list: &'static str, patterns: &[String]| -> Vec<SelectionError> {
@@ -134,7 +134,7 @@ mod tests {
             Selection::new(MetricSet::Standard, &strings(&["assignIP"]), &strings(&["nope*", "eni*"])).unwrap_err();
         assert_eq!(errors.len(), 2);
         let text = errors[0].to_string();
-        assert!(text.starts_with("METRIC_ALLOW: \"assignIP\" fits no metric") && text.contains("assignIPAddresses"));
+        assert!(text.starts_with("METRIC_ALLOW: \"assignIP\" matches no metric") && text.contains("assignIPAddresses"));
         assert!(errors[1].to_string().contains("METRIC_DENY: \"nope*\""));
     }
 

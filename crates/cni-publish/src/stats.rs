@@ -1,4 +1,4 @@
-//! What a sink says about itself: the admin page's and the tests' view of delivery.
+//! A sink's figures, for the admin listener and for tests.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -164,9 +164,9 @@ pub struct SinkStats {
     pub latency: LatencyHistogram,
     /// When the destination last accepted something.
     pub last_success: Option<UnixMillis>,
-    /// What stands in the way now, as an operator reads it; `None` while all is well.
+    /// Why the sink does not deliver now, as text for an operator; `None` while it does.
     pub trouble: Option<String>,
-    /// What stands in the way in each part of the sink; [`SinkStats::trouble`] is the first of them.
+    /// The same for each part of the sink that is in trouble; [`SinkStats::trouble`] is the first of them.
     troubles: BTreeMap<TroubleKind, String>,
 }
 
@@ -192,8 +192,7 @@ impl SinkStats {
         lost.fold(0, |sum, (_, points)| sum.saturating_add(*points))
     }
 
-    /// Sets or clears what stands in the way of one part; true if that part was well before and is not now, or the other
-    /// way round.
+    /// Sets or clears the trouble of one part; true if this part begins or ceases to be in trouble.
     pub(crate) fn set_trouble(&mut self, kind: TroubleKind, text: Option<String>) -> bool {
         let is_trouble = text.is_some();
         let before = match text {
@@ -247,8 +246,8 @@ impl Stats {
         self.cell.subscribe()
     }
 
-    /// The destination took data points; `at` is the time of the delivery, or that of the round. What stood in the way does
-    /// no longer. True if something did.
+    /// The destination took data points; `at` is the time of the delivery, or that of the round. The sink's destination is
+    /// no longer in trouble. True if it was.
     pub fn delivered(&self, points: u64, at: UnixMillis) -> bool {
         let mut recovered = false;
         self.change(|stats| {

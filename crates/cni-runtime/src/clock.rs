@@ -1,4 +1,4 @@
-//! The clock every timed part is given: wall time, a multiple of it, or a simulated world's own time.
+//! The clock every timed part is given: wall time, a multiple of it, or the time of a simulated cluster.
 //!
 //! A wall clock may be set while the program runs, either way and by any amount. Nothing here waits longer than an
 //! interval at a time, overflows, or stops because of it; see [`Ticks::next`] for what that means for the rounds.
@@ -11,7 +11,7 @@ use cni_metrics_core::model::UnixMillis;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// Wall time, a scaled time, or a time that somebody else moves on. Durations are given in the clock's own time.
+/// Wall time, a scaled time, or a time that a driver sets. Durations are given in the clock's own time.
 #[derive(Debug, Clone)]
 pub struct Clock(Kind);
 
@@ -215,7 +215,7 @@ pub struct Tick {
     pub late: bool,
 }
 
-/// `instant` and `duration` more; where no instant is that late, a time that is as good as never.
+/// `instant` plus `duration`; where no instant is that late, one thirty years ahead.
 pub fn after(instant: Instant, duration: Duration) -> Instant {
     instant.checked_add(duration).or_else(|| instant.checked_add(NEVER)).unwrap_or(instant)
 }

@@ -317,7 +317,7 @@ impl Elected {
 }
 
 impl ManualLease {
-    /// Leads until then, without asking anybody; `None` takes it back.
+    /// Leads until then, without a request to the API server; `None` revokes it.
     pub fn appoint(&self, until: Option<Instant>) {
         self.0.standing.send_modify(|standing| {
             standing.leads_until = until;

@@ -2,7 +2,7 @@
 //! enforced from outside the runtime.
 //!
 //! Signals are received on a plain thread, and a second plain thread ends the process when the time to end is over. So
-//! SIGTERM ends the program also while its runtime is blocked, a disk hangs or a task never gives up.
+//! SIGTERM ends the program also while its runtime is blocked, a disk hangs or a task never returns.
 
 use std::future::Future;
 use std::io;
@@ -75,9 +75,9 @@ pub enum Stage {
     Measuring,
     /// The sinks send what they hold.
     Draining,
-    /// The lease is given back.
+    /// The lease is released.
     Releasing,
-    /// Everything is over.
+    /// All work is done.
     Ending,
 }
 
@@ -90,7 +90,7 @@ impl Stage {
             Self::Starting => "the start (no round was begun)",
             Self::Measuring => "the current round; what the sinks hold was not sent",
             Self::Draining => "sending what the sinks hold",
-            Self::Releasing => "releasing the lease, which now runs out by itself",
+            Self::Releasing => "releasing the lease, which now expires",
             Self::Ending => "the end of the process itself",
         }
     }

@@ -6,7 +6,7 @@
 //! | round loop that hangs | `/livez` fails after three intervals and the kubelet restarts the program; with an election the lease is released |
 //! | sinks: CloudWatch, Prometheus with its listener, log | as the round loop: a program that publishes nothing must not look healthy |
 //! | admin listener | as the round loop |
-//! | election | as the round loop; the lease runs out by itself and another replica takes over |
+//! | election | as the round loop; the lease expires and another replica takes over |
 //! | watch of pods, watch of nodes | as the round loop: figures over a list that no longer follows the cluster look right and are not |
 //! | API server's clock, one per round | ends with its round; a panic is one measurement less |
 //! | a connection of a listener | that connection is closed |

@@ -1,4 +1,4 @@
-//! What the cluster itself says of its name: handed in by what watches it, so that no request of its own is needed.
+//! The cluster's name as objects in the cluster give it: passed in by the watches, so that no further request is needed.
 
 use super::state::Found;
 use cni_types::cluster_id::ClusterId;

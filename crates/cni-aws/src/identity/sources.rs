@@ -169,7 +169,7 @@ impl Sources {
         }
     }
 
-    /// The helper's own instance: metadata's word, else that of its node as it is watched.
+    /// The helper's own instance: from instance metadata, else from its node as the watch shows it.
     async fn instance_id(&mut self, attempts: Attempts) -> Verdict<String> {
         if let Some(id) = self.facts.instance_id.value() {
             return Verdict::Says(id.clone());

@@ -1,4 +1,5 @@
-//! What the cluster itself says of its name, as the watches see it: no request of its own, and no further right.
+//! The cluster's name as objects in the cluster give it, collected from the watches: this needs no further request and no
+//! further permission.
 
 use std::collections::BTreeMap;
 

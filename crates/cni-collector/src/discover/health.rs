@@ -1,4 +1,4 @@
-//! How old what is known of the cluster may be: when each watch last heard from the API server.
+//! The age of the lists of pods and nodes: when each watch last heard from the API server.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use cni_aws::identity::Listing;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// A list that is older than this is not what the cluster is: the API server is heard at least once a minute.
+/// A list that is older than this may no longer show the cluster: the API server sends something at least once a minute.
 pub const STALE_AFTER: Duration = Duration::from_mins(5);
 
 /// One watch's state, for readers.
@@ -16,7 +16,7 @@ pub struct WatchHealth(watch::Sender<Health>);
 #[derive(Debug, Clone)]
 struct Health {
     listing: Listing,
-    /// The start, then the last time that the API server said anything of this watch.
+    /// The start, then the last time that this watch heard from the API server.
     last_word: Instant,
     /// The last failure, until the watch works again.
     trouble: Option<String>,
@@ -29,22 +29,22 @@ impl Default for WatchHealth {
 }
 
 impl WatchHealth {
-    /// Where it stands.
+    /// How far its first list is.
     pub fn listing(&self) -> Listing {
         self.0.borrow().listing
     }
 
-    /// Time since the API server last said anything of it (since the start, if it never did).
+    /// Time since the API server last sent something for it (since the start, if it never did).
     pub fn age(&self) -> Duration {
         self.0.borrow().last_word.elapsed()
     }
 
-    /// What keeps it from going on, if anything does.
+    /// Why it does not work now; `None` while it works.
     pub fn trouble(&self) -> Option<String> {
         self.0.borrow().trouble.clone()
     }
 
-    /// The watch works.
+    /// Notes that the watch works.
     pub(super) fn word(&self, is_list: bool) {
         self.0.send_modify(|health| {
             health.last_word = Instant::now();
@@ -55,7 +55,7 @@ impl WatchHealth {
         });
     }
 
-    /// It does not.
+    /// Notes that a request of the watch failed.
     pub(super) fn failed(&self, text: &str, is_denied: bool) {
         self.0.send_modify(|health| {
             health.trouble = Some(text.to_owned());
@@ -69,8 +69,8 @@ impl WatchHealth {
 /// How old the lists are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Staleness {
-    /// Since the last word of the pods' watch.
+    /// Time since the pods' watch last heard from the API server.
     pub pods: Duration,
-    /// Since the last word of the nodes' watch; `None` where nodes may not be listed.
+    /// The same for the nodes' watch; `None` where nodes may not be listed.
     pub nodes: Option<Duration>,
 }

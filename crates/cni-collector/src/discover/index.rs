@@ -146,7 +146,7 @@ impl Index {
         self.labels_settled();
     }
 
-    /// There is nothing more to wait for: the labels are listed, or may not be.
+    /// The node labels are listed, or may not be listed: nothing waits for them any more.
     pub(crate) fn labels_settled(&self) {
         self.labelled.send_replace(true);
     }
@@ -238,7 +238,7 @@ impl Index {
         self.synced.subscribe()
     }
 
-    /// What keeps the pods' watch from going on, if anything does.
+    /// Why the pods' watch does not work now; `None` while it works.
     pub fn trouble(&self) -> Option<String> {
         self.trouble.borrow().clone()
     }

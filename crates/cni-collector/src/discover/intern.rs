@@ -1,4 +1,4 @@
-//! Equal values kept once, for as long as someone outside holds them.
+//! Equal values kept once, for as long as they are used outside of the set.
 
 use std::borrow::Borrow;
 use std::collections::HashSet;

@@ -1,7 +1,8 @@
-//! List, then watch: everything that the API server says of one kind of object, and that it says anything at all.
+//! List, then watch: every change of one kind of object, and whether the connection is alive.
 //!
-//! The server is asked to end each watch after [`WATCH`] and to send bookmarks, so that a connection which is silent for
-//! longer than [`SILENCE`] is known to be dead whatever the cluster does. A new watch goes on where the last one ended;
+//! The server is asked to end each watch after [`WATCH`] and to send bookmarks, so that a connection on which
+//! nothing arrives for longer than [`SILENCE`] is dead, even in a quiet cluster. A new watch continues where the
+//! last one ended;
 //! only a version that the server has forgotten (410) leads to a new list.
 
 use std::fmt::Debug;
@@ -20,13 +21,13 @@ use cni_runtime::text::excerpt;
 
 /// How long the server is to keep a watch open, seconds.
 const WATCH: u32 = 60;
-/// A watch that says nothing for longer has a dead connection: the server would have ended it before.
+/// A watch on which nothing arrives for longer has a dead connection: the server would have ended it before.
 const SILENCE: Duration = Duration::from_secs(75);
 /// One page of a list, or the head of a watch's answer.
 const ANSWER: Duration = Duration::from_secs(30);
 /// Objects in one page of a list.
 const PAGE: u32 = 500;
-/// A watch that ended sooner, with nothing said, is not begun again at once.
+/// After a watch that ended sooner and without an event, the next one starts after a pause.
 const SHORT: Duration = Duration::from_secs(5);
 
 /// What happened next.
@@ -40,7 +41,7 @@ pub(super) enum Seen<K> {
     Listed,
     /// The server has accepted a watch.
     Watching,
-    /// The server says that nothing has changed.
+    /// A bookmark: nothing has changed.
     Bookmark,
     /// An object is new, or has changed.
     Applied(K),
@@ -63,7 +64,7 @@ pub(super) struct WatchFailure {
 pub(super) enum Cause {
     /// 401 or 403.
     Denied,
-    /// 410: the version is too old, which is no trouble.
+    /// 410: the version is too old. A new list follows; it is not logged as a failure.
     Expired,
     /// Another answer that is an error.
     Refused,
@@ -75,7 +76,7 @@ pub(super) enum Cause {
     Unreachable,
 }
 
-/// One kind of object, listed and watched for ever.
+/// Lists and watches one kind of object until it is dropped.
 pub(super) struct ListWatch<K> {
     api: Api<K>,
     selector: Option<String>,
@@ -113,7 +114,7 @@ where
         }
     }
 
-    /// Waits for what happens next. To be called again and again: a call that is given up begins with a new list.
+    /// Waits for the next event. Dropping the call before it returns leads to a new list at the next call.
     pub(super) async fn next(&mut self) -> Seen<K> {
         loop {
             if std::mem::take(&mut self.pauses) {
@@ -191,7 +192,7 @@ where
     ) -> (Option<Seen<K>>, WatchStep<K>) {
         let event = match timeout(SILENCE, events.next()).await {
             Err(_) => {
-                let text = format!("no word for {} s, the connection is given up", SILENCE.as_secs());
+                let text = format!("nothing received for {} s, connection closed", SILENCE.as_secs());
                 let failure = WatchFailure { cause: Cause::Silent, text };
                 return (Some(Seen::Failed(failure)), WatchStep::Connect { version });
             }
@@ -219,7 +220,7 @@ where
             }
             Err(error) => {
                 let failure = failure(&error);
-                // One object that cannot be read costs itself: the watch goes on behind it.
+                // An object that cannot be decoded is skipped, and the watch continues.
                 let step = match failure.cause {
                     Cause::Unreadable => WatchStep::Open { version, events, since, said },
                     Cause::Expired => WatchStep::Begin,

@@ -23,7 +23,7 @@ use cni_runtime::text::excerpt;
 use cni_types::agent_settings::CLUSTER_NAME;
 use cni_types::shard::Shard;
 
-/// How long a watch that the API server denies is left alone: each try is a line in its audit log.
+/// The pause after the API server denied a watch: each attempt is a line in its audit log.
 const DENIED_PAUSE: Duration = Duration::from_mins(1);
 
 /// Which pods are the agents.
@@ -53,9 +53,9 @@ pub struct WatchStats {
 /// The running watches.
 #[derive(Debug, Clone)]
 pub struct Discovery {
-    /// The table they keep.
+    /// The table that they update.
     pub index: IndexReader,
-    /// Their history.
+    /// How often they listed and failed.
     pub stats: Arc<WatchStats>,
     /// When the pods' watch last heard from the API server.
     pub pods: Arc<WatchHealth>,
@@ -95,7 +95,7 @@ impl Discovery {
         }
     }
 
-    /// What the cluster says of its own name, as it becomes known.
+    /// The cluster's name as objects in the cluster give it, updated by the watches.
     pub fn evidence(&self) -> watch::Receiver<ClusterEvidence> {
         self.evidence.subscribe()
     }
@@ -106,7 +106,7 @@ impl Discovery {
         Staleness { pods: self.pods.age(), nodes }
     }
 
-    /// Which list is so old that it may not be what the cluster is, and why; `None` if all are fresh.
+    /// Which list is so old that it may no longer show the cluster, and why; `None` if none is.
     pub fn stale(&self) -> Option<String> {
         let ages = self.staleness();
         let lists = [("pods", Some(ages.pods), &self.pods), ("nodes", ages.nodes, &self.nodes)];

@@ -1,4 +1,4 @@
-//! What a watch says in the log: each change of its state once, and trouble that goes on once an hour.
+//! A watch's log lines: each change of its state once, and a failure that continues once an hour.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use tracing::{debug, info, warn};
 
 use super::stream::{Cause, WatchFailure};
 
-/// Trouble that goes on is logged again after this time.
+/// A failure that continues is logged again after this time.
 const REMIND: Duration = Duration::from_hours(1);
-/// Trouble that comes back after a recovery is logged again after this time.
+/// A failure that comes back after a recovery is logged again after this time.
 const COMES_BACK: Duration = Duration::from_mins(5);
 
-/// Whether the helper can do without this watch.
+/// Whether the helper works without this watch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     Needed,
@@ -80,7 +80,7 @@ impl WatchLog {
             (Cause::Denied, Role::Optional, false) if !down.is_told => {
                 info!("{what} may not be listed ({text}); zone, instance type and node group are left out");
             }
-            // A right that was never given is a choice; it is not repeated every hour.
+            // A permission that was never given may be intended; it is not repeated every hour.
             (Cause::Denied, Role::Optional, false) => debug!("{what} may still not be listed: {text}"),
             (Cause::Denied, ..) => {
                 let verbs =

@@ -34,7 +34,7 @@ pub(super) struct Moment {
 pub(super) struct Wish {
     /// The newest round that it published or is about to publish.
     pub(super) claimed: Option<UnixMillis>,
-    /// It could lead: its rounds turn.
+    /// It could lead: its rounds complete.
     pub(super) is_ready: bool,
 }
 

@@ -35,7 +35,7 @@ struct LeaseManager {
     held_at: Option<UnixMillis>,
 }
 
-/// Why a look at the lease led to nothing.
+/// Why the lease could not be read or written.
 enum Failure {
     /// The API server says that we may not.
     Denied(String),
@@ -56,7 +56,7 @@ impl Failure {
     }
 }
 
-/// Looks at the lease again and again until asked to stop; then gives it back.
+/// Reads and renews the lease until asked to stop; then releases it.
 pub(super) async fn stand(
     client: Client,
     settings: LeadSettings,
@@ -151,7 +151,7 @@ impl LeaseManager {
         self.publish(|standing| {
             standing.leads_until = deadline;
             standing.confirmed = claimed;
-            standing.trouble = waits.then(|| (None, Arc::from("this replica's rounds do not turn")));
+            standing.trouble = waits.then(|| (None, Arc::from("no round of this replica has completed lately")));
         });
         self.tell();
     }
@@ -245,7 +245,7 @@ impl LeaseManager {
         }
     }
 
-    /// A leader stays one until its time runs out by itself; a failure is logged once.
+    /// A leader leads until its last renewal expires; a failure is logged once.
     fn failed(&mut self, failure: Failure) {
         let LeadSettings { namespace, name, .. } = &self.settings;
         let (text, remedy) = match failure {
@@ -268,14 +268,14 @@ impl LeaseManager {
         self.tell();
     }
 
-    /// The rounds do not turn: another replica may do better.
+    /// The rounds do not complete: another replica may be able to measure.
     fn gives_up(&mut self) {
         let LeadSettings { namespace, name, identity, .. } = &self.settings;
         self.channels.standing.send_modify(|standing| standing.leads_until = None);
         self.led = false;
         warn!(
-            "not leading any more: {identity} releases lease {namespace}/{name}: no round ended for {:.0} s; it stands for \
-             election again once its rounds turn",
+            "not leading any more: {identity} releases lease {namespace}/{name}: no round ended for {:.0} s; it takes \
+             part in the election again once its rounds complete",
             self.settings.stuck_after().as_secs_f64()
         );
     }
@@ -337,7 +337,7 @@ fn record(lease: &Lease) -> Record {
     }
 }
 
-/// Up to which round everything is published, as the lease says it. What is no number says nothing.
+/// Up to which round everything is published, as the lease says. `None` if the annotation is not a number.
 fn published_until(lease: &Lease) -> Option<UnixMillis> {
     lease.metadata.annotations.as_ref()?.get(PUBLISHED_UNTIL)?.parse().ok().map(UnixMillis)
 }

@@ -33,7 +33,7 @@ impl LeadSettings {
 /// The share of the duration in which a leader may publish after a renewal.
 pub(super) const PUBLISH_SHARE: f64 = 2.0 / 3.0;
 
-/// How often a lease is looked at: so often within its duration.
+/// The lease is read this number of times within its duration.
 pub(super) const LOOKS_PER_LEASE: u32 = 8;
 
 /// The longest `LEASE_DURATION` there is: a longer one in a lease is not of this program, and not waited for.

@@ -1,4 +1,4 @@
-//! How often a node is asked that keeps failing.
+//! How often a node that keeps failing is scraped.
 //!
 //! A node that fails in the same way round after round is asked in every second round, later in every fourth. Nodes that
 //! hang, or send large pages of no use, then cost a fraction of what they would cost in every round. A hash of the pod's UID
@@ -47,7 +47,7 @@ pub(super) struct RepeatedFailure {
     turn_at: UnixMillis,
     /// Of the agent, as the pod's status said then.
     restarts: u32,
-    /// That round says nothing of the node, so the next one asks.
+    /// That round's outcome shows nothing about the node, so the next round scrapes it.
     is_open: bool,
     is_reported: bool,
 }
@@ -68,7 +68,7 @@ impl RepeatedFailure {
         }
     }
 
-    /// A round whose outcome says nothing of the node, such as one in which the API server was out of reach.
+    /// A round whose outcome shows nothing about the node, such as one in which the API server was out of reach.
     pub(super) fn passed(&mut self, now: RoundTime) {
         (self.turn_in, self.turn_at, self.is_open) = (now.number, now.at, true);
     }
@@ -92,7 +92,7 @@ impl RepeatedFailure {
         }
         let waits = now.at.0.checked_sub(self.turn_at.0).and_then(|waited| u64::try_from(waited).ok());
         let next = waits.map(|waited| waited.saturating_add(millis(now.interval)));
-        // A clock that was set back says nothing of how long the node has waited.
+        // After a clock was set back it is unknown how long the node has waited.
         if next.is_none_or(|next| next > millis(LONGEST_GAP)) {
             return 0;
         }

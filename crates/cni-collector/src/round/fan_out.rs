@@ -335,7 +335,7 @@ fn fold(round: &mut aggregate::Round<'_>, target: &Target, sample: Option<NodeSa
     }
 }
 
-/// What a scrape says of the way to the nodes. A failure says nothing: only the API server itself can say that it is
+/// What a scrape shows about the path to the nodes. A failure shows nothing: only the API server itself can say that it is
 /// overloaded.
 fn sign(scraped: &Scraped, took: Duration) -> Sign {
     match &scraped.outcome {

@@ -1,4 +1,4 @@
-//! What each node last did: whom to ask, whom first, whom directly, and what is news.
+//! The last outcome of each node: which nodes to scrape, in which order, by which path, and what to report.
 
 use std::collections::HashMap;
 
@@ -66,7 +66,7 @@ enum Last {
     Answered,
     /// With the HTTP status where there was one: another status is another cause.
     Failed(FailureKind, Option<u16>),
-    /// The API server was out of reach, which says nothing of the node.
+    /// The API server was unreachable, which shows nothing about the node.
     NotAsked,
 }
 
@@ -279,7 +279,7 @@ impl Past {
 }
 
 /// The node was given its time and did not use it. What the API server, the helper or the end of the round kept from it
-/// says nothing of it.
+/// shows nothing about it.
 fn is_the_nodes_own(kind: FailureKind) -> bool {
     match kind {
         FailureKind::Timeout

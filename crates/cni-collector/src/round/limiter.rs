@@ -42,10 +42,10 @@ const SLOW_AT_FIRST: Duration = Duration::from_millis(500);
 /// One core reads some 15,000 pages a second: 256 at once are enough for answers of 15 ms.
 const UNSET: Limits = Limits { window: 256, open: 1280, failed_lately: 1024, longest_answer: LONGEST_ANSWER };
 
-/// What is usual is never believed to be longer than this where no scrape timeout was given.
+/// Upper bound of the usual answer time where no scrape timeout was given.
 const LONGEST_ANSWER: Duration = Duration::from_secs(5);
 
-/// What is never exceeded.
+/// Limits that are never exceeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Limits {
     window: usize,
@@ -67,12 +67,12 @@ impl Limits {
     }
 }
 
-/// How an ended scrape speaks of the way to the nodes.
+/// What a scrape that ended shows about the path to the nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sign {
     /// An answer, after this time.
     Answered(Duration),
-    /// The API server asks to slow down, or is out of reach.
+    /// The API server limits its clients' rate, or is unreachable.
     Overloaded,
     /// A node's own failure.
     Nothing,
@@ -104,8 +104,8 @@ impl ConcurrencyLimiter {
         self.window
     }
 
-    /// A new round. What was usual may have changed for good: it is believed a little less each time, up to the scrape
-    /// timeout. The window follows the number of targets down at once.
+    /// A new round. The usual answer time may have changed for good: its estimate grows a little each time, up to the
+    /// scrape timeout. The window follows the number of targets down at once.
     pub(super) fn begin(&mut self, targets: usize) {
         self.targets = targets;
         let longest = self.limits.longest_answer;
@@ -232,7 +232,7 @@ impl OpenScrapes {
         Some(began)
     }
 
-    /// Parks those that have waited for `after`.
+    /// Moves those that have waited for `after` to the slow set.
     pub(super) fn note_slow(&mut self, now: Instant, after: Duration) {
         while let Some(scrape) = self.open.get(self.considered)
             && (scrape.ended || now.saturating_duration_since(scrape.began) >= after)

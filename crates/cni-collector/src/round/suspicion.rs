@@ -13,10 +13,10 @@ use tokio::time::{Instant, timeout};
 
 use crate::scrape::ApiServerEvidence;
 
-/// The API server has this long for a request that costs it nothing.
+/// Timeout of the probe, a request that costs the API server nothing.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Where only a part of the requests is refused, one that passes proves little.
+/// Number of probes: where only a part of the requests is refused, one that passes proves little.
 const PROBES: u32 = 3;
 
 /// Fewer accusations than this are never a reason to ask, unless there are fewer nodes.
@@ -42,8 +42,8 @@ pub(super) struct Suspicion {
     targets: usize,
     answers: usize,
     accusations: usize,
-    /// So many accusations are a reason to ask; doubled each time that they turned out to be the nodes' own, so that the
-    /// times grow with the logarithm of the nodes only.
+    /// This number of accusations is a reason to ask; doubled each time that they turned out to be the nodes' own, so that
+    /// the times grow with the logarithm of the nodes only.
     needed: usize,
     is_asking: bool,
     evidence: ApiServerEvidence,

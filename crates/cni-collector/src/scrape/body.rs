@@ -49,7 +49,7 @@ const LAST_LOOK: Duration = Duration::from_millis(20);
 pub(super) struct Limit {
     /// After decompression.
     pub(super) bytes: usize,
-    /// What comes later is of no use.
+    /// When reading stops.
     pub(super) deadline: Instant,
 }
 
@@ -105,7 +105,7 @@ impl Budget {
             Some(b"gzip") => gunzip(body, &mut page).await,
             Some(other) => {
                 let encoding = excerpt(other, 40);
-                Err(ScrapeError::BadPage(format!("content encoding {encoding} was not asked for")))
+                Err(ScrapeError::BadPage(format!("content encoding {encoding} was not requested")))
             }
         };
         read?;

@@ -44,7 +44,7 @@ impl Direct {
         let address = SocketAddr::new(pod.ip.ok_or(ScrapeError::NoAddress)?, self.port);
         let mut request = proxy::page_request(Request::get(format!("http://{address}/metrics")), Empty::new())?;
         if !keep_connection {
-            // The agent closes it, and so bears the waiting time of a closed connection: one, where we had thousands.
+            // The agent closes the connection and so holds its TIME_WAIT state: one per agent, instead of thousands here.
             request.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         let response = self.client.request(request).await.map_err(|error| ScrapeError::from_client(&error))?;

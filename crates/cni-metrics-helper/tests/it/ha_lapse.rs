@@ -134,8 +134,8 @@ async fn a_leader_whose_rounds_do_not_turn_releases_the_lease_and_goes_on_once_t
     let mut helper = world.helper(&flags).await;
     let mut measured = vec![helper.round().await];
     measured.extend(rounds(&mut world, &mut helper, 2).await);
-    let ready = wait_page(&helper, "/readyz", "rounds do not turn").await;
-    assert_eq!(ready, "ready, but no replica is known to lead: this replica's rounds do not turn\n");
+    let ready = wait_page(&helper, "/readyz", "no round of this replica").await;
+    assert_eq!(ready, "ready, but no replica is known to lead: no round of this replica has completed lately\n");
     let lease = leases(&world).await.get("cni-metrics-helper").await.unwrap().spec.unwrap();
     assert_eq!(lease.holder_identity, None, "another replica can take it at once");
     // The clock goes on: so do the rounds, with the same baselines.

@@ -92,7 +92,7 @@ impl Awaiting {
         Held { rounds, counters: self.counters.take() }
     }
 
-    /// The program ends without the name: what was kept is lost, and counted. What a replica holds that stands by is not its
+    /// The program ends without the name: what was kept is dropped and counted. What a standby holds is not its
     /// own to lose: the leader publishes it.
     pub(super) fn give_up(&self) {
         let stood_by = self.leadership.published_by_others().is_some() && !self.leadership.is_leading();
@@ -101,7 +101,7 @@ impl Awaiting {
             return;
         }
         self.books.count_dropped(DropReason::Shutdown, points);
-        tracing::warn!(points, "unsent points are lost with this process: the cluster's name was not known");
+        tracing::warn!(points, "unsent data points are lost: the program ends, and the cluster's name is not known");
     }
 
     /// Of the lapses of the lease only the last few are remembered, so this does not wait for the name.

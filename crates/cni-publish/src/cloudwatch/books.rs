@@ -40,19 +40,26 @@ impl Books {
         self.stats.dropped(reason, points);
     }
 
-    /// Counts data as dropped and names them: in the log once per reason and metric.
+    /// Counts data points as dropped, and logs them once per reason and metric.
     pub(super) fn give_up(&mut self, reason: DropReason, points: &[Point], detail: &str) {
         self.count_dropped(reason, points.len() as u64);
         for point in points {
             if self.dropped.insert((reason, point.row.metric)) {
                 let (metric, value, at) = (point.row.name, point.value, point.at.0);
                 let reason = reason.label();
-                tracing::warn!(reason, metric, value, at_unix_ms = at, detail, "datum dropped (logged once per cause)");
+                tracing::warn!(
+                    reason,
+                    metric,
+                    value,
+                    at_unix_ms = at,
+                    detail,
+                    "data point dropped (logged once per cause)"
+                );
             }
         }
     }
 
-    /// The round's values that CloudWatch takes; the others are given up.
+    /// The round's values that CloudWatch accepts; the others are dropped.
     pub(super) fn good_values(&mut self, settings: &CloudWatchSettings, round: &Snapshot) -> Vec<(&'static Row, f64)> {
         let mut good = Vec::new();
         for (row, value) in settings.selection.values(round) {
@@ -67,11 +74,11 @@ impl Books {
         good
     }
 
-    /// Old points had to go for new ones.
+    /// The buffer was full: the oldest data points were dropped for new ones.
     pub(super) fn overflow(&mut self, dropped: usize, limit_bytes: u64) {
         if dropped > 0 {
             self.count_dropped(DropReason::BufferFull, dropped as u64);
-            tracing::warn!(points = dropped, limit_bytes, "buffer full, oldest dropped");
+            tracing::warn!(points = dropped, limit_bytes, "buffer full: the oldest data points are dropped");
         }
     }
 
@@ -115,7 +122,7 @@ impl Books {
         }
     }
 
-    /// Something keeps points from being sent. Said when the cause changes, and not with each attempt.
+    /// Data points cannot be sent. Logged when the cause changes, and not with each attempt.
     pub(super) fn trouble(&mut self, error: &PutError, waiting_points: u64) {
         self.stats.failing(error.to_string());
         let (cause, now) = (error.outcome(), Instant::now());
@@ -127,11 +134,12 @@ impl Books {
                 let policy = advice::minimal_policy(&self.namespace);
                 tracing::error!(
                     waiting_points,
-                    "{error}; points are kept and sent later\nthe helper's role needs cloudwatch:PutMetricData, for example \
-                     by this policy:\n{policy}"
+                    "{error}; data points are buffered and sent later\nthe helper's role needs cloudwatch:PutMetricData, \
+                     for example by this policy:\n{policy}"
                 );
             } else {
-                tracing::warn!(%error, waiting_points, "points are kept and sent later");
+                let message = "delivery to CloudWatch failed; data points are buffered and sent later";
+                tracing::warn!(%error, waiting_points, "{message}");
             }
         }
     }

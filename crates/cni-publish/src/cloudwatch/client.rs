@@ -1,4 +1,4 @@
-//! The one seam to CloudWatch: what a request is, how it can end, and the AWS SDK behind it.
+//! The interface to CloudWatch: what a request is, how it can end, and the AWS SDK behind it.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -32,9 +32,9 @@ use cni_runtime::text::{causes, excerpt};
 pub const DIMENSION: &str = "CLUSTER_ID";
 /// The second dimension's name, where each of several replicas publishes its share.
 pub const SHARD_DIMENSION: &str = "SHARD";
-/// A connection that takes longer is not going to come (a dropped route).
+/// Timeout of a connection attempt: packets that a route drops get no answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A request that takes longer is tried again.
+/// Timeout of a request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Where points go. CloudWatch is the only one in the program; tests script their own.
@@ -47,15 +47,15 @@ pub trait MetricClient: Send + Sync + 'static {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum PutError {
     /// Too many requests.
-    #[error("CloudWatch asks to slow down ({detail})")]
+    #[error("CloudWatch throttles requests ({detail})")]
     Throttled {
         /// How long, if it said.
         retry_after: Option<Duration>,
         /// In the service's words.
         detail: String,
     },
-    /// The service, or whatever answers in its place, does not work.
-    #[error("CloudWatch does not work ({detail})")]
+    /// The service failed, or something between it and the helper answered in its place.
+    #[error("CloudWatch is unavailable ({detail})")]
     Unavailable {
         /// How long to wait, if it said.
         retry_after: Option<Duration>,
@@ -75,7 +75,7 @@ pub enum PutError {
     #[error("not allowed to call cloudwatch:PutMetricData ({0})")]
     AccessDenied(String),
     /// The request is wrong; sending it again would not help.
-    #[error("CloudWatch refuses the request ({0})")]
+    #[error("CloudWatch rejected the request ({0})")]
     Rejected(String),
 }
 
@@ -102,7 +102,7 @@ impl PutError {
         }
     }
 
-    /// How long the service asked to be left alone.
+    /// How long the service asked the caller to wait.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Throttled { retry_after, .. } | Self::Unavailable { retry_after, .. } => *retry_after,

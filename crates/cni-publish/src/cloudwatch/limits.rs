@@ -38,7 +38,7 @@ pub fn check_namespace(namespace: &str) -> Result<(), CloudWatchSettingsError> {
     if names::is_namespace(namespace) { Ok(()) } else { Err(CloudWatchSettingsError::Namespace(namespace.to_owned())) }
 }
 
-/// How many data of this cluster fit one request.
+/// How many data points of this cluster fit into one request.
 pub fn data_per_request(cluster_id: &ClusterId) -> usize {
     (MAX_REQUEST_BYTES / (DATUM_OVERHEAD_BYTES + NAME_BYTES + cluster_id.as_str().len())).clamp(1, MAX_DATA)
 }

@@ -1,4 +1,4 @@
-//! What sends, once the cluster's name is known: rounds in, requests out.
+//! Sends data points once the cluster's name is known: rounds in, requests out.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +27,7 @@ use cni_runtime::gate::{Leadership, Span};
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// No pause is longer once the program is ending.
 const LAST_PAUSE: Duration = Duration::from_secs(2);
-/// When to look again although nothing is due: effectively never.
+/// When to wake up although nothing is due: effectively never.
 const IDLE: Duration = Duration::from_hours(24);
 
 /// The newest baselines, and the round after which they were taken.
@@ -129,7 +129,7 @@ impl<S: MetricClient> Task<S> {
     /// Sends what is left while there is time, then keeps the rest for the next start or counts it.
     pub(super) async fn stop(&mut self, by: Instant) {
         self.hurry();
-        // Once: from step to step it would come nearer to `by`, and what is left of the time with it.
+        // Computed once: it is a share of the time that is left, which shrinks with each step.
         let leave = leave_time(by);
         loop {
             self.start_request();
@@ -174,7 +174,7 @@ impl<S: MetricClient> Task<S> {
         Ok(())
     }
 
-    /// The program ends: everything is due, and there is no time for long pauses.
+    /// The program ends: all data points are due, and pauses are short.
     fn hurry(&mut self) {
         self.delivery.flush();
         self.pacing.hurry(LAST_PAUSE);
@@ -217,8 +217,8 @@ impl<S: MetricClient> Task<S> {
         let dropped = self.delivery.push(Kept::new(round.snapshot.at, good));
         self.books.overflow(dropped, self.settings.buffer_bytes);
         self.forget_published();
-        // What is unsent dies with its leader, so nothing waits to share a request. Nor does the first round: after
-        // an installation, or a change of rights, it shows at once that delivery works.
+        // With an election nothing waits to share a request, because a leader that dies loses what it has not sent.
+        // Nor does the first round: after an installation, or a change of permissions, it shows that delivery works.
         if self.leadership.is_elected() || !std::mem::replace(&mut self.begun, true) {
             self.delivery.flush();
         }
@@ -330,7 +330,7 @@ impl<S: MetricClient> Task<S> {
 
     /// Backs off.
     fn pause(&mut self, error: &PutError) {
-        // Rights and credentials are mended by people: no use in asking often.
+        // Permissions and credentials are repaired by people, which takes longer than a pause.
         let pause = match error {
             PutError::AccessDenied(_) => self.pacing.failed(Some(LONGEST_PAUSE.min(self.settings.flush_every))),
             _ => self.pacing.failed(error.retry_after()),
@@ -356,8 +356,8 @@ impl<S: MetricClient> Task<S> {
     /// Another replica that led has published these rounds; they were measured here too.
     fn forget_published(&mut self) {
         let Some(until) = self.leadership.published_by_others() else { return };
-        // A time that lies ahead of our clock was written by a clock that is ahead of it. It says nothing of the rounds
-        // that are still to come, so it is applied once, to what was measured before it was seen.
+        // A time that lies ahead of our clock was written by a clock that is ahead of it. It is no statement about the
+        // rounds that are still to come, so it is applied once, to what was measured before it was seen.
         let soon = self.clock.now().0.saturating_add(millis(self.settings.flush_every));
         if until.0 > soon && self.ahead.replace(until) == Some(until) {
             return;
@@ -430,11 +430,11 @@ impl<S: MetricClient> Task<S> {
             return;
         }
         if is_kept {
-            tracing::info!(points = unsent, "unsent points are in the spool for the next start");
+            tracing::info!(points = unsent, "unsent data points are in the spool for the next start");
             return;
         }
         self.books.count_dropped(DropReason::Shutdown, unsent);
-        tracing::warn!(points = unsent, "unsent points are lost with this process");
+        tracing::warn!(points = unsent, "unsent data points are lost: the program ends, and they are in no spool");
     }
 
     /// Drops the request that is under way; true if it was sent, so that it is in doubt. Then its claim stays where it

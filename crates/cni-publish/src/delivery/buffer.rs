@@ -174,7 +174,7 @@ impl Buffer {
         self.rounds.range(range).next().map(|(round, _)| *round)
     }
 
-    /// Adds a round; returns how many of the oldest points had to go for it.
+    /// Adds a round; returns how many of the oldest points were dropped for it.
     pub fn push(&mut self, kept: Kept) -> usize {
         let round = self.next_round;
         self.next_round = self.next_round.saturating_add(1);
@@ -207,7 +207,7 @@ impl Buffer {
         points
     }
 
-    /// Puts taken points back in their places; returns how many of the oldest had to go for them.
+    /// Puts taken points back in their places; returns how many of the oldest were dropped for them.
     pub fn put_back(&mut self, points: &[Point]) -> usize {
         for group in points.chunk_by(|a, b| a.round == b.round) {
             let Some(first) = group.first() else { continue };

@@ -118,7 +118,7 @@ impl Delivery {
         }
     }
 
-    /// Adds a round's points; returns how many old ones had to go.
+    /// Adds a round's points; returns how many old ones were dropped.
     pub fn push(&mut self, kept: Kept) -> usize {
         self.buffer.push(kept)
     }
@@ -283,7 +283,7 @@ impl Delivery {
     /// The request was accepted; returns how many points that were.
     pub fn accepted(&mut self) -> usize {
         let sent = self.sending.take().map_or(0, |sending| sending.points.len());
-        // The service may have changed its mind since it refused these; each gets one more chance.
+        // Why the service refused these may be over: each is sent once more.
         self.parts.extend(self.suspects.drain(..).map(|point| vec![point]));
         self.accepted_since_refusal = !self.parts.is_empty();
         self.unanswered = false;
@@ -291,7 +291,7 @@ impl Delivery {
     }
 
     /// The request failed for a reason that has nothing to do with its data: it was not sent, or the destination
-    /// answered that it did not take it. Returns how many old points had to go to keep it.
+    /// answered that it did not take it. Returns how many old points were dropped to keep it.
     pub fn failed(&mut self, answered: bool) -> usize {
         if answered {
             self.unanswered = false;
@@ -299,7 +299,7 @@ impl Delivery {
         self.sending.take().map_or(0, |sending| self.keep(sending))
     }
 
-    /// The request was sent and got no answer. Returns the points that are given up, and how many old ones had to go to
+    /// The request was sent and got no answer. Returns the points that are given up, and how many old ones were dropped to
     /// keep the others.
     pub fn in_doubt(&mut self) -> (Vec<Point>, usize) {
         let Some(Sending { points, is_part }) = self.sending.take() else { return (Vec::new(), 0) };
@@ -319,7 +319,7 @@ impl Delivery {
         }
     }
 
-    /// The service refused the request; also returns how many old points had to go.
+    /// The service refused the request; also returns how many old points were dropped.
     pub fn refused(&mut self) -> (Refusal, usize) {
         self.unanswered = false;
         let Some(Sending { mut points, .. }) = self.sending.take() else { return (Refusal::Isolating, 0) };

@@ -1,4 +1,4 @@
-//! How fast to try again: exponential back-off with full jitter, fading rather than forgotten after a success.
+//! When to retry: exponential back-off with full jitter, which a success halves and does not reset.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ const BASE: Duration = Duration::from_millis(500);
 /// before that.
 pub const LONGEST_RETRY_AFTER: Duration = Duration::from_mins(5);
 
-/// How hard the service has been pushing back lately.
+/// How often requests failed lately.
 #[derive(Debug)]
 pub struct RequestPacing {
     level: u32,

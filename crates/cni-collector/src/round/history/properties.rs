@@ -264,7 +264,7 @@ impl Cluster {
             let ScrapeError::NotAsked { retry_in, .. } = error else { panic!("{error}") };
             assert!(waited + retry_in <= LONGEST_ROUNDS, "node {number}: {waited} and {retry_in}");
             assert_eq!(Some(error.kind()), node.kind, "node {number}");
-            // The next round is planned an interval later; so much later than planned as this one began, nobody foresaw.
+            // The next round is planned an interval later. The delay with which this one began was not part of the plan.
             let next = self.now.at.0 + i64::try_from(self.now.interval.as_millis()).unwrap();
             assert!(next - at <= LONGEST_MS || self.clock_jumped, "node {number} waits for {} ms", next - at);
         }

@@ -158,9 +158,9 @@ async fn trouble_that_changes_its_cause_is_logged_again_and_not_with_each_attemp
     });
     bench.run(90 * MINUTE, INTERVAL).await;
     let log = cni_testkit::log::captured();
-    let lines: Vec<_> = log.lines().filter(|line| line.contains("points are kept and sent later")).collect();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("data points are buffered and sent later")).collect();
     assert!(lines[0].contains("cannot be reached") && lines[1].contains("no usable AWS credentials"), "{lines:#?}");
-    assert!(lines.iter().any(|line| line.contains("asks to slow down")), "{lines:#?}");
+    assert!(lines.iter().any(|line| line.contains("throttles requests")), "{lines:#?}");
     let attempts = bench.log.attempts().iter().filter(|attempt| !attempt.accepted).count();
     assert!(lines.len() <= 8 && attempts > 60, "{} lines for {attempts} attempts", lines.len());
     assert_eq!(log.matches("accepts points again").count(), 1);
@@ -309,7 +309,7 @@ async fn access_denied_keeps_the_points_and_prints_the_policy_once() {
     let log = cni_testkit::log::captured();
     assert_eq!(log.matches("\"Action\": \"cloudwatch:PutMetricData\"").count(), 1, "{log}");
     assert!(log.contains("\"cloudwatch:namespace\": \"Kubernetes\""));
-    assert_eq!(log.matches("points are kept and sent later").count(), 2, "once an outage");
+    assert_eq!(log.matches("data points are buffered and sent later").count(), 2, "once an outage");
     assert_eq!(log.matches("not authorized").count(), 2, "one line for each outage: {log}");
     assert_eq!(log.matches("accepts points again").count(), 2);
 }

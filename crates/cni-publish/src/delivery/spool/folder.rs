@@ -95,7 +95,7 @@ pub(super) type Answer = Result<Done, FolderError>;
 pub(super) struct Folder {
     path: PathBuf,
     jobs: Sender<(Job, Arc<AtomicBool>)>,
-    /// Taken while someone waits.
+    /// Taken while a caller waits.
     answers: Option<Receiver<Answer>>,
     /// Notified after each answer, for those who do not wait.
     pub(super) answered: Arc<Notify>,
@@ -202,7 +202,7 @@ impl Hands {
         match job {
             Job::Open => {
                 let (found, full) = self.open()?;
-                // The one who waited goes on without: then it is not ours to replace.
+                // The caller gave up and works without the spool: then the file must not be replaced.
                 self.is_ours = !given_up.load(Ordering::SeqCst);
                 Ok(Done::Opened(found, full))
             }
@@ -317,7 +317,7 @@ impl Hands {
         })
     }
 
-    /// A file that was there before us and was not read must not be overwritten: someone may want what is in it.
+    /// A file that was there before us and was not read must not be overwritten: its data points may be wanted.
     fn keep_anothers(&self, now: UnixMillis) -> Result<Option<Aside>, FolderError> {
         match fs::symlink_metadata(self.path.join(FILE)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
