@@ -99,6 +99,36 @@ async fn a_minimum_without_a_warm_target_is_frozen_and_such_a_node_is_not_full()
 }
 
 #[test]
+async fn a_warm_pool_that_is_too_small_for_the_rate_of_new_pods_shows_no_other_sign() {
+    let group = "instance_type: m5.4xlarge, env: { WARM_IP_TARGET: 2 }";
+    let (rounds, lines) = Box::pin(play(scenario(group, "pods_per_node: 20, churn_per_minute: 24"))).await;
+    let refusing =
+        rounds.iter().flat_map(|round| &round.nodes).filter(|node| node.states.contains(NodeState::Refusing));
+    assert!(refusing.clone().count() > 0, "no node refuses");
+    for node in refusing {
+        assert!(!node.states.contains(NodeState::Full), "{node:?}");
+    }
+    assert_warned(&lines, "raise the warm targets");
+}
+
+#[test]
+async fn agents_that_do_not_count_refused_requests_show_them_by_addresses_that_are_all_assigned() {
+    let group = "instance_type: m5.large, agent: legacy, agent_version: v1.12.6, max_pods: 40";
+    let (rounds, lines) = Box::pin(play(scenario(group, "pods_per_node: 30, churn_per_minute: 0"))).await;
+    let last = rounds.last().unwrap();
+    assert_eq!(last.metrics.get(Metric::NoAvailableIpAddresses), None, "it is not known, and not 0");
+    assert!(
+        last.metrics.get(Metric::AddReqCount).is_some_and(|requests| requests > 0.0),
+        "the pods ask again and again"
+    );
+    for node in &last.nodes {
+        assert_eq!(node.values.get(Metric::AssignIpAddresses), node.values.get(Metric::TotalIpAddresses));
+    }
+    assert!(all_are(last, NodeState::Full, true) && all_are(last, NodeState::Refusing, false));
+    assert_eq!(lines, Vec::<String>::new());
+}
+
+#[test]
 async fn a_full_node_that_refuses_nothing_is_full_and_one_that_has_room_is_ok() {
     let (rounds, lines) =
         Box::pin(play(scenario("instance_type: m5.large", "pods_per_node: 27, churn_per_minute: 0"))).await;
@@ -121,6 +151,7 @@ async fn the_code_that_ec2_answers_is_named_with_what_helps() {
         ("fragmentation", "InsufficientCidrBlocks", "the subnet has no free /28 block"),
         ("missing-iam", "UnauthorizedOperation", "attach the policy AmazonEKS_CNI_Policy"),
         ("throttling", "RequestLimitExceeded", "EC2 throttles the account"),
+        ("imds-trouble", "IMDSRequestError", "enable the node's instance metadata service"),
     ] {
         let (_, lines) = Box::pin(play(Scenario::named(name).unwrap())).await;
         assert!(lines.iter().any(|line| line.contains(code) && line.contains(remedy)), "{name}: {lines:#?}");
