@@ -133,8 +133,8 @@ pub struct SettingsArgs {
     /// Log format: text or json
     #[arg(long, env, value_name = "FORMAT", default_value = "text", help_heading = "Logs")]
     pub log_format: String,
-    /// Write one line per metric and round, as the original does, instead of the values as fields of the round's line
-    /// [default: true if CloudWatch is off]
+    /// Write one line per metric and round, as the original does, instead of the values as fields of the round's line; if
+    /// not set, only while CloudWatch is off
     #[arg(long, env, value_name = "BOOL", hide_env_values = true, help_heading = "Logs")]
     pub log_metrics: Option<String>,
 
