@@ -196,15 +196,16 @@ fn health(scope: &Scope, limits: &Thresholds, of_one_cluster: bool) -> Vec<NewAl
 }
 
 /// What is gone leaves no series behind. Of a cluster that is named, `absent()` tells; of the others, that there were some
-/// in the last day; of a shard, only their number.
+/// in the last day; of a shard, only their number. Series without the label `cluster` are of one cluster, and that one is
+/// not gone where the label was switched on.
 fn missing(scope: &Scope, of_one_cluster: bool) -> String {
     let round = scope.series(LAST_ROUND);
     let gone = if of_one_cluster {
         format!("absent({round})")
     } else {
+        let known = format!("last_over_time({}[{MISSED}])", scope.and(r#"cluster!="""#).series(LAST_ROUND));
         format!(
-            "(max by (cluster) (last_over_time({round}[{MISSED}])) unless max by (cluster) ({round})) \
-             or absent_over_time({round}[{MISSED}])"
+            "(max by (cluster) ({known}) unless max by (cluster) ({round})) or (absent({round}) unless on () {known})"
         )
     };
     format!(

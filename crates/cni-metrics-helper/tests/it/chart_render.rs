@@ -850,3 +850,13 @@ fn two_replicas_are_spread_over_nodes_and_zones() {
     let own = r#"--set-json=topologySpreadConstraints=[{"maxSkew":2,"topologyKey":"rack","whenUnsatisfiable":"DoNotSchedule"}]"#;
     assert_eq!(spread(&["--set=replicas=2", own]).as_array().unwrap().len(), 1);
 }
+
+#[test]
+#[ignore = "needs helm: run .ci/run"]
+fn a_label_cluster_of_the_helpers_pages_is_not_renamed_by_the_operator() {
+    let helm = Helm::required();
+    let objects = helm.objects(&["--set=podMonitor.enabled=true,env.USE_PROMETHEUS=true"]);
+    let endpoints = only(&objects, "PodMonitor")["spec"]["podMetricsEndpoints"].as_array().unwrap();
+    assert_eq!(endpoints.len(), 2);
+    assert!(endpoints.iter().all(|endpoint| endpoint["honorLabels"] == true), "{endpoints:?}");
+}
