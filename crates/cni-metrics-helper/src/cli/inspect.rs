@@ -23,7 +23,7 @@ use self::saved_page::SavedPage;
 use self::source::{Found, STDIN};
 use self::text::counted;
 use super::nodes::NodeChoice;
-use super::output::{LookStyle, OutputArgs, print};
+use super::output::{Look, LookStyle, OutputArgs, print};
 use cni_runtime::clock::Clock;
 
 /// A saved page larger than this is refused, as a scraped one is by default.
@@ -79,7 +79,8 @@ pub fn run(args: &InspectArgs, out: &mut dyn Write, errors: &mut dyn Write) -> a
     snapshot.duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     let unreadable = snapshot.coverage.scraped < snapshot.coverage.expected || left_out > 0;
     args.nodes.check(&[&snapshot].into_iter())?;
-    print(Arc::new(snapshot), LookStyle { output: args.output.output, nodes: &args.nodes, window: None }, out)?;
+    let look = Look { snapshot: Arc::new(snapshot), window: None };
+    print(&look, LookStyle { output: args.output.output, nodes: &args.nodes }, out)?;
     Ok(if unreadable { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 use cni_metrics_core::model::{NodeFigures, Snapshot};
 use cni_types::catalogue::Metric;
+use cni_types::node_state::NodeState;
 
 /// A column of the table of nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -30,7 +31,7 @@ pub(super) enum SortColumn {
     Refused,
     /// Failed calls of EC2.
     Errors,
-    /// Nodes that failed first, then those with values that are left out.
+    /// Silent nodes first, then those that refuse pods, then full ones, then those with values that are left out.
     State,
 }
 
@@ -128,13 +129,11 @@ impl SortColumn {
     }
 }
 
-/// How bad a node's state is.
-fn trouble(node: &NodeFigures) -> u8 {
-    match (node.failure, node.damaged.is_empty() && node.implausible.is_empty()) {
-        (Some(_), _) => 2,
-        (None, false) => 1,
-        (None, true) => 0,
-    }
+/// How bad a node's states are: each counts more than all after it.
+fn trouble(node: &NodeFigures) -> u32 {
+    const WORST_FIRST: [NodeState; 5] =
+        [NodeState::Silent, NodeState::Refusing, NodeState::Full, NodeState::Implausible, NodeState::Damaged];
+    WORST_FIRST.into_iter().fold(0, |sum, state| sum * 2 + u32::from(node.states.contains(state)))
 }
 
 fn absent_last<T>(one: Option<T>, other: Option<T>, order: impl Fn(&T, &T) -> Ordering) -> Ordering {

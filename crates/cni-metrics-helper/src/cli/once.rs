@@ -16,7 +16,7 @@ use tracing::{Instrument as _, Level, info_span};
 
 use self::look::{Glance, look};
 use super::nodes::NodeChoice;
-use super::output::{ClusterLook, LookStyle, OutputArgs, print, print_clusters};
+use super::output::{ClusterLook, Look, LookStyle, OutputArgs, print, print_clusters};
 use super::progress::Progress;
 use super::settings::SettingsArgs;
 use super::sources::Source;
@@ -52,7 +52,13 @@ impl OnceArgs {
     }
 
     fn shown(&self) -> LookStyle<'_> {
-        LookStyle { output: self.output.output, nodes: &self.nodes, window: self.window }
+        LookStyle { output: self.output.output, nodes: &self.nodes }
+    }
+
+    /// An error if a node of `--node` is in none of these looks. Where none has a node, that is said elsewhere.
+    fn check_nodes<'a>(&self, looks: impl Iterator<Item = &'a Look> + Clone) -> anyhow::Result<()> {
+        let with_nodes = looks.map(|look| &*look.snapshot).filter(|snapshot| !snapshot.nodes.is_empty());
+        if with_nodes.clone().next().is_none() { Ok(()) } else { self.nodes.check(&with_nodes) }
     }
 
     /// A command that prints its result logs warnings only, unless a level is set.
@@ -83,18 +89,15 @@ pub fn run(args: &OnceArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
         if is_list {
             let looks = looks(glance, names).await;
             drop(progress);
-            args.nodes.check(&looks.iter().filter_map(|look| look.outcome.as_deref().ok()))?;
             print_clusters(&looks, args.shown(), out)?;
-            return Ok(looks.iter().all(|look| look.outcome.as_ref().is_ok_and(|snapshot| !is_silent(snapshot))));
+            args.check_nodes(looks.iter().filter_map(|look| look.outcome.as_ref().ok()))?;
+            return Ok(looks.iter().all(|look| look.outcome.as_ref().is_ok_and(|look| !is_silent(&look.snapshot))));
         }
-        let snapshot = look(&glance, names.first().map(String::as_str)).await?;
+        let look = look(&glance, names.first().map(String::as_str)).await?;
         drop(progress);
-        let is_silent = is_silent(&snapshot);
-        if !is_silent {
-            args.nodes.check(&[&*snapshot].into_iter())?;
-        }
-        print(snapshot, args.shown(), out)?;
-        anyhow::Ok(!is_silent)
+        args.check_nodes([&look].into_iter())?;
+        print(&look, args.shown(), out)?;
+        anyhow::Ok(!is_silent(&look.snapshot))
     })?;
     Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -35,54 +35,71 @@ pub struct OutputArgs {
 #[derive(Debug)]
 pub(super) struct ClusterLook {
     pub(super) context: String,
-    pub(super) outcome: anyhow::Result<Arc<Snapshot>>,
+    pub(super) outcome: anyhow::Result<Look>,
 }
 
-/// How a look is shown: the format, which nodes, and what the counters count.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct LookStyle<'a> {
-    pub(super) output: Output,
-    pub(super) nodes: &'a NodeChoice,
+/// What was measured, and what the counters of it count.
+#[derive(Debug, Clone)]
+pub(super) struct Look {
+    pub(super) snapshot: Arc<Snapshot>,
     /// The time between two scrapes; `None` where agents were read once, and counters are totals.
     pub(super) window: Option<Duration>,
 }
 
-impl LookStyle<'_> {
-    fn json(&self) -> CountersJson {
+impl Look {
+    /// The same with the chosen nodes.
+    fn chosen(&self, nodes: &NodeChoice) -> ChosenLook {
+        ChosenLook { nodes: nodes.choose(Arc::clone(&self.snapshot)), window: self.window }
+    }
+}
+
+/// A look as it is printed.
+struct ChosenLook {
+    nodes: Chosen,
+    window: Option<Duration>,
+}
+
+/// How a look is shown: the format, and which nodes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LookStyle<'a> {
+    pub(super) output: Output,
+    pub(super) nodes: &'a NodeChoice,
+}
+
+impl ChosenLook {
+    fn counters(&self) -> CountersJson {
         self.window.map_or(CountersJson::TOTAL, CountersJson::increase)
     }
 
-    fn table(&self, look: &Chosen, out: &mut dyn Write) -> std::io::Result<()> {
+    fn table(&self, out: &mut dyn Write) -> std::io::Result<()> {
         let counters = self.window.map_or(table::CounterMeaning::SinceStart, table::CounterMeaning::Within);
-        write!(out, "{}", table::render(&look.snapshot, counters))?;
-        if look.left_out > 0 {
-            writeln!(out, "{} more nodes are not shown (--top)", look.left_out)?;
+        write!(out, "{}", table::render(&self.nodes.snapshot, counters))?;
+        if self.nodes.left_out > 0 {
+            writeln!(out, "{} more nodes are not shown (--top)", self.nodes.left_out)?;
         }
         Ok(())
     }
 }
 
-/// Prints a snapshot.
-pub(super) fn print(snapshot: Arc<Snapshot>, shown: LookStyle<'_>, out: &mut dyn Write) -> anyhow::Result<()> {
-    let look = shown.nodes.choose(snapshot);
+/// Prints one look.
+pub(super) fn print(look: &Look, shown: LookStyle<'_>, out: &mut dyn Write) -> anyhow::Result<()> {
+    let look = look.chosen(shown.nodes);
     match shown.output {
-        Output::Table => shown.table(&look, out)?,
-        Output::Json => Schema::Look.print(&LookJson::new(&look.snapshot, shown.json()), out)?,
+        Output::Table => look.table(out)?,
+        Output::Json => Schema::Look.print(&LookJson::new(&look.nodes.snapshot, look.counters()), out)?,
     }
     Ok(())
 }
 
 /// Prints a block for each cluster, or one object with all of them.
 pub(super) fn print_clusters(looks: &[ClusterLook], shown: LookStyle<'_>, out: &mut dyn Write) -> anyhow::Result<()> {
-    let chosen: Vec<(&str, Result<Chosen, &anyhow::Error>)> = looks
+    let chosen: Vec<(&str, Result<ChosenLook, &anyhow::Error>)> = looks
         .iter()
-        .map(|look| {
-            (look.context.as_str(), look.outcome.as_ref().map(|snapshot| shown.nodes.choose(Arc::clone(snapshot))))
-        })
+        .map(|look| (look.context.as_str(), look.outcome.as_ref().map(|look| look.chosen(shown.nodes))))
         .collect();
     if shown.output == Output::Json {
         let clusters = chosen.iter().map(|(context, outcome)| match outcome {
-            Ok(look) => ClusterJson::measured(context, &look.snapshot, shown.json()),
+            Ok(look) => ClusterJson::measured(context, &look.nodes.snapshot, look.counters()),
             Err(error) => ClusterJson::failed(context, chain(error.as_ref())),
         });
         return Ok(Schema::Looks.print(&ClustersJson { clusters: clusters.collect() }, out)?);
@@ -93,9 +110,9 @@ pub(super) fn print_clusters(looks: &[ClusterLook], shown: LookStyle<'_>, out: &
         }
         match outcome {
             Ok(look) => {
-                let id = look.snapshot.cluster.as_ref().map_or("without an id", |id| id.as_str());
+                let id = look.nodes.snapshot.cluster.as_ref().map_or("without an id", |id| id.as_str());
                 writeln!(out, "cluster {id}, context {context}")?;
-                shown.table(look, out)?;
+                look.table(out)?;
             }
             Err(error) => writeln!(out, "context {context}\nnot measured: {}", chain(error.as_ref()))?,
         }

@@ -268,6 +268,7 @@ fn two_listeners_on_one_port_are_refused() {
 fn switches_durations_and_sizes_take_the_same_forms_everywhere() {
     for (yes, no) in [("true", "false"), ("yes", "NO"), ("On", "off"), ("1", "0")] {
         for flag in [
+            "--log-metrics",
             "--use-cloudwatch",
             "--use-prometheus",
             "--prometheus-node-metrics",

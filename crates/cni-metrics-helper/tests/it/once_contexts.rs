@@ -125,6 +125,11 @@ fn all_contexts_are_a_block_each() {
     let (first, second) = out.split_once(&format!("\n\ncluster {ARN}")).unwrap();
     assert!(first.contains("2 of 2 nodes") && !first.contains("3 of 3 nodes"), "{out}");
     assert!(second.contains("3 of 3 nodes"), "{out}");
+    // A node is looked for in all of them, and what is known of each is printed whether it is there or not.
+    let output = stand.run(&["once", "--all-contexts", "--node", "nope"], true);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stdout).contains("3 of 3 nodes"), "{}", text(&output.stdout));
+    assert!(text(&output.stderr).contains("no agent on a node called \"nope\""), "{}", text(&output.stderr));
     let output = stand.run(&["once", "--all-contexts"], true);
     let out = text(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{out}");

@@ -1,13 +1,13 @@
 //! `once` on one cluster: its exit code, its time limit, its errors, increases between two scrapes, and the choice of nodes.
 
+use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use cni_sim::scenario::Scenario;
 use cni_sim::sim::{Sim, SimOptions};
-use cni_testkit::wait;
 use serde_json::Value;
 use tokio::net::TcpSocket;
 use tokio::runtime::Runtime;
@@ -145,13 +145,16 @@ fn a_context_that_is_not_there_is_named_with_those_that_are() {
 /// machine.
 fn increase(cluster: &Cluster, window: &str) -> Option<Value> {
     let pages = || cluster.sim.api_server().requests().get("get pods/proxy").copied().unwrap_or(0);
-    let (before, nodes) = (pages(), cluster.sim.cluster().numbers().len() as u64);
     let mut command = program(&["once", "--output", "json", "--scrape-via", "proxy", "--for", window]);
-    let command = command.envs(cluster.sim.env()).env("AWS_CLUSTER_ID", "look");
-    let child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
-    wait::until("the first scrape", Duration::from_mins(2), || pages() >= before + nodes);
+    let command =
+        command.envs(cluster.sim.env()).envs([("AWS_CLUSTER_ID", "look"), ("AWS_VPC_K8S_CNI_LOGLEVEL", "INFO")]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    log.find(|line| line.contains("round 1: ")).unwrap();
+    let scraped = pages();
     cluster.sim.cluster().advance_to(cluster.sim.cluster().now_ms() + 600_000);
-    let is_between = pages() == before + nodes;
+    let is_between = pages() == scraped;
+    log.find(|line| line.contains("round 2: ")).unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success());
     is_between.then(|| serde_json::from_slice(&output.stdout).unwrap())
@@ -171,14 +174,12 @@ fn two_scrapes_give_the_increase_between_them() {
     assert!(expected > 0);
     assert_eq!(counted(&look), expected);
     assert_eq!(look["counters"]["kind"], "increase");
-    assert!([3, 10, 40].map(Value::from).contains(&look["counters"]["seconds"]), "{}", look["counters"]);
+    // On a slow machine it is more than was asked for.
+    assert!(look["counters"]["seconds"].as_u64().unwrap() >= 3, "{}", look["counters"]);
     let table = text(&cluster.once(&["--for", "1s"]).stdout);
     let row = table.lines().find(|line| line.contains("addReqCount")).unwrap();
-    assert_eq!(
-        row.split_whitespace().collect::<Vec<_>>()[1..],
-        ["0", "in", "1", "s"],
-        "the world stands still: {table}"
-    );
+    let words: Vec<&str> = row.split_whitespace().skip(1).collect();
+    assert!(matches!(words[..], ["0", "in", _, "s"]), "the world stands still: {table}");
 }
 
 #[test]
@@ -227,6 +228,10 @@ fn inspect_sorts_cuts_and_chooses_too() {
     };
     assert_eq!(inspect(&["--sort", "name"]), inspect(&[]));
     assert_eq!(inspect(&["--sort", "refused"])[0], files[2], "the only agent that counts them");
+    let with_missing = [&["inspect", "-o", "json", "--sort", "state", "nosuch.prom"], &files[..]].concat();
+    let output = program(&with_missing).current_dir(pages).output().unwrap();
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["nodes"][0]["name"], "nosuch.prom", "it is silent");
     assert_eq!(inspect(&["--node", "node.prom"]), [files[0]]);
     assert_eq!(inspect(&["--sort", "max", "--top", "1"]), ["prefix_delegation.prom"]);
 }

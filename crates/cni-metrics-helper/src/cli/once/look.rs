@@ -5,10 +5,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use cni_metrics_core::aggregate::CounterMode;
-use cni_metrics_core::model::Snapshot;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use crate::cli::output::Look;
 use crate::cli::progress::Phase;
 use crate::config::Config;
 use cni_aws::identity::{ClusterIdFallback, ClusterIdReader, IdentityLimits, IdentitySettings, Listing, ask_once};
@@ -51,16 +51,16 @@ impl Glance {
 
 /// One round of the cluster that this context leads to; without a context, of the pod's own cluster or that of the current
 /// context.
-pub(super) async fn look(glance: &Glance, context: Option<&str>) -> anyhow::Result<Arc<Snapshot>> {
+pub(super) async fn look(glance: &Glance, context: Option<&str>) -> anyhow::Result<Look> {
     let config = &glance.config;
     let connection = ConnectSettings { context: context.map(str::to_owned), ..config.connect.clone() };
     let clients = connect(&connection).await?;
     // The watches end with this round, and not with the program, which may go on with other clusters.
     let (end, watches) = Shutdown::manual();
     let discovery = Discovery::spawn(&clients.watch, &config.discover, &watches);
-    let snapshot = measured(glance, context, clients, discovery).await;
+    let look = measured(glance, context, clients, discovery).await;
     end.end();
-    snapshot
+    look
 }
 
 async fn measured(
@@ -68,9 +68,9 @@ async fn measured(
     context: Option<&str>,
     clients: Clients,
     discovery: Discovery,
-) -> anyhow::Result<Arc<Snapshot>> {
+) -> anyhow::Result<Look> {
     let Glance { config, phase, shutdown, .. } = glance;
-    phase.set(format!("asking {} for the pods", clients.server.url));
+    phase.set(format!("asking {} for the pods", clients.server.url.trim_end_matches('/')));
     listed(&discovery, glance.timeout, shutdown)
         .await
         .map_err(|why| format!("the pods could not be listed: {}", cause(&why)))
@@ -87,11 +87,11 @@ async fn measured(
         looked_for: config.looked_for(),
         baselines: None,
     };
-    let (snapshot, cluster) =
+    let (look, cluster) =
         tokio::join!(Box::pin(scraped(glance, parts)), Box::pin(cluster(config, context, &discovery)));
-    let mut snapshot = snapshot?;
-    Arc::make_mut(&mut snapshot).cluster = cluster;
-    Ok(snapshot)
+    let mut look = look?;
+    Arc::make_mut(&mut look.snapshot).cluster = cluster;
+    Ok(look)
 }
 
 /// What the system says, without the layers that passed it on; else the whole text.
@@ -103,22 +103,27 @@ fn cause(why: &str) -> &str {
 }
 
 /// One round, or the second of two. The second is not waited for where the first has found nothing.
-async fn scraped(glance: &Glance, parts: RoundParts) -> anyhow::Result<Arc<Snapshot>> {
+async fn scraped(glance: &Glance, parts: RoundParts) -> anyhow::Result<Look> {
     let Glance { config, phase, shutdown, window, .. } = glance;
     let (clock, limit) = (parts.clock.clone(), config.round_limit());
     phase.set(format!("scraping {} pods", parts.index.targets().1));
     let mut rounds = Rounds::new(parts).await;
     let (began, first) = (Instant::now(), clock.now());
     let (snapshot, _) = rounds.run(first, limit, shutdown).await;
-    let Some(window) = window.filter(|_| snapshot.coverage.scraped > 0) else { return Ok(snapshot) };
-    phase.set(format!("waiting for the second scrape, {} s after the first", window.as_secs()));
+    let Some(window) = window.filter(|_| snapshot.coverage.scraped > 0) else {
+        return Ok(Look { snapshot, window: None });
+    };
+    phase.set(format!("scraped once; the second scrape is {} s after the first", window.as_secs()));
     let mut ended = shutdown.clone();
     tokio::select! {
         () = tokio::time::sleep_until(began + window) => {}
         () = ended.ended() => anyhow::bail!("stopped before the second scrape"),
     }
     phase.set("scraping again".to_owned());
-    Ok(rounds.run(clock.now(), limit, shutdown).await.0)
+    // A first round that took longer than the window makes it longer.
+    let window = Duration::from_secs_f64(began.elapsed().as_secs_f64().round());
+    let (snapshot, _) = rounds.run(clock.now(), limit, shutdown).await;
+    Ok(Look { snapshot, window: Some(window) })
 }
 
 /// Waits for the lists of pods and of nodes.
