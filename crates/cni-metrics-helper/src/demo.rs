@@ -54,6 +54,9 @@ const CUT_WATCH_TIMEOUT: Duration = Duration::from_millis(500);
 /// A page that was read and is not noted by then never will be.
 const NOTE_TIMEOUT: Duration = Duration::from_mins(1);
 
+/// What is logged about a round is there by then, or never will be.
+const LOG_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Back-offs and flushes of the helper are cut by this where the demo goes as fast as it can.
 const FLAT_OUT_SPEED: f64 = 300.0;
 
@@ -116,12 +119,13 @@ async fn play_all(settings: DemoSettings, out: &mut dyn Write) -> anyhow::Result
     let (snapshots, index, sinks) = (app.snapshots(), app.index(), app.sinks());
     let running = tokio::spawn(app.run());
 
-    let mut screen = Screen::new(&settings, lines, has_colour)?;
+    let mut screen = Screen::new(&settings, lines.clone(), has_colour)?;
     let mut world = Session { sim: &sim, driver, snapshots, index, cut_ms };
     let mut rounds = Vec::new();
     for number in 1..=settings.rounds {
         let began = tokio::time::Instant::now();
         rounds.push(world.round().await?);
+        logged(&lines, number).await;
         screen.round(number, &rounds, &sim, out)?;
         if number < settings.rounds {
             if let Some(speed) = settings.speed {
@@ -137,6 +141,14 @@ async fn play_all(settings: DemoSettings, out: &mut dyn Write) -> anyhow::Result
     screen.end(&rounds, &comparison, &sim, out)?;
     sim.stop().await;
     Ok(if comparison.max_abs_difference() == 0.0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Waits for what is logged about a round, which comes a moment after the round: so it is shown with it.
+async fn logged(lines: &LogLines, number: u32) {
+    let give_up = tokio::time::Instant::now() + LOG_TIMEOUT;
+    while !lines.has_round(number) && tokio::time::Instant::now() < give_up {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }
 
 /// The world and the helper's rounds in it.

@@ -23,7 +23,7 @@ const LEAST_NODES: usize = 4;
 const WIDE_COLUMNS: usize = 100;
 
 /// A log line takes this many lines of the screen at most.
-const LOG_ROWS: usize = 3;
+const LOG_ROWS: usize = 4;
 
 /// `00:13:30`.
 const TIME_COLUMNS: usize = 8;
@@ -113,12 +113,24 @@ impl Frame<'_> {
         lines.extend(nodes_table(nodes.into_iter().take(room), size.columns));
         blank(&mut lines);
         let left = size.rows.saturating_sub(lines.len());
-        let log: Vec<ScreenLine> = self.log.iter().flat_map(|line| log_lines(line, size.columns)).collect();
-        let skipped = log.len().saturating_sub(left);
-        lines.extend(log.into_iter().skip(skipped));
+        lines.extend(newest(&self.log, left, size.columns));
         lines.truncate(size.rows);
         lines
     }
+}
+
+/// As many of the newest log lines as fit whole.
+fn newest(log: &[LogLine], rows: usize, columns: usize) -> Vec<ScreenLine> {
+    let mut left = rows;
+    let mut fitting: Vec<Vec<ScreenLine>> = Vec::new();
+    for shown in log.iter().rev().map(|line| log_lines(line, columns)) {
+        if shown.len() > left && !fitting.is_empty() {
+            break;
+        }
+        left = left.saturating_sub(shown.len());
+        fitting.push(shown);
+    }
+    fitting.into_iter().rev().flatten().collect()
 }
 
 /// A log line with the time of day, over several lines of the screen where it is long.
@@ -130,14 +142,47 @@ fn log_lines(line: &LogLine, columns: usize) -> Vec<ScreenLine> {
     };
     let (time, rest) = line.text.split_once(' ').unwrap_or(("", &line.text));
     let time_of_day = time.split_once('T').and_then(|(_, time)| time.get(..TIME_COLUMNS)).unwrap_or(time);
-    let text: Vec<char> = rest.chars().collect();
     let width = columns.saturating_sub(TIME_COLUMNS + 1).max(1);
-    let parts = text.chunks(width).take(LOG_ROWS).enumerate();
+    let parts = wrapped(&without_domains(rest), width).into_iter().take(LOG_ROWS).enumerate();
     let shown = parts.map(|(at, part)| {
         let before = if at == 0 { time_of_day } else { "" };
-        ScreenLine::styled(style, format!("{before:TIME_COLUMNS$} {}", part.iter().collect::<String>()))
+        ScreenLine::styled(style, format!("{before:TIME_COLUMNS$} {part}"))
     });
     shown.collect()
+}
+
+/// With the names of EC2 instances as the table of nodes has them.
+fn without_domains(text: &str) -> String {
+    const DOMAIN: &str = ".compute.internal";
+    let word = |word: &str| match (word.split_once('.'), word.split_once(DOMAIN)) {
+        (Some((name, _)), Some((_, rest))) => format!("{name}{rest}"),
+        _ => word.to_owned(),
+    };
+    text.split_inclusive(' ').map(word).collect()
+}
+
+/// Parts of a text that are no wider than this, between words where that is possible.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let (mut parts, mut part, mut columns) = (Vec::new(), String::new(), 0);
+    for word in text.split_inclusive(' ') {
+        if columns > 0 && columns + word.trim_end().chars().count() > width {
+            parts.push(std::mem::take(&mut part));
+            columns = 0;
+        }
+        for c in word.chars() {
+            if columns == width && c == ' ' {
+                continue;
+            }
+            if columns == width {
+                parts.push(std::mem::take(&mut part));
+                columns = 0;
+            }
+            part.push(c);
+            columns += 1;
+        }
+    }
+    parts.extend(Some(part).filter(|part| !part.is_empty()));
+    parts
 }
 
 fn headline_style(snapshot: &Snapshot) -> Style {
@@ -246,4 +291,36 @@ fn noteworthy(snapshot: &Snapshot) -> Vec<&NodeFigures> {
     });
     nodes.truncate(NODES);
     nodes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_wrapped_between_words_and_inside_of_long_ones() {
+        let parts =
+            |text: &str, width| wrapped(text, width).iter().map(|part| part.trim_end().to_owned()).collect::<Vec<_>>();
+        assert_eq!(parts("no page node=a", 8), ["no page", "node=a"]);
+        assert_eq!(parts("abcdefgh ij", 4), ["abcd", "efgh", "ij"]);
+        assert_eq!(parts("", 4), [""; 0]);
+        assert!(parts("a bc def ghij klmno", 3).iter().all(|part| part.chars().count() <= 3));
+    }
+
+    #[test]
+    fn the_newest_log_lines_are_shown_whole_and_without_domains() {
+        let line = |text: &str| LogLine { level: Level::WARN, text: format!("2026-01-01T00:00:30.000Z  {text}") };
+        let log = [line("WARN one two"), line("WARN node=ip-10-0-0-1.eu-central-1.compute.internal pod=a")];
+        let shown = |rows| newest(&log, rows, 31).iter().map(|line| line.show(31, false)).collect::<Vec<_>>();
+        let second = ["00:00:30  WARN", "         node=ip-10-0-0-1 pod=a"];
+        assert_eq!(shown(2), second);
+        assert_eq!(shown(3), ["00:00:30  WARN one two", second[0], second[1]]);
+        assert_eq!(without_domains("a.b (ip-1.us-east-1.compute.internal, 3)"), "a.b (ip-1, 3)");
+    }
+
+    #[test]
+    fn a_name_loses_its_domain_and_an_address_does_not() {
+        assert_eq!(short("ip-10-0-0-1.eu-central-1.compute.internal"), "ip-10-0-0-1");
+        assert_eq!((short("10.0.0.1"), short("node")), ("10.0.0.1", "node"));
+    }
 }

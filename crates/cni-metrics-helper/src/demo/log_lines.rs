@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cni_runtime::clock::Clock;
+use cni_types::catalogue::CATALOGUE;
 use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::Writer;
@@ -35,6 +36,8 @@ struct Kept {
     warnings: VecDeque<LogLine>,
     /// Warnings and errors that there was no room for.
     lost: u64,
+    /// Nothing comes here: a log was set up before.
+    is_closed: bool,
 }
 
 /// A line with its level.
@@ -50,8 +53,16 @@ impl LogLines {
         let lines = Self::default();
         let filter = tracing_subscriber::EnvFilter::new(FILTER);
         let builder = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_ansi(false);
-        let _set_up_before = builder.with_timer(Time(clock)).with_writer(lines.clone()).try_init();
+        let installed = builder.with_timer(Time(clock)).with_writer(lines.clone()).try_init();
+        lines.0.lock().unwrap_or_else(PoisonError::into_inner).is_closed = installed.is_err();
         lines
+    }
+
+    /// True once the line of this round is there, which is the last one about it, or where none will come.
+    pub(super) fn has_round(&self, number: u32) -> bool {
+        let start = format!(" round {number}: ");
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.is_closed || kept.newest.iter().rev().any(|line| line.level == Level::INFO && line.text.contains(&start))
     }
 
     /// The newest lines of any level, the oldest of them first.
@@ -80,6 +91,15 @@ impl LogLines {
             kept.newest.pop_front();
         }
     }
+}
+
+/// A round's line without the values of metrics behind it.
+fn without_values(line: &str) -> &str {
+    let is_value =
+        |word: &str| word.split_once('=').is_some_and(|(name, _)| CATALOGUE.iter().any(|row| row.name == name));
+    let mut words = line.match_indices(' ').map(|(at, _)| at);
+    let first = words.find(|at| line.get(at + 1..).and_then(|rest| rest.split(' ').next()).is_some_and(is_value));
+    first.and_then(|at| line.get(..at)).unwrap_or(line)
 }
 
 /// The simulated cluster's time.
@@ -114,7 +134,7 @@ impl Write for LineWriter<'_> {
         let text = String::from_utf8_lossy(bytes.get(..LINE_BYTES).unwrap_or(bytes));
         // The metrics themselves are in the table.
         if !text.contains("Produce ") {
-            self.lines.keep(LogLine { level: self.level, text: text.trim().to_owned() });
+            self.lines.keep(LogLine { level: self.level, text: without_values(text.trim()).to_owned() });
         }
         Ok(bytes.len())
     }
@@ -130,6 +150,16 @@ mod tests {
 
     fn line(level: Level, text: &str) -> LogLine {
         LogLine { level, text: text.to_owned() }
+    }
+
+    #[test]
+    fn a_rounds_line_has_no_values_and_shows_that_it_is_there() {
+        let shown = "INFO round 2: 10/10 nodes in 7 ms, 132 requests refused";
+        assert_eq!(without_values(&format!("{shown} assignIPAddresses=450 awsAPIErr=5")), shown);
+        assert_eq!(without_values("WARN no page node=a kind=timeout"), "WARN no page node=a kind=timeout");
+        let lines = LogLines::default();
+        lines.keep(line(Level::INFO, shown));
+        assert_eq!([1, 2, 22].map(|number| lines.has_round(number)), [false, true, false]);
     }
 
     #[test]

@@ -28,9 +28,15 @@ pub(super) struct Archive<R> {
     is_broken: bool,
 }
 
-/// True for the first block of an archive.
+/// True for the first block of an archive. Its sum tells: archives of old programs have no mark.
 pub(super) fn is_archive(start: &[u8]) -> bool {
-    start.get(257..262) == Some(b"ustar")
+    start.first_chunk().is_some_and(|block: &[u8; BLOCK]| block.first() != Some(&0) && has_true_sum(block))
+}
+
+/// True if a header's sum is what the header says.
+fn has_true_sum(block: &[u8; BLOCK]) -> bool {
+    let sum: u64 = block.iter().enumerate().map(|(at, byte)| if is_sum(at) { 32 } else { u64::from(*byte) }).sum();
+    block.get(148..156).and_then(number) == Some(sum)
 }
 
 impl<R: Read> Archive<R> {
@@ -115,9 +121,7 @@ impl<R: Read> Archive<R> {
         if block.iter().all(|byte| *byte == 0) {
             return Ok(None);
         }
-        let sum: u64 = block.iter().enumerate().map(|(at, byte)| if is_sum(at) { 32 } else { u64::from(*byte) }).sum();
-        let told = block.get(148..156).and_then(number);
-        if told == Some(sum) {
+        if has_true_sum(&block) {
             Ok(Some(block))
         } else {
             Err(invalid("the archive is damaged: a header's sum is wrong"))
@@ -253,7 +257,7 @@ mod tests {
         let found = all(&archive).unwrap();
         let names: Vec<_> = found.iter().map(|(name, content)| (name.as_str(), content.len())).collect();
         assert_eq!(names, [("a", 3), (long.as_str(), 600), (long.as_str(), 0)]);
-        assert!(is_archive(&archive));
+        assert!(is_archive(&archive) && !is_archive(&archive[..BLOCK - 1]) && !is_archive(&[b'a'; BLOCK]));
         // The blocks at the end may be missing.
         assert_eq!(all(&archive[..archive.len() - 2 * BLOCK]).unwrap().len(), 3);
     }
