@@ -21,9 +21,15 @@ pub fn summary(snapshot: &Snapshot) -> String {
     let nodes = coverage.states.get(NodeState::Refusing);
     if nodes > 0 {
         let refused = snapshot.metrics.get(Metric::NoAvailableIpAddresses).unwrap_or(0.0);
-        let _written = write!(line, ", {refused} requests for a pod address refused on {nodes} nodes");
+        let requests = if refused == 1.0 { "request" } else { "requests" };
+        let _written = write!(line, ", {refused} {requests} for a pod address refused on {}", counted(nodes, "node", "nodes"));
     }
     line
+}
+
+/// `1 node`, `2 nodes`.
+pub fn counted(number: u64, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
 }
 
 #[cfg(test)]
@@ -45,6 +51,10 @@ mod tests {
             "round 3: 10/10 nodes in 2 ms",
             "totals of the agents' lives are not refused now"
         );
+        let mut one = snapshot.clone();
+        one.metrics.set(Metric::NoAvailableIpAddresses, Some(1.0));
+        one.coverage.states.add(NodeStates::from_iter([NodeState::Refusing]));
+        assert_eq!(summary(&one), "round 3: 10/10 nodes in 2 ms, 1 request for a pod address refused on 1 node");
         (0..5).for_each(|_| snapshot.coverage.states.add(NodeStates::from_iter([NodeState::Refusing])));
         snapshot.coverage.scraped = 8;
         snapshot.coverage.failed = [(FailureKind::Timeout, 2)].into();

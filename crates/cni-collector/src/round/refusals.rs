@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cni_metrics_core::aggregate::{Aggregator, LabelSeries};
 use cni_metrics_core::labels::LabelSet;
 use cni_metrics_core::model::{NodeFigures, NodeName, Snapshot, UnixMillis};
+use cni_metrics_core::summary::counted;
 use cni_types::catalogue::{LabelledFamily, Metric};
 use cni_types::ec2::{self, Ec2Code, Ec2Operation};
 use cni_types::node_state::NodeState;
@@ -169,6 +170,7 @@ impl Incident {
     fn log_end(&self, snapshot: &Snapshot) {
         let Self { requests, most_nodes: nodes, .. } = self;
         let seconds = self.last_at.0.saturating_sub(self.began_at.0).max(0) / 1000;
+        let time = if seconds == 0 { "one round".to_owned() } else { format!("{seconds} s") };
         let silent = snapshot.coverage.states.get(NodeState::Silent);
         let silent = if silent > 0 {
             format!("; {} not answer", counted(silent, "node does", "nodes do"))
@@ -176,7 +178,7 @@ impl Incident {
             String::new()
         };
         info!(
-            "no node that answers refuses requests for a pod address any more; it refused {} in {seconds} s, on up to {}{silent}",
+            "no node that answers refuses requests for a pod address any more; it refused {} in {time}, on up to {}{silent}",
             counted(*requests, "request", "requests"),
             counted(*nodes, "node", "nodes"),
         );
@@ -309,11 +311,6 @@ fn causes_at(node: &NodeFigures, series: &[LabelSeries], at: UnixMillis) -> BTre
         causes.insert(RefusalCause::Full, BTreeSet::new());
     }
     causes
-}
-
-/// `1 node`, `2 nodes`.
-fn counted(number: u64, one: &str, many: &str) -> String {
-    format!("{number} {}", if number == 1 { one } else { many })
 }
 
 #[cfg(test)]
