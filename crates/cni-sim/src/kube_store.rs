@@ -8,6 +8,7 @@ pub mod json;
 mod kinds;
 pub mod manifest;
 pub mod objects;
+mod template;
 mod store;
 
 pub use kinds::{Kind, Object, Stored};

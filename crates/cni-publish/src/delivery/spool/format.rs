@@ -15,11 +15,14 @@
 //! Metrics are stored by name, so that another version of the program with other rows reads them right. A journal's last
 //! record may be cut off: then the write that it belonged to was never confirmed, hence nothing was sent because of it.
 
+mod reader;
+
 use std::collections::BTreeMap;
 
 use cni_metrics_core::model::UnixMillis;
 use cni_types::catalogue::Row;
 
+use self::reader::Reader;
 use super::origin::Origin;
 use crate::delivery::buffer::{COUNTERS, Kept};
 use crate::selection::ROWS;
@@ -194,7 +197,7 @@ pub(super) fn points_by_header(bytes: &[u8]) -> Option<u64> {
         while let Some(record) = header.record() {
             let mut record = Reader(record);
             if matches!(record.take(2), Ok([SETTLED, _])) {
-                collect(&mut gone, &record.metrics_by_round(&same).unwrap_or_default());
+                collect(&mut gone, &decode_metrics_by_round(&mut record, &same).unwrap_or_default());
             }
         }
     }
@@ -250,7 +253,7 @@ fn decode_payload(payload: &mut Reader<'_>) -> Result<(Content, Rows), &'static 
         let number = payload.u64()?;
         rounds.push((number, decode_round(payload, &rows)?));
     }
-    let claim = payload.metrics_by_round(&rows)?;
+    let claim = decode_metrics_by_round(payload, &rows)?;
     let counters = if payload.take(1)? == [1] {
         Some((UnixMillis(payload.i64()?), payload.u64()?, payload.bytes()?.to_vec()))
     } else {
@@ -330,13 +333,13 @@ impl Content {
         while let Some(record) = journal.record() {
             let mut record = Reader(record);
             match record.take(1)? {
-                [CLAIM] => self.claim = record.metrics_by_round(rows)?,
+                [CLAIM] => self.claim = decode_metrics_by_round(&mut record, rows)?,
                 [SETTLED] => {
                     if record.take(1)? == [1] {
                         self.newest_sent = self.newest_sent.max(newest(&self.claim));
                     }
                     self.claim.clear();
-                    collect(&mut gone, &record.metrics_by_round(rows)?);
+                    collect(&mut gone, &decode_metrics_by_round(&mut record, rows)?);
                 }
                 _ => return Err("a record of an unknown kind"),
             }
@@ -382,62 +385,13 @@ fn collect(into: &mut BTreeMap<u64, u32>, metrics_by_round: &[(u64, u32)]) {
     }
 }
 
-/// Reads from the front; every step is checked against what is left.
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, length: usize) -> Result<&'a [u8], &'static str> {
-        let (head, rest) = self.0.split_at_checked(length).ok_or("cut off")?;
-        self.0 = rest;
-        Ok(head)
+/// Points by round, with the bits of our own rows.
+fn decode_metrics_by_round(from: &mut Reader<'_>, rows: &Rows) -> Result<MetricsByRound, &'static str> {
+    let mut metrics_by_round = MetricsByRound::new();
+    for _ in 0..from.count()? {
+        metrics_by_round.push((from.u64()?, known(from.u32()?, rows)));
     }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], &'static str> {
-        let (head, rest) = self.0.split_first_chunk().ok_or("cut off")?;
-        self.0 = rest;
-        Ok(*head)
-    }
-
-    fn u32(&mut self) -> Result<u32, &'static str> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    fn u64(&mut self) -> Result<u64, &'static str> {
-        self.array().map(u64::from_le_bytes)
-    }
-
-    fn i64(&mut self) -> Result<i64, &'static str> {
-        self.array().map(i64::from_le_bytes)
-    }
-
-    fn count(&mut self) -> Result<usize, &'static str> {
-        usize::try_from(self.u64()?).map_err(|_| "a count out of range")
-    }
-
-    fn bytes(&mut self) -> Result<&'a [u8], &'static str> {
-        let length = self.count()?;
-        self.take(length)
-    }
-
-    fn text(&mut self) -> Result<&'a str, &'static str> {
-        std::str::from_utf8(self.bytes()?).map_err(|_| "text that is not UTF-8")
-    }
-
-    fn metrics_by_round(&mut self, rows: &Rows) -> Result<MetricsByRound, &'static str> {
-        let mut metrics_by_round = MetricsByRound::new();
-        for _ in 0..self.count()? {
-            metrics_by_round.push((self.u64()?, known(self.u32()?, rows)));
-        }
-        Ok(metrics_by_round)
-    }
-
-    /// The next record of a journal, if it is whole.
-    fn record(&mut self) -> Option<&'a [u8]> {
-        let length = usize::try_from(self.u32().ok()?).ok()?;
-        let checksum = self.u32().ok()?;
-        let record = self.take(length).ok()?;
-        (crc32fast::hash(record) == checksum).then_some(record)
-    }
+    Ok(metrics_by_round)
 }
 
 #[cfg(test)]
