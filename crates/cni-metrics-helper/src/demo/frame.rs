@@ -312,7 +312,7 @@ mod tests {
         let line = |text: &str| LogLine { level: Level::WARN, text: format!("2026-01-01T00:00:30.000Z  {text}") };
         let log = [line("WARN one two"), line("WARN node=ip-10-0-0-1.eu-central-1.compute.internal pod=a")];
         let shown = |rows| newest(&log, rows, 31).iter().map(|line| line.show(31, false)).collect::<Vec<_>>();
-        let second = ["00:00:30  WARN", "         node=ip-10-0-0-1 pod=a"];
+        let second = ["00:00:30  WARN node=ip-10-0-0-1", "         pod=a"];
         assert_eq!(shown(2), second);
         assert_eq!(shown(3), ["00:00:30  WARN one two", second[0], second[1]]);
         assert_eq!(without_domains("a.b (ip-1.us-east-1.compute.internal, 3)"), "a.b (ip-1, 3)");

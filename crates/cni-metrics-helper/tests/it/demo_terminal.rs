@@ -200,7 +200,7 @@ fn without_times(picture: &str) -> Vec<String> {
         let words: Vec<&str> = line.split(' ').collect();
         // What CloudWatch has so far depends on when it was last sent something.
         let units: &[&str] =
-            if line.starts_with("CloudWatch: ") { &["requests,", "points"] } else { &["ms", "requests"] };
+            if line.starts_with("CloudWatch: ") { &["requests,", "points"] } else { &["ms", "ms,", "requests"] };
         let is_time = |at: usize| words.get(at + 1).is_some_and(|unit| units.contains(unit));
         let shown = words.iter().enumerate().map(|(at, word)| if is_time(at) { "N" } else { word });
         shown.collect::<Vec<_>>().join(" ").trim_end().to_owned()
