@@ -222,13 +222,13 @@ impl Refused {
         let worst: Vec<String> = self.worst.iter().map(|(node, requests)| format!("{node} ({requests})")).collect();
         let more = if *nodes > worst.len() as u64 { ", ..." } else { "" };
         warn!(
-            "{news}{} for a pod address refused on {nodes} of {} in round {}: {}{more}; {}; their pods wait in \
-             ContainerCreating",
+            "{news}{} for a pod address refused on {nodes} of {} in round {}, their pods wait in ContainerCreating: {}; most \
+             on {}{more}",
             counted(*requests, "request", "requests"),
             counted(snapshot.coverage.expected, "node", "nodes"),
             snapshot.round,
-            worst.join(", "),
             self.explanation(),
+            worst.join(", "),
         );
     }
 
