@@ -21,8 +21,9 @@ pub fn summary(snapshot: &Snapshot) -> String {
     let nodes = coverage.states.get(NodeState::Refusing);
     if nodes > 0 {
         let refused = snapshot.metrics.get(Metric::NoAvailableIpAddresses).unwrap_or(0.0);
-        let requests = if refused == 1.0 { "request" } else { "requests" };
-        let _written = write!(line, ", {refused} {requests} for a pod address refused on {}", counted(nodes, "node", "nodes"));
+        let requests = if (refused - 1.0).abs() < f64::EPSILON { "request" } else { "requests" };
+        let _written =
+            write!(line, ", {refused} {requests} for a pod address refused on {}", counted(nodes, "node", "nodes"));
     }
     line
 }
