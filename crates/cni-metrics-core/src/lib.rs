@@ -2,7 +2,7 @@
 //!
 //! Data flows through the modules in reading order: the nouns ([`model`]), what the agent's version decides ([`agent`]), the labels that are kept
 //! ([`labels`]), a page's text to a [`model::NodeSample`] ([`parse`]), and many samples to a [`model::Snapshot`]
-//! ([`aggregate`]), which is told in a line ([`summary`]). Time is always an argument.
+//! ([`aggregate`]), which [`summary`] puts into one line. Time is always an argument.
 
 #![deny(clippy::indexing_slicing)]
 

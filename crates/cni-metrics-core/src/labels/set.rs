@@ -21,7 +21,7 @@ pub const MAX_PAGE_SETS: usize = 512;
 const CODES_PER_API: usize = 128;
 
 /// How many label sets of growth APIs a page's sample, and so a node, has room for beside those of [`MAX_NODE_SETS`]: one for
-/// each label that names such an API, with [`CODES_PER_API`] codes. The node's limit is the page's limit, so each label set
+/// each label that names such an API, with `CODES_PER_API` codes. The node's limit is the page's limit, so each label set
 /// that a page shows keeps its own series.
 pub const MAX_GROWTH_SETS: usize = GROWTH_LABELS * CODES_PER_API;
 

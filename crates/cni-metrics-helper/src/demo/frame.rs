@@ -119,18 +119,22 @@ impl Frame<'_> {
     }
 }
 
-/// As many of the newest log lines as fit whole.
+/// As many of the newest log lines as fit whole. Lines about rounds, which the tables show too, have what the others leave.
 fn newest(log: &[LogLine], rows: usize, columns: usize) -> Vec<ScreenLine> {
     let mut left = rows;
-    let mut fitting: Vec<Vec<ScreenLine>> = Vec::new();
-    for shown in log.iter().rev().map(|line| log_lines(line, columns)) {
-        if shown.len() > left && !fitting.is_empty() {
-            break;
+    let mut fitting: Vec<(usize, Vec<ScreenLine>)> = Vec::new();
+    for is_round in [false, true] {
+        for (at, line) in log.iter().enumerate().rev().filter(|(_, line)| line.is_round() == is_round) {
+            let shown = log_lines(line, columns);
+            if shown.len() > left && !fitting.is_empty() {
+                break;
+            }
+            left = left.saturating_sub(shown.len());
+            fitting.push((at, shown));
         }
-        left = left.saturating_sub(shown.len());
-        fitting.push(shown);
     }
-    fitting.into_iter().rev().flatten().collect()
+    fitting.sort_by_key(|(at, _)| *at);
+    fitting.into_iter().flat_map(|(_, shown)| shown).collect()
 }
 
 /// A log line with the time of day, over several lines of the screen where it is long.
@@ -315,6 +319,11 @@ mod tests {
         let second = ["00:00:30  WARN node=ip-10-0-0-1", "         pod=a"];
         assert_eq!(shown(2), second);
         assert_eq!(shown(3), ["00:00:30  WARN one two", second[0], second[1]]);
+        let round = LogLine { level: Level::INFO, text: "2026-01-01T00:01:00.000Z  INFO round 3: ok".to_owned() };
+        let log = [log[0].clone(), round];
+        let shown = |rows| newest(&log, rows, 31).iter().map(|line| line.show(31, false)).collect::<Vec<_>>();
+        assert_eq!(shown(1), ["00:00:30  WARN one two"], "the tables show the round");
+        assert_eq!(shown(2), ["00:00:30  WARN one two", "00:01:00  INFO round 3: ok"]);
         assert_eq!(without_domains("a.b (ip-1.us-east-1.compute.internal, 3)"), "a.b (ip-1, 3)");
     }
 

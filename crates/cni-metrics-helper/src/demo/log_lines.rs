@@ -47,6 +47,14 @@ pub(super) struct LogLine {
     pub(super) text: String,
 }
 
+impl LogLine {
+    /// True for the line that each round has.
+    pub(super) fn is_round(&self) -> bool {
+        let number = self.text.split_once(" INFO round ").and_then(|(_, rest)| rest.split_once(':'));
+        self.level == Level::INFO && number.is_some_and(|(number, _)| number.parse::<u64>().is_ok())
+    }
+}
+
 impl LogLines {
     /// Takes the place of the log, with the times of `clock`. Where a log is set up already, it goes on by itself.
     pub(super) fn capture(clock: Clock) -> Self {

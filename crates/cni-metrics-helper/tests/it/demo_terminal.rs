@@ -130,10 +130,17 @@ fn the_live_view_fits_the_terminal_and_leaves_the_scrollback_alone() {
             "CloudWatch: ",
             "refused",
             "ip-10-0-",
-            " INFO round 5: ",
+            // The cause stays on the screen while it holds, however little room there is.
+            " WARN ",
+            "InsufficientFreeAddressesInSubnet",
         ]) {
             assert!(last.contains(part), "{columns}x{rows}: {part} is not in\n{last}");
         }
+        assert_eq!(
+            last.contains(" INFO round 5: "),
+            columns > 80,
+            "lines of rounds have what the others leave: {last}"
+        );
         assert!(!last.contains("compute.internal"), "{last}");
         assert!(after.contains("round 5 of 5"), "the last frame stays: {after}");
         assert!(after.trim_end().ends_with("largest difference between published and true: 0"), "{after}");

@@ -14,7 +14,7 @@ fn error(args: &[&str]) -> String {
     for sign in ["Error {", "Error(", "Os {", "'\"", "Output {", "client error"] {
         assert!(!text.contains(sign), "{sign} in {text}");
     }
-    assert!(text.matches("(os error").count() <= 1, "a cause is told twice: {text}");
+    assert!(text.matches("(os error").count() <= 1, "a cause is repeated: {text}");
     text.strip_prefix("cni-metrics-helper: ").unwrap_or_else(|| panic!("{text}")).trim_end().to_owned()
 }
 

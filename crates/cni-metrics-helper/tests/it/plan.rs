@@ -141,7 +141,7 @@ fn the_trunk_of_security_groups_for_pods_takes_an_eni() {
 }
 
 #[test]
-fn the_cap_is_that_of_whoever_sets_max_pods() {
+fn the_cap_is_that_of_the_tool_that_sets_max_pods() {
     let max_pods =
         |flags: &str| plan(&format!("max-pods --instance-type m5.large --prefix-delegation {flags}")).unwrap();
     for (flags, first, named) in [

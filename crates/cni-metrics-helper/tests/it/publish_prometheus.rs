@@ -309,7 +309,7 @@ async fn gauges_are_withdrawn_when_rounds_stop_and_counters_stay() {
 }
 
 #[test]
-async fn gzip_is_used_for_whoever_accepts_it() {
+async fn gzip_is_used_for_clients_that_accept_it() {
     let server = Server::start(true, standing_clock()).await;
     let many = (0..3500).map(|n| node(&format!("n{n:05}"), "u", None, &[(Metric::EniAllocated, 2.0)])).collect();
     server.publish(snapshot(1, many)).await;

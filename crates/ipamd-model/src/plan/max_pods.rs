@@ -70,7 +70,7 @@ pub enum Binding {
     Slots,
     /// `MAX_ENI`.
     MaxEni,
-    /// The cap of whoever sets max pods.
+    /// The cap of the tool that sets max pods.
     Cap,
 }
 

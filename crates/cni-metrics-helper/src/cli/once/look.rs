@@ -27,7 +27,7 @@ const LABEL_TIMEOUT: Duration = Duration::from_secs(5);
 const MOST_FAILURES: u64 = 3;
 
 /// A list that has failed and is not there after this time will not come.
-const PATIENCE: Duration = Duration::from_secs(5);
+const FAILED_LIST_LIMIT: Duration = Duration::from_secs(5);
 
 /// What a look at a cluster needs, whichever cluster it is.
 #[derive(Debug)]
@@ -155,7 +155,7 @@ async fn refused(discovery: &Discovery) -> String {
         let is_denied = discovery.pods.listing() == Listing::Denied;
         let failures = discovery.stats.pod_failures.load(Ordering::Relaxed);
         if let Some(why) = discovery.index.trouble()
-            && (is_denied || failures >= MOST_FAILURES || began.elapsed() >= PATIENCE)
+            && (is_denied || failures >= MOST_FAILURES || began.elapsed() >= FAILED_LIST_LIMIT)
         {
             return why;
         }
