@@ -119,12 +119,14 @@ impl Frame<'_> {
     }
 }
 
-/// As many of the newest log lines as fit whole. Lines about rounds, which the tables show too, have what the others leave.
+/// As many of the newest log lines as fit whole. Lines about rounds, which the tables show too, have what the others leave;
+/// lines about the start are left out after it.
 fn newest(log: &[LogLine], rows: usize, columns: usize) -> Vec<ScreenLine> {
+    let start = log.iter().position(LogLine::is_round).unwrap_or(0);
     let mut left = rows;
     let mut fitting: Vec<(usize, Vec<ScreenLine>)> = Vec::new();
     for is_round in [false, true] {
-        for (at, line) in log.iter().enumerate().rev().filter(|(_, line)| line.is_round() == is_round) {
+        for (at, line) in log.iter().enumerate().skip(start).rev().filter(|(_, line)| line.is_round() == is_round) {
             let shown = log_lines(line, columns);
             if shown.len() > left && !fitting.is_empty() {
                 break;
@@ -320,10 +322,11 @@ mod tests {
         assert_eq!(shown(2), second);
         assert_eq!(shown(3), ["00:00:30  WARN one two", second[0], second[1]]);
         let round = LogLine { level: Level::INFO, text: "2026-01-01T00:01:00.000Z  INFO round 3: ok".to_owned() };
-        let log = [log[0].clone(), round];
+        let log = [log[1].clone(), round.clone(), log[0].clone(), round];
         let shown = |rows| newest(&log, rows, 31).iter().map(|line| line.show(31, false)).collect::<Vec<_>>();
         assert_eq!(shown(1), ["00:00:30  WARN one two"], "the tables show the round");
         assert_eq!(shown(2), ["00:00:30  WARN one two", "00:01:00  INFO round 3: ok"]);
+        assert_eq!(shown(9).len(), 3, "what came before the first round is left out");
         assert_eq!(without_domains("a.b (ip-1.us-east-1.compute.internal, 3)"), "a.b (ip-1, 3)");
     }
 
