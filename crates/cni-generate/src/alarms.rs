@@ -25,10 +25,10 @@ pub(super) struct AlarmArgs {
     region: RegionFlag,
     #[command(flatten)]
     partition: PartitionFlag,
-    /// What to show: an array of put-metric-alarm inputs, or a stack template
+    /// Output format: an array of put-metric-alarm inputs, or a stack template
     #[arg(long, value_enum, default_value = "json")]
     format: Format,
-    /// The SNS topic that is told when an alarm goes off and when it is over; of the alarms' own region
+    /// ARN of the SNS topic that is notified of ALARM and OK; in the alarms' own region
     #[arg(long, value_name = "ARN")]
     topic_arn: Option<String>,
     /// The CloudWatch namespace the helper publishes to

@@ -21,7 +21,7 @@ use super::thresholds::Thresholds;
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct RulesArgs {
-    /// What to show: an object for the Prometheus operator, or a plain rules file
+    /// Output format: an object for the Prometheus operator, or a plain rules file
     #[arg(long, value_enum, default_value = "prometheus-rule")]
     format: RuleFormat,
     /// A label of the `PrometheusRule` object, such as release=kube-prometheus-stack, by which the operator selects it;

@@ -352,7 +352,10 @@ impl App {
         }
         if tick.late {
             self.stats.late();
-            warn!("the round before took longer than the interval of {} s", self.config.interval.as_secs());
+            warn!(
+                "the previous round took longer than the interval of {} s: this one starts late",
+                self.config.interval.as_secs()
+            );
         }
         self.stats.turned(self.stands_by());
         let limit = self.clock.limit(self.config.round_limit());

@@ -92,9 +92,9 @@ pub struct Config {
     pub publishing_warnings: Vec<String>,
 }
 
-/// All mistakes in the settings, in one message.
+/// All errors in the settings, in one message.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{} in the settings:{}", if .0.len() == 1 { "1 mistake".to_owned() } else { format!("{} mistakes", .0.len()) }, indented(.0))]
+#[error("invalid configuration ({} {}):{}", .0.len(), if .0.len() == 1 { "error" } else { "errors" }, indented(.0))]
 pub struct ConfigError(pub Vec<Mistake>);
 
 fn indented(mistakes: &[Mistake]) -> String {

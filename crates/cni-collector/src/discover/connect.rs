@@ -75,7 +75,7 @@ impl Server {
 pub enum ConnectError {
     /// Neither in a cluster nor a kubeconfig.
     #[error(
-        "no Kubernetes API server to talk to: not running in a pod (KUBERNETES_SERVICE_HOST is not set) and no usable \
+        "cannot find a Kubernetes cluster: not running in a pod (KUBERNETES_SERVICE_HOST is not set) and no usable \
          kubeconfig ({0}); pass --kubeconfig FILE, set KUBECONFIG, or run inside the cluster"
     )]
     NowhereToGo(String),

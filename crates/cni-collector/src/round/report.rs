@@ -102,7 +102,7 @@ impl Report {
         let nodes = self.new_failures.entry(kind).or_default();
         *nodes += 1;
         if *nodes <= NAMED_PER_KIND {
-            warn!(node = %node(pod), pod = %pod.name, %kind, "no page: {error}");
+            warn!(node = %node(pod), pod = %pod.name, %kind, "scrape failed: {error}");
         }
     }
 
@@ -111,7 +111,7 @@ impl Report {
         self.new_left_out += 1;
         if self.new_left_out <= NAMED_PER_KIND {
             let kind = error.kind();
-            info!(node = %node(pod), pod = %pod.name, %kind, "asked less often until it answers: {error}");
+            info!(node = %node(pod), pod = %pod.name, %kind, "scraped less often until it answers: {error}");
         }
     }
 
@@ -142,7 +142,7 @@ impl Report {
     pub(super) fn round(&mut self, snapshot: &Snapshot, findings: Findings) {
         for (kind, nodes) in std::mem::take(&mut self.new_failures) {
             if let Some(more) = more(nodes) {
-                warn!(%kind, "no page of {more} more nodes: {kind}");
+                warn!(%kind, "scrape failed on {more} more nodes: {kind}");
             }
         }
         if let Some(more) = more(std::mem::take(&mut self.new_answers)) {
@@ -152,7 +152,7 @@ impl Report {
             warn!("{more} more nodes have bad lines on their pages");
         }
         if let Some(more) = more(std::mem::take(&mut self.new_left_out)) {
-            info!("{more} more nodes are asked less often until they answer");
+            info!("{more} more nodes are scraped less often until they answer");
         }
         self.api_server(findings.api_answers);
         self.security_group(snapshot, findings);
@@ -169,7 +169,7 @@ impl Report {
             // One connection that failed, while the API server answers others, is that connection's trouble.
             (Some(NotAsked { nodes: 1, node, pod, reason }), Some(true)) => {
                 let kind = FailureKind::ApiServerUnreachable;
-                warn!(node, pod, %kind, "no page: the connection to the API server failed: {reason}");
+                warn!(node, pod, %kind, "scrape failed: the connection to the API server failed: {reason}");
                 ApiServer::Fine
             }
             (Some(_), _) => ApiServer::Gone,
@@ -182,15 +182,14 @@ impl Report {
             (ApiServer::Gone, Some(NotAsked { nodes, reason, .. })) => {
                 let cause = without_numbers(&reason);
                 if is_new || self.gone_cause != cause {
-                    warn!(
-                        nodes,
-                        "the API server is out of reach, {nodes} nodes could not be asked through it: {reason}"
-                    );
+                    warn!(nodes, "API server unreachable: {nodes} nodes not scraped through it: {reason}");
                 }
                 self.gone_cause = cause;
             }
             (ApiServer::Slow, _) if is_new => {
-                warn!("the API server does not answer even a small request in time; scrapes through it suffer too");
+                warn!(
+                    "the API server is slow: a small request was not answered in time; scrapes through it are affected"
+                );
             }
             (ApiServer::Fine, _) if is_new => info!("the API server answers again"),
             _ => {}
@@ -261,7 +260,7 @@ impl Report {
             }
         }
         if let Some(more) = more(decreases) {
-            warn!("{more} more counters behaved like that");
+            warn!("{more} more counters decreased without a restart of the agent");
         }
         if let Some(more) = more(implausible) {
             warn!("{more} more implausible values are left out");
@@ -355,10 +354,10 @@ mod tests {
         let mut lines = logged(|| (0..15).for_each(|_| report.left_out(&Pod::running("aws-node-1", "node-1"), &error)));
         lines.extend(round(&mut report, 20, (0, 0), Some(true)));
         assert_eq!(lines.len(), 11, "{lines:?}");
-        for part in ["node-1", "timeout", "no page for 4 rounds in a row", "retried in at most 2 rounds"] {
+        for part in ["node-1", "timeout", "failed in 4 rounds in a row", "retried in at most 2 rounds"] {
             assert!(lines[0].contains(part), "{part} in {}", lines[0]);
         }
-        assert!(lines[10].contains("5 more nodes are asked less often"), "{}", lines[10]);
+        assert!(lines[10].contains("5 more nodes are scraped less often"), "{}", lines[10]);
         assert!(round(&mut report, 20, (0, 0), Some(true)).is_empty());
     }
 
@@ -404,9 +403,12 @@ mod tests {
             round(&mut report, 3, (0, 0), answers)
         };
         let lines = told(&["reset"], Some(true));
-        assert!(lines.len() == 1 && lines[0].contains("node-1") && !lines[0].contains("out of reach"), "{lines:?}");
+        assert!(
+            lines.len() == 1 && lines[0].contains("node-1") && !lines[0].contains("API server unreachable"),
+            "{lines:?}"
+        );
         let lines = told(&["refused 1", "refused 2"], None);
-        assert!(lines.len() == 1 && lines[0].contains("out of reach, 2 nodes"), "{lines:?}");
+        assert!(lines.len() == 1 && lines[0].contains("API server unreachable: 2 nodes"), "{lines:?}");
         assert!(told(&["refused 3", "refused 4"], None).is_empty());
         let lines = told(&["certificate expired", "certificate expired"], None);
         assert!(lines.len() == 1 && lines[0].contains("certificate expired"), "{lines:?}");

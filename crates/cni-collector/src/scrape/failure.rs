@@ -16,7 +16,7 @@ const CAUSES_BYTES: usize = 400;
 #[derive(Debug, Clone, Error)]
 pub enum ScrapeError {
     /// No complete answer in time.
-    #[error("no complete answer within {:.1} s{}", after.as_secs_f64(), if *.by_proxy { " through the API server" } else { "" })]
+    #[error("timed out after {:.1} s{}", after.as_secs_f64(), if *.by_proxy { " through the API server" } else { "" })]
     Timeout {
         /// The time that was given.
         after: Duration,
@@ -105,7 +105,7 @@ pub enum ScrapeError {
     #[error("the helper was stopped before the node had answered")]
     Stopped,
     /// Not asked in this round, because it failed in the rounds before: counted as it failed last.
-    #[error("no page for {rounds} rounds in a row ({last}); not asked in this round, {}", retried(*retry_in))]
+    #[error("failed in {rounds} rounds in a row ({last}); not scraped in this round, {}", retried(*retry_in))]
     NotAsked {
         /// How it failed last.
         last: FailureKind,

@@ -1,4 +1,4 @@
-//! The board of aws-node's own pages, one series a node: `instance` tells nodes apart, `job` leaves the helper's own
+//! The board of aws-node's own pages, one series per node: `instance` tells nodes apart, `job` leaves the helper's own
 //! sums of the same names out.
 
 use cni_types::catalogue::Family::{

@@ -39,7 +39,7 @@ pub(crate) struct IamArgs {
     pub(super) oidc_audience: String,
 }
 
-/// How the pod comes to its role.
+/// By which method the pod assumes its role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Trust {
     /// IAM roles for service accounts: the cluster's OIDC provider vouches for the service account

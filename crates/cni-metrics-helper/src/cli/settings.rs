@@ -21,7 +21,7 @@ pub struct SettingsArgs {
     /// Where Prometheus metrics are served, under /metrics; 0.0.0.0 includes the addresses of IPv6
     #[arg(long, env, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:61681")]
     pub prometheus_address: String,
-    /// Expose one series a node beside the cluster's sums
+    /// Also expose one series per node (`cni_node_*`) beside the cluster's sums
     #[arg(long, env, value_name = "BOOL", default_value = "true")]
     pub prometheus_node_metrics: String,
     /// Give every cni_* metric the cluster's id as the label `cluster`; without it there is no such label, and nothing waits

@@ -26,7 +26,7 @@ pub struct CloudWatchConfig {
 pub struct PrometheusConfig {
     /// Where it is served.
     pub address: SocketAddr,
-    /// With one series a node.
+    /// With one series per node.
     pub node_metrics: bool,
 }
 

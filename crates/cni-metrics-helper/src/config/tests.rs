@@ -84,7 +84,7 @@ fn all_mistakes_are_reported_at_once() {
         "--node-name=My Node",
     ];
     insta::assert_snapshot!(read(&flags).unwrap_err(), @r#"
-    27 mistakes in the settings:
+    invalid configuration (27 errors):
       METRIC_UPDATE_INTERVAL = "30 s": must be whole seconds, such as 30, 30s or 5m, from 1s to 24h
       AGENT_NAMESPACE = "Kube_System": must be a namespace's name (a-z, 0-9 and -, at most 63)
       AGENT_SELECTOR = "k8s-app aws-node": must be a label selector: requirements such as k8s-app=aws-node, tier!=test, name in (a,b), name notin (a,b), name or !name, separated by commas
@@ -218,7 +218,7 @@ fn one_context_leads_to_one_cluster_and_several_only_where_they_are_expected() {
     assert_eq!(contexts(&["--all-contexts"]), Ok(Contexts::All));
     // Mistakes in other settings are not hidden by it.
     insta::assert_snapshot!(read(&["--context=a", "--context=b", "--scrape-via=ssh"]).unwrap_err(), @r#"
-    2 mistakes in the settings:
+    invalid configuration (2 errors):
       --context = "a, b": one context at most: this command measures one cluster, and one helper is needed for each; `once` measures several
       SCRAPE_VIA = "ssh": must be auto, proxy or direct
     "#);

@@ -267,7 +267,7 @@ fn wrong_settings_stop_the_start_with_one_message_that_lists_them_all() {
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
     let message = text(&output.stderr);
-    assert!(message.starts_with("cni-metrics-helper: 4 mistakes in the settings:"), "{message}");
+    assert!(message.starts_with("cni-metrics-helper: invalid configuration (4 errors):"), "{message}");
     for setting in ["METRIC_UPDATE_INTERVAL", "USE_CLOUDWATCH", "LOG_FORMAT", "SCRAPE_VIA"] {
         assert!(message.contains(setting), "{setting} is missing in {message}");
     }

@@ -183,7 +183,7 @@ async fn neither_silence_nor_an_endless_page_lasts_longer_than_a_scrapes_time() 
         let began = Instant::now();
         let error = by_proxy_within(story, SHORT).await.unwrap_err();
         assert_eq!(error.kind(), FailureKind::Timeout, "{story}");
-        assert_eq!(error.to_string(), "no complete answer within 2.0 s through the API server");
+        assert_eq!(error.to_string(), "timed out after 2.0 s through the API server");
         assert!(began.elapsed() < LONG, "{story}");
     }
 }

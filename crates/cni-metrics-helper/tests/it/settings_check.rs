@@ -120,7 +120,7 @@ fn all_errors_are_in_one_list_as_text_and_as_json() {
     ];
     let Check { code, out, errors } = check(&["--context=nope"], &variables);
     assert_eq!((code, out.as_str()), (Some(1), ""));
-    assert!(errors.starts_with("cni-metrics-helper: 4 mistakes in the settings:\n"), "{errors}");
+    assert!(errors.starts_with("cni-metrics-helper: invalid configuration (4 errors):\n"), "{errors}");
     for part in [
         "AWS_REGION = \"Frankfurt\": must be the name of an AWS region",
         "AGENT_SELECTOR = \"k8s-app==\": must be a label selector",
