@@ -2,7 +2,7 @@
 //! README.md are what the commands above them show.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::fd::OwnedFd;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,7 +27,7 @@ struct Terminal {
 
 impl Terminal {
     fn start(mut command: Command, columns: u16, rows: u16) -> Self {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
         let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
@@ -41,8 +41,15 @@ impl Terminal {
         let (mut master, kept) = (File::from(master), Arc::clone(&written));
         let reading = std::thread::spawn(move || {
             let mut buffer = [0; 4096];
-            while let Some(read) = master.read(&mut buffer).ok().filter(|read| *read > 0) {
-                kept.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&buffer[..read]);
+            loop {
+                match master.read(&mut buffer) {
+                    Ok(read) if read > 0 => {
+                        kept.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&buffer[..read]);
+                    }
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    // Linux says so once no program holds the other side any more.
+                    Ok(_) | Err(_) => break,
+                }
             }
         });
         Self { child, written, reading: Some(reading) }
