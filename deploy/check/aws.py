@@ -56,7 +56,7 @@ def dashboard_and_alarms(region, shards, count):
     refused = cloudwatch.put_dashboard(DashboardName="orders", DashboardBody=body).get("DashboardValidationMessages", [])
     check(" ".join(["put-dashboard", region, *shards]), [str(message) for message in refused])
 
-    alarms = json.loads(generate("cloudwatch-alarms", "--region", region, *shards, *CLUSTER))
+    alarms = json.loads(generate("cloudwatch-alarms", "--eni-percent", "95", "--region", region, *shards, *CLUSTER))
     for alarm in alarms:
         # Unknown or misspelt parameters are refused by botocore's model of the API.
         cloudwatch.put_metric_alarm(**alarm)
@@ -68,7 +68,7 @@ def dashboard_and_alarms(region, shards, count):
 
 def template(region, shards):
     # cfn-lint goes by the type's registered schema.
-    text = generate("cloudwatch-alarms", "--format", "cloudformation", "--region", region, *shards, *CLUSTER)
+    text = generate("cloudwatch-alarms", "--eni-percent", "95", "--format", "cloudformation", "--region", region, *shards, *CLUSTER)
     # Errors and warnings only; its notes are about style.
     check(" ".join(["cfn-lint", region, *shards]), [str(match) for match in lint_all(text) if match.rule.id[0] in "EW"])
     broken = lint_all(text.replace("DatapointsToAlarm", "DatapointToAlarm"))
