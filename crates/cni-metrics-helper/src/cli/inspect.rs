@@ -18,10 +18,10 @@ use cni_metrics_core::agent::AgentFacts;
 use cni_metrics_core::aggregate::{Aggregator, CounterMode, HelperStart};
 use cni_metrics_core::model::{Anomaly, FailureKind, NodeName, NodeSample, Observation, PodUid, Target};
 use cni_metrics_core::parse::{LineError, PageError, parse};
+use cni_metrics_core::summary::counted;
 
 use self::saved_page::SavedPage;
 use self::source::{Found, STDIN};
-use self::text::counted;
 use super::nodes::NodeChoice;
 use super::output::{Look, LookStyle, OutputArgs, print};
 use cni_runtime::clock::Clock;
@@ -132,12 +132,15 @@ impl Found for Reading<'_> {
 
     fn gathered(&mut self, place: &str, pages: u64, others: u64) -> io::Result<()> {
         if pages == 0 {
-            let why = format!("no metrics page among {}", counted(others, "file"));
+            let why = format!("no metrics page among {}", counted(others, "file", "files"));
             return self.failed(place, FailureKind::BadPage, &why);
         }
-        let others =
-            if others == 0 { String::new() } else { format!(", {} passed over", counted(others, "other file")) };
-        writeln!(self.errors, "{place}: {} with metrics pages{others}", counted(pages, "file"))
+        let others = if others == 0 {
+            String::new()
+        } else {
+            format!(", {} passed over", counted(others, "other file", "other files"))
+        };
+        writeln!(self.errors, "{place}: {} with metrics pages{others}", counted(pages, "file", "files"))
     }
 }
 

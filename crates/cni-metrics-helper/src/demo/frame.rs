@@ -122,11 +122,13 @@ impl Frame<'_> {
 /// As many of the newest log lines as fit whole. Lines about rounds, which the tables show too, have what the others leave;
 /// lines about the start are left out after it.
 fn newest(log: &[LogLine], rows: usize, columns: usize) -> Vec<ScreenLine> {
-    let start = log.iter().position(LogLine::is_round).unwrap_or(0);
+    let start = log.iter().position(|line| line.round().is_some()).unwrap_or(0);
     let mut left = rows;
     let mut fitting: Vec<(usize, Vec<ScreenLine>)> = Vec::new();
     for is_round in [false, true] {
-        for (at, line) in log.iter().enumerate().skip(start).rev().filter(|(_, line)| line.is_round() == is_round) {
+        for (at, line) in
+            log.iter().enumerate().skip(start).rev().filter(|(_, line)| line.round().is_some() == is_round)
+        {
             let shown = log_lines(line, columns);
             if shown.len() > left && !fitting.is_empty() {
                 break;

@@ -48,10 +48,10 @@ pub(super) struct LogLine {
 }
 
 impl LogLine {
-    /// True for the line that each round has.
-    pub(super) fn is_round(&self) -> bool {
-        let number = self.text.split_once(" INFO round ").and_then(|(_, rest)| rest.split_once(':'));
-        self.level == Level::INFO && number.is_some_and(|(number, _)| number.parse::<u64>().is_ok())
+    /// The round, for the line that each round has.
+    pub(super) fn round(&self) -> Option<u32> {
+        let (_, rest) = self.text.split_once("INFO round ").filter(|_| self.level == Level::INFO)?;
+        rest.split_once(": ")?.0.parse().ok()
     }
 }
 
@@ -68,9 +68,8 @@ impl LogLines {
 
     /// True once the line of this round is there, which is the last one about it, or where none will come.
     pub(super) fn has_round(&self, number: u32) -> bool {
-        let start = format!(" round {number}: ");
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.is_closed || kept.newest.iter().rev().any(|line| line.level == Level::INFO && line.text.contains(&start))
+        kept.is_closed || kept.newest.iter().rev().any(|line| line.round() == Some(number))
     }
 
     /// The newest lines of any level, the oldest of them first.

@@ -251,21 +251,23 @@ fn the_notes_say_what_has_no_data_with_the_originals_metrics_only() {
     }
 }
 
+/// The errors of the program with this value, and with a second one that is wrong, so that it never starts.
+fn errors_with(variable: &str, value: &str) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_cni-metrics-helper"))
+        .env_clear()
+        .envs([(variable, value), ("METRIC_SET", "none")])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("METRIC_SET"), "{said}");
+    said
+}
+
 #[test]
 #[ignore = "needs helm: run .ci/run"]
 fn the_schema_takes_the_sizes_that_the_program_takes() {
     let helm = Helm::required();
-    let takes = |variable: &str, size: &str| {
-        // A second mistake, so that it never starts.
-        let output = Command::new(env!("CARGO_BIN_EXE_cni-metrics-helper"))
-            .env_clear()
-            .envs([(variable, size), ("METRIC_SET", "none")])
-            .output()
-            .unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert!(said.contains("METRIC_SET"), "{said}");
-        !said.contains(variable)
-    };
+    let takes = |variable: &str, size: &str| !errors_with(variable, size).contains(variable);
     let sizes = "|0|10|+64MiB|007Mi|64MB|64M|64m|1K|2kB|1025KB|1048kB|1049k|1GB|17G|17179M|18GB|64 MiB|64mib|1.5GiB|-1|MiB|1TiB|1023|1024|0Ki|1Ki|\
                  1KiB|1023KiB|1024KiB|1048575|1048576|1048577Ki|1MiB|1Mi|1024Mi|1025Mi|1GiB|2GiB|1073741824|1073741825|\
                  16383MiB|16384MiB|16385MiB|16Gi|17GiB|16777216KiB|16777217KiB|17179869184|17179869185|99999999999GiB|99999999999999999999";
@@ -287,15 +289,7 @@ fn the_schema_takes_the_sizes_that_the_program_takes() {
 #[ignore = "needs helm: run .ci/run"]
 fn the_schema_takes_the_switches_durations_and_selectors_that_the_program_takes() {
     let helm = Helm::required();
-    let takes = |variable: &str, value: &str| {
-        // A second mistake, so that it never starts.
-        let output = Command::new(env!("CARGO_BIN_EXE_cni-metrics-helper"))
-            .env_clear()
-            .envs([(variable, value), ("METRIC_SET", "none")])
-            .output()
-            .unwrap();
-        !String::from_utf8(output.stderr).unwrap().contains(&format!("{variable} ="))
-    };
+    let takes = |variable: &str, value: &str| !errors_with(variable, value).contains(&format!("{variable} ="));
     let switches = "true|false|yes|NO|On|off|1|0|2|enabled|y";
     let durations = "30|30s|1m|2h|5000ms|500ms|0|0s|4s|5s|5m|6m|24h|25h|1d|86400|86401|-1|abc|30 s";
     let timeouts = "5|5s|500ms|1.5s|2m|1h|abc|5 s|5x";

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::super::saved_page::{Lines, SavedPage, SavedPages};
-use super::super::text::{counted, lines, name_of};
+use super::super::text::{lines, name_of};
+use cni_metrics_core::summary::counted;
 use cni_metrics_core::text::excerpt;
 use cni_types::catalogue::FAMILY_PREFIX;
 
@@ -116,12 +117,14 @@ pub(super) fn pages(text: &[u8]) -> Option<SavedPages<'static>> {
             node.add(number, line);
         }
     }
-    let mut remarks =
-        vec![format!("a page of Prometheus' /federate with the series of {}", counted(nodes.len() as u64, "node"))];
+    let mut remarks = vec![format!(
+        "a page of Prometheus' /federate with the series of {}",
+        counted(nodes.len() as u64, "node", "nodes")
+    )];
     if nameless > 0 {
         remarks.push(format!(
             "{} of ipamd's metrics without the label instance, node or pod: left out",
-            counted(nameless, "line")
+            counted(nameless, "line", "lines")
         ));
     }
     for (job, count) in other_jobs {

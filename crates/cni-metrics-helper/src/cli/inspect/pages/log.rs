@@ -6,7 +6,8 @@
 use std::borrow::Cow;
 
 use super::super::saved_page::{Lines, SavedPage, SavedPages};
-use super::super::text::{LOG_MARK, counted, find, lines};
+use super::super::text::{LOG_MARK, find, lines};
+use cni_metrics_core::summary::counted;
 use cni_metrics_core::text::excerpt;
 use serde::Deserialize;
 
@@ -45,10 +46,15 @@ pub(super) fn pages(text: &[u8]) -> SavedPages<'static> {
     // What follows the last mark may be the beginning of a round.
     let last = rounds.pop().unwrap_or_default();
     let used = rounds.pop().unwrap_or(last);
-    let mut remarks =
-        vec![format!("a DEBUG log of the upstream helper with the pages of {}", counted(used.len() as u64, "node"))];
+    let mut remarks = vec![format!(
+        "a DEBUG log of the upstream helper with the pages of {}",
+        counted(used.len() as u64, "node", "nodes")
+    )];
     if !rounds.is_empty() {
-        remarks.push(format!("the pages of {} are not used", counted(rounds.len() as u64, "earlier round")));
+        remarks.push(format!(
+            "the pages of {} are not used",
+            counted(rounds.len() as u64, "earlier round", "earlier rounds")
+        ));
     }
     let pages = used.into_iter().enumerate().map(|(at, (number, text))| SavedPage {
         node: None,
