@@ -1,0 +1,16 @@
+//! The decisions of one node's ipamd, without IO, clock or randomness.
+//!
+//! The owner of a core hands it one [`Input`] at a time together with the time, performs the [`Output`]s it gets back, and
+//! hands their answers in as inputs. The core knows only what it was answered: an effect may be answered late, partly, twice,
+//! with an error, or never.
+//!
+//! Read in this order: `id` (names of AWS resources and of operations), `input`, `output`.
+
+#![cfg_attr(not(test), deny(clippy::indexing_slicing))]
+
+pub mod id;
+pub mod input;
+pub mod output;
+
+pub use input::Input;
+pub use output::Output;
