@@ -24,6 +24,8 @@ pub mod http;
 #[cfg(feature = "log")]
 pub mod log;
 pub mod needs;
+#[cfg(feature = "original")]
+pub mod original;
 #[cfg(feature = "pages")]
 pub mod pages;
 #[cfg(feature = "processes")]

@@ -29,6 +29,21 @@ pub fn program(name: impl AsRef<Path>, remedy: &str) -> PathBuf {
     found.unwrap_or_default()
 }
 
+/// The program that runs the original ipamd in virtual time.
+///
+/// # Panics
+/// If it was not built.
+pub fn original() -> PathBuf {
+    let folder = std::env::var_os("GODIFF_BIN").map_or_else(|| repository().join(".cache/godiff/bin"), PathBuf::from);
+    let program = folder.join("godiff");
+    assert!(
+        program.is_file(),
+        "missing: {}; tools/godiff/build.sh builds it with Go, and .ci/run does that",
+        program.display()
+    );
+    program
+}
+
 /// The root of the checkout.
 pub fn repository() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");

@@ -6,6 +6,7 @@
 extern crate cni_testkit;
 
 mod fixture;
+mod original_datastore;
 mod running;
 
 cni_testkit::main!();
