@@ -14,8 +14,13 @@ macro_rules! aws_ids {
             pub const PREFIX: &'static str = $prefix;
 
             /// The id of 17 digits made of the low 68 bits of `bits`.
-            pub fn from_bits(bits: u128) -> Self {
+            pub const fn from_bits(bits: u128) -> Self {
                 Self(long(bits))
+            }
+
+            /// The number that the digits of the id are.
+            pub fn bits(self) -> u128 {
+                number(self.0)
             }
 
             /// The id that this text is.
@@ -67,12 +72,19 @@ pub struct BadId {
 /// Marks an id of 8 digits in the half byte that an id of 17 digits leaves free.
 const SHORT: u8 = 0x10;
 
-fn long(bits: u128) -> [u8; 9] {
-    let mut bytes = [0; 9];
-    bits.to_be_bytes().iter().rev().zip(bytes.iter_mut().rev()).for_each(|(from, to)| *to = *from);
+const fn long(bits: u128) -> [u8; 9] {
+    let bytes = bits.to_be_bytes();
+    let Some((_, low)) = bytes.split_last_chunk::<9>() else { return [0; 9] };
+    let mut bytes = *low;
     let [first, ..] = &mut bytes;
     *first &= 0x0f;
     bytes
+}
+
+fn number(mut bytes: [u8; 9]) -> u128 {
+    let [first, ..] = &mut bytes;
+    *first &= 0x0f;
+    bytes.iter().fold(0, |bits, byte| bits << 8 | u128::from(*byte))
 }
 
 fn digits(text: &str, prefix: &str) -> Option<[u8; 9]> {
@@ -145,6 +157,8 @@ mod tests {
             ["eni-0123456789abcdef0", "eni-f123456789abcdef0", "eni-0a1b2c3d", "eni-00000000", "eni-00000000000000000"]
         {
             assert_eq!(EniId::parse(text).map(|id| id.to_string()), Ok(text.to_owned()));
+            let digits = text.trim_start_matches(EniId::PREFIX);
+            assert_eq!(EniId::parse(text).map(EniId::bits), Ok(u128::from_str_radix(digits, 16).unwrap()), "{text}");
         }
         assert_eq!(GroupId::parse("sg-0a1b2c3d").map(|id| id.to_string()), Ok("sg-0a1b2c3d".to_owned()));
         assert_ne!(EniId::parse("eni-00000000"), EniId::parse("eni-00000000000000000"));

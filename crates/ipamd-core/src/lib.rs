@@ -4,13 +4,18 @@
 //! hands their answers in as inputs. The core knows only what it was answered: an effect may be answered late, partly, twice,
 //! with an error, or never.
 //!
-//! Read in this order: `id` (names of AWS resources and of operations), `input`, `output`.
+//! Read in this order: `id` (names of AWS resources and of operations), `input`, `output`, `settings` (the agent's
+//! environment), `store` (the datastore and its decisions), `metrics` (counters and the page).
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
+pub mod block;
 pub mod id;
 pub mod input;
+pub mod metrics;
 pub mod output;
+pub mod settings;
+pub mod store;
 
 pub use input::Input;
 pub use output::Output;

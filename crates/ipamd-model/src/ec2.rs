@@ -1,62 +1,23 @@
 //! EC2 and IMDS as the agent sees them: operations, error codes, the instance's own state, and subnets.
 
-use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use cni_types::random::Random;
+pub use ipamd_core::block::Block;
+pub use ipamd_core::id::{EniId, SubnetId};
+pub use ipamd_core::input::{EniKind, SubnetRole};
 
 mod cloud;
 mod imds;
 pub mod vpc;
 
-pub use cloud::{Block, Cloud, SubnetId, SubnetRole, SubnetView};
+pub use cloud::{Cloud, SubnetView};
 pub use imds::ImdsRead;
 pub use vpc::{SubnetSpec, Vpc};
 
-/// An ENI's id, shown as `eni-` and seventeen hex digits.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct EniId([u8; 9]);
-
-impl EniId {
-    /// An id as EC2 gives; its own begin with a zero these days.
-    pub(crate) fn drawn(random: &mut Random) -> Self {
-        Self::from_bits(u128::from(random.bits()))
-    }
-
-    /// The id made of the low 68 bits of `bits`.
-    pub fn from_bits(bits: u128) -> Self {
-        let mut bytes = [0; 9];
-        bits.to_be_bytes().iter().rev().zip(bytes.iter_mut().rev()).for_each(|(from, to)| *to = *from);
-        let [first, ..] = &mut bytes;
-        *first &= 0x0f;
-        Self(bytes)
-    }
-}
-
-impl fmt::Display for EniId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [first, rest @ ..] = self.0;
-        write!(f, "eni-{first:x}")?;
-        rest.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for EniId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-/// What kind of ENI.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum EniKind {
-    /// An ordinary one.
-    #[default]
-    Interface,
-    /// The trunk of security groups per pod.
-    Trunk,
-    /// EFA without IP.
-    EfaOnly,
+/// An id as EC2 gives; its own begin with a zero these days.
+pub(crate) fn drawn_id(random: &mut Random) -> EniId {
+    EniId::from_bits(u128::from(random.bits()))
 }
 
 /// The tags that decide whether the agent manages an ENI.

@@ -1,14 +1,14 @@
 //! One node's ipamd as a deterministic state machine.
 //!
 //! Time, randomness and the answers of EC2 and IMDS are inputs; pool operations and the metrics page are outputs.
-//! Read in this order: `settings` (the agent's environment), `ec2` (the outside as the agent sees it), `pool` (the datastore and its decisions), `metrics` (counters and the page), `node`
-//! (the process: init, loop, reconcile, RPCs) and `plan` (the same model as a calculator).
+//! Settings, datastore, counters and page are those of `ipamd-core`. Read in this order: `ec2` (the outside as the agent sees
+//! it), `node` (the process: init, loop, reconcile, RPCs) and `plan` (the same model as a calculator).
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
 pub mod ec2;
-pub mod metrics;
 pub mod node;
 pub mod plan;
 pub mod pool;
-pub mod settings;
+
+pub use ipamd_core::{metrics, settings};

@@ -70,7 +70,7 @@ const LOOK_MS: i64 = 180_000;
 /// ... and this many times at most.
 const LOOKS: usize = 100;
 
-const SUBNET: SubnetId = SubnetId(0);
+const SUBNET: SubnetId = SubnetId::from_bits(0);
 const SUBNETS: (Ipv4Addr, u8) = (Ipv4Addr::new(10, 0, 0, 0), 14);
 
 /// Settles a node: first-fit placement, a subnet that never runs out, every timer given time to pass.

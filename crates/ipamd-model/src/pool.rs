@@ -1,13 +1,10 @@
-//! The datastore: ENIs, their addresses and the pods that use them.
-//!
-//! An address is in one of four places: with the subnet (then it is not here at all), free, assigned to a pod, or
-//! cooling after a pod left it. `decide` holds the arithmetic of when to grow and shrink, `release` chooses what may go.
+//! The datastore of the core, with the keys of the model's pods.
 
-mod datastore;
-pub mod decide;
-mod ipv6;
-mod ipv6_prefix;
-mod release;
+pub use ipamd_core::store::{MINIMUM_ENI_AGE_MS, Need, Place, Placement, PoolEni, Stats, Targets, decide};
 
-pub use datastore::{Place, Placement, PodKey, Pool, PoolEni};
-pub use decide::{Need, Stats, Targets};
+/// A pod's network attachment, by a number its owner chose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PodKey(pub u64);
+
+/// The pool of one node.
+pub type Pool = ipamd_core::store::Pool<PodKey>;

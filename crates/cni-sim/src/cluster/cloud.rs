@@ -31,9 +31,19 @@ pub(super) struct NodeCloud<'a> {
     pub(super) random: &'a mut Random,
 }
 
+/// The model's name of a subnet, by its place in the scenario.
+pub(super) fn subnet_id(index: u32) -> SubnetId {
+    SubnetId::from_bits(index.into())
+}
+
+/// The place in the scenario of a subnet; no subnet has the largest.
+pub(super) fn subnet_index(id: SubnetId) -> usize {
+    usize::try_from(id.bits()).unwrap_or(usize::MAX)
+}
+
 impl NodeCloud<'_> {
     fn subnet(&mut self, id: SubnetId) -> Option<&mut SubnetPool> {
-        self.subnets.get_mut(id.0 as usize)
+        self.subnets.get_mut(subnet_index(id))
     }
 }
 
@@ -62,7 +72,7 @@ impl Cloud for NodeCloud<'_> {
         let all = self.subnets.iter().zip(0..);
         let near = all.filter(|(subnet, _)| subnet.zone == self.zone);
         near.map(|(subnet, index)| SubnetView {
-            id: SubnetId(index),
+            id: subnet_id(index),
             free_addresses: subnet.free(),
             role: match subnet.role {
                 Role::Untagged => SubnetRole::Untagged,

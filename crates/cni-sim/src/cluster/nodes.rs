@@ -1,6 +1,6 @@
 //! Nodes join, serve, crash and vanish, and the Kubernetes API follows.
 
-use super::cloud::NodeCloud;
+use super::cloud::{NodeCloud, subnet_id};
 use super::engine::{Driver, Engine, Event};
 use super::group_plan::GroupPlan;
 use super::objects::{AGENT_NAMESPACE, Objects};
@@ -12,7 +12,6 @@ use crate::kube_store::ObjectKey;
 use crate::truth::PodFacts;
 use crate::wall_clock::wall_ms;
 use cni_types::random::{Random, mix};
-use ipamd_model::ec2::SubnetId;
 use ipamd_model::node::{Node, NodeSpec, Phase};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -30,10 +29,10 @@ impl SimulatedCluster {
         let mut spec = NodeSpec::new(
             plan.limits,
             plan.settings.clone(),
-            SubnetId(plan.subnet),
+            subnet_id(plan.subnet),
             mix(self.seed ^ mix(stream.wrapping_mul(0x51ed_270b))),
         );
-        spec.eni_config = plan.pod_subnet.map(SubnetId);
+        spec.eni_config = plan.pod_subnet.map(subnet_id);
         spec.placement = plan.placement;
         spec.max_pods = Some(plan.max_pods);
         let mut cloud =

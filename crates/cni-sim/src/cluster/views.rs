@@ -1,5 +1,6 @@
 //! The cluster as EC2 and `GET /state` show it.
 
+use super::cloud::subnet_index;
 use super::slot::Slot;
 use super::state::SimulatedCluster;
 use crate::aws::identity::Identity;
@@ -82,7 +83,7 @@ impl SimulatedCluster {
         for slot in self.slots() {
             let cell = slot.lock();
             for eni in cell.node.iter().flat_map(|node| &node.instance().enis) {
-                if let Some(sum) = held.get_mut(eni.subnet.0 as usize) {
+                if let Some(sum) = held.get_mut(subnet_index(eni.subnet)) {
                     let own = 1 + eni.addresses.len() + 16 * eni.prefixes.len();
                     *sum += u32::try_from(own).unwrap_or(u32::MAX);
                 }
@@ -126,7 +127,7 @@ impl SimulatedCluster {
     }
 
     fn eni(&self, slot: &Slot, eni: &AttachedEni, subnet_ids: &[(String, String)]) -> NetworkInterface {
-        let (subnet_id, zone) = subnet_ids.get(eni.subnet.0 as usize).cloned().unwrap_or_default();
+        let (subnet_id, zone) = subnet_ids.get(subnet_index(eni.subnet)).cloned().unwrap_or_default();
         NetworkInterface {
             network_interface_id: eni.id.to_string(),
             subnet_id,
@@ -135,6 +136,7 @@ impl SimulatedCluster {
             status: "in-use".to_owned(),
             interface_type: match eni.kind {
                 EniKind::Interface => "interface",
+                EniKind::Efa => "efa",
                 EniKind::Trunk => "trunk",
                 EniKind::EfaOnly => "efa-only",
             }

@@ -4,33 +4,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::imds::ImdsRead;
 use cni_types::ec2::{Ec2Code, Ec2Operation};
-
-/// A subnet of the VPC, by its number there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SubnetId(pub u32);
-
-/// Something a subnet lends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Block {
-    /// One IPv4 address.
-    Address(Ipv4Addr),
-    /// A /28, by its base.
-    Prefix(Ipv4Addr),
-    /// A /80, by its base.
-    Ipv6Prefix(Ipv6Addr),
-}
-
-/// The tag `kubernetes.io/role/cni` of a subnet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum SubnetRole {
-    /// Absent or empty.
-    #[default]
-    Untagged,
-    /// "0": pods must not use it.
-    Off,
-    /// Any other value.
-    On,
-}
+use ipamd_core::block::Block;
+use ipamd_core::id::SubnetId;
+use ipamd_core::input::SubnetRole;
 
 /// What `DescribeSubnets` tells about one subnet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

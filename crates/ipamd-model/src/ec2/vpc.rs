@@ -6,10 +6,13 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::cloud::{Block, Cloud, SubnetId, SubnetRole, SubnetView};
+use super::cloud::{Cloud, SubnetView};
 use super::imds::ImdsRead;
 use cni_types::ec2::{Ec2Code, Ec2Operation};
 use cni_types::random::Random;
+use ipamd_core::block::Block;
+use ipamd_core::id::SubnetId;
+use ipamd_core::input::SubnetRole;
 
 /// How to make a subnet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,7 +135,7 @@ impl Subnet {
         if let Some(last) = blocks.last_mut() {
             *last |= 0x8000;
         }
-        let random = Random::new(seed ^ (u64::from(spec.id.0) << 32));
+        let random = Random::new(seed ^ (u64::try_from(spec.id.bits()).unwrap_or(u64::MAX) << 32));
         Self { spec, base, blocks, free: size - 5, next_ipv6: 0, random }
     }
 

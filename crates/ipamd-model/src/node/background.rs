@@ -87,16 +87,16 @@ mod tests {
 
     #[test]
     fn a_search_leaves_young_enis_alone() {
-        let mut vpc = Vpc::new(vec![SubnetSpec::new(SubnetId(0), Ipv4Addr::new(10, 0, 0, 0), 24)], 0);
-        let spec = NodeSpec::new(InstanceLimits::custom(3, 10), Settings::manifest(), SubnetId(0), 0);
+        let mut vpc = Vpc::new(vec![SubnetSpec::new(SubnetId::from_bits(0), Ipv4Addr::new(10, 0, 0, 0), 24)], 0);
+        let spec = NodeSpec::new(InstanceLimits::custom(3, 10), Settings::manifest(), SubnetId::from_bits(0), 0);
         let mut node = Node::new(spec, 0, &mut vpc).unwrap();
-        let primary = vpc.take_addresses(SubnetId(0), 1).unwrap()[0];
-        let free = vpc.free_addresses(SubnetId(0));
-        let eni = AttachedEni::new(EniId::from_bits(7), 0, SubnetId(0), primary);
+        let primary = vpc.take_addresses(SubnetId::from_bits(0), 1).unwrap()[0];
+        let free = vpc.free_addresses(SubnetId::from_bits(0));
+        let eni = AttachedEni::new(EniId::from_bits(7), 0, SubnetId::from_bits(0), primary);
         node.leaked.push(Leaked { eni, since_ms: 1_000 });
         node.scan_for_leaks(300_999, &mut vpc);
-        assert_eq!((node.leaked.len(), vpc.free_addresses(SubnetId(0))), (1, free));
+        assert_eq!((node.leaked.len(), vpc.free_addresses(SubnetId::from_bits(0))), (1, free));
         node.scan_for_leaks(301_000, &mut vpc);
-        assert_eq!((node.leaked.len(), vpc.free_addresses(SubnetId(0))), (0, free + 1));
+        assert_eq!((node.leaked.len(), vpc.free_addresses(SubnetId::from_bits(0))), (0, free + 1));
     }
 }

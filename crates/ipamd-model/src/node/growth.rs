@@ -3,7 +3,7 @@
 use super::effect::{Effect, Retry, Script};
 use super::shrink;
 use super::state::Node;
-use crate::ec2::{AttachedEni, Block, Cloud, EniId, EniKind, ImdsRead, SubnetId, SubnetRole};
+use crate::ec2::{AttachedEni, Block, Cloud, EniId, EniKind, ImdsRead, SubnetId, SubnetRole, drawn_id};
 use crate::metrics::{Action, IpamdError, UtilsError};
 use crate::pool::{PoolEni, Stats};
 use crate::settings::Mode;
@@ -211,7 +211,7 @@ impl Node {
                 let primary = primary.first().copied().ok_or(Ec2Code::InsufficientFreeAddressesInSubnet)?;
                 let blocks = take_blocks(node.mode, subnet, count, cloud)
                     .inspect_err(|_| cloud.give_back(subnet, Block::Address(primary)))?;
-                let mut eni = AttachedEni::new(EniId::drawn(&mut node.random), 0, subnet, primary);
+                let mut eni = AttachedEni::new(drawn_id(&mut node.random), 0, subnet, primary);
                 eni.tagged = true;
                 eni.add_all(&blocks);
                 Ok(eni)

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use super::effect::{Effect, Script};
 use super::state::{ForeignEni, Node, TrunkController};
-use crate::ec2::{AttachedEni, Block, Cloud, EniId, EniKind, ManagedBy};
+use crate::ec2::{AttachedEni, Block, Cloud, EniId, EniKind, ManagedBy, drawn_id};
 use crate::metrics::PodEniError;
 use crate::settings::Mode;
 use cni_types::ec2::Ec2Code;
@@ -47,7 +47,7 @@ impl Node {
         let addresses = cloud
             .take_addresses(eni.subnet, eni.addresses)
             .inspect_err(|_| cloud.give_back(eni.subnet, Block::Address(primary)))?;
-        let id = EniId::drawn(&mut self.random);
+        let id = drawn_id(&mut self.random);
         let mut attached = AttachedEni::new(id, self.instance.free_device(), eni.subnet, primary);
         attached.kind = eni.kind;
         attached.managed_by = eni.managed_by;
@@ -119,7 +119,7 @@ impl Node {
         let Ok(primary) = cloud.take_addresses(self.spec.subnet, 1) else { return };
         let Some(primary) = primary.first().copied() else { return };
         let device = self.instance.free_device();
-        let mut trunk = AttachedEni::new(EniId::drawn(&mut self.random), device, self.spec.subnet, primary);
+        let mut trunk = AttachedEni::new(drawn_id(&mut self.random), device, self.spec.subnet, primary);
         trunk.kind = EniKind::Trunk;
         self.instance.attach(trunk);
     }

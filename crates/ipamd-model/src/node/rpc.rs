@@ -54,7 +54,7 @@ impl Node {
             DelReason::PodDeleted => deleted,
             DelReason::SetupNsFailed => undone,
         } += 1;
-        let Some(place) = self.pool.unassign(key, now_ms) else { return DelOutcome::UnknownPod };
+        let Some(place) = self.pool.unassign(&key, now_ms) else { return DelOutcome::UnknownPod };
         self.count_unassigned(place);
         if self.pool.eni(place.eni).is_some_and(|eni| eni.excluded) {
             self.cleanups.push((now_ms + EXCLUDED_CLEANUP_MS, place.eni, place.block));

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 
 use super::effect::Effect;
-use crate::ec2::{AttachedEni, Block, Cloud, EniId, EniKind, Instance, ManagedBy, SubnetId};
+use crate::ec2::{AttachedEni, Block, Cloud, EniId, EniKind, Instance, ManagedBy, SubnetId, drawn_id};
 use crate::metrics::{Metrics, PageFlavour, Shown, Truth};
 use crate::pool::{Placement, PodKey, Pool, Targets};
 use crate::settings::{Mode, Refusal, Settings};
@@ -234,14 +234,14 @@ impl Node {
         let primary = cloud.take_addresses(spec.subnet, 1).map_err(|_| NodeError::NoPrimaryAddress)?;
         let primary = primary.first().copied().ok_or(NodeError::NoPrimaryAddress)?;
         let mut instance = Instance::default();
-        let mut eni = AttachedEni::new(EniId::drawn(&mut random), 0, spec.subnet, primary);
+        let mut eni = AttachedEni::new(drawn_id(&mut random), 0, spec.subnet, primary);
         eni.managed_by = ManagedBy::Untagged;
         instance.attach(eni);
         Ok(Self {
             mode: spec.settings.mode(&spec.limits).unwrap_or(Mode::Secondary),
             random,
             instance,
-            pool: Pool::default(),
+            pool: Pool::new(0),
             metrics: Metrics::new(start_ms, false),
             phase: Phase::Starting,
             step: Step::Start,

@@ -13,9 +13,9 @@ const HOURS_3_MS: i64 = 3 * 3_600_000;
 
 /// Three hours of an m5.large: 42 adds of which two find nothing, 28 deletes, 12 pods left.
 fn healthy() -> (Node, i64) {
-    let mut vpc = Vpc::new(vec![SubnetSpec::new(SubnetId(0), Ipv4Addr::new(10, 0, 16, 0), 20)], 7);
+    let mut vpc = Vpc::new(vec![SubnetSpec::new(SubnetId::from_bits(0), Ipv4Addr::new(10, 0, 16, 0), 20)], 7);
     let limits = limits::find("m5.large").expect("a known type");
-    let spec = NodeSpec::new(limits, Settings::manifest(), SubnetId(0), 11);
+    let spec = NodeSpec::new(limits, Settings::manifest(), SubnetId::from_bits(0), 11);
     let mut node = Node::new(spec, START_MS, &mut vpc).expect("a subnet with room");
     node.advance(START_MS + 20_000, &mut vpc);
     let mut now_ms = START_MS + 600_000;

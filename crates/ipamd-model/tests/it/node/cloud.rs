@@ -11,8 +11,8 @@ use ipamd_model::node::{AddOutcome, DelOutcome, DelReason, Node, NodeSpec, PodKe
 use ipamd_model::pool::Placement;
 use ipamd_model::settings::Settings;
 
-pub(crate) const SUBNET: SubnetId = SubnetId(0);
-pub(crate) const OTHER: SubnetId = SubnetId(1);
+pub(crate) const SUBNET: SubnetId = SubnetId::from_bits(0);
+pub(crate) const OTHER: SubnetId = SubnetId::from_bits(1);
 
 /// Two subnets and a list of what fails.
 pub(crate) struct ScriptedCloud {
@@ -89,16 +89,16 @@ pub(crate) struct Lab {
 impl Lab {
     /// A node whose process starts now.
     pub(crate) fn new((enis, addresses): (u16, u16), env: &[(&str, &str)], change: impl FnOnce(&mut NodeSpec)) -> Self {
-        let mut first = SubnetSpec::new(SubnetId(0), Ipv4Addr::new(10, 0, 0, 0), 22);
+        let mut first = SubnetSpec::new(SubnetId::from_bits(0), Ipv4Addr::new(10, 0, 0, 0), 22);
         first.ipv6_base = Some(Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, 0, 0));
-        let second = SubnetSpec::new(SubnetId(1), Ipv4Addr::new(10, 0, 4, 0), 22);
+        let second = SubnetSpec::new(SubnetId::from_bits(1), Ipv4Addr::new(10, 0, 4, 0), 22);
         let vpc = Vpc::new(vec![first, second], 3);
         let mut cloud =
             ScriptedCloud { vpc, roles: BTreeMap::new(), faults: BTreeMap::new(), imds: Vec::new(), calls: Vec::new() };
         let mut limits = InstanceLimits::custom(enis, addresses);
         limits.listed = true;
         let settings = Settings::manifest_with(env.iter().copied());
-        let mut spec = NodeSpec::new(limits, settings, SubnetId(0), 5);
+        let mut spec = NodeSpec::new(limits, settings, SubnetId::from_bits(0), 5);
         spec.placement = Placement::FirstFit;
         spec.deletes_lag = false;
         spec.max_pods = Some(1_000);

@@ -93,7 +93,7 @@ pub struct Truth {
 
 impl Metrics {
     /// What a page of this flavour says at `now_ms`; families it does not have read 0.
-    pub(crate) fn truth(&self, now_ms: i64, flavour: PageFlavour) -> Truth {
+    pub fn truth(&self, now_ms: i64, flavour: PageFlavour) -> Truth {
         let kept = |family: &str, value: u64| if flavour.exposes(family) { value } else { 0 };
         Truth {
             process_start_ms: self.process_start_ms,

@@ -3,7 +3,7 @@
 use super::counts::Metrics;
 use super::flavour::PageFlavour;
 use super::page::{Kind, Labels, Page};
-use crate::ec2::Block;
+use crate::block::Block;
 use cni_types::ec2::Ec2Operation;
 
 /// Upper bounds of the two duration histograms, as text and as seconds.
@@ -24,15 +24,18 @@ const BOUNDS: [(&str, f64); 12] = [
 
 /// What the page shows and the counters do not know.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Shown {
-    pub(crate) now_ms: i64,
-    pub(crate) seed: u64,
-    pub(crate) nftables: bool,
+pub struct Shown {
+    /// When the page is asked for, Unix milliseconds.
+    pub now_ms: i64,
+    /// Seed of the numbers of the Go runtime.
+    pub seed: u64,
+    /// Connection marks are written by nftables instead of iptables.
+    pub nftables: bool,
 }
 
 impl Metrics {
     /// Appends the whole page.
-    pub(crate) fn render(&self, shown: Shown, flavour: PageFlavour, out: &mut Vec<u8>) {
+    pub fn render(&self, shown: Shown, flavour: PageFlavour, out: &mut Vec<u8>) {
         let mut page = Page { out, flavour };
         self.requests_and_assignments(&mut page);
         self.aws_calls(&mut page, shown);

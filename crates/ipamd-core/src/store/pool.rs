@@ -5,13 +5,11 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::decide::Stats;
 use super::ipv6_prefix::Prefix;
-use crate::ec2::{Block, EniId, EniKind, SubnetId};
+use crate::block::Block;
+use crate::id::{EniId, SubnetId};
+use crate::input::EniKind;
 use crate::settings::Mode;
 use cni_types::random::Random;
-
-/// A pod's network attachment, by a number its owner chose.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PodKey(pub u64);
 
 /// Which free address a pod gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -68,11 +66,11 @@ pub struct Place {
     pub block: Block,
 }
 
-/// The pool of one node.
-#[derive(Debug, Clone, Default)]
-pub struct Pool {
+/// The pool of one node. `K` names a pod's network attachment.
+#[derive(Debug, Clone)]
+pub struct Pool<K> {
     pub(super) enis: Vec<PoolEni>,
-    pub(super) owners: BTreeMap<PodKey, IpAddr>,
+    pub(super) owners: BTreeMap<K, IpAddr>,
     pub(super) freed: Vec<Freed>,
     pub(super) cooldown_ms: i64,
     /// The raw counter behind the total gauge: it is not always the sum of what is here, see [`Self::drop_eni`].
@@ -140,10 +138,10 @@ impl Cidr {
     }
 }
 
-impl Pool {
+impl<K: Ord + Clone> Pool<K> {
     /// An empty store whose addresses rest that long after use.
     pub fn new(cooldown_ms: i64) -> Self {
-        Self { cooldown_ms, ..Self::default() }
+        Self { enis: Vec::new(), owners: BTreeMap::new(), freed: Vec::new(), cooldown_ms, total: 0, prefixes: 0 }
     }
 
     /// The ENIs, in the order in which they came.
@@ -156,12 +154,13 @@ impl Pool {
         self.enis.iter().find(|eni| eni.id == id)
     }
 
-    pub(crate) fn eni_mut(&mut self, id: EniId) -> Option<&mut PoolEni> {
+    /// One ENI, to change it.
+    pub fn eni_mut(&mut self, id: EniId) -> Option<&mut PoolEni> {
         self.enis.iter_mut().find(|eni| eni.id == id)
     }
 
     /// Pods and their addresses.
-    pub fn owners(&self) -> &BTreeMap<PodKey, IpAddr> {
+    pub fn owners(&self) -> &BTreeMap<K, IpAddr> {
         &self.owners
     }
 
@@ -234,7 +233,7 @@ impl Pool {
     }
 
     /// Takes a CIDR off an ENI's map without touching the counters, as the clean-up of excluded ENIs does.
-    pub(crate) fn lose_block(&mut self, id: EniId, block: Block) {
+    pub fn lose_block(&mut self, id: EniId, block: Block) {
         if let Some(eni) = self.eni_mut(id) {
             eni.cidrs.retain(|cidr| cidr.block() != block || cidr.used != 0);
         }
@@ -284,13 +283,7 @@ impl Pool {
     }
 
     /// Gives a pod an address, the one it has if it has one.
-    pub(crate) fn assign(
-        &mut self,
-        key: PodKey,
-        how: (Mode, Placement),
-        now_ms: i64,
-        random: &mut Random,
-    ) -> Option<Place> {
+    pub fn assign(&mut self, key: K, how: (Mode, Placement), now_ms: i64, random: &mut Random) -> Option<Place> {
         let (mode, placement) = how;
         if mode == Mode::Ipv6 {
             return self.assign_ipv6(key, now_ms);
@@ -343,8 +336,8 @@ impl Pool {
     }
 
     /// Takes a pod's address away; it rests from `now_ms` on.
-    pub(crate) fn unassign(&mut self, key: PodKey, now_ms: i64) -> Option<Place> {
-        let address = self.owners.remove(&key)?;
+    pub fn unassign(&mut self, key: &K, now_ms: i64) -> Option<Place> {
+        let address = self.owners.remove(key)?;
         let place = self.mark(address, false)?;
         if let IpAddr::V4(v4) = address {
             self.freed.push(Freed { address: v4.into(), at_ms: now_ms });
@@ -355,7 +348,7 @@ impl Pool {
     }
 
     /// Takes a checkpointed allocation over; `None` if no CIDR here holds the address.
-    pub(crate) fn recover(&mut self, key: PodKey, address: IpAddr) -> Option<Place> {
+    pub fn recover(&mut self, key: K, address: IpAddr) -> Option<Place> {
         let place = self.mark(address, true)?;
         self.owners.insert(key, address);
         Some(place)

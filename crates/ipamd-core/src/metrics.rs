@@ -12,8 +12,8 @@ mod page;
 mod runtime;
 mod truth;
 
-pub(crate) use agent::Shown;
-pub(crate) use counts::{Call, Metrics};
+pub use agent::Shown;
+pub use counts::{Call, Metrics};
 pub use flavour::{PageFlavour, Release};
 pub use labels::{Action, IpamdError, PodEniError, Reconcile, UtilsError};
 pub use truth::{LabelCount, LatencyTruth, Truth};

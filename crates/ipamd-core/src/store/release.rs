@@ -1,17 +1,19 @@
 //! What may leave the pool: CIDRs without pods, and whole ENIs that are not needed.
 
-use super::datastore::{Cidr, Placement, Pool, PoolEni};
 use super::decide::Targets;
-use crate::ec2::{Block, EniId, EniKind};
+use super::pool::{Cidr, Placement, Pool, PoolEni};
+use crate::block::Block;
+use crate::id::EniId;
+use crate::input::EniKind;
 use cni_types::limits::ADDRESSES_PER_PREFIX;
 use cni_types::random::Random;
 
 /// An ENI younger than this in the store is not given up.
-pub(crate) const MINIMUM_ENI_AGE_MS: i64 = 60_000;
+pub const MINIMUM_ENI_AGE_MS: i64 = 60_000;
 
-impl Pool {
+impl<K: Ord + Clone> Pool<K> {
     /// Order in which ENIs are visited.
-    pub(crate) fn visit(&self, placement: Placement, random: &mut Random) -> Vec<EniId> {
+    pub fn visit(&self, placement: Placement, random: &mut Random) -> Vec<EniId> {
         let mut ids: Vec<_> = self.enis.iter().map(|eni| eni.id).collect();
         if placement == Placement::Random {
             for last in (1..ids.len()).rev() {
@@ -22,18 +24,18 @@ impl Pool {
     }
 
     /// CIDRs of one ENI without pods, of the given kind; rest is not considered.
-    pub(crate) fn unused_blocks(&self, id: EniId, prefix: bool) -> Vec<Block> {
+    pub fn unused_blocks(&self, id: EniId, prefix: bool) -> Vec<Block> {
         let cidrs = self.eni(id).map(|eni| eni.cidrs.as_slice()).unwrap_or_default();
         cidrs.iter().filter(|cidr| cidr.used == 0 && cidr.prefix == prefix).map(|cidr| cidr.block()).collect()
     }
 
     /// A plain secondary ENI has no pods.
-    pub(crate) fn has_idle_eni(&self) -> bool {
+    pub fn has_idle_eni(&self) -> bool {
         self.enis.iter().any(|eni| !eni.primary && eni.kind == EniKind::Interface && eni.assigned() == 0)
     }
 
     /// The first ENI that may be given up.
-    pub(crate) fn spare_eni(&self, targets: &Targets, order: &[EniId], now_ms: i64) -> Option<EniId> {
+    pub fn spare_eni(&self, targets: &Targets, order: &[EniId], now_ms: i64) -> Option<EniId> {
         let may_go = |eni: &&PoolEni| self.may_go(eni, now_ms) && !self.is_needed(eni, targets);
         order.iter().filter_map(|id| self.eni(*id)).find(may_go).map(|eni| eni.id)
     }
@@ -68,8 +70,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
-    use crate::ec2::SubnetId;
-    use crate::pool::PodKey;
+    use crate::id::SubnetId;
     use crate::settings::Mode;
 
     const OLD_MS: i64 = 1_000_000;
@@ -83,20 +84,20 @@ mod tests {
     }
 
     /// Two addresses with pods on the primary, two free on ENI 2, one free on ENI 3.
-    fn pool() -> Pool {
+    fn pool() -> Pool<u32> {
         let mut pool = Pool::new(30_000);
         for (number, addresses) in [(1, 2), (2, 2), (3, 1)] {
             add(&mut pool, number, EniKind::Interface, addresses);
         }
         for pod in 0..2 {
             let how = (Mode::Secondary, Placement::FirstFit);
-            pool.assign(PodKey(pod), how, 0, &mut Random::new(0)).unwrap();
+            pool.assign(pod, how, 0, &mut Random::new(0)).unwrap();
         }
         pool
     }
 
-    fn add(pool: &mut Pool, number: u32, kind: EniKind, addresses: u32) {
-        pool.add_eni(PoolEni::new(id(number), 0, kind, number == 1, SubnetId(0)));
+    fn add(pool: &mut Pool<u32>, number: u32, kind: EniKind, addresses: u32) {
+        pool.add_eni(PoolEni::new(id(number), 0, kind, number == 1, SubnetId::from_bits(0)));
         for offset in 0..addresses {
             assert!(pool.add_block(id(number), secondary(number, offset)));
         }
@@ -106,7 +107,7 @@ mod tests {
         Targets { prefix_mode: false, warm_ip, minimum_ip, warm_eni: 0, warm_prefix: 0, slots: 9, max_pods: 99 }
     }
 
-    fn spare(pool: &Pool, targets: &Targets, now_ms: i64) -> Option<EniId> {
+    fn spare(pool: &Pool<u32>, targets: &Targets, now_ms: i64) -> Option<EniId> {
         let order: Vec<_> = pool.enis().iter().map(|eni| eni.id).collect();
         pool.spare_eni(targets, &order, now_ms)
     }
@@ -148,10 +149,10 @@ mod tests {
     fn an_eni_with_a_resting_address_stays() {
         let mut pool = pool();
         let how = (Mode::Secondary, Placement::FirstFit);
-        pool.assign(PodKey(7), how, 0, &mut Random::new(0)).unwrap();
+        pool.assign(7, how, 0, &mut Random::new(0)).unwrap();
         assert_eq!(spare(&pool, &targets(0, 2), OLD_MS), Some(id(3)));
         pool.drop_eni(id(3)).unwrap();
-        pool.unassign(PodKey(7), OLD_MS).unwrap();
+        pool.unassign(&7, OLD_MS).unwrap();
         assert_eq!(spare(&pool, &targets(0, 2), OLD_MS + 30_000), None);
         assert_eq!(spare(&pool, &targets(0, 2), OLD_MS + 30_001), Some(id(2)));
     }
@@ -169,7 +170,7 @@ mod tests {
     fn prefix_targets_are_met_in_whole_prefixes() {
         let mut pool = Pool::new(30_000);
         for number in 1..=2_u32 {
-            pool.add_eni(PoolEni::new(id(number), 0, EniKind::Interface, number == 1, SubnetId(0)));
+            pool.add_eni(PoolEni::new(id(number), 0, EniKind::Interface, number == 1, SubnetId::from_bits(0)));
             for offset in 0..number {
                 pool.add_block(id(number), Block::Prefix(Ipv4Addr::from(0x0a00_0000 + number * 256 + offset * 16)));
             }
@@ -190,17 +191,17 @@ mod tests {
     #[test]
     fn a_rested_address_is_used_again_before_a_fresh_one() {
         let mut pool = Pool::new(30_000);
-        pool.add_eni(PoolEni::new(id(1), 0, EniKind::Interface, true, SubnetId(0)));
+        pool.add_eni(PoolEni::new(id(1), 0, EniKind::Interface, true, SubnetId::from_bits(0)));
         pool.add_block(id(1), Block::Prefix(Ipv4Addr::new(10, 0, 0, 0)));
         let random = &mut Random::new(0);
-        let mut next = |pool: &mut Pool, pod, now_ms| {
-            let place = pool.assign(PodKey(pod), (Mode::Prefix, Placement::FirstFit), now_ms, random);
+        let mut next = |pool: &mut Pool<u32>, pod, now_ms| {
+            let place = pool.assign(pod, (Mode::Prefix, Placement::FirstFit), now_ms, random);
             place.map(|place| place.address.to_string())
         };
-        for (pod, address) in ["10.0.0.0", "10.0.0.1", "10.0.0.2"].into_iter().enumerate() {
-            assert_eq!(next(&mut pool, pod as u64, 0).as_deref(), Some(address));
+        for (pod, address) in (0..).zip(["10.0.0.0", "10.0.0.1", "10.0.0.2"]) {
+            assert_eq!(next(&mut pool, pod, 0).as_deref(), Some(address));
         }
-        pool.unassign(PodKey(1), 0).unwrap();
+        pool.unassign(&1, 0).unwrap();
         assert_eq!(next(&mut pool, 10, 30_000).as_deref(), Some("10.0.0.3"));
         assert_eq!(next(&mut pool, 11, 30_001).as_deref(), Some("10.0.0.1"));
         for pod in 20..32 {

@@ -2,11 +2,11 @@
 
 use std::net::IpAddr;
 
-use super::datastore::{Place, PodKey, Pool};
-use crate::ec2::Block;
+use super::pool::{Place, Pool};
+use crate::block::Block;
 
-impl Pool {
-    pub(super) fn assign_ipv6(&mut self, key: PodKey, now_ms: i64) -> Option<Place> {
+impl<K: Ord + Clone> Pool<K> {
+    pub(super) fn assign_ipv6(&mut self, key: K, now_ms: i64) -> Option<Place> {
         let cooldown_ms = self.cooldown_ms;
         let eni = self.enis.iter_mut().find(|eni| !eni.excluded && eni.ipv6.is_some())?;
         let prefix = eni.ipv6.as_mut()?;

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::labels::{Action, IpamdError, PodEniError, Reconcile, UtilsError};
-use crate::ec2::{Block, EniId};
+use crate::block::Block;
+use crate::id::EniId;
 use cni_types::ec2::{Ec2Code, Ec2Operation};
 
 /// Old agents forget an observation after ten minutes; their quantiles then read NaN.
@@ -23,36 +24,60 @@ pub(super) struct Latency {
 
 /// What an EC2 operation left behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Call {
-    pub(crate) op: Ec2Operation,
-    pub(crate) code: Option<Ec2Code>,
-    pub(crate) ms: u32,
+pub struct Call {
+    /// Which.
+    pub op: Ec2Operation,
+    /// How it failed; `None` if it did not.
+    pub code: Option<Ec2Code>,
+    /// How long it took, milliseconds.
+    pub ms: u32,
 }
 
 /// Everything one process counts.
 #[derive(Debug, Clone)]
-pub(crate) struct Metrics {
-    pub(crate) process_start_ms: i64,
-    pub(crate) add_requests: u64,
-    pub(crate) del_requests: [u64; 2],
-    pub(crate) no_available: u64,
-    pub(crate) force_removed_enis: u64,
-    pub(crate) force_removed_ips: u64,
-    pub(crate) assigned: i64,
-    pub(crate) total: i64,
-    pub(crate) prefixes: i64,
-    pub(crate) eni_allocated: i64,
-    pub(crate) eni_max: i64,
-    pub(crate) ip_max: i64,
-    pub(crate) ipv6: bool,
-    pub(crate) per_cidr: BTreeMap<Block, i32>,
-    pub(crate) per_eni: BTreeMap<EniId, i32>,
-    pub(crate) connmark: [u64; 2],
-    pub(crate) init_seconds: f64,
-    pub(crate) startup_seconds: f64,
-    pub(crate) with_api_server: bool,
-    pub(crate) scrapes: [u64; 3],
-    pub(crate) imds_reads: u64,
+pub struct Metrics {
+    /// Start of the process, Unix milliseconds, in whole hundredths of a second.
+    pub process_start_ms: i64,
+    /// `awscni_add_ip_req_count`.
+    pub add_requests: u64,
+    /// `awscni_del_ip_req_count`, for `PodDeleted` and `SetupNSFailed`.
+    pub del_requests: [u64; 2],
+    /// `awscni_no_available_ip_addresses`.
+    pub no_available: u64,
+    /// `awscni_force_removed_enis`.
+    pub force_removed_enis: u64,
+    /// `awscni_force_removed_ips`.
+    pub force_removed_ips: u64,
+    /// `awscni_assigned_ip_addresses`.
+    pub assigned: i64,
+    /// `awscni_total_ip_addresses`; in IPv6 the number of prefixes, which the page multiplies.
+    pub total: i64,
+    /// `awscni_total_ipv4_prefixes`.
+    pub prefixes: i64,
+    /// `awscni_eni_allocated`.
+    pub eni_allocated: i64,
+    /// `awscni_eni_max`.
+    pub eni_max: i64,
+    /// `awscni_ip_max`.
+    pub ip_max: i64,
+    /// An IPv6 node.
+    pub ipv6: bool,
+    /// `awscni_assigned_ip_per_cidr`. A series stays after its CIDR is gone.
+    pub per_cidr: BTreeMap<Block, i32>,
+    /// `awscni_assigned_ip_per_eni`.
+    pub per_eni: BTreeMap<EniId, i32>,
+    /// `awscni_connmark_reconcile_total`: failures and successes.
+    pub connmark: [u64; 2],
+    /// The observation of `awscni_ipamd_node_initialization_duration_seconds`.
+    pub init_seconds: f64,
+    /// The observation of `awscni_ipamd_startup_duration_seconds`.
+    pub startup_seconds: f64,
+    /// Its label `with_api_server`.
+    pub with_api_server: bool,
+    /// Scrapes answered with 200, with 500, and with any other status.
+    pub scrapes: [u64; 3],
+    /// Reads of the instance metadata service, which old agents show.
+    pub imds_reads: u64,
     pub(super) requests: [u64; 14],
     pub(super) failures: [u64; 14],
     pub(super) latency: Vec<Latency>,
@@ -66,7 +91,7 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     /// The kernel tells a process's start in hundredths of a second.
-    pub(crate) fn new(process_start_ms: i64, ipv6: bool) -> Self {
+    pub fn new(process_start_ms: i64, ipv6: bool) -> Self {
         Self {
             process_start_ms: process_start_ms - process_start_ms.rem_euclid(10),
             add_requests: 0,
@@ -104,7 +129,7 @@ impl Metrics {
     /// Counts one EC2 operation in all four families.
     ///
     /// An ENI that EC2 does not know is not an error in the request families; only the latency family counts it.
-    pub(crate) fn call(&mut self, call: Call, at_ms: i64) {
+    pub fn call(&mut self, call: Call, at_ms: i64) {
         self.observe((call.op.latency_name(), call.code), call.ms, at_ms);
         bump(&mut self.requests, call.op);
         if call.code.is_some_and(|code| code != Ec2Code::InvalidNetworkInterfaceIdNotFound) {
@@ -113,7 +138,7 @@ impl Metrics {
     }
 
     /// Counts a whole leak scan: a request only if it worked, and never a latency.
-    pub(crate) fn scan(&mut self, call: Call) {
+    pub fn scan(&mut self, call: Call) {
         if call.code.is_some() {
             self.failed(call);
         } else {
@@ -122,7 +147,7 @@ impl Metrics {
     }
 
     /// Counts a request that is not otherwise instrumented.
-    pub(crate) fn plain_request(&mut self, call: Call) {
+    pub fn plain_request(&mut self, call: Call) {
         bump(&mut self.requests, call.op);
         if call.code.is_some() {
             bump(&mut self.failures, call.op);
@@ -137,7 +162,7 @@ impl Metrics {
     }
 
     /// One latency observation; `code` is `None` for a success.
-    pub(crate) fn observe(&mut self, (api, code): (&'static str, Option<Ec2Code>), ms: u32, at_ms: i64) {
+    pub fn observe(&mut self, (api, code): (&'static str, Option<Ec2Code>), ms: u32, at_ms: i64) {
         let (error, status) = (code.is_some(), code.map_or("200", Ec2Code::name));
         let key = (api, error, status);
         let place = self.latency.binary_search_by(|known| (known.api, known.error, known.status).cmp(&key));
@@ -155,33 +180,40 @@ impl Metrics {
         }
     }
 
-    pub(crate) fn api_error(&mut self, api: &'static str, code: &'static str) {
+    /// Counts an error of an AWS API by its code.
+    pub fn api_error(&mut self, api: &'static str, code: &'static str) {
         *self.api_errors.entry((api, code)).or_default() += 1;
     }
 
-    pub(crate) fn utils_error(&mut self, site: UtilsError, text: String) {
+    /// Counts an error of a composite step by its whole text.
+    pub fn utils_error(&mut self, site: UtilsError, text: String) {
         *self.utils_errors.entry((site, text.into_boxed_str())).or_default() += 1;
     }
 
-    pub(crate) fn ipamd_error(&mut self, site: IpamdError) {
+    /// Counts an error inside the agent.
+    pub fn ipamd_error(&mut self, site: IpamdError) {
         *self.ipamd_errors.entry(site).or_default() += 1;
     }
 
-    pub(crate) fn pod_eni_error(&mut self, site: PodEniError) {
+    /// Counts an error around security groups for pods.
+    pub fn pod_eni_error(&mut self, site: PodEniError) {
         *self.pod_eni_errors.entry(site).or_default() += 1;
     }
 
-    pub(crate) fn reconciled(&mut self, kind: Reconcile, count: u64) {
+    /// Counts what a reconcile met.
+    pub fn reconciled(&mut self, kind: Reconcile, count: u64) {
         if count > 0 {
             *self.reconcile.entry(kind).or_default() += count;
         }
     }
 
-    pub(crate) fn progress(&mut self, action: Action, change: i32) {
+    /// Changes the number of steps of this kind that are under way.
+    pub fn progress(&mut self, action: Action, change: i32) {
         *self.in_progress.entry(action).or_default() += change;
     }
 
-    pub(crate) fn scraped(&mut self, code: u16) {
+    /// Counts an answered scrape by its status.
+    pub fn scraped(&mut self, code: u16) {
         let slot = match code {
             200 => self.scrapes.first_mut(),
             500 => self.scrapes.get_mut(1),
