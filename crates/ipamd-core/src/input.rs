@@ -76,6 +76,8 @@ pub struct Boot {
     pub node_name: Box<str>,
     /// The API server answered when the process asked.
     pub api_server_reachable: bool,
+    /// How long ago the process started, milliseconds: it may have waited for the API server.
+    pub waited_ms: i64,
 }
 
 /// The answer to one effect.
@@ -380,12 +382,14 @@ pub struct Ec2Attachment {
 
 /// Why a call of EC2 did not end well.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
+#[error("{text}")]
 pub struct Ec2Failure {
     /// The API error code, if there was one.
     pub code: Option<Box<str>>,
-    /// The API error message: the id that was not found stands in it.
+    /// The API error message: the id that was not found stands in it, in single quotes.
     pub message: Box<str>,
+    /// The whole error as the SDK writes it: one label of the metrics page shows it.
+    pub text: Box<str>,
     /// Whether the call may have happened.
     pub fate: Fate,
 }
@@ -509,6 +513,8 @@ pub struct DelRequest<K> {
     pub key: K,
     /// Its pod.
     pub pod: PodName,
+    /// The pod's UID, where the plugin knows it.
+    pub uid: Box<str>,
     /// Why, in the plugin's word.
     pub reason: DelReason,
 }
@@ -537,6 +543,12 @@ pub enum BadInput {
     /// Something came before the start.
     #[error("input before the start of the core")]
     BeforeBoot,
+    /// Two RPCs of one number at a time: the second is answered, but not done.
+    #[error("RPC {0} was begun twice")]
+    DuplicateRpc(u64),
+    /// More RPCs wait than a node can have pods: the last is answered, but not done.
+    #[error("RPC {0} came while too many others wait")]
+    TooManyRpcs(u64),
     /// The instance type is in no table, and EC2 was not asked.
     #[error("no limits are known for the instance type {0}")]
     UnknownInstanceType(Box<str>),

@@ -5,11 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use cni_types::ec2::Ec2Operation;
 
 use crate::id::{AttachmentId, EniId, Epoch, GroupId, OpId, RpcId, SubnetId};
-use crate::input::{CheckpointEntry, Mac, PodName};
+use crate::input::{BranchEni, Mac, PodName};
 
 /// One thing to do. Only an effect is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Output<K> {
+pub enum Output {
     /// Do this, and hand in its answer.
     Effect {
         /// Names it in the answer.
@@ -19,7 +19,7 @@ pub enum Output<K> {
         /// After this time the core takes it for unanswered, milliseconds.
         budget_ms: i64,
         /// What to do.
-        effect: Effect<K>,
+        effect: Effect,
     },
     /// Answer this RPC.
     Reply {
@@ -39,7 +39,7 @@ pub enum Output<K> {
 
 /// Something outside that is asked or changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Effect<K> {
+pub enum Effect {
     /// Answered by [`crate::Input::Ec2`].
     Ec2(Ec2Call),
     /// Answered by [`crate::Input::Imds`].
@@ -49,7 +49,7 @@ pub enum Effect<K> {
     /// Answered by [`crate::Input::Host`].
     Host(HostCall),
     /// Answered by [`crate::Input::Store`].
-    Store(StoreCall<K>),
+    Store(StoreCall),
 }
 
 /// A call of EC2.
@@ -295,16 +295,14 @@ pub enum HostCall {
 }
 
 /// Something to do with the files of the agent. Writes are serial.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StoreCall<K> {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreCall {
     /// Read the checkpoint.
     ReadCheckpoint,
-    /// Replace the checkpoint. A newer generation may replace one that is not begun.
+    /// Replace the checkpoint by what `Core::checkpoint` says when the write begins.
     WriteCheckpoint {
         /// Grows with each write.
         generation: u64,
-        /// All of it.
-        entries: Vec<CheckpointEntry<K>>,
     },
 }
 
@@ -320,7 +318,15 @@ pub enum Reply {
         /// CIDRs of the VPC.
         vpc_cidrs: Vec<Box<str>>,
     },
-    /// No address can be given.
+    /// The pod has this branch ENI; the pool has no part in it.
+    AddedBranch {
+        /// Which.
+        branch: BranchEni,
+        /// CIDRs of the VPC.
+        vpc_cidrs: Vec<Box<str>>,
+    },
+    /// The pod gets no address: none is free, or what the pod needs besides is missing. What was assigned stays assigned
+    /// until its DEL.
     AddRefused,
     /// The pod's address is free.
     Deleted {
@@ -329,8 +335,17 @@ pub enum Reply {
         /// Device number of its ENI.
         device: u8,
     },
+    /// The pod had this branch ENI.
+    DeletedBranch {
+        /// Which.
+        branch: BranchEni,
+    },
+    /// The pod has no address here, and the API server does not know it either.
+    Gone,
     /// The pod has no address here.
     UnknownPod,
+    /// The agent does not serve yet.
+    NotReady,
     /// The RPC failed.
     Failed {
         /// Why.
