@@ -7,7 +7,7 @@ use super::state::SimulatedCluster;
 use super::whole::whole;
 use crate::kube_store::ObjectKey;
 use crate::scenario::{Scenario, Workload};
-use ipamd_model::node::{AddOutcome, DelReason, PodKey as ModelPod};
+use ipamd_model::node::{AddOutcome, DelOutcome, DelReason, PodKey as ModelPod};
 use std::f64::consts::TAU;
 
 /// How often a node's pods are looked at; about the pace at which a kubelet retries a refused sandbox.
@@ -66,9 +66,7 @@ impl SimulatedCluster {
         }
         let running = engine.drivers.get(slot.index).map_or(0, |driver| driver.pods.len());
         for _ in 0..replaced.max(running.saturating_sub(desired)).min(running) {
-            if !self.delete_pod(engine, slot, now_ms) {
-                break;
-            }
+            self.delete_pod(engine, slot, now_ms);
         }
         self.start_pods(engine, slot, desired, now_ms);
         if self.scenario.cluster.workload_pods {
@@ -119,46 +117,57 @@ impl SimulatedCluster {
                         self.objects.workload_pod(&self.kube, slot, waited.unwrap_or(pod.0), ip, now_ms);
                     }
                 }
-                // The kubelet tears the sandbox of a failed ADD down again.
-                Some(AddOutcome::ImdsFailed(_)) => {
-                    let why = DelReason::SetupNsFailed;
+                // The runtime tears the sandbox of a failed ADD down, whatever failed: a DEL follows, as for any pod that ends.
+                // (The plugin itself sends `SetupNSFailed`, only where it has an address and cannot set the namespace up.)
+                Some(AddOutcome::NoAddress | AddOutcome::ImdsFailed(_)) => {
+                    let why = DelReason::PodDeleted;
                     engine.with_node(slot, now_ms, |node, cloud| node.del_pod(pod, why, now_ms, cloud));
                 }
-                Some(AddOutcome::NoAddress) => {}
+                // Neither ADD nor DEL reaches an agent that does not listen.
                 Some(AddOutcome::NotReady) | None => return,
             }
         }
     }
 
-    /// Deletes one pod, any; false when the agent cannot be reached, for then the kubelet tries again.
-    fn delete_pod(&self, engine: &mut Engine, slot: &Slot, now_ms: i64) -> bool {
-        let serving = slot.lock().node.as_ref().is_some_and(ipamd_model::node::Node::is_serving);
-        let Some(driver) = engine.drivers.get_mut(slot.index).filter(|driver| serving && !driver.pods.is_empty())
-        else {
-            return false;
-        };
-        let pick = driver.random.index(driver.pods.len());
-        let pod = driver.pods.swap_remove(pick);
+    /// Deletes one pod, any. Where the agent cannot be reached, the plugin removes the pod's interface and reports success: the
+    /// DEL is not repeated, and the agent frees the address when it starts.
+    fn delete_pod(&self, engine: &mut Engine, slot: &Slot, now_ms: i64) {
+        let Some(pod) = Self::take_any_pod(engine, slot) else { return };
         let why = DelReason::PodDeleted;
-        engine.with_node(slot, now_ms, |node, cloud| node.del_pod(ModelPod(pod), why, now_ms, cloud));
-        if let Some(driver) = engine.drivers.get_mut(slot.index) {
-            self.hide_pod(driver, pod);
+        let outcome = engine.with_node(slot, now_ms, |node, cloud| node.del_pod(pod, why, now_ms, cloud));
+        if outcome == Some(DelOutcome::NotReady) {
+            Self::forget_pod(slot, pod);
         }
-        true
+        self.hide_pod_of(engine, slot, pod);
     }
 
     /// One pod vanishes without a DEL.
     fn leak_pod(&self, engine: &mut Engine, slot: &Slot) {
-        let Some(driver) = engine.drivers.get_mut(slot.index).filter(|driver| !driver.pods.is_empty()) else { return };
+        let Some(pod) = Self::take_any_pod(engine, slot) else { return };
+        Self::forget_pod(slot, pod);
+        self.hide_pod_of(engine, slot, pod);
+    }
+
+    /// Takes a pod, any, out of those that run.
+    fn take_any_pod(engine: &mut Engine, slot: &Slot) -> Option<ModelPod> {
+        let driver = engine.drivers.get_mut(slot.index).filter(|driver| !driver.pods.is_empty())?;
         let pick = driver.random.index(driver.pods.len());
-        let pod = driver.pods.swap_remove(pick);
+        Some(ModelPod(driver.pods.swap_remove(pick)))
+    }
+
+    /// The pod's interface is gone, and the agent was not told.
+    fn forget_pod(slot: &Slot, pod: ModelPod) {
         let mut cell = slot.lock();
         cell.kept = None;
         if let Some(node) = cell.node.as_mut() {
-            node.forget_pod(ModelPod(pod));
+            node.forget_pod(pod);
         }
-        drop(cell);
-        self.hide_pod(driver, pod);
+    }
+
+    fn hide_pod_of(&self, engine: &mut Engine, slot: &Slot, pod: ModelPod) {
+        if let Some(driver) = engine.drivers.get_mut(slot.index) {
+            self.hide_pod(driver, pod.0);
+        }
     }
 
     /// The pod leaves the Kubernetes API.

@@ -16,6 +16,7 @@ mod aws_services;
 mod world_determinism;
 mod world_kept_pages;
 mod world_messages;
+mod world_runtime;
 mod world_scenarios;
 mod world_sim;
 mod world_waiting;

@@ -17,8 +17,11 @@ const SET_UP_TRIES: u8 = 6;
 const SET_UP_PAUSE_MS: i64 = 10_000;
 /// The agent waits this long for the API server, then continues without it.
 const API_SERVER_WAIT_MS: i64 = 30_000;
-/// Kubelet's back-off between crashes.
+/// Kubelet's back-off: the first restart comes at once, the second after the first of these times, each later one after twice
+/// the time of the one before, up to the second of them ...
 const BACK_OFF_MS: (i64, i64) = (10_000, 300_000);
+/// ... and it begins anew for a container that ran this long.
+const BACK_OFF_RESET_MS: i64 = 600_000;
 
 impl Node {
     /// A new process life: everything in memory is gone.
@@ -39,18 +42,30 @@ impl Node {
         self.terminating = false;
     }
 
-    /// The process dies and starts again at `now_ms`.
+    /// The process dies and starts again at `now_ms`, without a pause; the kubelet counts the exit nevertheless.
     pub fn restart(&mut self, now_ms: i64, cloud: &mut dyn Cloud) {
         self.advance(now_ms, cloud);
+        // A container that waits for its start cannot exit.
+        if !matches!(self.phase, Phase::Crashed { .. }) {
+            self.count_exit(now_ms);
+        }
         self.begin_life(now_ms);
-        self.crashes = 0;
         (self.step, self.step_at_ms) = (Step::Start, now_ms);
     }
 
-    fn crash(&mut self, script: &Script, reason: InitFailure) -> (Step, i64) {
+    /// The container ends: the answer is the kubelet's pause before it starts it again.
+    fn count_exit(&mut self, at_ms: i64) -> i64 {
+        if at_ms.saturating_sub(self.metrics.process_start_ms) >= BACK_OFF_RESET_MS {
+            self.exits = 0;
+        }
         let (first_ms, limit_ms) = BACK_OFF_MS;
-        let pause_ms = (first_ms << self.crashes.min(10)).min(limit_ms);
-        self.crashes += 1;
+        let pause_ms = self.exits.checked_sub(1).map_or(0, |doublings| (first_ms << doublings.min(10)).min(limit_ms));
+        self.exits = self.exits.saturating_add(1);
+        pause_ms
+    }
+
+    fn crash(&mut self, script: &Script, reason: InitFailure) -> (Step, i64) {
+        let pause_ms = self.count_exit(script.at_ms);
         self.phase = Phase::Crashed { reason, restart_at_ms: script.at_ms + pause_ms };
         self.watch_at_ms = i64::MAX;
         self.leak_scan_at_ms = i64::MAX;
@@ -213,7 +228,6 @@ impl Node {
         let startup_s = (s.at_ms - self.metrics.process_start_ms) as f64 / 1_000.0;
         self.metrics.startup_seconds = nanoseconds(startup_s + fine(&mut self.random));
         self.phase = Phase::Serving { since_ms: s.at_ms };
-        self.crashes = 0;
         match self.mode {
             Mode::Ipv6 => (Step::Rest, i64::MAX),
             _ if self.spec.settings.provisioning => (Step::PoolCheck, HALF_LOOP_MS),

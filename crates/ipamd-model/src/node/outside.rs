@@ -36,6 +36,8 @@ impl Node {
         self.spec.settings = settings;
         self.mode = self.spec.settings.mode(&self.spec.limits).unwrap_or(Mode::Secondary);
         self.restart(now_ms, cloud);
+        // The pod is a new one.
+        self.exits = 0;
     }
 
     /// An ENI is attached by something other than the agent.

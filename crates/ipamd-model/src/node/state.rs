@@ -222,7 +222,8 @@ pub struct Node {
     pub(super) recovered: bool,
     pub(super) gone: Vec<PodKey>,
     pub(super) leaked: Vec<Leaked>,
-    pub(super) crashes: u32,
+    /// Exits of the container since it last ran long enough, as the kubelet counts them.
+    pub(super) exits: u32,
     pub(super) init_began_ms: i64,
     pub(super) init_took_ms: i64,
 }
@@ -261,7 +262,7 @@ impl Node {
             recovered: false,
             gone: Vec::new(),
             leaked: Vec::new(),
-            crashes: 0,
+            exits: 0,
             init_began_ms: start_ms,
             init_took_ms: 0,
             spec,

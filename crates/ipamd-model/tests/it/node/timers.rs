@@ -178,7 +178,38 @@ fn crashes_back_off_up_to_five_minutes() {
         lab.pass(restart_at_ms - lab.now_ms);
     }
     let rounded: Vec<_> = pauses.iter().map(|pause| (pause + 4) / 10 * 10).collect();
-    assert_eq!(rounded, [10, 20, 40, 80, 160, 300, 300], "{pauses:?}");
+    assert_eq!(rounded, [0, 10, 20, 40, 80, 160, 300], "{pauses:?}");
+}
+
+/// The pause, seconds, before the start that follows a failure of the next one.
+fn pause_of_a_failing_start(lab: &mut Lab) -> i64 {
+    lab.cloud.fail_imds(ImdsRead::Identity);
+    lab.node.restart(lab.now_ms, &mut lab.cloud);
+    lab.until(10, |lab| matches!(lab.node.phase(), Phase::Crashed { .. }));
+    let Phase::Crashed { restart_at_ms, .. } = lab.node.phase() else { panic!("not crashed") };
+    lab.cloud.heal();
+    // The container still runs when the failure is decided.
+    let pause_ms = restart_at_ms - lab.now_ms;
+    lab.until(10, |lab| lab.node.is_serving());
+    pause_ms / 10_000 * 10
+}
+
+#[test]
+fn the_back_off_is_kept_by_an_agent_that_serves_and_ends_after_ten_minutes() {
+    let mut lab = Lab::serving((3, 10), &[], |_| {});
+    // The restart itself is the first exit, the failure the second.
+    assert_eq!(pause_of_a_failing_start(&mut lab), 10);
+    lab.pass(300_000);
+    assert_eq!(pause_of_a_failing_start(&mut lab), 40, "five minutes of running do not end it");
+    lab.pass(600_000);
+    assert_eq!(pause_of_a_failing_start(&mut lab), 10, "ten minutes do");
+    // A new pod has a container that never failed.
+    let settings = ipamd_model::settings::Settings::manifest();
+    lab.cloud.fail_imds(ImdsRead::Identity);
+    lab.node.set_settings(settings, lab.now_ms, &mut lab.cloud);
+    lab.until(10, |lab| matches!(lab.node.phase(), Phase::Crashed { .. }));
+    let Phase::Crashed { restart_at_ms, .. } = lab.node.phase() else { panic!("not crashed") };
+    assert!(restart_at_ms - lab.now_ms < 5_000);
 }
 
 #[test]
