@@ -129,7 +129,8 @@ func (s kubeService) Get(_ context.Context, key client.ObjectKey, object client.
 			if !s.Kube.CNINode {
 				return missing("cninodes")
 			}
-			object.Name, object.Spec.Features = key.Name, slices.Clone(s.Kube.Features)
+			object.Name, object.ResourceVersion = key.Name, "1"
+			object.Spec.Features = slices.Clone(s.Kube.Features)
 			return nil
 		}
 	case *eniconfig.ENIConfig:
@@ -197,7 +198,7 @@ func (w *world) fillPod(key client.ObjectKey, object *corev1.Pod, missing func(s
 	if pod == nil {
 		pod = &podObject{}
 	}
-	object.ObjectMeta = metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name, UID: types.UID(pod.UID), Annotations: copied(pod.Annotations)}
+	object.ObjectMeta = metav1.ObjectMeta{ResourceVersion: "1", Namespace: key.Namespace, Name: key.Name, UID: types.UID(pod.UID), Annotations: copied(pod.Annotations)}
 	object.Spec.Containers = []corev1.Container{{Name: "main"}}
 	if pod.WantsBranch || pod.Branch != nil {
 		object.Spec.Containers[0].Resources.Limits = corev1.ResourceList{annotationOfBranch: resource.MustParse("1")}

@@ -184,9 +184,16 @@ func (n *nodeLevel) boot(argument []byte) error {
 	}
 	w.ENIs[0].Deletes = true
 	n.world = w
-	rand.Seed(w.Seed) //nolint:staticcheck // the original uses the global generator
+	w.seed(0)
 	n.life = w.begin(1)
 	return nil
+}
+
+// seed starts the global generator, which the original uses, and moves the clock by less than a microsecond: the original's
+// leak scan seeds it again with the clock's nanoseconds.
+func (w *world) seed(life int64) {
+	rand.Seed(w.Seed + life) //nolint:staticcheck // there is no other way to seed the generator that the original uses
+	time.Sleep(time.Duration((w.Seed%1000+1000)%1000) * time.Nanosecond)
 }
 
 // settleLimits takes what was not given from the original's table.

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"math/rand"
 	"os"
 	"slices"
 	"strconv"
@@ -116,7 +115,7 @@ func (n *nodeLevel) resume() *lines {
 	for id, one := range state.ENIs {
 		n.view.shown[id] = one
 	}
-	rand.Seed(n.world.Seed + int64(state.Number)) //nolint:staticcheck // the original uses the global generator
+	n.world.seed(int64(state.Number))
 	if n.world.Kube.TrunkDue > 0 {
 		go n.world.attachTrunk()
 	}

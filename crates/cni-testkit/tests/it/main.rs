@@ -7,6 +7,7 @@ extern crate cni_testkit;
 
 mod fixture;
 mod original_datastore;
+mod original_node;
 mod running;
 
 cni_testkit::main!();
