@@ -365,6 +365,13 @@ pub enum EniKind {
     EfaOnly,
 }
 
+impl EniKind {
+    /// Its addresses are for pods.
+    pub const fn serves_pods(self) -> bool {
+        matches!(self, Self::Interface | Self::Efa)
+    }
+}
+
 /// An ENI's attachment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ec2Attachment {

@@ -10,6 +10,7 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
 pub mod block;
+pub mod chooser;
 pub mod id;
 pub mod input;
 pub mod metrics;

@@ -1,15 +1,24 @@
 //! The datastore: ENIs, their addresses and the pods that use them.
 //!
 //! An address is in one of four places: with the subnet (then it is not here at all), free, assigned to a pod, or
-//! cooling after a pod left it. `decide` holds the arithmetic of when to grow and shrink, `release` chooses what may go.
+//! cooling after a pod left it. `pool` holds ENIs and CIDRs, `assign` gives addresses to pods and takes them back, `ledger`
+//! does each change together with the gauges that the original writes at it, `decide` holds the arithmetic of when to grow
+//! and shrink, `release` chooses what may go.
 
+mod assign;
+mod cidr;
 pub mod decide;
 mod ipv6;
-mod ipv6_prefix;
+mod ledger;
 mod pool;
+mod refused;
 mod release;
 
 pub use crate::block::Block;
+pub use crate::chooser::Placement;
+pub use assign::{Assignment, EXCLUDED_CLEAN_UP_MS};
 pub use decide::{Need, Stats, Targets};
-pub use pool::{Place, Placement, Pool, PoolEni};
+pub use ledger::Ledger;
+pub use pool::{Place, Pool, PoolEni};
+pub use refused::Refused;
 pub use release::MINIMUM_ENI_AGE_MS;

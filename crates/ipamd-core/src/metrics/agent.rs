@@ -223,7 +223,7 @@ impl Metrics {
             }
         }
         let help = "Addresses the datastore holds, used or not";
-        page.plain("awscni_total_ip_addresses", Kind::Gauge, help, self.shown_total());
+        page.plain("awscni_total_ip_addresses", Kind::Gauge, help, self.total as f64);
         let help = "IPv4 prefixes the datastore holds";
         page.plain("awscni_total_ipv4_prefixes", Kind::Gauge, help, self.prefixes as f64);
     }

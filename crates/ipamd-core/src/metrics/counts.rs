@@ -50,7 +50,7 @@ pub struct Metrics {
     pub force_removed_ips: u64,
     /// `awscni_assigned_ip_addresses`.
     pub assigned: i64,
-    /// `awscni_total_ip_addresses`; in IPv6 the number of prefixes, which the page multiplies.
+    /// `awscni_total_ip_addresses`; 2^48 per IPv6 prefix.
     pub total: i64,
     /// `awscni_total_ipv4_prefixes`.
     pub prefixes: i64,

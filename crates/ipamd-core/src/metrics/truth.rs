@@ -99,7 +99,7 @@ impl Metrics {
             process_start_ms: self.process_start_ms,
             ipv6: self.ipv6,
             assigned: self.assigned,
-            total: self.shown_total(),
+            total: self.total as f64,
             prefixes: if flavour.exposes("awscni_total_ipv4_prefixes") { self.prefixes } else { 0 },
             assigned_per_cidr: (flavour.exposes("awscni_assigned_ip_per_cidr") && !self.per_cidr.is_empty())
                 .then(|| self.per_cidr.values().copied().map(i64::from).sum()),
@@ -152,12 +152,6 @@ impl Metrics {
         }
         let shown = found.into_iter().filter(|((family, _), count)| *count > 0 && flavour.exposes(family));
         shown.map(|((family, labels), count)| LabelCount { family, labels, count }).collect()
-    }
-
-    /// The total gauge; an IPv6 prefix is 2^48 addresses.
-    pub(super) fn shown_total(&self) -> f64 {
-        let unit = if self.ipv6 { 281_474_976_710_656.0 } else { 1.0 };
-        self.total as f64 * unit
     }
 
     /// The summary's series in page order; an old agent adds its IMDS reads, a very old one merges statuses.

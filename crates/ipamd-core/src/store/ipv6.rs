@@ -1,42 +1,50 @@
-//! IPv6: one /80 prefix, addresses lowest first.
+//! IPv6: addresses of /80 prefixes.
 
 use std::net::IpAddr;
 
-use super::pool::{Place, Pool};
+use super::cidr::Prefix;
+use super::pool::{Place, Pool, PoolEni};
 use crate::block::Block;
+use crate::chooser::{Chooser, Purpose, chosen};
+use crate::id::EniId;
 
 impl<K: Ord + Clone> Pool<K> {
-    pub(super) fn assign_ipv6(&mut self, key: K, now_ms: i64) -> Option<Place> {
+    pub(super) fn take_ipv6(&mut self, now_ms: i64, chooser: &mut dyn Chooser) -> Option<Place> {
         let cooldown_ms = self.cooldown_ms;
-        let eni = self.enis.iter_mut().find(|eni| !eni.excluded && eni.ipv6.is_some())?;
-        let prefix = eni.ipv6.as_mut()?;
-        let address = IpAddr::V6(prefix.take(now_ms, cooldown_ms).into());
-        let place = Place { address, eni: eni.id, block: Block::Ipv6Prefix(prefix.base) };
-        self.owners.insert(key, address);
-        Some(place)
+        let serving = self.enis.iter().filter(|eni| !eni.excluded && !eni.ipv6.is_empty());
+        let enis: Vec<EniId> = serving.map(|eni| eni.id).collect();
+        let index = if enis.len() > 1 { chooser.eni(Purpose::Assign, &enis) } else { 0 };
+        let id = chosen(&enis, index)?;
+        let eni = self.eni_mut(id)?;
+        let blocks: Vec<Block> = eni.ipv6.iter().map(Prefix::block).collect();
+        let index = if blocks.len() > 1 { chooser.block(id, &blocks) } else { 0 };
+        let block = chosen(&blocks, index)?;
+        let prefix = eni.ipv6.iter_mut().find(|prefix| prefix.block() == block)?;
+        let address = IpAddr::V6(prefix.take(now_ms, cooldown_ms, chooser));
+        Some(Place { address, eni: id, block })
     }
 
-    pub(super) fn mark_ipv6(&mut self, address: IpAddr, used: bool) -> Option<Place> {
-        let IpAddr::V6(v6) = address else { return None };
-        let bits = u128::from(v6);
-        let (id, prefix) = self.enis.iter_mut().find_map(|eni| {
-            let id = eni.id;
-            eni.ipv6.as_mut().filter(|prefix| prefix.contains(bits)).map(|prefix| (id, prefix))
-        })?;
-        if used {
-            prefix.used.insert(bits);
-        } else {
-            prefix.used.remove(&bits);
-        }
-        Some(Place { address, eni: id, block: Block::Ipv6Prefix(prefix.base) })
+    /// IPv6 addresses of the ENIs that serve pods, and how many of them pods have.
+    pub fn ipv6_addresses(&self) -> (i64, u32) {
+        let serving = || self.enis.iter().filter(|eni| !eni.excluded).flat_map(|eni: &PoolEni| &eni.ipv6);
+        let prefixes = i64::try_from(serving().count()).unwrap_or(i64::MAX);
+        (prefixes.saturating_mul(Prefix::SIZE), serving().map(Prefix::assigned).sum())
     }
+}
 
-    pub(super) fn rest_ipv6(&mut self, address: IpAddr, now_ms: i64) {
-        let IpAddr::V6(v6) = address else { return };
-        let bits = u128::from(v6);
-        let prefixes = self.enis.iter_mut().filter_map(|eni| eni.ipv6.as_mut());
-        if let Some(prefix) = prefixes.into_iter().find(|prefix| prefix.contains(bits)) {
-            prefix.freed.push((bits, now_ms));
-        }
+impl Prefix {
+    /// An address used before and rested, else the lowest never used.
+    fn take(&mut self, now_ms: i64, cooldown_ms: i64, chooser: &mut dyn Chooser) -> std::net::Ipv6Addr {
+        let has_rested = |freed: Option<i64>| freed.is_some_and(|at_ms| now_ms.saturating_sub(at_ms) > cooldown_ms);
+        let mut rested: Vec<_> = self.tracked.iter().filter(|(_, freed)| has_rested(**freed)).collect();
+        rested.sort_by_key(|(_, freed)| **freed);
+        let rested: Vec<u64> = rested.into_iter().map(|(offset, _)| *offset).collect();
+        let addresses: Vec<IpAddr> = rested.iter().map(|offset| self.address(*offset).into()).collect();
+        let index = if rested.len() > 1 { chooser.address(&addresses) } else { 0 };
+        let offset = chosen(&rested, index).unwrap_or_else(|| self.fresh());
+        // With the one that is taken, all that have rested count as never used.
+        self.tracked.retain(|_, freed| !has_rested(*freed));
+        self.tracked.insert(offset, None);
+        self.address(offset)
     }
 }

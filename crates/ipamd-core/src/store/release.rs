@@ -1,67 +1,88 @@
-//! What may leave the pool: CIDRs without pods, and whole ENIs that are not needed.
+//! What may leave the pool: CIDRs without pods, and whole ENIs that are not needed. And which ENIs may grow.
 
+use super::cidr::Prefix;
 use super::decide::Targets;
-use super::pool::{Cidr, Placement, Pool, PoolEni};
+use super::pool::{Pool, PoolEni};
 use crate::block::Block;
+use crate::chooser::{Chooser, Purpose, chosen};
 use crate::id::EniId;
 use crate::input::EniKind;
 use cni_types::limits::ADDRESSES_PER_PREFIX;
-use cni_types::random::Random;
 
 /// An ENI younger than this in the store is not given up.
 pub const MINIMUM_ENI_AGE_MS: i64 = 60_000;
 
 impl<K: Ord + Clone> Pool<K> {
-    /// Order in which ENIs are visited.
-    pub fn visit(&self, placement: Placement, random: &mut Random) -> Vec<EniId> {
-        let mut ids: Vec<_> = self.enis.iter().map(|eni| eni.id).collect();
-        if placement == Placement::Random {
-            for last in (1..ids.len()).rev() {
-                ids.swap(last, random.index(last + 1));
-            }
-        }
-        ids
+    /// IPv4 CIDRs of one ENI without pods, of either kind; rest is not considered.
+    pub fn free_blocks(&self, id: EniId) -> Vec<Block> {
+        let cidrs = self.eni(id).map(|eni| eni.cidrs.as_slice()).unwrap_or_default();
+        cidrs.iter().filter(|cidr| cidr.used == 0).map(|cidr| cidr.block()).collect()
     }
 
-    /// CIDRs of one ENI without pods, of the given kind; rest is not considered.
+    /// CIDRs of one ENI without pods, of one kind: prefixes, IPv6 ones included, or IPv4 addresses.
     pub fn unused_blocks(&self, id: EniId, prefix: bool) -> Vec<Block> {
-        let cidrs = self.eni(id).map(|eni| eni.cidrs.as_slice()).unwrap_or_default();
-        cidrs.iter().filter(|cidr| cidr.used == 0 && cidr.prefix == prefix).map(|cidr| cidr.block()).collect()
+        let mut blocks = self.free_blocks(id);
+        blocks.retain(|block| matches!(block, Block::Prefix(_)) == prefix);
+        let ipv6 = self.eni(id).into_iter().filter(|_| prefix).flat_map(|eni| &eni.ipv6);
+        blocks.extend(ipv6.filter(|held| held.assigned() == 0).map(Prefix::block));
+        blocks
+    }
+
+    /// ENIs that may get more CIDRs, each having `slots` places; with custom networking the primary ENI gets none.
+    pub fn allocatable(&self, slots: u32, custom_networking: bool) -> Vec<EniId> {
+        let may_grow = |eni: &&PoolEni| {
+            !(custom_networking && eni.primary)
+                && eni.kind != EniKind::Trunk
+                && !eni.excluded
+                && (eni.slots_used() as u64) < u64::from(slots)
+        };
+        self.enis.iter().filter(may_grow).map(|eni| eni.id).collect()
     }
 
     /// A plain secondary ENI has no pods.
     pub fn has_idle_eni(&self) -> bool {
-        self.enis.iter().any(|eni| !eni.primary && eni.kind == EniKind::Interface && eni.assigned() == 0)
+        self.enis.iter().any(|eni| !eni.primary && eni.kind == EniKind::Interface && eni.assigned_ipv4() == 0)
     }
 
-    /// The first ENI that may be given up.
-    pub fn spare_eni(&self, targets: &Targets, order: &[EniId], now_ms: i64) -> Option<EniId> {
+    /// The ENIs of which each may be given up.
+    pub fn spare_enis(&self, targets: &Targets, now_ms: i64) -> Vec<EniId> {
         let may_go = |eni: &&PoolEni| self.may_go(eni, now_ms) && !self.is_needed(eni, targets);
-        order.iter().filter_map(|id| self.eni(*id)).find(may_go).map(|eni| eni.id)
+        self.enis.iter().filter(may_go).map(|eni| eni.id).collect()
+    }
+
+    /// One ENI that may be given up.
+    pub fn spare_eni(&self, targets: &Targets, now_ms: i64, chooser: &mut dyn Chooser) -> Option<EniId> {
+        let spare = self.spare_enis(targets, now_ms);
+        let index = if spare.is_empty() { 0 } else { chooser.eni(Purpose::Spare, &spare) };
+        chosen(&spare, index)
     }
 
     fn may_go(&self, eni: &PoolEni, now_ms: i64) -> bool {
-        let rests = |address| self.freed.iter().any(|freed| freed.address == address && self.rests(freed, now_ms));
-        let resting = |cidr: &Cidr| (cidr.base..cidr.base + cidr.size()).any(rests);
         !eni.primary
             && eni.kind == EniKind::Interface
-            && now_ms - eni.created_ms >= MINIMUM_ENI_AGE_MS
-            && eni.assigned() == 0
-            && !eni.cidrs.iter().any(resting)
+            && now_ms.saturating_sub(eni.created_ms) >= MINIMUM_ENI_AGE_MS
+            && eni.assigned_ipv4() == 0
+            && !eni.freed.iter().any(|freed| self.rests(freed.at_ms, now_ms))
     }
 
-    /// Whether the other ENIs alone would miss a target.
+    /// Whether the other ENIs alone would miss a target. Addresses count if they are of the mode in force, free CIDRs of either
+    /// kind count as prefixes.
     fn is_needed(&self, leaving: &PoolEni, targets: &Targets) -> bool {
-        let others = || self.enis.iter().filter(|eni| eni.id != leaving.id && !eni.excluded);
-        let total: u32 = others().map(PoolEni::addresses).sum();
-        let free = total - others().map(PoolEni::assigned).sum::<u32>();
+        let (mut total, mut assigned, mut free_cidrs) = (0, 0, 0);
+        let others = self.enis.iter().filter(|eni| eni.id != leaving.id && !eni.excluded);
+        for cidr in others.flat_map(|eni| &eni.cidrs) {
+            free_cidrs += u32::from(cidr.used == 0);
+            if cidr.prefix == targets.prefix_mode {
+                total += cidr.size();
+                assigned += cidr.assigned();
+            }
+        }
         let whole = |target: u32| {
             if targets.prefix_mode { target.next_multiple_of(ADDRESSES_PER_PREFIX) } else { target }
         };
-        let free_cidrs = others().flat_map(|eni| &eni.cidrs).filter(|cidr| cidr.used == 0).count();
-        free < whole(targets.warm_ip)
+        total - assigned < whole(targets.warm_ip)
             || total < whole(targets.minimum_ip)
-            || (targets.prefix_mode && free_cidrs < targets.warm_prefix as usize)
+            || (targets.prefix_mode && free_cidrs < targets.warm_prefix)
     }
 }
 
@@ -70,6 +91,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
+    use crate::chooser::Seeded;
     use crate::id::SubnetId;
     use crate::settings::Mode;
 
@@ -90,8 +112,7 @@ mod tests {
             add(&mut pool, number, EniKind::Interface, addresses);
         }
         for pod in 0..2 {
-            let how = (Mode::Secondary, Placement::FirstFit);
-            pool.assign(pod, how, 0, &mut Random::new(0)).unwrap();
+            pool.assign(pod, Mode::Secondary, 0, &mut Seeded::first_fit(0)).unwrap();
         }
         pool
     }
@@ -108,8 +129,7 @@ mod tests {
     }
 
     fn spare(pool: &Pool<u32>, targets: &Targets, now_ms: i64) -> Option<EniId> {
-        let order: Vec<_> = pool.enis().iter().map(|eni| eni.id).collect();
-        pool.spare_eni(targets, &order, now_ms)
+        pool.spare_eni(targets, now_ms, &mut Seeded::first_fit(0))
     }
 
     #[test]
@@ -148,8 +168,7 @@ mod tests {
     #[test]
     fn an_eni_with_a_resting_address_stays() {
         let mut pool = pool();
-        let how = (Mode::Secondary, Placement::FirstFit);
-        pool.assign(7, how, 0, &mut Random::new(0)).unwrap();
+        pool.assign(7, Mode::Secondary, 0, &mut Seeded::first_fit(0)).unwrap();
         assert_eq!(spare(&pool, &targets(0, 2), OLD_MS), Some(id(3)));
         pool.drop_eni(id(3)).unwrap();
         pool.unassign(&7, OLD_MS).unwrap();
@@ -193,10 +212,10 @@ mod tests {
         let mut pool = Pool::new(30_000);
         pool.add_eni(PoolEni::new(id(1), 0, EniKind::Interface, true, SubnetId::from_bits(0)));
         pool.add_block(id(1), Block::Prefix(Ipv4Addr::new(10, 0, 0, 0)));
-        let random = &mut Random::new(0);
+        let chooser = &mut Seeded::first_fit(0);
         let mut next = |pool: &mut Pool<u32>, pod, now_ms| {
-            let place = pool.assign(pod, (Mode::Prefix, Placement::FirstFit), now_ms, random);
-            place.map(|place| place.address.to_string())
+            let given = pool.assign(pod, Mode::Prefix, now_ms, chooser);
+            given.map(|given| given.place.address.to_string())
         };
         for (pod, address) in (0..).zip(["10.0.0.0", "10.0.0.1", "10.0.0.2"]) {
             assert_eq!(next(&mut pool, pod, 0).as_deref(), Some(address));

@@ -20,7 +20,7 @@ impl Node {
     }
 
     fn scan_jitter_ms(&mut self) -> i64 {
-        self.random.between(0, 299) * 1_000
+        self.chooser.random.between(0, 299) * 1_000
     }
 
     pub(super) fn watch(&mut self, at_ms: i64, cloud: &mut dyn Cloud) {
@@ -33,16 +33,6 @@ impl Node {
         self.imds(&mut script, ImdsRead::VpcCidrs, cloud);
         for (at_ms, effect) in script.effects {
             self.apply(at_ms, effect);
-        }
-    }
-
-    pub(super) fn clean_excluded(&mut self, at_ms: i64) {
-        let due: Vec<_> = self.cleanups.iter().filter(|(due_ms, ..)| *due_ms <= at_ms).copied().collect();
-        self.cleanups.retain(|(due_ms, ..)| *due_ms > at_ms);
-        for (_, eni, block) in due {
-            if self.pool.eni(eni).is_some_and(|eni| eni.excluded) {
-                self.pool.lose_block(eni, block);
-            }
         }
     }
 

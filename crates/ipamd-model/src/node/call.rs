@@ -52,7 +52,7 @@ impl Node {
             if last.is_ok() || last == Err(Ec2Code::InvalidNetworkInterfaceIdNotFound) || attempt + 1 == retry.tries {
                 break;
             }
-            script.at_ms += pause_ms + self.random.between(0, pause_ms * retry.jitter_percent / 100);
+            script.at_ms += pause_ms + self.chooser.random.between(0, pause_ms * retry.jitter_percent / 100);
             pause_ms = (pause_ms * 2).min(retry.limit_ms);
         }
         last
@@ -63,12 +63,12 @@ impl Node {
     pub(super) fn latency_ms(&mut self, op: Ec2Operation, code: Option<Ec2Code>) -> i64 {
         let typical = op.typical_ms();
         match code {
-            None => self.random.between(typical * 55 / 100, typical * 145 / 100),
-            Some(Ec2Code::NoAnswer) => 30_000 + self.random.between(500, 3_500),
+            None => self.chooser.random.between(typical * 55 / 100, typical * 145 / 100),
+            Some(Ec2Code::NoAnswer) => 30_000 + self.chooser.random.between(500, 3_500),
             Some(Ec2Code::RequestLimitExceeded | Ec2Code::InternalError | Ec2Code::Unavailable) => {
-                typical + self.random.between(500, 3_500)
+                typical + self.chooser.random.between(500, 3_500)
             }
-            Some(_) => self.random.between(typical * 27 / 100, typical * 71 / 100).max(1),
+            Some(_) => self.chooser.random.between(typical * 27 / 100, typical * 71 / 100).max(1),
         }
     }
 
@@ -85,7 +85,7 @@ impl Node {
     /// The whole text of an SDK error, as one label of the agent shows it.
     pub(super) fn error_text(&mut self, op: Ec2Operation, code: Ec2Code) -> String {
         let (name, status, code) = (op.name(), code.http_status(), code.name());
-        let (high, low) = (self.random.bits(), self.random.bits());
+        let (high, low) = (self.chooser.random.bits(), self.chooser.random.bits());
         format!(
             "operation error EC2: {name}, https response error StatusCode: {status}, RequestID: \
              {:08x}-{:04x}-4{:03x}-9{:03x}-{:012x}, api error {code}: simulated failure",

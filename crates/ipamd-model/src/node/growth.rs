@@ -60,17 +60,11 @@ impl Node {
         self.pool.enis().iter().any(|eni| eni.kind == EniKind::Trunk)
     }
 
-    fn can_extend(&self, eni: &PoolEni) -> bool {
-        (eni.slots_used() as u64) < u64::from(self.spec.limits.slots())
-            && eni.kind == EniKind::Interface
-            && !eni.excluded
-            && !(eni.primary && self.spec.settings.custom_networking)
-    }
-
     fn extend_enis(&mut self, script: &mut Script, stats: &Stats, cloud: &mut dyn Cloud) -> Existing {
         let targets = self.targets();
-        for id in self.pool.visit(self.spec.placement, &mut self.random) {
-            let Some(eni) = self.pool.eni(id).filter(|eni| self.can_extend(eni)) else { continue };
+        let allocatable = self.pool.allocatable(targets.slots, self.spec.settings.custom_networking);
+        for id in self.visit() {
+            let Some(eni) = self.pool.eni(id).filter(|eni| allocatable.contains(&eni.id)) else { continue };
             let have = u32::try_from(eni.slots_used()).unwrap_or(u32::MAX);
             let count = match self.mode {
                 Mode::Prefix => targets.prefixes_wanted(stats).min(targets.slots.saturating_sub(have)),
@@ -211,7 +205,7 @@ impl Node {
                 let primary = primary.first().copied().ok_or(Ec2Code::InsufficientFreeAddressesInSubnet)?;
                 let blocks = take_blocks(node.mode, subnet, count, cloud)
                     .inspect_err(|_| cloud.give_back(subnet, Block::Address(primary)))?;
-                let mut eni = AttachedEni::new(drawn_id(&mut node.random), 0, subnet, primary);
+                let mut eni = AttachedEni::new(drawn_id(&mut node.chooser.random), 0, subnet, primary);
                 eni.tagged = true;
                 eni.add_all(&blocks);
                 Ok(eni)
@@ -262,7 +256,7 @@ impl Node {
     /// Waits for the ENI in IMDS and takes it into the store.
     fn adopt_new(&mut self, script: &mut Script, id: Option<EniId>, cloud: &mut dyn Cloud) {
         let seen = id.filter(|_| !cloud.imds_fault(ImdsRead::Macs, script.at_ms));
-        let ms = if seen.is_some() { self.random.between(900, 2_300) } else { FUTILE_WAIT_MS };
+        let ms = if seen.is_some() { self.chooser.random.between(900, 2_300) } else { FUTILE_WAIT_MS };
         script.at_ms += ms;
         script.push(Effect::Waited { ms: u32::try_from(ms).unwrap_or(u32::MAX), seen: seen.is_some() });
         let Some(id) = seen else {
@@ -293,7 +287,7 @@ impl Node {
         }
         let readable = self.imds(s, ImdsRead::LocalAddresses, cloud);
         let blocks: Vec<_> = self.instance.eni(id).into_iter().flat_map(AttachedEni::blocks).collect();
-        if readable && kind == EniKind::Interface {
+        if readable && kind.serves_pods() {
             s.push(Effect::AddBlocks(id, blocks));
         }
         Ok(())
@@ -324,7 +318,7 @@ impl Node {
         just_detached: bool,
         cloud: &mut dyn Cloud,
     ) -> Result<(), Ec2Code> {
-        let lag = if just_detached && self.spec.deletes_lag { self.random.index(4) } else { 0 };
+        let lag = if just_detached && self.spec.deletes_lag { self.chooser.random.index(4) } else { 0 };
         let retry = Retry { tries: 12, first_ms: 500, limit_ms: 60_000, jitter_percent: 15 };
         let deleted = self.retried(s, Ec2Operation::DeleteNetworkInterface, retry, cloud, |attempt| {
             if usize::from(attempt) < lag { Err(Ec2Code::InvalidParameterValue) } else { Ok(()) }

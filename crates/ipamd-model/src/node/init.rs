@@ -7,9 +7,10 @@ use super::effect::{Effect, Retry, Script};
 use super::state::{HALF_LOOP_MS, InitFailure, Node, Phase, Step};
 use crate::ec2::{AttachedEni, Cloud, EniId, EniKind, ImdsRead};
 use crate::metrics::{Action, IpamdError, Metrics};
-use crate::pool::Pool;
+use crate::pool::{Place, Pool};
 use crate::settings::Mode;
 use cni_types::ec2::{Ec2Code, Ec2Operation};
+use ipamd_core::store::Refused;
 
 /// An ENI's set-up is tried this often at init ...
 const SET_UP_TRIES: u8 = 6;
@@ -37,7 +38,6 @@ impl Node {
         self.leak_scan_at_ms = i64::MAX;
         (self.last_action_ms, self.last_decrease_ms, self.insufficient_ms) = (None, None, None);
         self.journal.clear();
-        self.cleanups.clear();
         self.released.clear();
         self.terminating = false;
     }
@@ -83,9 +83,9 @@ impl Node {
         }
         self.metrics.with_api_server = self.spec.api_server_reachable;
         self.metrics.progress(Action::Init, 1);
-        s.at_ms += self.random.between(250, 450);
+        s.at_ms += self.chooser.random.between(250, 450);
         self.init_began_ms = s.at_ms;
-        s.at_ms += self.random.between(700, 1_300);
+        s.at_ms += self.chooser.random.between(700, 1_300);
         self.mode = match self.spec.settings.mode(&self.spec.limits) {
             Ok(mode) => mode,
             Err(refusal) => return self.crash(s, InitFailure::Settings(refusal)),
@@ -167,9 +167,8 @@ impl Node {
         let gone = std::mem::take(&mut self.gone);
         let checkpoint = std::mem::take(&mut self.checkpoint);
         for (key, address) in checkpoint.into_iter().filter(|(key, _)| !gone.contains(key)) {
-            if let Some(place) = self.pool.recover(key, address) {
-                self.count_assigned(place, true);
-            }
+            // An address that no CIDR here holds is given up.
+            let _stale: Result<Place, Refused> = self.ledger().recover(key, address);
         }
         self.recovered = true;
         if self.mode != Mode::Ipv6 {
@@ -205,14 +204,14 @@ impl Node {
 
     /// One growth step before the page opens.
     pub(super) fn init_prescale(&mut self, s: &mut Script, cloud: &mut dyn Cloud) -> (Step, i64) {
-        s.at_ms += self.random.between(500, 900);
+        s.at_ms += self.chooser.random.between(500, 900);
         let low = self.targets().too_low(&self.pool.stats(self.mode, s.at_ms));
         let grows = self.mode != Mode::Ipv6 && self.spec.settings.provisioning && low;
         if grows && let Err(code) = self.increase(s, cloud) {
             return self.crash(s, InitFailure::Ec2(code));
         }
         self.init_took_ms = s.at_ms - self.init_began_ms;
-        (Step::Serve, self.random.between(30, 120))
+        (Step::Serve, self.chooser.random.between(30, 120))
     }
 
     pub(super) fn serve(&mut self, s: &mut Script) -> (Step, i64) {
@@ -224,9 +223,9 @@ impl Node {
         // Durations are measured in nanoseconds; the model's clock gives the milliseconds, the seed the rest.
         let fine = |random: &mut cni_types::random::Random| random.between(0, 999_999) as f64 / 1e9;
         let init_s = self.init_took_ms as f64 / 1_000.0;
-        self.metrics.init_seconds = nanoseconds(init_s + fine(&mut self.random));
+        self.metrics.init_seconds = nanoseconds(init_s + fine(&mut self.chooser.random));
         let startup_s = (s.at_ms - self.metrics.process_start_ms) as f64 / 1_000.0;
-        self.metrics.startup_seconds = nanoseconds(startup_s + fine(&mut self.random));
+        self.metrics.startup_seconds = nanoseconds(startup_s + fine(&mut self.chooser.random));
         self.phase = Phase::Serving { since_ms: s.at_ms };
         match self.mode {
             Mode::Ipv6 => (Step::Rest, i64::MAX),

@@ -49,7 +49,7 @@ impl Node {
         let addresses = cloud
             .take_addresses(eni.subnet, eni.addresses)
             .inspect_err(|_| cloud.give_back(eni.subnet, Block::Address(primary)))?;
-        let id = drawn_id(&mut self.random);
+        let id = drawn_id(&mut self.chooser.random);
         let mut attached = AttachedEni::new(id, self.instance.free_device(), eni.subnet, primary);
         attached.kind = eni.kind;
         attached.managed_by = eni.managed_by;
@@ -121,7 +121,7 @@ impl Node {
         let Ok(primary) = cloud.take_addresses(self.spec.subnet, 1) else { return };
         let Some(primary) = primary.first().copied() else { return };
         let device = self.instance.free_device();
-        let mut trunk = AttachedEni::new(drawn_id(&mut self.random), device, self.spec.subnet, primary);
+        let mut trunk = AttachedEni::new(drawn_id(&mut self.chooser.random), device, self.spec.subnet, primary);
         trunk.kind = EniKind::Trunk;
         self.instance.attach(trunk);
     }

@@ -69,7 +69,7 @@ impl Node {
 
     fn compare_eni(&mut self, s: &mut Script, id: EniId, cloud: &mut dyn Cloud) {
         let stored: Vec<_> = self.pool.eni(id).into_iter().flat_map(PoolEni::blocks).collect();
-        let usable = |eni: &&AttachedEni| eni.kind == EniKind::Interface;
+        let usable = |eni: &&AttachedEni| eni.kind.serves_pods();
         let attached: Vec<_> = self.instance.eni(id).filter(usable).into_iter().flat_map(AttachedEni::blocks).collect();
         let readable = self.imds(s, ImdsRead::LocalAddresses, cloud);
         let same = stored.len() == attached.len() && attached.iter().all(|block| stored.contains(block));

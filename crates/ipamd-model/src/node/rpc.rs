@@ -5,9 +5,7 @@ use super::state::{AddOutcome, DelOutcome, DelReason, Node};
 use crate::ec2::{Block, Cloud, EniId, ImdsRead};
 use crate::pool::PodKey;
 use crate::settings::Mode;
-
-/// A CIDR of an excluded ENI is looked at this long after its last pod left.
-const EXCLUDED_CLEANUP_MS: i64 = 5_000;
+use ipamd_core::store::Ledger;
 
 impl Node {
     /// An `AddNetwork` RPC.
@@ -19,7 +17,6 @@ impl Node {
         self.metrics.add_requests += 1;
         let held = self.pool.owners().get(&key).copied();
         let Some(address) = held.or_else(|| self.assign(key, now_ms)) else {
-            self.metrics.no_available += 1;
             return AddOutcome::NoAddress;
         };
         // The VPC's CIDRs are read afresh for every pod, after the address is taken.
@@ -38,8 +35,9 @@ impl Node {
     }
 
     fn assign(&mut self, key: PodKey, now_ms: i64) -> Option<std::net::IpAddr> {
-        let place = self.pool.assign(key, (self.mode, self.spec.placement), now_ms, &mut self.random)?;
-        self.count_assigned(place, false);
+        let mut ledger = Ledger { pool: &mut self.pool, metrics: &mut self.metrics };
+        let place = ledger.assign(key, self.mode, now_ms, &mut self.chooser).ok()?.place;
+        ledger.written(place);
         Some(place.address)
     }
 
@@ -54,11 +52,7 @@ impl Node {
             DelReason::PodDeleted => deleted,
             DelReason::SetupNsFailed => undone,
         } += 1;
-        let Some(place) = self.pool.unassign(&key, now_ms) else { return DelOutcome::UnknownPod };
-        self.count_unassigned(place);
-        if self.pool.eni(place.eni).is_some_and(|eni| eni.excluded) {
-            self.cleanups.push((now_ms + EXCLUDED_CLEANUP_MS, place.eni, place.block));
-        }
+        let Ok(place) = self.ledger().unassign(&key, now_ms) else { return DelOutcome::UnknownPod };
         if self.mode == Mode::Secondary && matches!(place.block, Block::Prefix(_)) {
             self.release_leftover_prefixes(place.eni, now_ms, cloud);
         }

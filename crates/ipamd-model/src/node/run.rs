@@ -23,7 +23,7 @@ impl Node {
     /// Earliest time at which [`Self::advance`] has something to do.
     pub fn next_wakeup(&self) -> i64 {
         let journal = self.journal.front().map_or(i64::MAX, |(at_ms, _)| *at_ms);
-        let cleanup = self.cleanups.iter().map(|(at_ms, ..)| *at_ms).min().unwrap_or(i64::MAX);
+        let cleanup = self.pool.clean_up_at_ms().unwrap_or(i64::MAX);
         journal.min(self.step_at_ms).min(self.watch_at_ms).min(self.leak_scan_at_ms).min(cleanup)
     }
 
@@ -36,8 +36,8 @@ impl Node {
                 // Ten thousand idle nodes must not keep ten thousand journals.
                 self.journal = VecDeque::new();
             }
-        } else if self.cleanups.iter().any(|(due_ms, ..)| *due_ms <= at_ms) {
-            self.clean_excluded(at_ms);
+        } else if self.pool.clean_up_at_ms().is_some_and(|due_ms| due_ms <= at_ms) {
+            self.pool.clean_up(at_ms);
         } else if self.watch_at_ms <= at_ms {
             self.watch(at_ms, cloud);
         } else if self.leak_scan_at_ms <= at_ms {

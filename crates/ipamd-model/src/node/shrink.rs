@@ -4,9 +4,8 @@ use super::effect::{Effect, Retry, Script};
 use super::state::{HALF_LOOP_MS, Leaked, Node, Step};
 use crate::ec2::{AttachedEni, Block, Cloud, EniId};
 use crate::metrics::{Action, IpamdError, UtilsError};
-use crate::pool::Placement;
-use crate::settings::Mode;
 use cni_types::ec2::{Ec2Code, Ec2Operation};
+use ipamd_core::chooser::{Chooser, Placement};
 
 /// More than this lies between two decreases.
 pub(super) const DECREASE_INTERVAL_MS: i64 = 30_000;
@@ -21,15 +20,15 @@ pub(super) fn leaked(eni: AttachedEni, since_ms: i64) -> Leaked {
 impl Node {
     pub(super) fn begin_decrease(&mut self, script: &mut Script, over: u32) -> (Step, i64) {
         script.push(Effect::Progress(Action::Decrease, 1));
-        let mut queue = self.pool.visit(self.spec.placement, &mut self.random);
-        if self.spec.placement == Placement::Random {
+        let mut queue = self.visit();
+        if self.chooser.placement == Placement::Random {
             // The queue is worked off from its end; a shuffled one has no direction.
             queue.reverse();
         }
         (Step::Decrease { over, queue }, 0)
     }
 
-    /// Releases from one ENI, the last of the queue; rest is not considered, so cooling addresses may go.
+    /// Releases CIDRs of either kind from one ENI, the last of the queue; rest is not considered, so cooling addresses may go.
     pub(super) fn decrease(
         &mut self,
         script: &mut Script,
@@ -43,8 +42,7 @@ impl Node {
             script.push(Effect::Decreased);
             return (Step::SpareEni, 0);
         };
-        let unused = self.pool.unused_blocks(id, self.mode == Mode::Prefix);
-        let chosen: Vec<_> = unused.into_iter().rev().take(over as usize).collect();
+        let chosen = self.chooser.blocks(id, self.pool.free_blocks(id), over as usize);
         over -= u32::try_from(chosen.len()).unwrap_or(over);
         self.release(script, id, chosen, cloud);
         (Step::Decrease { over, queue }, 0)
@@ -60,14 +58,13 @@ impl Node {
     pub(super) fn release(&mut self, script: &mut Script, id: EniId, blocks: Vec<Block>, cloud: &mut dyn Cloud) {
         let mut gone = Vec::new();
         for block in blocks {
-            if self.pool.remove_block(id, block, false).is_some() {
+            if self.ledger().remove_block(id, block, false).is_ok() {
                 gone.push(block);
                 self.released.push((id, block, script.at_ms));
             } else {
                 script.push(Effect::Ipamd(IpamdError::DecreasePool));
             }
         }
-        self.write_totals();
         let (prefixes, addresses): (Vec<_>, Vec<_>) =
             gone.into_iter().partition(|block| matches!(block, Block::Prefix(_)));
         for group in [prefixes, addresses] {
@@ -97,9 +94,9 @@ impl Node {
         if !self.may_spare_eni(s.at_ms) || self.growth_suspended() {
             return next;
         }
-        let order = self.pool.visit(self.spec.placement, &mut self.random);
-        let Some(id) = self.pool.spare_eni(&self.targets(), &order, s.at_ms) else { return next };
-        self.retire_eni(id);
+        let spare = self.pool.spare_enis(&self.targets(), s.at_ms);
+        let Some(id) = self.visit().into_iter().find(|id| spare.contains(id)) else { return next };
+        self.ledger().retire_eni(id);
         if self.free_eni(s, id, cloud).is_err() {
             s.push(Effect::Ipamd(IpamdError::FreeEniFailed));
         }

@@ -11,6 +11,7 @@ use crate::settings::{Mode, Refusal, Settings};
 use cni_types::ec2::Ec2Code;
 use cni_types::limits::InstanceLimits;
 use cni_types::random::Random;
+use ipamd_core::chooser::Seeded;
 
 /// What to build a node from.
 #[derive(Debug, Clone)]
@@ -198,7 +199,7 @@ pub(super) struct Leaked {
 pub struct Node {
     pub(super) spec: NodeSpec,
     pub(super) mode: Mode,
-    pub(super) random: Random,
+    pub(super) chooser: Seeded,
     pub(super) instance: Instance,
     pub(super) pool: Pool,
     pub(super) metrics: Metrics,
@@ -206,8 +207,6 @@ pub struct Node {
     pub(super) step: Step,
     pub(super) step_at_ms: i64,
     pub(super) journal: VecDeque<(i64, Effect)>,
-    /// Clean-up of CIDRs on excluded ENIs, by due time.
-    pub(super) cleanups: Vec<(i64, EniId, Block)>,
     pub(super) watch_at_ms: i64,
     pub(super) leak_scan_at_ms: i64,
     pub(super) last_action_ms: Option<i64>,
@@ -240,7 +239,7 @@ impl Node {
         instance.attach(eni);
         Ok(Self {
             mode: spec.settings.mode(&spec.limits).unwrap_or(Mode::Secondary),
-            random,
+            chooser: Seeded { random, placement: spec.placement },
             instance,
             pool: Pool::new(0),
             metrics: Metrics::new(start_ms, false),
@@ -248,7 +247,6 @@ impl Node {
             step: Step::Start,
             step_at_ms: start_ms,
             journal: VecDeque::new(),
-            cleanups: Vec::new(),
             watch_at_ms: i64::MAX,
             leak_scan_at_ms: i64::MAX,
             last_action_ms: None,

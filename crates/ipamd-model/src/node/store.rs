@@ -4,7 +4,9 @@ use super::effect::Effect;
 use super::state::Node;
 use crate::ec2::{Block, EniId};
 use crate::metrics::Reconcile;
-use crate::pool::{Place, PoolEni};
+use crate::pool::{PodKey, PoolEni};
+use ipamd_core::chooser::Placement;
+use ipamd_core::store::{Ledger, Refused};
 
 impl Node {
     pub(super) fn apply(&mut self, at_ms: i64, effect: Effect) {
@@ -39,77 +41,44 @@ impl Node {
         }
     }
 
-    fn take_eni_in(&mut self, eni: PoolEni) {
-        if self.pool.eni(eni.id).is_none() {
-            self.metrics.per_eni.insert(eni.id, 0);
-            self.pool.add_eni(eni);
-            self.metrics.eni_allocated = i64::try_from(self.pool.enis().len()).unwrap_or(i64::MAX);
+    pub(super) fn ledger(&mut self) -> Ledger<'_, PodKey> {
+        Ledger { pool: &mut self.pool, metrics: &mut self.metrics }
+    }
+
+    /// Order in which ENIs are visited.
+    pub(super) fn visit(&mut self) -> Vec<EniId> {
+        let mut ids: Vec<_> = self.pool.enis().iter().map(|eni| eni.id).collect();
+        if self.chooser.placement == Placement::Random {
+            for last in (1..ids.len()).rev() {
+                ids.swap(last, self.chooser.random.index(last + 1));
+            }
         }
+        ids
+    }
+
+    fn take_eni_in(&mut self, eni: PoolEni) {
+        // One that is there stays as it is.
+        let _known: Result<(), Refused> = self.ledger().add_eni(eni);
     }
 
     pub(super) fn take_blocks_in(&mut self, id: EniId, blocks: &[Block]) {
-        // An ENI that left while its addresses were on their way takes none.
-        let added = blocks.iter().filter(|block| self.pool.add_block(id, **block)).count();
-        if added > 0 {
-            self.write_totals();
+        for block in blocks {
+            // An ENI that left while its addresses were on their way takes none.
+            let _known: Result<(), Refused> = self.ledger().add_block(id, *block);
         }
     }
 
-    pub(super) fn write_totals(&mut self) {
-        self.metrics.total = self.pool.total();
-        self.metrics.prefixes = if self.metrics.ipv6 { 0 } else { self.pool.prefixes() };
-    }
-
-    /// A pod got an address: the per-CIDR gauge does not count IPv6 assignments, only recovered ones.
-    pub(super) fn count_assigned(&mut self, place: Place, recovered: bool) {
-        self.metrics.assigned = self.pool.assigned();
-        *self.metrics.per_eni.entry(place.eni).or_default() += 1;
-        if recovered || !matches!(place.block, Block::Ipv6Prefix(_)) {
-            *self.metrics.per_cidr.entry(place.block).or_default() += 1;
-        }
-    }
-
-    pub(super) fn count_unassigned(&mut self, place: Place) {
-        self.metrics.assigned = self.pool.assigned();
-        *self.metrics.per_eni.entry(place.eni).or_default() -= 1;
-        *self.metrics.per_cidr.entry(place.block).or_default() -= 1;
-    }
-
-    /// Takes a CIDR out that EC2 no longer has: its pods lose their addresses. Neither per-CIDR gauge nor, for a single
-    /// address, per-ENI gauge is updated.
+    /// Takes a CIDR out that EC2 no longer has: its pods lose their addresses.
     pub(super) fn sweep_block(&mut self, id: EniId, block: Block) {
-        let Some(pods) = self.pool.remove_block(id, block, true) else { return };
-        self.metrics.force_removed_ips += u64::from(pods);
-        self.metrics.assigned = self.pool.assigned();
-        if matches!(block, Block::Prefix(_)) {
-            *self.metrics.per_eni.entry(id).or_default() -= i32::try_from(pods).unwrap_or(0);
+        if self.ledger().remove_block(id, block, true).is_ok() {
+            self.metrics.reconciled(Reconcile::PoolDel, 1);
         }
-        self.write_totals();
-        self.metrics.reconciled(Reconcile::PoolDel, 1);
     }
 
-    /// Takes an ENI out that is gone from the instance; the total and prefix gauges keep what they said.
+    /// Takes an ENI out that is gone from the instance.
     pub(super) fn sweep_eni(&mut self, id: EniId) {
-        let Some((_, pods)) = self.pool.drop_eni(id) else { return };
-        if pods > 0 {
-            self.metrics.force_removed_enis += 1;
-            self.metrics.force_removed_ips += u64::from(pods);
+        if self.ledger().remove_eni(id, true).is_ok() {
+            self.metrics.reconciled(Reconcile::EniDel, 1);
         }
-        self.metrics.assigned = self.pool.assigned();
-        self.forget_eni(id);
-        self.metrics.reconciled(Reconcile::EniDel, 1);
-    }
-
-    /// Takes an unused ENI out in order to free it.
-    pub(super) fn retire_eni(&mut self, id: EniId) {
-        if self.pool.drop_eni(id).is_some() {
-            self.forget_eni(id);
-            self.write_totals();
-        }
-    }
-
-    fn forget_eni(&mut self, id: EniId) {
-        self.metrics.per_eni.remove(&id);
-        self.metrics.eni_allocated = i64::try_from(self.pool.enis().len()).unwrap_or(i64::MAX);
     }
 }

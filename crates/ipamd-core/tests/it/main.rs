@@ -1,0 +1,10 @@
+//! The core of a node's agent against what is known of the original.
+
+#![expect(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
+
+#[macro_use]
+extern crate cni_testkit;
+
+mod differences;
+
+cni_testkit::main!();
