@@ -64,7 +64,7 @@ impl Range for u32 {
 }
 
 impl Range for i64 {
-    const RANGE: &'static str = "a whole number of seconds; anything else is the default";
+    const RANGE: &'static str = "a whole number of seconds, 0 or more; with anything else the agent does not start";
 }
 
 impl Range for &'static str {
@@ -101,7 +101,8 @@ impl AgentSetting<u32> {
 }
 
 impl AgentSetting<i64> {
-    /// Reads a number of seconds as Go's `Atoi` does.
+    /// Reads a number of seconds as Go's `Atoi` does. (The entry point ends the container before the agent would take the
+    /// default for a text that is no number.)
     pub fn read(&self, text: Option<&str>) -> i64 {
         text.and_then(|text| text.parse().ok()).unwrap_or(self.default)
     }
@@ -189,7 +190,7 @@ agent_settings! {
     ENABLE_PREFIX_DELEGATION "ENABLE_PREFIX_DELEGATION": bool = false, manifest "false", since 1 9 0;
     /// New ENIs go to any tagged subnet of the zone.
     ENABLE_SUBNET_DISCOVERY "ENABLE_SUBNET_DISCOVERY": bool = true, manifest "true", since 1 18 0;
-    /// How long a released address rests, seconds. The container does not start with one below 0.
+    /// How long a released address rests, seconds. The container does not start with one below 0, or that is no number.
     IP_COOLDOWN_PERIOD "IP_COOLDOWN_PERIOD": i64 = 30, since 1 15 0;
     /// ENIs without the agent's tag are managed too.
     MANAGE_UNTAGGED_ENI "MANAGE_UNTAGGED_ENI": bool = true;

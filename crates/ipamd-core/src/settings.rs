@@ -41,9 +41,35 @@ pub enum Refusal {
     /// The entry point wants one positive target with prefix delegation.
     #[error("prefix delegation needs one of WARM_PREFIX_TARGET, WARM_IP_TARGET and MINIMUM_IP_TARGET above 0")]
     PrefixWithoutTarget,
-    /// The entry point refuses a negative cooldown.
-    #[error("IP_COOLDOWN_PERIOD must not be negative")]
-    NegativeCooldown,
+    /// The entry point wants seconds.
+    #[error("IP_COOLDOWN_PERIOD must be a whole number of seconds, 0 or more")]
+    Cooldown,
+    /// The entry point wants the MTU of ENIs in the range of the address family.
+    #[error("AWS_VPC_ENI_MTU must be a whole number from {least} to 9001", least = mtu_least(*ipv6))]
+    EniMtu {
+        /// The node is one with IPv6.
+        ipv6: bool,
+    },
+    /// The entry point wants the MTU of pods in the same range.
+    #[error("POD_MTU must be a whole number from {least} to 9001", least = mtu_least(*ipv6))]
+    PodMtu {
+        /// The node is one with IPv6.
+        ipv6: bool,
+    },
+    /// The entry point wants a prefix that no other interface has, and short enough for a name to follow.
+    #[error("AWS_VPC_K8S_CNI_VETHPREFIX must have at most 4 bytes and not be eth, lo or vlan")]
+    VethPrefix,
+    /// The entry point knows two modes of security groups for pods.
+    #[error("POD_SECURITY_GROUP_ENFORCING_MODE must be strict or standard where ENABLE_POD_ENI is on")]
+    SecurityGroupMode,
+    /// The entry point wants a file.
+    #[error("AWS_VPC_K8S_PLUGIN_LOG_FILE must not be stdout")]
+    PluginLogFile,
+}
+
+/// The least MTU of a node.
+const fn mtu_least(ipv6: bool) -> i64 {
+    if ipv6 { 1_280 } else { 576 }
 }
 
 /// Settings of one agent.
@@ -94,8 +120,8 @@ pub struct Settings {
     pub cluster_name: Option<Box<str>>,
     /// `AWS_VPC_K8S_CNI_BACKING_STORE`, if not the default path.
     pub backing_store: Option<Box<str>>,
-    /// The entry point's comparison of the three targets, done on the raw text.
-    prefix_targets_absent: bool,
+    /// What the container's entry point refuses before the agent starts; it looks at the raw texts.
+    entry_point: Result<(), Refusal>,
 }
 
 impl Settings {
@@ -109,9 +135,7 @@ impl Settings {
         let ipv6 = on(ENABLE_IPV6);
         let imds_only = on(ENABLE_IMDS_ONLY_MODE);
         let provisioning = !imds_only && !on(DISABLE_NETWORK_RESOURCE_PROVISIONING);
-        // The entry point compares the raw texts.
-        let targets = [WARM_IP_TARGET, WARM_PREFIX_TARGET, MINIMUM_IP_TARGET];
-        let prefix_targets_absent = targets.iter().all(|target| value(target.name).unwrap_or("0") <= "0");
+        let entry_point = entry_point(&value);
         Self {
             warm_eni_target: number(WARM_ENI_TARGET),
             warm_ip_target: number(WARM_IP_TARGET),
@@ -135,7 +159,7 @@ impl Settings {
             policy_mode: NETWORK_POLICY_ENFORCING_MODE.read(value(NETWORK_POLICY_ENFORCING_MODE.name)),
             cluster_name: text(CLUSTER_NAME),
             backing_store: text(AWS_VPC_K8S_CNI_BACKING_STORE),
-            prefix_targets_absent,
+            entry_point,
         }
     }
 
@@ -153,12 +177,7 @@ impl Settings {
     ///
     /// Prefix delegation on an instance that cannot do it falls back to secondary addresses without failing.
     pub fn mode(&self, limits: &InstanceLimits) -> Result<Mode, Refusal> {
-        if self.ip_cooldown_s < 0 {
-            return Err(Refusal::NegativeCooldown);
-        }
-        if self.prefix_delegation && self.prefix_targets_absent {
-            return Err(Refusal::PrefixWithoutTarget);
-        }
+        self.entry_point?;
         if self.policy_mode == PolicyMode::Invalid {
             return Err(Refusal::PolicyMode);
         }
@@ -183,4 +202,34 @@ impl Settings {
     pub fn ip_targets_defined(&self) -> bool {
         self.warm_ip_target != 0 || self.minimum_ip_target != 0
     }
+}
+
+/// What the entry point refuses, in its order.
+fn entry_point<'a>(value: &impl Fn(&str) -> Option<&'a str>) -> Result<(), Refusal> {
+    let whole = |name: &str| value(name).map(str::parse::<i64>);
+    let (pod_eni, ipv6) = (ENABLE_POD_ENI.read(value(ENABLE_POD_ENI.name)), ENABLE_IPV6.read(value(ENABLE_IPV6.name)));
+    if value("AWS_VPC_K8S_PLUGIN_LOG_FILE") == Some("stdout") {
+        return Err(Refusal::PluginLogFile);
+    }
+    if value("AWS_VPC_K8S_CNI_VETHPREFIX").is_some_and(|text| text.len() > 4 || matches!(text, "eth" | "lo" | "vlan")) {
+        return Err(Refusal::VethPrefix);
+    }
+    let mode = value("POD_SECURITY_GROUP_ENFORCING_MODE").unwrap_or("strict");
+    if pod_eni && !matches!(mode, "strict" | "standard") {
+        return Err(Refusal::SecurityGroupMode);
+    }
+    if whole(IP_COOLDOWN_PERIOD.name).is_some_and(|seconds| !seconds.is_ok_and(|seconds| seconds >= 0)) {
+        return Err(Refusal::Cooldown);
+    }
+    let fits = |mtu: i64| (mtu_least(ipv6)..=9_001).contains(&mtu);
+    for (name, refusal) in [("AWS_VPC_ENI_MTU", Refusal::EniMtu { ipv6 }), ("POD_MTU", Refusal::PodMtu { ipv6 })] {
+        if whole(name).is_some_and(|mtu| !mtu.is_ok_and(fits)) {
+            return Err(refusal);
+        }
+    }
+    // The targets are compared as texts.
+    let targets = [WARM_IP_TARGET, WARM_PREFIX_TARGET, MINIMUM_IP_TARGET];
+    let absent = targets.iter().all(|target| value(target.name).unwrap_or("0") <= "0");
+    let prefix_delegation = ENABLE_PREFIX_DELEGATION.read(value(ENABLE_PREFIX_DELEGATION.name));
+    if prefix_delegation && absent { Err(Refusal::PrefixWithoutTarget) } else { Ok(()) }
 }

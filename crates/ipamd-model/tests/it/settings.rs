@@ -35,7 +35,6 @@ fn numbers_that_make_no_sense_fall_back() {
         assert_eq!([settings.warm_ip_target, settings.minimum_ip_target, settings.warm_prefix_target], [ip; 3]);
         assert_eq!(settings.max_eni, max, "{text:?}");
     }
-    assert_eq!(Settings::from_env([("IP_COOLDOWN_PERIOD", "x")]).ip_cooldown_s, 30);
     assert_eq!(Settings::from_env([("IP_COOLDOWN_PERIOD", "0")]).ip_cooldown_s, 0);
 }
 
@@ -95,7 +94,47 @@ fn contradictions_keep_the_agent_from_starting() {
     assert_eq!(mode(&m5, &custom), Err(Refusal::Ipv6Needs));
     assert_eq!(mode(&m5, &[("NETWORK_POLICY_ENFORCING_MODE", "STRICT")]), Ok(Mode::Secondary));
     assert_eq!(mode(&m5, &[("NETWORK_POLICY_ENFORCING_MODE", "")]), Err(Refusal::PolicyMode));
-    assert_eq!(mode(&m5, &[("IP_COOLDOWN_PERIOD", "-1")]), Err(Refusal::NegativeCooldown));
+}
+
+#[test]
+fn the_entry_point_refuses_before_the_agent_starts() {
+    let m5 = limits::find("m5.large").unwrap();
+    let six = [("ENABLE_IPv4", "false"), ("ENABLE_IPv6", "true"), ("ENABLE_PREFIX_DELEGATION", "true")];
+    let mode = |env: &[(&str, &str)]| Settings::manifest_with(env.iter().copied()).mode(&m5).map(|_| ());
+    let (cooldown, veth) = (Err(Refusal::Cooldown), Err(Refusal::VethPrefix));
+    for (text, so) in
+        [("0", Ok(())), ("+5", Ok(())), ("-1", cooldown), ("x", cooldown), ("", cooldown), ("1.5", cooldown)]
+    {
+        assert_eq!(mode(&[("IP_COOLDOWN_PERIOD", text)]), so, "{text:?}");
+    }
+    for (text, ipv4, ipv6) in [
+        ("576", true, false),
+        ("575", false, false),
+        ("1280", true, true),
+        ("9001", true, true),
+        ("9002", false, false),
+    ] {
+        for name in ["AWS_VPC_ENI_MTU", "POD_MTU"] {
+            assert_eq!(mode(&[(name, text)]).is_ok(), ipv4, "{name}={text}");
+            assert_eq!(mode(&[six[0], six[1], six[2], (name, text)]).is_ok(), ipv6, "{name}={text} with IPv6");
+        }
+    }
+    assert_eq!(mode(&[("POD_MTU", "jumbo")]), Err(Refusal::PodMtu { ipv6: false }));
+    assert_eq!(mode(&[("AWS_VPC_ENI_MTU", "")]), Err(Refusal::EniMtu { ipv6: false }));
+    let prefixes =
+        [("eni", Ok(())), ("", Ok(())), ("abcd", Ok(())), ("abcde", veth), ("eth", veth), ("lo", veth), ("vlan", veth)];
+    for (text, so) in prefixes {
+        assert_eq!(mode(&[("AWS_VPC_K8S_CNI_VETHPREFIX", text)]), so, "{text:?}");
+    }
+    let enforcing = |text| ("POD_SECURITY_GROUP_ENFORCING_MODE", text);
+    assert_eq!(mode(&[enforcing("lax")]), Ok(()), "without security groups for pods it is not looked at");
+    let on = ("ENABLE_POD_ENI", "true");
+    assert_eq!([mode(&[on, enforcing("standard")]), mode(&[on, enforcing("Strict")])], {
+        [Ok(()), Err(Refusal::SecurityGroupMode)]
+    });
+    assert_eq!(mode(&[("AWS_VPC_K8S_PLUGIN_LOG_FILE", "stdout")]), Err(Refusal::PluginLogFile));
+    let refusal = Refusal::EniMtu { ipv6: true };
+    assert_eq!(refusal.to_string(), "AWS_VPC_ENI_MTU must be a whole number from 1280 to 9001");
 }
 
 #[test]
