@@ -157,11 +157,7 @@ func (l *datastoreLevel) newHistory(argument []byte) (any, error) {
 	// What the former history scheduled must not reach into this one's metrics.
 	time.Sleep(10 * time.Second)
 	synctest.Wait()
-	prometheusmetrics.EniIPsInUse.Reset()
-	prometheusmetrics.IpsPerCidr.Reset()
-	for _, gauge := range []prometheus.Gauge{prometheusmetrics.Enis, prometheusmetrics.TotalIPs, prometheusmetrics.AssignedIPs, prometheusmetrics.TotalPrefixes} {
-		gauge.Set(0)
-	}
+	resetMetrics()
 	l.metrics.restart()
 	l.began, l.prefixes = time.Now(), in.Prefixes
 	l.checkpoint, l.links = &checkpoint{}, &links{}

@@ -53,7 +53,7 @@ func notFound(id string) *ec2Error {
 
 // call takes the operation's latency, and then has its effect, unless a fault prevents it.
 func (s ec2Service) call(ctx context.Context, op string, given arguments, effect func() (arguments, *ec2Error)) error {
-	s.Lock()
+	s.enter()
 	entry := &call{Op: op, Arguments: given, Start: now()}
 	s.Log.flying = append(s.Log.flying, entry)
 	failing := s.takeFault(op)
@@ -67,7 +67,7 @@ func (s ec2Service) call(ctx context.Context, op string, given arguments, effect
 	s.Unlock()
 
 	ended := waitFor(ctx, latency.duration())
-	s.Lock()
+	s.enter()
 	defer s.Unlock()
 	err := s.conclude(entry, failing, ended, effect)
 	entry.End = now()

@@ -35,7 +35,7 @@ type hostNetwork struct {
 const linkSearch = 12 * time.Second
 
 func (h hostNetwork) note(name string, given map[string]any, start int64, err error) error {
-	h.Lock()
+	h.enter()
 	defer h.Unlock()
 	if failed := takeFailing(&h.Host.Fails, name); failed != nil && err == nil {
 		err = failed
@@ -56,7 +56,7 @@ func (h hostNetwork) SetupHostNetwork(cidrs []string, mac string, primary *net.I
 func (h hostNetwork) SetupENINetwork(ip, mac string, card int, cidr string, _ int, trunk bool, table int, _ bool) error {
 	given := map[string]any{"ip": ip, "mac": mac, "card": card, "cidr": cidr, "trunk": trunk, "table": table}
 	start := now()
-	h.Lock()
+	h.enter()
 	missing := slices.ContainsFunc(h.ENIs, func(e *eni) bool { return e.MAC == mac && slices.Contains(h.Host.Missing, e.ID) })
 	h.Unlock()
 	var err error
@@ -95,7 +95,7 @@ func (h hostNetwork) UpdateRuleListBySrc(_ []netlink.Rule, source net.IPNet) err
 func (h hostNetwork) UpdateExternalServiceIpRules([]netlink.Rule, []string) error { return nil }
 
 func (h hostNetwork) GetLinkByMac(mac string, _ time.Duration) (netlink.Link, error) {
-	h.Lock()
+	h.enter()
 	defer h.Unlock()
 	for i, one := range h.ENIs {
 		if one.MAC == mac && !slices.Contains(h.Host.Missing, one.ID) {

@@ -45,13 +45,13 @@ type metadataService struct{ *world }
 
 func (s metadataService) GetMetadata(ctx context.Context, in *imds.GetMetadataInput, _ ...func(*imds.Options)) (*imds.GetMetadataOutput, error) {
 	read := metadataRead{Path: in.Path, Start: now()}
-	s.Lock()
+	s.enter()
 	latency := s.IMDS.Latency.duration()
 	s.Unlock()
 	if latency > 0 {
 		time.Sleep(latency)
 	}
-	s.Lock()
+	s.enter()
 	defer s.Unlock()
 	text, status := s.read(in.Path)
 	read.End = now()

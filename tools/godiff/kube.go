@@ -114,7 +114,7 @@ type kubeService struct {
 const annotationOfBranch = "vpc.amazonaws.com/pod-eni"
 
 func (s kubeService) Get(_ context.Context, key client.ObjectKey, object client.Object, _ ...client.GetOption) error {
-	s.Lock()
+	s.enter()
 	defer s.Unlock()
 	var name string
 	var fill func() error
@@ -221,7 +221,7 @@ func (s kubeService) Patch(_ context.Context, object client.Object, patch client
 	if err != nil {
 		return err
 	}
-	s.Lock()
+	s.enter()
 	defer s.Unlock()
 	switch object := object.(type) {
 	case *cninode.CNINode:
@@ -258,13 +258,13 @@ func (w *world) requestTrunk() {
 
 // attachTrunk waits until the trunk ENI is due.
 func (w *world) attachTrunk() {
-	w.Lock()
+	w.enter()
 	left := time.Duration(w.Kube.TrunkDue-now()) * time.Microsecond
 	w.Unlock()
 	if left > 0 {
 		time.Sleep(left)
 	}
-	w.Lock()
+	w.enter()
 	defer w.Unlock()
 	if device, free := w.freeDevice(); free {
 		// The subnet exists, so this cannot fail.
@@ -295,7 +295,7 @@ type recorder struct{ *world }
 var _ events.EventRecorder = recorder{}
 
 func (r recorder) Eventf(_, _ runtime.Object, kind, reason, action, note string, values ...any) {
-	r.Lock()
+	r.enter()
 	defer r.Unlock()
 	text := note
 	if len(values) > 0 {

@@ -65,7 +65,7 @@ func (l *life) run() {
 		err = l.initialize(connected)
 		prometheusmetrics.IpamdNodeInitDuration.WithLabelValues(strconv.FormatBool(err == nil)).Observe(time.Since(initializing).Seconds())
 	}
-	l.Lock()
+	l.enter()
 	moment := now()
 	if err != nil {
 		l.failed, l.reason = &moment, err.Error()
@@ -91,7 +91,7 @@ func (l *life) needsAPIServer() bool {
 
 // reached says whether the API server answers.
 func (l *life) reached() bool {
-	l.Lock()
+	l.enter()
 	defer l.Unlock()
 	return !l.Kube.Down
 }
@@ -121,6 +121,7 @@ func (l *life) reconnect() {
 // initialize does what the two constructors of the original do around what runs here unchanged.
 func (l *life) initialize(connected bool) error {
 	if l.Limits.ENIs > 0 {
+		keepLimits(l.Limits.Type)
 		cards := []vpc.NetworkCard{{NetworkCardIndex: 0, MaximumNetworkInterfaces: int64(l.Limits.ENIs)}}
 		vpc.SetInstance(types.InstanceType(l.Limits.Type), l.Limits.ENIs, l.Limits.IPs, 0, cards, types.InstanceTypeHypervisor(l.Limits.Hypervisor), l.Limits.BareMetal)
 	}
@@ -172,22 +173,45 @@ func (l *life) initialize(connected bool) error {
 	return nodeInit(l.pool, background)
 }
 
+// given are the limits of types in the original's table that histories have replaced.
+var given = map[string]vpc.InstanceTypeLimits{}
+
+func keepLimits(name string) {
+	if _, kept := given[name]; kept {
+		return
+	}
+	if known, there := vpc.GetInstance(name); there {
+		given[name] = known
+	}
+}
+
+// restoreLimits puts the original's table right again.
+func restoreLimits() {
+	for name, known := range given {
+		vpc.SetInstance(types.InstanceType(name), known.ENILimit, known.IPv4Limit, known.DefaultNetworkCardIndex, known.NetworkCards,
+			types.InstanceTypeHypervisor(known.HypervisorType), known.IsBareMetal)
+	}
+}
+
 // openStore makes the store of the only card, with the checkpoint and the links of this world, where the original would.
 func (l *life) openStore() {
 	store := datastore.NewDataStore(logger.Get(), worldFile{l.world}, get[bool](l.pool, "enablePrefixDelegation"), 0)
 	(&links{world: l.world}).putInto(store)
 	set(l.pool, &datastore.DataStoreAccess{DataStores: []*datastore.DataStore{store}}, "dataStoreAccess")
-	l.Lock()
+	l.enter()
 	l.store = store
 	l.Unlock()
 }
 
-// worldFile is the checkpoint that outlives the life.
+// worldFile is the checkpoint that outlives the life. Its caller holds the store's lock, so it never parks.
 type worldFile struct{ *world }
 
 func (f worldFile) Checkpoint(data any) error {
 	f.Lock()
 	defer f.Unlock()
+	if f.dead {
+		return nil
+	}
 	file := checkpoint{fail: f.world.Checkpoint.Fail}
 	err := file.Checkpoint(data)
 	if err == nil {
@@ -205,6 +229,7 @@ func (f worldFile) Restore(into any) error {
 // lifeForm is the part life of an answer.
 type lifeForm struct {
 	Number       int    `json:"number"`
+	History      int64  `json:"history_unix_s"`
 	State        string `json:"state"`
 	Began        int64  `json:"began_us"`
 	Ready        *int64 `json:"ready_us,omitempty"`
@@ -216,7 +241,7 @@ type lifeForm struct {
 }
 
 func (l *life) form() lifeForm {
-	form := lifeForm{Number: l.number, State: "starting", Began: l.began, Ready: l.ready, Ended: l.failed, Error: l.reason}
+	form := lifeForm{Number: l.number, History: began.Unix(), State: "starting", Began: l.began, Ready: l.ready, Ended: l.failed, Error: l.reason}
 	switch {
 	case l.failed != nil:
 		form.State = "ended"
@@ -226,8 +251,8 @@ func (l *life) form() lifeForm {
 		form.State = "ready"
 	}
 	form.MaxPods = get[int](l.pool, "maxPods")
-	form.LastDecrease = since(get[time.Time](l.pool, "lastDecreaseIPPool"), epoch)
-	form.LastAction = since(get[time.Time](l.pool, "lastNodeIPPoolAction"), epoch)
+	form.LastDecrease = since(get[time.Time](l.pool, "lastDecreaseIPPool"), began)
+	form.LastAction = since(get[time.Time](l.pool, "lastNodeIPPoolAction"), began)
 	return form
 }
 

@@ -29,7 +29,7 @@ type handler func(name string, argument []byte) (any, error)
 
 func main() {
 	// The heap is small and the process short: collecting rarely is a quarter faster.
-	debug.SetGCPercent(800)
+	debug.SetGCPercent(400)
 	level := ""
 	if len(os.Args) == 2 {
 		level = os.Args[1]
@@ -65,5 +65,5 @@ func inVirtualTime(body func()) {
 	testing.Main(func(_, _ string) (bool, error) { return true, nil }, []testing.InternalTest{{Name: "godiff", F: run}}, nil, nil)
 }
 
-// epoch is where the virtual clock begins.
-var epoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+// began is when the history began. The virtual clock of a process begins in the year 2000.
+var began = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)

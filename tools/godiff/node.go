@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand"
+	"os"
 	"testing/synctest"
 	"time"
 
@@ -67,11 +68,8 @@ func (n *nodeLevel) handle(name string, argument []byte) (any, error) {
 	if !known {
 		return nil, unknownCommand(n.commands)
 	}
-	if (n.world == nil) != (name == "boot") {
-		if n.world == nil {
-			return nil, errors.New("there is no node yet; begin with boot")
-		}
-		return nil, errors.New("there is a node already; start another process for another one")
+	if n.world == nil && name != "boot" {
+		return nil, errors.New("there is no node yet; begin with boot")
 	}
 	if err := command(n, argument); err != nil {
 		return nil, err
@@ -89,13 +87,13 @@ func (n *nodeLevel) answer() nodeAnswer {
 	if n.whole {
 		answer.World = &worldForm{
 			ENIs: plain(n.world.ENIs), Subnets: plain(n.world.Subnets), Veths: sortedKeys(n.world.Host.Pods),
-			Entries: (&checkpoint{content: n.world.Checkpoint.Content}).entries(epoch),
+			Entries: (&checkpoint{content: n.world.Checkpoint.Content}).entries(began),
 		}
 		n.whole, n.view, n.metrics.shown = false, storeView{}, nil
 	}
 	n.world.Unlock()
 	if store != nil {
-		change := n.view.changes(store, epoch)
+		change := n.view.changes(store, began)
 		answer.Store = &change
 	}
 	answer.Metrics = n.metrics.changes()
@@ -183,11 +181,41 @@ func (n *nodeLevel) boot(argument []byte) error {
 		return errors.New("enis: the first one is the primary ENI: attached, device 0")
 	}
 	w.ENIs[0].Deletes = true
+	n.retire()
+	for _, one := range w.ENIs {
+		one.Created = 0
+	}
+	w.Snapshots = nil
+	w.changed()
 	n.world = w
 	w.seed(0)
 	n.life = w.begin(1)
 	return nil
 }
+
+// retire ends the former history of this process: its tasks park, and its metrics and settings go.
+func (n *nodeLevel) retire() {
+	if n.world == nil {
+		began = time.Now()
+		return
+	}
+	n.world.Lock()
+	n.world.dead = true
+	n.world.Unlock()
+	// Each periodic task comes to something that parks it within three hours.
+	time.Sleep(time.Until(time.Now().Add(2 * apart).Truncate(apart)))
+	synctest.Wait()
+	for name := range n.world.Settings {
+		os.Unsetenv(name)
+	}
+	restoreLimits()
+	resetMetrics()
+	n.metrics.restart()
+	began = time.Now()
+}
+
+// A history that is not the first of its process begins at a multiple of this.
+const apart = 8 * time.Hour
 
 // seed starts the global generator, which the original uses, and moves the clock by less than a microsecond: the original's
 // leak scan seeds it again with the clock's nanoseconds.

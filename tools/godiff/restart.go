@@ -22,6 +22,7 @@ const stateVariable = "GODIFF_STATE_FD"
 type inherited struct {
 	World   *world                     `json:"world"`
 	Number  int                        `json:"number"`
+	Began   time.Time                  `json:"began"`
 	Now     int64                      `json:"now_us"`
 	Down    milliseconds               `json:"down_ms"`
 	Unread  []byte                     `json:"unread"`
@@ -59,7 +60,7 @@ func (n *nodeLevel) restart(argument []byte) error {
 		ended.End, ended.Error = now(), &callError{Text: "the process ended", Fate: fateCut}
 		n.world.Log.Calls = append(n.world.Log.Calls, ended)
 	}
-	state := inherited{World: n.world, Number: n.life.number + 1, Now: now(), Down: in.Down, Unread: n.lines.unread(), ENIs: map[string]json.RawMessage{}, Metrics: n.metrics.shown}
+	state := inherited{World: n.world, Number: n.life.number + 1, Began: began, Now: now(), Down: in.Down, Unread: n.lines.unread(), ENIs: map[string]json.RawMessage{}, Metrics: n.metrics.shown}
 	for id, text := range n.view.shown {
 		state.ENIs[id] = text
 	}
@@ -109,7 +110,8 @@ func (n *nodeLevel) resume() *lines {
 	if err != nil {
 		fatal("the state of the former life cannot be read: %v", err)
 	}
-	time.Sleep(time.Duration(state.Now)*time.Microsecond + state.Down.duration())
+	began = state.Began
+	time.Sleep(time.Until(began.Add(time.Duration(state.Now)*time.Microsecond + state.Down.duration())))
 	n.world, n.metrics.shown = state.World, state.Metrics
 	n.view.shown = map[string][]byte{}
 	for id, one := range state.ENIs {

@@ -77,7 +77,7 @@ func (n *nodeLevel) request(argument []byte, name string, serve func(*request, *
 		if err := serve(in, &answer); err != nil {
 			answer.Success, answer.Error = false, err.Error()
 		}
-		n.world.Lock()
+		n.world.enter()
 		defer n.world.Unlock()
 		answer.End = now()
 		n.world.Log.Replies = append(n.world.Log.Replies, answer)
@@ -92,7 +92,7 @@ func (n *nodeLevel) request(argument []byte, name string, serve func(*request, *
 
 // listening says whether the agent answers requests.
 func (l *life) listening() error {
-	l.Lock()
+	l.enter()
 	defer l.Unlock()
 	if l.ready == nil {
 		return fmt.Errorf("rpc error: code = Unavailable desc = the agent does not listen: its life is %s", l.form().State)
@@ -150,7 +150,7 @@ func (l *life) del(in *request, answer *reply) error {
 
 // veth is the pod's link on the host, which the plugin makes and removes.
 func (l *life) veth(pod string, there bool) {
-	l.Lock()
+	l.enter()
 	defer l.Unlock()
 	if there {
 		l.Host.Pods[pod] = true

@@ -99,6 +99,18 @@ type world struct {
 	Snapshots  []snapshot `json:"snapshots"`
 
 	Log record `json:"log"`
+
+	// dead: the history is over, and who comes here stays here.
+	dead bool
+}
+
+// enter locks the world for one of the process's tasks. It never returns when the history is over.
+func (w *world) enter() {
+	w.Lock()
+	if w.dead {
+		w.Unlock()
+		select {}
+	}
 }
 
 // fileState is the checkpoint.
@@ -142,7 +154,7 @@ type event struct {
 }
 
 // now is the microseconds since the history began.
-func now() int64 { return time.Since(epoch).Microseconds() }
+func now() int64 { return time.Since(began).Microseconds() }
 
 func (w *world) find(id string) *eni {
 	for _, one := range w.ENIs {

@@ -4,10 +4,22 @@ package before
 
 import "os"
 
-// Environment is the process's environment as it was given.
-var Environment = os.Environ()
+// Environment is what is kept of the process's environment.
+var Environment []string
 
 func init() {
+	// The original's settings come from commands, and no cluster or account of this machine may be found by accident.
+	given := map[string]string{}
+	for _, name := range []string{"PATH", "TMPDIR", "GODEBUG", "GOMAXPROCS", "GODIFF_STATE_FD", "AWS_VPC_K8S_CNI_LOG_FILE", "AWS_VPC_K8S_CNI_LOGLEVEL"} {
+		if value, there := os.LookupEnv(name); there {
+			given[name] = value
+		}
+	}
+	os.Clearenv()
+	for name, value := range given {
+		os.Setenv(name, value)
+	}
+	Environment = os.Environ()
 	for name, value := range map[string]string{
 		// The original's log: to standard error, and only what ends the process, unless somebody wants to read it.
 		"AWS_VPC_K8S_CNI_LOG_FILE": "stderr",
@@ -18,10 +30,6 @@ func init() {
 		if _, given := os.LookupEnv(name); !given {
 			os.Setenv(name, value)
 		}
-	}
-	// No cluster and no account of this machine may be found by accident.
-	for _, name := range []string{"KUBERNETES_SERVICE_HOST", "HOME"} {
-		os.Unsetenv(name)
 	}
 	os.Setenv("KUBECONFIG", os.DevNull)
 	os.Setenv("AWS_EC2_METADATA_DISABLED", "true")

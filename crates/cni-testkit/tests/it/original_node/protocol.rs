@@ -86,7 +86,6 @@ fn commands_that_cannot_be_understood_say_why() {
     }
     original.ask(&json!({"boot": {}}));
     for (command, part) in [
-        (json!({"boot": {}}), "there is a node already"),
         (json!({"fly": 1}), "commands: add, boot"),
         (json!({"add": ""}), "CONTAINER"),
         (json!({"add": {"pod": "a/b"}}), "CONTAINER"),
@@ -150,4 +149,44 @@ fn an_add_can_wait_while_time_passes() {
     assert_eq!(answer["replies"][0]["success"], true, "{answer}");
     node.ask(&json!({"terminate": {}}));
     assert_eq!(node.ask(&json!({"pass": 1000}))["life"]["state"], "terminating");
+}
+
+#[test]
+#[ignore = "needs Go: run .ci/run"]
+fn a_later_history_of_a_process_has_nothing_of_the_former() {
+    let commands = [
+        json!({"boot": {"limits": {"enis": 2, "ips": 5}, "settings": {"WARM_IP_TARGET": "2", "DISABLE_LEAKED_ENI_CLEANUP": "true"}}}),
+        json!({"wait_ready": 60_000}),
+        json!({"add": "c1"}),
+        json!({"pass": 100_000}),
+        json!({"del": "c1"}),
+        json!({"fault": {"op": "UnassignPrivateIpAddresses", "code": "UnauthorizedOperation", "times": 1}}),
+        json!({"pass": 50_000}),
+        json!({"report": {}}),
+    ];
+    let play = |original: &mut Original| {
+        let answers: Vec<_> = commands.iter().map(|command| original.ask(command)).collect();
+        // Go's map chooses the address.
+        let mut metrics = original.view.metrics.clone();
+        metrics.retain(|series, _| !series.contains("per_cidr"));
+        let calls: Vec<_> =
+            answers.iter().flat_map(|answer| answer["calls"].as_array().cloned().unwrap_or_default()).collect();
+        let times: Vec<_> =
+            calls.iter().map(|call| (call["op"].clone(), call["start_us"].clone(), call["end_us"].clone())).collect();
+        (times, metrics)
+    };
+    let mut original = Original::node();
+    let first = play(&mut original);
+    // A history that leaves everything behind: pods, faults, counters, settings, limits, a call and an ADD in flight.
+    original.ask(
+        &json!({"boot": {"limits": {"enis": 3, "ips": 10}, "settings": {"WARM_ENI_TARGET": "2", "MAX_ENI": "3"}}}),
+    );
+    original.ask(&json!({"wait_ready": 60_000}));
+    (0..12).for_each(|pod| drop(original.ask(&json!({"add": format!("x{pod}")}))));
+    original.ask(&json!({"fault": {"op": "DescribeSubnets", "fate": "not-sent", "hold_ms": 1_000_000}}));
+    original.ask(&json!({"imds": {"latency_ms": 5000}}));
+    original.ask(&json!({"add": {"key": "x99", "background": true}}));
+    original.ask(&json!({"pass": 4000}));
+    let second = play(&mut original);
+    assert_eq!(format!("{first:#?}"), format!("{second:#?}"));
 }
