@@ -110,7 +110,7 @@ impl<K: Ord + Clone> Ledger<'_, K> {
         Ok(pods)
     }
 
-    /// Gives a pod an address. Once it is written down, [`Self::written`] follows, otherwise [`Self::withdraw`].
+    /// Gives a pod an address. Once it is written down, [`Self::assign_written`] follows, otherwise [`Self::withdraw`].
     pub fn assign(
         &mut self,
         key: K,
@@ -133,7 +133,7 @@ impl<K: Ord + Clone> Ledger<'_, K> {
     }
 
     /// An assignment is written down.
-    pub fn written(&mut self, place: Place) {
+    pub fn assign_written(&mut self, place: Place) {
         if let Some(pods) = self.metrics.per_eni.get_mut(&place.eni) {
             *pods += 1;
         }
@@ -148,21 +148,27 @@ impl<K: Ord + Clone> Ledger<'_, K> {
         }
     }
 
-    /// Takes a pod's address away; it rests from `now_ms` on.
+    /// Takes a pod's address away; it rests from `now_ms` on. Once that is written down, [`Self::unassign_written`] follows,
+    /// otherwise [`Self::undo_unassign`].
     pub fn unassign(&mut self, key: &K, now_ms: i64) -> Result<Place, Refused> {
         let place = self.pool.unassign(key, now_ms).ok_or(Refused::UnknownPod)?;
         self.metrics.assigned = self.pool.assigned();
-        *self.metrics.per_eni.entry(place.eni).or_default() -= 1;
-        *self.metrics.per_cidr.entry(place.block).or_default() -= 1;
         Ok(place)
+    }
+
+    /// That a pod's address was taken away is written down.
+    pub fn unassign_written(&mut self, place: Place) {
+        if let Some(pods) = self.metrics.per_eni.get_mut(&place.eni) {
+            *pods -= 1;
+        }
+        // No IPv6 assignment was counted here, so that this gauge goes below 0.
+        *self.metrics.per_cidr.entry(place.block).or_default() -= 1;
     }
 
     /// Gives a pod back what [`Self::unassign`] took, because that could not be written down.
     pub fn undo_unassign(&mut self, key: K, place: Place) {
         self.pool.undo_unassign(key, place);
         self.metrics.assigned = self.pool.assigned();
-        *self.metrics.per_eni.entry(place.eni).or_default() += 1;
-        *self.metrics.per_cidr.entry(place.block).or_default() += 1;
     }
 
     /// Takes a checkpointed allocation over.

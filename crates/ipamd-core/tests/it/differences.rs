@@ -44,13 +44,14 @@ impl Lab {
             let (mode, now_ms) = (self.mode, self.now_ms);
             let mut ledger = Ledger { pool: &mut self.pool, metrics: &mut self.metrics };
             let given = ledger.assign(pod, mode, now_ms, &mut self.chooser).unwrap();
-            ledger.written(given.place);
+            ledger.assign_written(given.place);
         }
     }
 
     fn unassign(&mut self, pod: u32) {
         let now_ms = self.now_ms;
-        self.ledger().unassign(&pod, now_ms).unwrap();
+        let place = self.ledger().unassign(&pod, now_ms).unwrap();
+        self.ledger().unassign_written(place);
     }
 
     fn stats(&self) -> Stats {

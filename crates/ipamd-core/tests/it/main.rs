@@ -1,10 +1,11 @@
 //! The core of a node's agent against what is known of the original.
 
-#![expect(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops where something is not as it must be")]
 
 #[macro_use]
 extern crate cni_testkit;
 
+mod comparison;
 mod differences;
 
 cni_testkit::main!();

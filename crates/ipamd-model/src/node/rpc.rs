@@ -37,7 +37,7 @@ impl Node {
     fn assign(&mut self, key: PodKey, now_ms: i64) -> Option<std::net::IpAddr> {
         let mut ledger = Ledger { pool: &mut self.pool, metrics: &mut self.metrics };
         let place = ledger.assign(key, self.mode, now_ms, &mut self.chooser).ok()?.place;
-        ledger.written(place);
+        ledger.assign_written(place);
         Some(place.address)
     }
 
@@ -53,6 +53,7 @@ impl Node {
             DelReason::SetupNsFailed => undone,
         } += 1;
         let Ok(place) = self.ledger().unassign(&key, now_ms) else { return DelOutcome::UnknownPod };
+        self.ledger().unassign_written(place);
         if self.mode == Mode::Secondary && matches!(place.block, Block::Prefix(_)) {
             self.release_leftover_prefixes(place.eni, now_ms, cloud);
         }
