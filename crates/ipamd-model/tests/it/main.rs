@@ -15,5 +15,6 @@ mod node;
 mod page;
 mod settings;
 mod vectors;
+mod world;
 
 cni_testkit::main!();

@@ -1,0 +1,299 @@
+//! What goes wrong, and when: a table of rows (what is hit, how, from when until when).
+
+use cni_types::ec2::Ec2Operation;
+use cni_types::random::Random;
+use ipamd_core::id::EniId;
+use ipamd_core::input::{ImdsErrorKind, KubeError};
+use ipamd_core::output::ImdsRead;
+
+/// A path of the instance metadata service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(missing_docs, reason = "`path` says what each is")]
+pub enum ImdsPath {
+    AvailabilityZone,
+    InstanceId,
+    InstanceType,
+    LocalIpv4,
+    Mac,
+    InterfaceId,
+    SubnetId,
+    VpcId,
+    Macs,
+    MacFields,
+    DeviceNumber,
+    NetworkCard,
+    LocalIpv4s,
+    Ipv4Prefix,
+    SubnetIpv4Cidr,
+    Ipv6s,
+    Ipv6Prefix,
+    SecurityGroups,
+    VpcCidrs,
+}
+
+impl ImdsPath {
+    /// Every path.
+    pub const ALL: [Self; 19] = [
+        Self::AvailabilityZone,
+        Self::InstanceId,
+        Self::InstanceType,
+        Self::LocalIpv4,
+        Self::Mac,
+        Self::InterfaceId,
+        Self::SubnetId,
+        Self::VpcId,
+        Self::Macs,
+        Self::MacFields,
+        Self::DeviceNumber,
+        Self::NetworkCard,
+        Self::LocalIpv4s,
+        Self::Ipv4Prefix,
+        Self::SubnetIpv4Cidr,
+        Self::Ipv6s,
+        Self::Ipv6Prefix,
+        Self::SecurityGroups,
+        Self::VpcCidrs,
+    ];
+
+    /// The path below `/latest/meta-data/`; `MAC` stands for the MAC of an ENI.
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::AvailabilityZone => "placement/availability-zone",
+            Self::InstanceId => "instance-id",
+            Self::InstanceType => "instance-type",
+            Self::LocalIpv4 => "local-ipv4",
+            Self::Mac => "mac",
+            Self::InterfaceId => "network/interfaces/macs/MAC/interface-id",
+            Self::SubnetId => "network/interfaces/macs/MAC/subnet-id",
+            Self::VpcId => "network/interfaces/macs/MAC/vpc-id",
+            Self::Macs => "network/interfaces/macs",
+            Self::MacFields => "network/interfaces/macs/MAC",
+            Self::DeviceNumber => "network/interfaces/macs/MAC/device-number",
+            Self::NetworkCard => "network/interfaces/macs/MAC/network-card",
+            Self::LocalIpv4s => "network/interfaces/macs/MAC/local-ipv4s",
+            Self::Ipv4Prefix => "network/interfaces/macs/MAC/ipv4-prefix",
+            Self::SubnetIpv4Cidr => "network/interfaces/macs/MAC/subnet-ipv4-cidr-block",
+            Self::Ipv6s => "network/interfaces/macs/MAC/ipv6s",
+            Self::Ipv6Prefix => "network/interfaces/macs/MAC/ipv6-prefix",
+            Self::SecurityGroups => "network/interfaces/macs/MAC/security-group-ids",
+            Self::VpcCidrs => "network/interfaces/macs/MAC/vpc-ipv4-cidr-blocks",
+        }
+    }
+
+    /// The paths that a read asks for, in the order in which it does.
+    pub const fn of(read: ImdsRead) -> &'static [Self] {
+        match read {
+            ImdsRead::Identity => &[
+                Self::AvailabilityZone,
+                Self::LocalIpv4,
+                Self::InstanceId,
+                Self::InstanceType,
+                Self::Mac,
+                Self::InterfaceId,
+                Self::SubnetId,
+                Self::VpcId,
+            ],
+            ImdsRead::Enis => &[
+                Self::Macs,
+                Self::MacFields,
+                Self::InterfaceId,
+                Self::DeviceNumber,
+                Self::NetworkCard,
+                Self::SubnetId,
+                Self::SubnetIpv4Cidr,
+                Self::LocalIpv4s,
+                Self::Ipv4Prefix,
+                Self::Ipv6s,
+                Self::Ipv6Prefix,
+            ],
+            ImdsRead::Groups => &[Self::SecurityGroups],
+            ImdsRead::VpcCidrs => &[Self::VpcCidrs],
+        }
+    }
+}
+
+/// What a row hits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// One operation of EC2.
+    Ec2(Ec2Operation),
+    /// Every operation of EC2.
+    EveryEc2,
+    /// One path of the instance metadata service.
+    Imds(ImdsPath),
+    /// All of it.
+    EveryImds,
+    /// What the instance metadata service shows of one ENI.
+    ImdsEni(EniId),
+    /// The API server.
+    Kube,
+    /// Writing the agent's checkpoint.
+    DiskWrite,
+    /// Setting up the link of an ENI.
+    Link,
+}
+
+/// How it goes wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum How {
+    /// EC2 refuses with this code.
+    Code(Box<str>),
+    /// The call never leaves the node.
+    NotSent,
+    /// No answer comes; the call may have been executed.
+    Lost {
+        /// It was.
+        executed: bool,
+    },
+    /// The answer comes later by this, milliseconds.
+    Late(i64),
+    /// The answer comes twice.
+    Doubled,
+    /// Half of what is asked for is done or told.
+    Partial,
+    /// A read of the instance metadata service fails.
+    Imds(ImdsErrorKind),
+    /// The ENI is not listed.
+    Absent,
+    /// Of the ENI's addresses only the primary one is listed.
+    PrimaryOnly,
+    /// The ENI's list of addresses cannot be read.
+    Unreadable,
+    /// The API server answers so.
+    Kube(KubeError),
+    /// It fails.
+    Fails,
+}
+
+/// A row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fault {
+    /// What is hit.
+    pub target: Target,
+    /// How.
+    pub how: How,
+    /// From this time on, milliseconds.
+    pub from_ms: i64,
+    /// Until this time, milliseconds; `i64::MAX` is for ever.
+    pub until_ms: i64,
+    /// This share of the events, 0 to 1.
+    pub share: f64,
+}
+
+impl Fault {
+    /// Hits every event of a window.
+    pub fn new(target: Target, how: How, from_ms: i64, until_ms: i64) -> Self {
+        Self { target, how, from_ms, until_ms, share: 1.0 }
+    }
+}
+
+/// The table.
+#[derive(Debug, Clone)]
+pub struct Faults {
+    rows: Vec<Fault>,
+    random: Random,
+}
+
+impl Faults {
+    /// Nothing goes wrong.
+    pub fn none(seed: u64) -> Self {
+        Self { rows: Vec::new(), random: Random::stream(seed, 2) }
+    }
+
+    /// Adds a row. Where several rows hit an event, the first one does.
+    pub fn add(&mut self, fault: Fault) {
+        self.rows.push(fault);
+    }
+
+    /// `DescribeSubnets` is throttled while an agent starts: agents 1.22.0 to 1.23.1 forget the pods of the ENIs whose set-up
+    /// fails for it (the simulator's fault `restart-throttled`).
+    pub fn restart_throttled(&mut self, from_ms: i64, lasts_ms: i64) {
+        let how = How::Code("RequestLimitExceeded".into());
+        let target = Target::Ec2(Ec2Operation::DescribeSubnets);
+        self.add(Fault::new(target, how, from_ms, from_ms.saturating_add(lasts_ms)));
+    }
+
+    /// The instance metadata service does not list an ENI for a while (the simulator's fault `imds-drops-eni`).
+    pub fn imds_drops_eni(&mut self, eni: EniId, from_ms: i64, lasts_ms: i64) {
+        self.add(Fault::new(Target::ImdsEni(eni), How::Absent, from_ms, from_ms.saturating_add(lasts_ms)));
+    }
+
+    /// How a call of EC2 goes wrong.
+    pub fn ec2(&mut self, operation: Ec2Operation, now_ms: i64) -> Option<How> {
+        self.first(now_ms, |target| matches!(target, Target::EveryEc2) || target == Target::Ec2(operation))
+    }
+
+    /// How a path of the instance metadata service goes wrong.
+    pub fn imds(&mut self, path: ImdsPath, now_ms: i64) -> Option<ImdsErrorKind> {
+        let how = self.first(now_ms, |target| matches!(target, Target::EveryImds) || target == Target::Imds(path));
+        how.map(|how| if let How::Imds(kind) = how { kind } else { ImdsErrorKind::Timeout })
+    }
+
+    /// What the instance metadata service does not show of an ENI.
+    pub fn imds_eni(&mut self, eni: EniId, now_ms: i64) -> Option<How> {
+        self.first(now_ms, |target| target == Target::ImdsEni(eni))
+    }
+
+    /// How a call of the API server goes wrong, and how much later the answer comes.
+    pub fn kube(&mut self, now_ms: i64) -> Option<How> {
+        self.first(now_ms, |target| target == Target::Kube)
+    }
+
+    /// Whether this, which has no kinds of failure, fails.
+    pub fn fails(&mut self, what: Target, now_ms: i64) -> bool {
+        self.first(now_ms, |target| target == what).is_some()
+    }
+
+    fn first(&mut self, now_ms: i64, hits: impl Fn(Target) -> bool) -> Option<How> {
+        let open = |row: &&Fault| (row.from_ms..row.until_ms).contains(&now_ms) && hits(row.target);
+        for row in self.rows.iter().filter(open) {
+            if row.share >= 1.0 || self.random.fraction() < row.share {
+                return Some(row.how.clone());
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_hits_its_operation_in_its_window() {
+        let mut faults = Faults::none(1);
+        faults.restart_throttled(1_000, 51_000);
+        let throttled = Some(How::Code("RequestLimitExceeded".into()));
+        let at = |faults: &mut Faults, now_ms| faults.ec2(Ec2Operation::DescribeSubnets, now_ms);
+        assert_eq!([999, 1_000, 51_999, 52_000].map(|now_ms| at(&mut faults, now_ms)), {
+            [None, throttled.clone(), throttled, None]
+        });
+        assert_eq!(faults.ec2(Ec2Operation::CreateTags, 1_000), None);
+        faults.add(Fault::new(Target::EveryEc2, How::NotSent, 0, i64::MAX));
+        assert_eq!(faults.ec2(Ec2Operation::CreateTags, 1_000), Some(How::NotSent));
+        assert_ne!(at(&mut faults, 1_000), Some(How::NotSent), "the first row counts");
+    }
+
+    #[test]
+    fn a_share_hits_about_that_many() {
+        let mut faults = Faults::none(3);
+        let mut row = Fault::new(Target::EveryEc2, How::Doubled, 0, i64::MAX);
+        row.share = 0.25;
+        faults.add(row);
+        let hits = (0..4_000).filter(|now_ms| faults.ec2(Ec2Operation::CreateTags, *now_ms).is_some()).count();
+        assert!((850..1_150).contains(&hits), "{hits}");
+    }
+
+    #[test]
+    fn paths_of_metadata_are_named_once_and_each_is_read() {
+        let reads = [ImdsRead::Identity, ImdsRead::Enis, ImdsRead::Groups, ImdsRead::VpcCidrs];
+        for path in ImdsPath::ALL {
+            assert!(reads.iter().any(|read| ImdsPath::of(*read).contains(&path)), "{path:?}");
+            assert_eq!(ImdsPath::ALL.iter().filter(|other| other.path() == path.path()).count(), 1, "{path:?}");
+        }
+        let mut faults = Faults::none(1);
+        faults.add(Fault::new(Target::Imds(ImdsPath::Macs), How::Imds(ImdsErrorKind::Status(500)), 0, 10));
+        assert_eq!(faults.imds(ImdsPath::Macs, 5), Some(ImdsErrorKind::Status(500)));
+        assert_eq!((faults.imds(ImdsPath::VpcId, 5), faults.imds(ImdsPath::Macs, 10)), (None, None));
+    }
+}

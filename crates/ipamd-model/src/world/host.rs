@@ -1,0 +1,239 @@
+//! The host's network: links of ENIs that appear some time after the attach, and the interfaces of pods.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+use cni_types::random::Random;
+use ipamd_core::id::InstanceId;
+use ipamd_core::input::{HostError, HostPod, HostReply, Mac, PodName};
+use ipamd_core::output::HostCall;
+
+use super::ec2::Ec2;
+use super::faults::{Faults, Target};
+
+/// A link is looked for this often at most ...
+const LINK_TRIES: i64 = 5;
+/// ... with this pause in between, milliseconds.
+const LINK_PAUSE_MS: i64 = 3_000;
+
+/// The table of the primary ENI: the main one.
+const MAIN_TABLE: u32 = 254;
+
+/// What the host is like.
+#[derive(Debug, Clone, Copy)]
+pub struct HostSpec {
+    /// How long after an attach the link is there, milliseconds, from and to.
+    pub link_ms: (i64, i64),
+    /// How long a call takes, milliseconds, from and to.
+    pub latency_ms: (i64, i64),
+}
+
+impl Default for HostSpec {
+    fn default() -> Self {
+        Self { link_ms: (100, 900), latency_ms: (5, 60) }
+    }
+}
+
+/// The interface of a pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Veth {
+    ifindex: u32,
+    routes: Vec<IpAddr>,
+}
+
+/// The host of one instance.
+#[derive(Debug)]
+pub struct Host {
+    spec: HostSpec,
+    who: InstanceId,
+    /// When the link of each attached ENI is there.
+    links: BTreeMap<Mac, i64>,
+    veths: BTreeMap<Box<str>, Veth>,
+    /// Addresses whose rules the agent wrote anew last.
+    rules: Vec<IpAddr>,
+    next_ifindex: u32,
+    random: Random,
+}
+
+impl Host {
+    /// The host of an instance that is being launched: the primary ENI's link is there.
+    pub fn new(spec: HostSpec, who: InstanceId, now_ms: i64, ec2: &Ec2, seed: u64) -> Self {
+        let links = ec2.attached(now_ms, who).into_iter().map(|eni| (eni.mac, now_ms)).collect();
+        let (veths, rules) = (BTreeMap::new(), Vec::new());
+        Self { spec, who, links, veths, rules, next_ifindex: 10, random: Random::stream(seed, 5) }
+    }
+
+    /// Takes notice of the ENIs that are attached now; the answer holds links that will appear, each with its time.
+    pub fn observe(&mut self, now_ms: i64, ec2: &Ec2) -> Vec<(i64, Mac)> {
+        let attached: BTreeMap<Mac, i64> = ec2
+            .attached(now_ms, self.who)
+            .into_iter()
+            .map(|eni| (eni.mac, eni.attachment.as_ref().map_or(now_ms, |at| at.attached_ms)))
+            .collect();
+        self.links.retain(|mac, _| attached.contains_key(mac));
+        let mut appear = Vec::new();
+        for (mac, attached_ms) in attached {
+            if !self.links.contains_key(&mac) {
+                let (from_ms, to_ms) = self.spec.link_ms;
+                let at_ms = attached_ms.saturating_add(self.random.between(from_ms, to_ms)).max(now_ms);
+                self.links.insert(mac, at_ms);
+                appear.push((at_ms, mac));
+            }
+        }
+        appear
+    }
+
+    /// Does what it is asked: the answer, and how long it takes, milliseconds.
+    pub fn execute(
+        &mut self,
+        now_ms: i64,
+        call: &HostCall,
+        ec2: &Ec2,
+        faults: &mut Faults,
+    ) -> (i64, Result<HostReply, HostError>) {
+        let took_ms = self.random.between(self.spec.latency_ms.0, self.spec.latency_ms.1);
+        let result = match call {
+            HostCall::SetUpEni { mac, device, card, .. } => {
+                let waited_ms = self.wait_for_link(now_ms, *mac, ec2, faults);
+                let Some(waited_ms) = waited_ms else {
+                    return (took_ms + (LINK_TRIES - 1) * LINK_PAUSE_MS, Err(HostError::NoLink));
+                };
+                return (took_ms + waited_ms, Ok(HostReply::EniReady { table: table(*device, *card) }));
+            }
+            HostCall::ListPods => Ok(HostReply::Pods(self.pods())),
+            HostCall::ListHostAddrs => Ok(HostReply::HostAddrs(self.addresses(now_ms, ec2))),
+            HostCall::RefreshPodRules { ips } => {
+                self.rules.clone_from(ips);
+                Ok(HostReply::Done)
+            }
+            HostCall::SetUpHost { .. } | HostCall::UpdateSnat { .. } | HostCall::DropEniRules { .. } => {
+                Ok(HostReply::Done)
+            }
+        };
+        (took_ms, result)
+    }
+
+    /// How long it takes until the link is found; `None` if it is not in time.
+    fn wait_for_link(&mut self, now_ms: i64, mac: Mac, ec2: &Ec2, faults: &mut Faults) -> Option<i64> {
+        self.observe(now_ms, ec2);
+        if faults.fails(Target::Link, now_ms) {
+            return None;
+        }
+        let missing_ms = self.links.get(&mac)?.saturating_sub(now_ms).max(0);
+        let pauses = (missing_ms + LINK_PAUSE_MS - 1) / LINK_PAUSE_MS;
+        (pauses < LINK_TRIES).then_some(pauses * LINK_PAUSE_MS)
+    }
+
+    /// A plugin made a pod's interface with the route to its address: the interface's index. One of the same name is replaced.
+    pub fn add_pod(&mut self, name: &str, address: IpAddr) -> u32 {
+        let ifindex = self.next_ifindex;
+        self.next_ifindex = self.next_ifindex.wrapping_add(1).max(10);
+        self.veths.insert(name.into(), Veth { ifindex, routes: vec![address] });
+        ifindex
+    }
+
+    /// The interface of this name and index goes, if it is there; true if it was.
+    pub fn remove_pod(&mut self, name: &str, ifindex: u32) -> bool {
+        let there = self.veths.get(name).is_some_and(|veth| veth.ifindex == ifindex);
+        there && self.veths.remove(name).is_some()
+    }
+
+    /// The instance starts anew: no interface of a pod is left.
+    pub fn reboot(&mut self) {
+        self.veths.clear();
+        self.rules.clear();
+    }
+
+    /// Addresses whose rules were written anew last.
+    pub fn rules(&self) -> &[IpAddr] {
+        &self.rules
+    }
+
+    /// Interfaces of pods, by name.
+    pub fn pods(&self) -> Vec<HostPod> {
+        let pods = self.veths.iter().map(|(name, veth)| HostPod {
+            name: name.clone(),
+            ifindex: veth.ifindex,
+            routes: veth.routes.clone(),
+        });
+        pods.collect()
+    }
+
+    fn addresses(&self, now_ms: i64, ec2: &Ec2) -> Vec<Ipv4Addr> {
+        ec2.attached(now_ms, self.who).into_iter().filter_map(|eni| eni.primary).collect()
+    }
+}
+
+/// The routing table of an ENI.
+fn table(device: u8, card: u8) -> u32 {
+    match (device, card) {
+        (0, 0) => MAIN_TABLE,
+        (device, 0) => u32::from(device) + 1,
+        (device, card) => 10_000 + 100 * u32::from(card) + u32::from(device),
+    }
+}
+
+/// The name of the host's end of a pod's interface.
+pub fn veth_name(pod: &PodName) -> Box<str> {
+    let text = pod.namespace.bytes().chain([b'.']).chain(pod.name.bytes());
+    let hash =
+        text.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    format!("eni{:011x}", hash >> 20).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use cni_types::limits::InstanceLimits;
+    use ipamd_core::id::{EniId, SubnetId};
+    use ipamd_core::input::EniKind;
+
+    use super::super::ec2::Ec2Spec;
+    use super::super::faults::{Fault, How};
+    use super::super::subnet::SubnetFacts;
+    use super::*;
+
+    fn set_up(mac: Mac, device: u8) -> HostCall {
+        HostCall::SetUpEni { eni: EniId::from_bits(1), mac, device, card: 0, primary: None, trunk: false }
+    }
+
+    #[test]
+    fn a_link_is_found_once_it_has_appeared() {
+        let subnet = SubnetFacts::new(SubnetId::from_bits(1), Ipv4Addr::new(10, 0, 0, 0), 24);
+        let mut ec2 = Ec2::new(Ec2Spec::new(vec![subnet], Vec::new(), 1));
+        let who = ec2.launch(0, "m5.large", InstanceLimits::custom(3, 10), SubnetId::from_bits(1)).unwrap();
+        let spec = HostSpec { link_ms: (4_000, 4_000), latency_ms: (10, 10) };
+        let mut host = Host::new(spec, who, 0, &ec2, 1);
+        let mut faults = Faults::none(1);
+        let primary = ec2.attached(0, who)[0].mac;
+        let ready = |table| Ok(HostReply::EniReady { table });
+        assert_eq!(host.execute(0, &set_up(primary, 0), &ec2, &mut faults), (10, ready(254)));
+        let id = ec2.attach_foreign(1_000, who, EniKind::Interface, &[]).unwrap();
+        let eni = ec2.eni(id).unwrap();
+        let (mac, attached_ms) = (eni.mac, eni.attachment.as_ref().unwrap().attached_ms);
+        assert_eq!(host.observe(attached_ms, &ec2), [(attached_ms + 4_000, mac)]);
+        assert!(host.observe(attached_ms + 1, &ec2).is_empty(), "it is told once");
+        // It is looked for every three seconds.
+        assert_eq!(host.execute(attached_ms, &set_up(mac, 1), &ec2, &mut faults), (6_010, ready(2)));
+        assert_eq!(host.execute(attached_ms + 4_000, &set_up(mac, 1), &ec2, &mut faults), (10, ready(2)));
+        faults.add(Fault::new(Target::Link, How::Fails, 0, i64::MAX));
+        let failed = host.execute(attached_ms + 4_000, &set_up(mac, 1), &ec2, &mut faults);
+        assert_eq!(failed, (12_010, Err(HostError::NoLink)));
+        assert!(ec2.lose_eni(attached_ms + 5_000, id) && host.observe(attached_ms + 5_000, &ec2).is_empty());
+    }
+
+    #[test]
+    fn an_interface_is_removed_by_name_and_index() {
+        let ec2 = Ec2::new(Ec2Spec::new(Vec::new(), Vec::new(), 1));
+        let mut host = Host::new(HostSpec::default(), InstanceId::from_bits(1), 0, &ec2, 1);
+        let name = veth_name(&PodName { namespace: "default".into(), name: "web-0".into() });
+        assert!(name.starts_with("eni") && name.len() == 14, "{name}");
+        let address = IpAddr::from([10, 0, 0, 9]);
+        let first = host.add_pod(&name, address);
+        let second = host.add_pod(&name, address);
+        assert!(first != second && !host.remove_pod(&name, first));
+        assert_eq!(host.pods(), [HostPod { name: name.clone(), ifindex: second, routes: vec![address] }]);
+        assert!(host.remove_pod(&name, second) && host.pods().is_empty());
+    }
+}

@@ -1,0 +1,229 @@
+//! The instance metadata service: it shows the instance's ENIs as EC2 has them, some time later.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use cni_types::random::Random;
+use ipamd_core::id::{EniId, GroupId, InstanceId, VpcId};
+use ipamd_core::input::{Identity, ImdsEni, ImdsError, ImdsErrorKind, ImdsReply};
+use ipamd_core::output::ImdsRead;
+
+use super::ec2::{Ec2, eni::Eni};
+use super::faults::{Faults, How, ImdsPath};
+
+/// What the service is like.
+#[derive(Debug, Clone)]
+pub struct ImdsSpec {
+    /// How long after a change of an ENI the service shows it, milliseconds, from and to.
+    pub lag_ms: (i64, i64),
+    /// Share of the changes that are first shown in part: of new addresses only the first half.
+    pub partial: f64,
+    /// How long a read takes, milliseconds, from and to.
+    pub latency_ms: (i64, i64),
+    /// The VPC.
+    pub vpc: VpcId,
+    /// Region.
+    pub region: Box<str>,
+    /// CIDRs of the VPC.
+    pub vpc_cidrs: Vec<Box<str>>,
+}
+
+impl ImdsSpec {
+    /// A service that shows every change at once.
+    pub fn new(vpc: VpcId, vpc_cidrs: Vec<Box<str>>) -> Self {
+        Self { lag_ms: (0, 0), partial: 0.0, latency_ms: (2, 8), vpc, region: "eu-central-1".into(), vpc_cidrs }
+    }
+}
+
+/// What is shown of one ENI now, and what will be. `None`: the ENI is not listed.
+#[derive(Debug, Default)]
+struct Shown {
+    now: Option<ImdsEni>,
+    /// What EC2 had last.
+    latest: Option<ImdsEni>,
+    later: VecDeque<(i64, Option<ImdsEni>)>,
+}
+
+impl Shown {
+    /// What becomes visible by now is shown.
+    fn pass(&mut self, now_ms: i64) {
+        while self.later.front().is_some_and(|(at_ms, _)| *at_ms <= now_ms) {
+            if let Some((_, next)) = self.later.pop_front() {
+                self.now = next;
+            }
+        }
+    }
+}
+
+/// The service of one instance.
+#[derive(Debug)]
+pub struct Imds {
+    spec: ImdsSpec,
+    who: InstanceId,
+    shown: BTreeMap<EniId, Shown>,
+    random: Random,
+}
+
+impl Imds {
+    /// The service of an instance that is being launched: it shows what is attached now.
+    pub fn new(spec: ImdsSpec, who: InstanceId, now_ms: i64, ec2: &Ec2, seed: u64) -> Self {
+        let shown = ec2.attached(now_ms, who).into_iter().map(|eni| {
+            let view = listed(eni);
+            (eni.id, Shown { now: view.clone(), latest: view, later: VecDeque::new() })
+        });
+        Self { spec, who, shown: shown.collect(), random: Random::stream(seed, 4) }
+    }
+
+    /// Takes notice of what EC2 has now; it becomes visible after the lag.
+    pub fn observe(&mut self, now_ms: i64, ec2: &Ec2) {
+        let truth: BTreeMap<EniId, (i64, Option<ImdsEni>)> = ec2
+            .attached(now_ms, self.who)
+            .into_iter()
+            .map(|eni| (eni.id, (eni.attachment.as_ref().map_or(now_ms, |at| at.attached_ms), listed(eni))))
+            .collect();
+        for id in truth.keys() {
+            self.shown.entry(*id).or_default();
+        }
+        for (id, shown) in &mut self.shown {
+            let (attached_ms, view) = truth.get(id).cloned().unwrap_or((now_ms, None));
+            if shown.latest == view {
+                continue;
+            }
+            // A new ENI counts from the end of its attach, every other change from now.
+            let since_ms = if shown.latest.is_none() { attached_ms } else { now_ms };
+            let lag_ms = self.random.between(self.spec.lag_ms.0, self.spec.lag_ms.1);
+            let after = shown.later.back().map_or(i64::MIN, |(at_ms, _)| *at_ms);
+            let at_ms = since_ms.saturating_add(lag_ms).max(after);
+            if self.random.fraction() < self.spec.partial
+                && let Some(part) = view.as_ref().and_then(|view| part_of(shown.latest.as_ref(), view))
+            {
+                shown.later.push_back((at_ms, Some(part)));
+                shown.later.push_back((at_ms.saturating_add(lag_ms), view.clone()));
+            } else {
+                shown.later.push_back((at_ms, view.clone()));
+            }
+            shown.latest = view;
+        }
+        for shown in self.shown.values_mut() {
+            shown.pass(now_ms);
+        }
+        self.shown.retain(|_, shown| shown.now.is_some() || !shown.later.is_empty());
+    }
+
+    /// How long the next read takes, milliseconds.
+    pub fn latency_ms(&mut self) -> i64 {
+        self.random.between(self.spec.latency_ms.0, self.spec.latency_ms.1)
+    }
+
+    /// Answers a read as of now.
+    pub fn read(
+        &mut self,
+        now_ms: i64,
+        read: ImdsRead,
+        ec2: &Ec2,
+        faults: &mut Faults,
+    ) -> Result<ImdsReply, ImdsError> {
+        self.observe(now_ms, ec2);
+        let mut unreadable = false;
+        for path in ImdsPath::of(read) {
+            let Some(kind) = faults.imds(*path, now_ms) else { continue };
+            // The agent takes an ENI whose fields cannot be listed for one without addresses.
+            if *path == ImdsPath::MacFields {
+                unreadable = true;
+                continue;
+            }
+            return Err(failed(*path, kind));
+        }
+        match read {
+            ImdsRead::Identity => self.identity(ec2).map(|identity| ImdsReply::Identity(Box::new(identity))),
+            ImdsRead::Enis => Ok(ImdsReply::Enis(self.enis(now_ms, unreadable, faults))),
+            ImdsRead::Groups => Ok(ImdsReply::Groups(self.groups(ec2))),
+            ImdsRead::VpcCidrs => Ok(ImdsReply::VpcCidrs(self.spec.vpc_cidrs.clone())),
+        }
+    }
+
+    fn enis(&self, now_ms: i64, unreadable: bool, faults: &mut Faults) -> Vec<ImdsEni> {
+        let mut enis = Vec::with_capacity(self.shown.len());
+        for eni in self.shown.values().filter_map(|shown| shown.now.as_ref()) {
+            let mut eni = eni.clone();
+            match faults.imds_eni(eni.id, now_ms) {
+                Some(How::Absent) => continue,
+                Some(How::PrimaryOnly) => {
+                    eni.ipv4 = eni.ipv4.map(|all| all.into_iter().take(1).collect());
+                    eni.ipv4_prefixes.clear();
+                    eni.ipv6_prefixes.clear();
+                }
+                Some(How::Unreadable) => eni.ipv4 = None,
+                _ => {}
+            }
+            if unreadable {
+                eni.ipv4 = None;
+            }
+            enis.push(eni);
+        }
+        enis.sort_by_key(|eni| (eni.card, eni.device));
+        enis
+    }
+
+    fn identity(&self, ec2: &Ec2) -> Result<Identity, ImdsError> {
+        let gone = || failed(ImdsPath::InstanceId, ImdsErrorKind::NotFound);
+        let instance = ec2.instance(self.who).ok_or_else(gone)?;
+        let primary = ec2.eni(instance.primary_eni).ok_or_else(gone)?;
+        Ok(Identity {
+            region: self.spec.region.clone(),
+            zone: instance.zone.clone(),
+            instance: self.who,
+            instance_type: instance.instance_type.clone(),
+            limits: instance.limits.listed.then_some(instance.limits),
+            vpc: self.spec.vpc,
+            subnet: primary.subnet,
+            primary_eni: primary.id,
+            primary_mac: primary.mac,
+            ipv4: primary.primary,
+            ipv6: None,
+        })
+    }
+
+    fn groups(&self, ec2: &Ec2) -> Vec<GroupId> {
+        let primary = ec2.instance(self.who).and_then(|instance| ec2.eni(instance.primary_eni));
+        primary.map(|eni| eni.groups.clone()).unwrap_or_default()
+    }
+}
+
+fn failed(path: ImdsPath, kind: ImdsErrorKind) -> ImdsError {
+    ImdsError { path: format!("meta-data/{}", path.path()).into(), kind }
+}
+
+/// An attached ENI as the service lists it.
+fn listed(eni: &Eni) -> Option<ImdsEni> {
+    let attachment = eni.attachment.as_ref()?;
+    Some(ImdsEni {
+        id: eni.id,
+        mac: eni.mac,
+        device: attachment.device,
+        card: attachment.card,
+        subnet: eni.subnet,
+        ipv4: Some(eni.primary.iter().chain(&eni.ipv4).copied().collect()),
+        ipv4_prefixes: eni.ipv4_prefixes.clone(),
+        ipv6: Vec::new(),
+        ipv6_prefixes: eni.ipv6_prefixes.clone(),
+    })
+}
+
+/// The ENI with only the first half of what is new; `None` where fewer than two addresses or prefixes are.
+fn part_of(before: Option<&ImdsEni>, after: &ImdsEni) -> Option<ImdsEni> {
+    let had = |eni: Option<&ImdsEni>| {
+        eni.map_or((1, 0), |eni| (eni.ipv4.as_ref().map_or(0, Vec::len), eni.ipv4_prefixes.len()))
+    };
+    let ((ipv4, prefixes), (all_ipv4, all_prefixes)) = (had(before), had(Some(after)));
+    let (new_ipv4, new_prefixes) = (all_ipv4.saturating_sub(ipv4), all_prefixes.saturating_sub(prefixes));
+    if new_ipv4.max(new_prefixes) < 2 {
+        return None;
+    }
+    let mut part = after.clone();
+    part.ipv4 = part.ipv4.map(|list| list.into_iter().take(ipv4 + new_ipv4 / 2).collect());
+    part.ipv4_prefixes.truncate(prefixes + new_prefixes / 2);
+    Some(part)
+}
+
+#[cfg(test)]
+mod tests;

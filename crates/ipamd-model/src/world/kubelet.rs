@@ -1,0 +1,332 @@
+//! A kubelet with its container runtime: the pods of one node, the RPCs of the plugin, and the agent's container.
+//!
+//! It sends; whoever owns the clock says what came of it: an answer, or that the agent could not be reached.
+
+pub mod container;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use cni_types::random::Random;
+use ipamd_core::id::RpcId;
+use ipamd_core::input::{AddRequest, DelReason, DelRequest, PodName};
+use ipamd_core::output::Reply;
+
+/// How kubelet and runtime behave.
+#[derive(Debug, Clone, Copy)]
+pub struct KubeletSpec {
+    /// After a sandbox failed, the next one is tried this much later, milliseconds, from and to.
+    pub retry_ms: (i64, i64),
+    /// An ADD is given up after this, milliseconds.
+    pub add_limit_ms: i64,
+    /// Share of the ADDs after whose answer the plugin cannot set the namespace up.
+    pub broken_namespaces: f64,
+}
+
+impl Default for KubeletSpec {
+    fn default() -> Self {
+        Self { retry_ms: (8_000, 14_000), add_limit_ms: 120_000, broken_namespaces: 0.0 }
+    }
+}
+
+/// Something for the agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Send {
+    /// A plugin asks for an address.
+    Add(AddRequest<u64>),
+    /// A plugin gives one back.
+    Del(DelRequest<u64>),
+    /// The caller is gone.
+    Gone(RpcId),
+    /// No RPC: the interface of a pod is made with this address.
+    Up {
+        /// The pod.
+        pod: u64,
+        /// Its name.
+        name: PodName,
+        /// Its address.
+        address: IpAddr,
+    },
+    /// No RPC: the interface of a pod is removed.
+    Down {
+        /// The pod.
+        pod: u64,
+    },
+}
+
+/// Where a pod is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Its sandbox's ADD is under way, since then; `doomed`: the pod was deleted meanwhile.
+    Adding { rpc: RpcId, since_ms: i64, doomed: bool },
+    /// It runs with this address.
+    Running { address: IpAddr },
+    /// Its next sandbox is tried then.
+    Waiting { until_ms: i64 },
+}
+
+#[derive(Debug, Clone)]
+struct Pod {
+    name: PodName,
+    /// Its present sandbox; each try has another one.
+    sandbox: u64,
+    state: State,
+}
+
+/// What happened so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// ADDs that reached the agent.
+    pub adds: u64,
+    /// Of these, those that were not answered with an address.
+    pub refused: u64,
+    /// DELs for pods that ended or failed.
+    pub deleted: u64,
+    /// DELs after a namespace that could not be set up.
+    pub undone: u64,
+    /// DELs that did not reach the agent; they are never repeated.
+    pub lost: u64,
+    /// ADDs that did not reach the agent.
+    pub unreachable: u64,
+}
+
+/// The kubelet.
+#[derive(Debug)]
+pub struct Kubelet {
+    spec: KubeletSpec,
+    pods: BTreeMap<u64, Pod>,
+    adds: BTreeMap<RpcId, u64>,
+    dels: BTreeMap<RpcId, DelReason>,
+    next_rpc: u64,
+    next_sandbox: u64,
+    tally: Tally,
+    random: Random,
+}
+
+impl Kubelet {
+    /// A kubelet without pods.
+    pub fn new(spec: KubeletSpec, seed: u64) -> Self {
+        let (pods, adds, dels) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let (next_rpc, next_sandbox, tally) = (0, 0, Tally::default());
+        Self { spec, pods, adds, dels, next_rpc, next_sandbox, tally, random: Random::stream(seed, 7) }
+    }
+
+    /// What happened so far.
+    pub fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    /// Pods that run, and their addresses.
+    pub fn running(&self) -> impl Iterator<Item = (u64, IpAddr)> {
+        self.pods.iter().filter_map(|(pod, at)| match at.state {
+            State::Running { address } => Some((*pod, address)),
+            _ => None,
+        })
+    }
+
+    /// Pods that have no address yet.
+    pub fn waiting(&self) -> usize {
+        self.pods.len().saturating_sub(self.running().count())
+    }
+
+    /// The pod's present sandbox.
+    pub fn sandbox(&self, pod: u64) -> Option<u64> {
+        self.pods.get(&pod).map(|pod| pod.sandbox)
+    }
+
+    /// A pod is scheduled. One that is here already stays as it is.
+    pub fn start_pod(&mut self, now_ms: i64, pod: u64, name: PodName) -> Vec<Send> {
+        if self.pods.contains_key(&pod) {
+            return Vec::new();
+        }
+        let state = State::Waiting { until_ms: now_ms };
+        self.pods.insert(pod, Pod { name, sandbox: 0, state });
+        self.due(now_ms)
+    }
+
+    /// A pod is deleted.
+    pub fn stop_pod(&mut self, pod: u64) -> Vec<Send> {
+        let Some(found) = self.pods.get_mut(&pod) else { return Vec::new() };
+        match &mut found.state {
+            State::Adding { doomed, .. } => {
+                *doomed = true;
+                Vec::new()
+            }
+            State::Waiting { .. } => {
+                self.pods.remove(&pod);
+                Vec::new()
+            }
+            State::Running { .. } => {
+                let (sandbox, name) = (found.sandbox, found.name.clone());
+                self.pods.remove(&pod);
+                vec![self.del(sandbox, name, DelReason::PodDeleted), Send::Down { pod }]
+            }
+        }
+    }
+
+    /// A pod vanishes with its interface, and no DEL is sent.
+    pub fn leak_pod(&mut self, pod: u64) -> Vec<Send> {
+        match self.pods.get(&pod).map(|pod| pod.state) {
+            Some(State::Running { .. }) => {
+                self.pods.remove(&pod);
+                vec![Send::Down { pod }]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// A pod is deleted by force: it leaves the API server at once, its sandbox stays until a DEL of it that may come late,
+    /// twice or never ([`Self::late_del`]). The answer names the sandbox.
+    pub fn force_stop(&mut self, pod: u64) -> Option<(u64, PodName)> {
+        let found = self.pods.get(&pod).filter(|pod| matches!(pod.state, State::Running { .. }))?;
+        let sandbox = (found.sandbox, found.name.clone());
+        self.pods.remove(&pod);
+        Some(sandbox)
+    }
+
+    /// The runtime tears down a sandbox that it kept.
+    pub fn late_del(&mut self, (sandbox, name): (u64, PodName)) -> Send {
+        self.del(sandbox, name, DelReason::PodDeleted)
+    }
+
+    /// When something is due next.
+    pub fn next_ms(&self) -> Option<i64> {
+        let of = |pod: &Pod| match pod.state {
+            State::Adding { since_ms, .. } => Some(since_ms.saturating_add(self.spec.add_limit_ms)),
+            State::Waiting { until_ms } => Some(until_ms),
+            State::Running { .. } => None,
+        };
+        self.pods.values().filter_map(of).min()
+    }
+
+    /// What is due by now: sandboxes that are tried again, and ADDs that take too long.
+    pub fn due(&mut self, now_ms: i64) -> Vec<Send> {
+        let limit_ms = self.spec.add_limit_ms;
+        let is_due = |pod: &Pod| match pod.state {
+            State::Adding { since_ms, .. } => since_ms.saturating_add(limit_ms) <= now_ms,
+            State::Waiting { until_ms } => until_ms <= now_ms,
+            State::Running { .. } => false,
+        };
+        let due: Vec<u64> = self.pods.iter().filter(|(_, pod)| is_due(pod)).map(|(pod, _)| *pod).collect();
+        let mut sends = Vec::new();
+        for pod in due {
+            match self.pods.get(&pod).map(|pod| pod.state) {
+                Some(State::Adding { rpc, .. }) => {
+                    self.adds.remove(&rpc);
+                    sends.push(Send::Gone(rpc));
+                    self.tally.refused += 1;
+                    self.fail(now_ms, pod, &mut sends);
+                }
+                Some(State::Waiting { .. }) => sends.extend(self.add(now_ms, pod)),
+                _ => {}
+            }
+        }
+        sends
+    }
+
+    /// The agent answered.
+    pub fn answered(&mut self, now_ms: i64, rpc: RpcId, reply: &Reply) -> Vec<Send> {
+        let mut sends = Vec::new();
+        if self.dels.remove(&rpc).is_some() {
+            return sends;
+        }
+        let Some(pod) = self.adds.remove(&rpc) else { return sends };
+        self.tally.adds += 1;
+        let address = match reply {
+            Reply::Added { address, .. } => Some(*address),
+            Reply::AddedBranch { branch, .. } => branch.ipv4.map(IpAddr::from).or(branch.ipv6.map(IpAddr::from)),
+            _ => None,
+        };
+        let Some(address) = address else {
+            self.tally.refused += 1;
+            self.fail(now_ms, pod, &mut sends);
+            return sends;
+        };
+        if self.random.fraction() < self.spec.broken_namespaces {
+            // The plugin undoes its request, and the runtime tears the sandbox down besides.
+            if let Some((sandbox, name)) = self.pods.get(&pod).map(|pod| (pod.sandbox, pod.name.clone())) {
+                sends.push(self.del(sandbox, name, DelReason::SetupNsFailed));
+            }
+            self.fail(now_ms, pod, &mut sends);
+            return sends;
+        }
+        let doomed = matches!(self.pods.get(&pod), Some(Pod { state: State::Adding { doomed: true, .. }, .. }));
+        if let Some(found) = self.pods.get_mut(&pod) {
+            found.state = State::Running { address };
+            sends.push(Send::Up { pod, name: found.name.clone(), address });
+        }
+        if doomed {
+            sends.extend(self.stop_pod(pod));
+        }
+        sends
+    }
+
+    /// The agent could not be reached with this, or died before it answered.
+    pub fn unanswered(&mut self, now_ms: i64, rpc: RpcId) -> Vec<Send> {
+        let mut sends = Vec::new();
+        if self.dels.remove(&rpc).is_some() {
+            // The plugin did what it could without the agent, and reported success.
+            self.tally.lost += 1;
+        } else if let Some(pod) = self.adds.remove(&rpc) {
+            self.tally.unreachable += 1;
+            self.fail(now_ms, pod, &mut sends);
+        }
+        sends
+    }
+
+    /// RPCs that wait for an answer.
+    pub fn open(&self) -> Vec<RpcId> {
+        self.adds.keys().chain(self.dels.keys()).copied().collect()
+    }
+
+    /// The node starts anew: no sandbox is left, and each pod gets another one.
+    pub fn reboot(&mut self, now_ms: i64) {
+        self.adds.clear();
+        self.dels.clear();
+        for pod in self.pods.values_mut() {
+            pod.state = State::Waiting { until_ms: now_ms };
+        }
+    }
+
+    fn add(&mut self, now_ms: i64, pod: u64) -> Option<Send> {
+        self.next_sandbox = self.next_sandbox.saturating_add(1);
+        let (rpc, key) = (self.rpc(), self.next_sandbox);
+        let found = self.pods.get_mut(&pod)?;
+        found.sandbox = key;
+        found.state = State::Adding { rpc, since_ms: now_ms, doomed: false };
+        let request = AddRequest { rpc, key, pod: found.name.clone() };
+        self.adds.insert(rpc, pod);
+        Some(Send::Add(request))
+    }
+
+    /// A sandbox failed: the runtime tears it down, and the kubelet tries another one later.
+    fn fail(&mut self, now_ms: i64, pod: u64, sends: &mut Vec<Send>) {
+        let pause_ms = self.random.between(self.spec.retry_ms.0, self.spec.retry_ms.1);
+        let Some(found) = self.pods.get_mut(&pod) else { return };
+        let (sandbox, name) = (found.sandbox, found.name.clone());
+        if matches!(found.state, State::Adding { doomed: true, .. }) {
+            self.pods.remove(&pod);
+        } else {
+            found.state = State::Waiting { until_ms: now_ms.saturating_add(pause_ms) };
+        }
+        sends.push(self.del(sandbox, name, DelReason::PodDeleted));
+    }
+
+    fn del(&mut self, key: u64, pod: PodName, reason: DelReason) -> Send {
+        let rpc = self.rpc();
+        self.dels.insert(rpc, reason);
+        match reason {
+            DelReason::PodDeleted => self.tally.deleted += 1,
+            DelReason::SetupNsFailed => self.tally.undone += 1,
+        }
+        Send::Del(DelRequest { rpc, key, pod, uid: "".into(), reason })
+    }
+
+    fn rpc(&mut self) -> RpcId {
+        self.next_rpc = self.next_rpc.saturating_add(1);
+        RpcId(self.next_rpc)
+    }
+}
+
+#[cfg(test)]
+mod tests;
