@@ -1,3 +1,5 @@
-//! The world that answers an agent: EC2's own invariants.
+//! The world that answers an agent: EC2's own invariants, and the driver under a scripted agent.
 
+mod agent;
+mod driver;
 mod invariants;

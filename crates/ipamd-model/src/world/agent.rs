@@ -1,0 +1,42 @@
+//! What a world needs of an agent.
+
+use ipamd_core::id::{Epoch, Now};
+use ipamd_core::input::{CheckpointEntry, Input};
+use ipamd_core::output::Output;
+
+/// The decisions of one node's agent: it is told what happens, and says what to do.
+pub trait Agent {
+    /// Something happened.
+    fn handle(&mut self, now: Now, input: Input<u64>) -> Vec<Output>;
+
+    /// When it wants to be told the time again, on the clock of [`Now::mono_ms`].
+    fn deadline(&self) -> Option<i64>;
+
+    /// What its checkpoint would say now.
+    fn checkpoint(&self) -> Vec<CheckpointEntry<u64>>;
+}
+
+/// Makes the agent of a new life.
+pub trait Agents {
+    /// The agent.
+    type Agent: Agent;
+
+    /// The process of this life starts. What an earlier one had in memory is gone.
+    fn begin(&mut self, epoch: Epoch) -> Self::Agent;
+}
+
+impl<A: Agent, F: FnMut(Epoch) -> A> Agents for F {
+    type Agent = A;
+
+    fn begin(&mut self, epoch: Epoch) -> A {
+        self(epoch)
+    }
+}
+
+/// The time as an agent sees it.
+pub fn clock(now_ms: i64) -> Now {
+    Now { mono_ms: now_ms, unix_ns: UNIX_START_MS.saturating_add(now_ms).saturating_mul(1_000_000) }
+}
+
+/// Unix time at the start of a world, milliseconds: 2026-03-01.
+const UNIX_START_MS: i64 = 1_772_323_200_000;

@@ -1,0 +1,397 @@
+//! One node of a world: its agent, and everything on it that answers the agent.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ipamd_core::id::{Epoch, InstanceId, OpId, RpcId};
+use ipamd_core::input::{Answer, Boot, ImdsErrorKind, Input, PodName};
+use ipamd_core::output::{Effect, Output, Reply, StoreCall};
+
+use super::agent::{Agent, Agents, clock};
+use super::disk::Disk;
+use super::ec2::Ec2;
+use super::event::{Event, Plan};
+use super::faults::{Faults, Target};
+use super::history::History;
+use super::host::{Host, veth_name};
+use super::imds::Imds;
+use super::kube::Kube;
+use super::kubelet::container::Container;
+use super::kubelet::{Kubelet, Send};
+use super::wire::{Arrival, Wire};
+
+/// An RPC needs this to reach the agent, milliseconds.
+const RPC_MS: i64 = 1;
+
+/// The disk needs this for a write, milliseconds.
+const WRITE_MS: i64 = 3;
+
+/// A read of the instance metadata service that nothing answers is given up after this, milliseconds.
+const IMDS_SILENCE_MS: i64 = 5_000;
+
+/// What nodes share.
+#[derive(Debug)]
+pub struct Account {
+    /// EC2.
+    pub ec2: Ec2,
+    /// The way to it.
+    pub wire: Wire,
+    /// What goes wrong.
+    pub faults: Faults,
+}
+
+/// A node.
+pub struct WorldNode<F: Agents> {
+    /// Its instance.
+    pub instance: InstanceId,
+    /// Its name.
+    pub name: Box<str>,
+    /// Its instance metadata service.
+    pub imds: Imds,
+    /// Its host network.
+    pub host: Host,
+    /// Its agent's checkpoint.
+    pub disk: Disk,
+    /// What the API server has for it.
+    pub kube: Kube,
+    /// Its kubelet.
+    pub kubelet: Kubelet,
+    /// Its agent's container.
+    pub container: Container,
+    agents: F,
+    agent: Option<F::Agent>,
+    epoch: Epoch,
+    serving_since_ms: Option<i64>,
+    wake_ms: Option<i64>,
+    kubelet_ms: Option<i64>,
+    /// Interfaces of pods that run or were deleted by force: name and index.
+    links: BTreeMap<u64, (Box<str>, u32)>,
+    fatal: Vec<Box<str>>,
+}
+
+/// Where an event happens: its moment, and what it may touch beside its node.
+pub(super) struct Moment<'a> {
+    pub(super) now_ms: i64,
+    pub(super) index: usize,
+    pub(super) account: &'a mut Account,
+    pub(super) plan: &'a mut Plan,
+    pub(super) history: &'a mut History,
+}
+
+impl Moment<'_> {
+    fn after(&mut self, ms: i64, event: Event) {
+        self.plan.at(self.now_ms.saturating_add(ms), self.index, event);
+    }
+
+    fn note(&mut self, what: &dyn std::fmt::Debug) {
+        self.history.note(self.now_ms, self.index, what);
+    }
+}
+
+/// The parts of a node.
+pub(super) struct Parts<F> {
+    pub(super) instance: InstanceId,
+    pub(super) name: Box<str>,
+    pub(super) imds: Imds,
+    pub(super) host: Host,
+    pub(super) kube: Kube,
+    pub(super) kubelet: Kubelet,
+    pub(super) agents: F,
+}
+
+impl<F: Agents> WorldNode<F> {
+    pub(super) fn new(parts: Parts<F>) -> Self {
+        let Parts { instance, name, imds, host, kube, kubelet, agents } = parts;
+        Self {
+            instance,
+            name,
+            imds,
+            host,
+            disk: Disk::default(),
+            kube,
+            kubelet,
+            container: Container::default(),
+            agents,
+            agent: None,
+            epoch: Epoch::default(),
+            serving_since_ms: None,
+            wake_ms: None,
+            kubelet_ms: None,
+            links: BTreeMap::new(),
+            fatal: Vec::new(),
+        }
+    }
+
+    /// The agent, while its process lives.
+    pub fn agent(&self) -> Option<&F::Agent> {
+        self.agent.as_ref()
+    }
+
+    /// Since when the agent serves.
+    pub fn serving_since_ms(&self) -> Option<i64> {
+        self.serving_since_ms
+    }
+
+    /// The life of the agent's process.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Why processes ended by themselves, the oldest first.
+    pub fn fatal(&self) -> &[Box<str>] {
+        &self.fatal
+    }
+
+    /// An event of this node happens.
+    pub(super) fn happen(&mut self, event: Event, at: &mut Moment<'_>) {
+        match event {
+            Event::Start => self.start(at),
+            Event::Probe(epoch) if self.lives(epoch) => self.probe(at),
+            Event::Wake(epoch) if self.lives(epoch) && self.wake_ms == Some(at.now_ms) => {
+                self.wake_ms = None;
+                self.tell(Input::Tick, at);
+            }
+            Event::Tell(epoch, input) if self.lives(epoch) => self.tell(*input, at),
+            Event::Ec2(exchange) => self.arrive(*exchange, at),
+            Event::Imds(epoch, op, read, sent_ms) if self.lives(epoch) => {
+                let result = self.imds.read(at.now_ms, read, &at.account.ec2, &mut at.account.faults);
+                let silent = result.as_ref().is_err_and(|error| error.kind == ImdsErrorKind::Timeout);
+                let more_ms = if silent { IMDS_SILENCE_MS } else { 0 };
+                let took_ms = took(sent_ms, at.now_ms.saturating_add(more_ms));
+                at.after(more_ms, tell(epoch, Input::Imds(Answer { op, epoch, took_ms, result })));
+            }
+            Event::Write(epoch, op, generation) if self.lives(epoch) => self.write(epoch, op, generation, at),
+            Event::Kubelet if self.kubelet_ms == Some(at.now_ms) => {
+                self.kubelet_ms = None;
+                let sends = self.kubelet.due(at.now_ms);
+                self.send(sends, at);
+            }
+            Event::Trunk => {
+                let kind = ipamd_core::input::EniKind::Trunk;
+                let made = at.account.ec2.attach_foreign(at.now_ms, self.instance, kind, &[]);
+                at.note(&("trunk", made.as_ref().map_err(|refusal| &refusal.code)));
+                self.notice(at);
+            }
+            // Answers to a process that is gone, and times that were planned anew.
+            _ => {}
+        }
+    }
+
+    fn lives(&self, epoch: Epoch) -> bool {
+        self.agent.is_some() && self.epoch == epoch
+    }
+
+    fn start(&mut self, at: &mut Moment<'_>) {
+        if self.agent.is_some() {
+            return;
+        }
+        self.epoch = Epoch(self.epoch.0.saturating_add(1));
+        self.disk.begin_life();
+        self.agent = Some(self.agents.begin(self.epoch));
+        let probe_ms = self.container.started(at.now_ms);
+        at.plan.at(probe_ms, at.index, Event::Probe(self.epoch));
+        let boot = Boot {
+            epoch: self.epoch,
+            node_name: self.name.clone(),
+            api_server_reachable: at.account.faults.kube(at.now_ms).is_none(),
+            waited_ms: 0,
+        };
+        self.tell(Input::Boot(boot), at);
+    }
+
+    fn probe(&mut self, at: &mut Moment<'_>) {
+        match self.container.probed(at.now_ms, self.serving_since_ms.is_some()) {
+            Some(next_ms) => at.plan.at(next_ms, at.index, Event::Probe(self.epoch)),
+            None => self.end(at),
+        }
+    }
+
+    /// The process ends: its RPCs and its answers are lost, and the kubelet starts the container again.
+    pub(super) fn end(&mut self, at: &mut Moment<'_>) {
+        if self.agent.take().is_none() {
+            return;
+        }
+        at.note(&"exit");
+        (self.serving_since_ms, self.wake_ms) = (None, None);
+        let again_ms = self.container.exited(at.now_ms);
+        at.plan.at(again_ms, at.index, Event::Start);
+        for rpc in self.kubelet.open() {
+            let sends = self.kubelet.unanswered(at.now_ms, rpc);
+            self.send(sends, at);
+        }
+    }
+
+    /// Tells the agent something and does what it wants.
+    pub(super) fn tell(&mut self, input: Input<u64>, at: &mut Moment<'_>) {
+        let Some(agent) = self.agent.as_mut() else { return };
+        at.note(&input);
+        let outputs = agent.handle(clock(at.now_ms), input);
+        for output in outputs {
+            at.note(&output);
+            self.perform(output, at);
+        }
+        self.plan_wake(at);
+    }
+
+    fn plan_wake(&mut self, at: &mut Moment<'_>) {
+        let deadline_ms = self.agent.as_ref().and_then(Agent::deadline);
+        // An agent whose deadline has passed is told so, but not twice in one moment: time must go on.
+        let wake_ms = deadline_ms.map(|deadline_ms| deadline_ms.max(at.now_ms.saturating_add(1)));
+        if wake_ms != self.wake_ms {
+            self.wake_ms = wake_ms;
+            if let Some(wake_ms) = wake_ms {
+                at.plan.at(wake_ms, at.index, Event::Wake(self.epoch));
+            }
+        }
+    }
+
+    fn perform(&mut self, output: Output, at: &mut Moment<'_>) {
+        match output {
+            Output::Effect { op, epoch, effect, .. } => self.effect(op, epoch, effect, at),
+            Output::Reply { rpc, reply } => self.reply(rpc, &reply, at),
+            Output::Ready => self.serving_since_ms = self.serving_since_ms.or(Some(at.now_ms)),
+            Output::Fatal { reason } => {
+                if self.fatal.len() < 1_000 {
+                    self.fatal.push(reason);
+                }
+                self.end(at);
+            }
+        }
+    }
+
+    fn effect(&mut self, op: OpId, epoch: Epoch, effect: Effect, at: &mut Moment<'_>) {
+        match effect {
+            Effect::Ec2(call) => {
+                let (at_ms, exchange) = at.account.wire.send(at.now_ms, self.instance, (op, epoch), call);
+                at.plan.at(at_ms, at.index, Event::Ec2(Box::new(exchange)));
+            }
+            Effect::Imds(read) => {
+                let after_ms = self.imds.latency_ms();
+                at.after(after_ms, Event::Imds(epoch, op, read, at.now_ms));
+            }
+            Effect::Kube(call) => {
+                let outcome = self.kube.execute(at.now_ms, &call, &mut at.account.faults);
+                if let Some(trunk_ms) = outcome.trunk_ms {
+                    at.plan.at(trunk_ms, at.index, Event::Trunk);
+                }
+                if !matches!(call, ipamd_core::output::KubeCall::WarnMissingPermission { .. }) {
+                    let took_ms = took(0, outcome.took_ms);
+                    let answer = Answer { op, epoch, took_ms, result: outcome.result };
+                    at.after(outcome.took_ms, tell(epoch, Input::Kube(answer)));
+                }
+            }
+            Effect::Host(call) => {
+                let (after_ms, result) = self.host.execute(at.now_ms, &call, &at.account.ec2, &mut at.account.faults);
+                let answer = Answer { op, epoch, took_ms: took(0, after_ms), result };
+                at.after(after_ms, tell(epoch, Input::Host(answer)));
+            }
+            Effect::Store(StoreCall::ReadCheckpoint) => {
+                let answer = Answer { op, epoch, took_ms: took(0, WRITE_MS), result: self.disk.read() };
+                at.after(WRITE_MS, tell(epoch, Input::Store(answer)));
+            }
+            Effect::Store(StoreCall::WriteCheckpoint { generation }) => {
+                at.after(0, Event::Write(epoch, op, generation));
+            }
+        }
+    }
+
+    fn write(&mut self, epoch: Epoch, op: OpId, generation: u64, at: &mut Moment<'_>) {
+        let Some(agent) = self.agent.as_ref() else { return };
+        let fails = at.account.faults.fails(Target::DiskWrite, at.now_ms);
+        let result = self.disk.write(generation, agent.checkpoint(), fails);
+        let answer = Answer { op, epoch, took_ms: took(0, WRITE_MS), result };
+        at.after(WRITE_MS, tell(epoch, Input::Store(answer)));
+    }
+
+    fn arrive(&mut self, exchange: super::wire::Exchange, at: &mut Moment<'_>) {
+        let Account { ec2, wire, faults } = &mut *at.account;
+        match wire.arrive(at.now_ms, exchange, ec2, faults) {
+            Arrival::Again(again_ms, exchange) => at.plan.at(again_ms, at.index, Event::Ec2(Box::new(exchange))),
+            Arrival::Answered(answers) => {
+                for (at_ms, answer) in answers {
+                    at.plan.at(at_ms, at.index, tell(answer.epoch, Input::Ec2(answer)));
+                }
+            }
+        }
+        self.notice(at);
+    }
+
+    /// The instance's ENIs may have changed: metadata and links follow.
+    pub(super) fn notice(&mut self, at: &mut Moment<'_>) {
+        self.imds.observe(at.now_ms, &at.account.ec2);
+        for (appears_ms, mac) in self.host.observe(at.now_ms, &at.account.ec2) {
+            at.plan.at(appears_ms, at.index, tell(self.epoch, Input::LinkSeen { mac }));
+        }
+    }
+
+    fn reply(&mut self, rpc: RpcId, reply: &Reply, at: &mut Moment<'_>) {
+        let sends = self.kubelet.answered(at.now_ms, rpc, reply);
+        self.send(sends, at);
+    }
+
+    /// Does what kubelet and runtime want; an agent that does not serve cannot be reached.
+    pub(super) fn send(&mut self, sends: Vec<Send>, at: &mut Moment<'_>) {
+        let mut sends = std::collections::VecDeque::from(sends);
+        while let Some(send) = sends.pop_front() {
+            at.note(&send);
+            let (rpc, input) = match send {
+                Send::Add(request) => (request.rpc, Input::Add(request)),
+                Send::Del(request) => (request.rpc, Input::Del(request)),
+                Send::Gone(rpc) => {
+                    at.after(RPC_MS, tell(self.epoch, Input::RpcGone { rpc }));
+                    continue;
+                }
+                Send::Up { pod, name, address } => {
+                    self.up(pod, &name, address, at);
+                    continue;
+                }
+                Send::Down { pod } => {
+                    self.down(pod, at);
+                    continue;
+                }
+            };
+            if self.agent.is_some() && self.serving_since_ms.is_some() {
+                at.after(RPC_MS, tell(self.epoch, input));
+            } else {
+                sends.extend(self.kubelet.unanswered(at.now_ms, rpc));
+            }
+        }
+        self.plan_kubelet(at);
+    }
+
+    fn plan_kubelet(&mut self, at: &mut Moment<'_>) {
+        let next_ms = self.kubelet.next_ms().map(|next_ms| next_ms.max(at.now_ms));
+        if next_ms != self.kubelet_ms {
+            self.kubelet_ms = next_ms;
+            if let Some(next_ms) = next_ms {
+                at.plan.at(next_ms, at.index, Event::Kubelet);
+            }
+        }
+    }
+
+    /// The name of a pod's interface: pods of one name share it, whatever their sandbox.
+    fn up(&mut self, pod: u64, name: &PodName, address: IpAddr, at: &mut Moment<'_>) {
+        let veth = veth_name(name);
+        let replaced = self.host.pods().into_iter().find(|known| known.name == veth).map(|known| known.ifindex);
+        let ifindex = self.host.add_pod(&veth, address);
+        if let Some(ifindex) = replaced {
+            at.after(0, tell(self.epoch, Input::VethGone { name: veth.clone(), ifindex }));
+        }
+        self.links.insert(pod, (veth, ifindex));
+    }
+
+    fn down(&mut self, pod: u64, at: &mut Moment<'_>) {
+        let Some((name, ifindex)) = self.links.remove(&pod) else { return };
+        if self.host.remove_pod(&name, ifindex) {
+            at.after(0, tell(self.epoch, Input::VethGone { name, ifindex }));
+        }
+    }
+}
+
+fn tell(epoch: Epoch, input: Input<u64>) -> Event {
+    Event::Tell(epoch, Box::new(input))
+}
+
+fn took(from_ms: i64, to_ms: i64) -> u32 {
+    u32::try_from(to_ms.saturating_sub(from_ms)).unwrap_or(0)
+}
