@@ -4,9 +4,12 @@
 //! [`agent::Agent`]; it knows only what it is answered, and answers may be late, partial, doubled or lost.
 //!
 //! Read in this order: `subnet` and `ec2` (what executes the calls), `wire` (the way there), `imds`, `host`, `disk`, `kube`,
-//! `kubelet` (what else answers), `faults` (what goes wrong), `node` and `run` (what moves it).
+//! `kubelet` (what else answers), `faults` (what goes wrong), `node` and `run` (what moves it),
+//! `census` (what must never be) and `cases` (histories from the field).
 
 pub mod agent;
+pub mod cases;
+pub mod census;
 pub mod disk;
 pub mod ec2;
 pub mod event;

@@ -3,7 +3,7 @@
 //! A call is an [`Exchange`]. It is executed when an attempt arrives at EC2, and answered at another moment, if at all: the
 //! owner of the clock hands an exchange in at the time that [`Arrival::Again`] or [`Wire::send`] names.
 
-use cni_types::ec2::Ec2Operation;
+use cni_types::ec2::{EC2_OPERATIONS, Ec2Operation};
 use cni_types::random::Random;
 use ipamd_core::id::{InstanceId, OpId};
 use ipamd_core::input::{Answer, Ec2Failure, Ec2Reply, Fate};
@@ -72,6 +72,8 @@ pub struct Wire {
     spec: WireSpec,
     mutations: Option<Bucket>,
     reads: Option<Bucket>,
+    /// Attempts that arrived, by operation.
+    arrived: [u64; EC2_OPERATIONS],
     random: Random,
 }
 
@@ -80,7 +82,12 @@ impl Wire {
     pub fn new(spec: WireSpec, seed: u64) -> Self {
         let bucket = |of: Option<(u32, u32)>| of.map(|(size, per_second)| Bucket::new(size, per_second));
         let (mutations, reads) = (bucket(spec.mutations), bucket(spec.reads));
-        Self { spec, mutations, reads, random: Random::stream(seed, 3) }
+        Self { spec, mutations, reads, arrived: [0; EC2_OPERATIONS], random: Random::stream(seed, 3) }
+    }
+
+    /// Attempts of an operation that arrived at EC2.
+    pub fn arrived(&self, operation: Ec2Operation) -> u64 {
+        self.arrived.get(operation as usize).copied().unwrap_or(0)
     }
 
     /// An agent sends a call: when its first attempt arrives at EC2.
@@ -104,6 +111,9 @@ impl Wire {
         let how = faults.ec2(operation, now_ms);
         if how == Some(How::NotSent) {
             return Self::answered(&exchange, now_ms, Err(no_answer(operation, Fate::NotSent)), false);
+        }
+        if let Some(arrived) = self.arrived.get_mut(operation as usize) {
+            *arrived = arrived.saturating_add(1);
         }
         if let Some(How::Lost { executed }) = how {
             if executed {

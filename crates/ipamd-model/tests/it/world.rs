@@ -1,5 +1,6 @@
 //! The world that answers an agent: EC2's own invariants, and the driver under a scripted agent.
 
 mod agent;
+mod cases;
 mod driver;
 mod invariants;

@@ -27,6 +27,8 @@ pub(crate) struct PlainAgent {
     serving: bool,
     growing: bool,
     deadline_ms: Option<i64>,
+    /// It starts without its checkpoint, and so gives addresses of pods to others.
+    forgets: bool,
     /// Every input, by its kind, for the tests.
     pub(crate) seen: BTreeMap<&'static str, u32>,
 }
@@ -34,6 +36,11 @@ pub(crate) struct PlainAgent {
 impl PlainAgent {
     pub(crate) fn new(epoch: Epoch) -> Self {
         Self { epoch, ..Self::default() }
+    }
+
+    /// One that forgets its pods when it restarts.
+    pub(crate) fn forgetful(epoch: Epoch) -> Self {
+        Self { forgets: true, ..Self::new(epoch) }
     }
 
     fn effect(&mut self, effect: Effect) -> Output {
@@ -102,7 +109,9 @@ impl PlainAgent {
         if self.serving {
             return Vec::new();
         }
-        if let Ok(StoreReply::Checkpoint(entries)) = answer.result {
+        if let Ok(StoreReply::Checkpoint(entries)) = answer.result
+            && !self.forgets
+        {
             self.owners = entries.into_iter().map(|entry| (entry.key, (entry.ipv4.unwrap(), entry.pod))).collect();
         }
         self.deadline_ms = Some(now.mono_ms + PERIOD_MS);
