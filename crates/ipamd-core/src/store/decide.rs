@@ -55,7 +55,7 @@ pub struct Need {
 impl Targets {
     /// Addresses one full ENI has.
     pub fn addresses_per_eni(&self) -> u32 {
-        if self.prefix_mode { self.slots * ADDRESSES_PER_PREFIX } else { self.slots }
+        if self.prefix_mode { self.slots.saturating_mul(ADDRESSES_PER_PREFIX) } else { self.slots }
     }
 
     /// The distance from the IP targets; `None` while none is defined.
@@ -66,7 +66,7 @@ impl Targets {
         let available = stats.available();
         let short = self.warm_ip.saturating_sub(available).max(self.minimum_ip.saturating_sub(stats.total));
         if self.prefix_mode {
-            let kept = (stats.assigned + self.warm_ip).div_ceil(ADDRESSES_PER_PREFIX);
+            let kept = stats.assigned.saturating_add(self.warm_ip).div_ceil(ADDRESSES_PER_PREFIX);
             let over = stats.free_prefixes.min(stats.prefixes.saturating_sub(kept));
             let least = self.minimum_ip.div_ceil(ADDRESSES_PER_PREFIX);
             let over = over.min(stats.prefixes.saturating_sub(least));
@@ -85,9 +85,10 @@ impl Targets {
         match self.need(stats) {
             Some(need) => need.short > 0,
             None if self.prefix_mode => {
-                available < ADDRESSES_PER_PREFIX * self.warm_prefix || (self.warm_prefix == 0 && available == 0)
+                available < self.warm_prefix.saturating_mul(ADDRESSES_PER_PREFIX)
+                    || (self.warm_prefix == 0 && available == 0)
             }
-            None => available < self.slots * self.warm_eni || (self.warm_eni == 0 && available == 0),
+            None => available < self.slots.saturating_mul(self.warm_eni) || (self.warm_eni == 0 && available == 0),
         }
     }
 
@@ -121,6 +122,44 @@ impl Targets {
             return true;
         }
         let target = if self.prefix_mode { self.warm_prefix } else { self.warm_eni };
-        stats.available() >= (target + 1).saturating_mul(self.addresses_per_eni()) || (self.prefix_mode && idle_eni)
+        stats.available() >= target.saturating_add(1).saturating_mul(self.addresses_per_eni())
+            || (self.prefix_mode && idle_eni)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The largest targets that a setting can have are as good as any that no node meets.
+    #[test]
+    fn targets_beyond_all_nodes_are_no_error() {
+        let most = u32::MAX;
+        let stats = Stats { total: 48, assigned: 17, cooling: 0, prefixes: 3, free_prefixes: 1 };
+        for prefix_mode in [false, true] {
+            let none = Targets {
+                prefix_mode,
+                warm_ip: 0,
+                minimum_ip: 0,
+                warm_eni: 0,
+                warm_prefix: 0,
+                slots: 9,
+                max_pods: most,
+            };
+            let all = [
+                Targets { warm_ip: most, ..none },
+                Targets { minimum_ip: most, ..none },
+                Targets { warm_eni: most, warm_prefix: most, ..none },
+                Targets { warm_eni: most, warm_prefix: most, slots: most, ..none },
+            ];
+            for targets in all {
+                assert!(targets.too_low(&stats), "{targets:?}");
+                assert_eq!(targets.surplus(&stats), 0, "{targets:?}");
+                assert!(targets.prefixes_wanted(&stats) > 0 && targets.addresses_wanted(&stats, 0) > 0, "{targets:?}");
+                let defined = targets.need(&stats).is_some();
+                assert_eq!(targets.enis_to_spare(&stats, false), defined, "{targets:?}");
+                assert!(targets.addresses_per_eni() > 0);
+            }
+        }
     }
 }

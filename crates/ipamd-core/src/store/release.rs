@@ -78,7 +78,10 @@ impl<K: Ord + Clone> Pool<K> {
             }
         }
         let whole = |target: u32| {
-            if targets.prefix_mode { target.next_multiple_of(ADDRESSES_PER_PREFIX) } else { target }
+            if !targets.prefix_mode {
+                return target;
+            }
+            target.div_ceil(ADDRESSES_PER_PREFIX).saturating_mul(ADDRESSES_PER_PREFIX)
         };
         total - assigned < whole(targets.warm_ip)
             || total < whole(targets.minimum_ip)
@@ -205,6 +208,9 @@ mod tests {
         assert_eq!(spare(&pool, &prefix(0, 17, 0), OLD_MS), None);
         assert_eq!(spare(&pool, &prefix(0, 0, 1), OLD_MS), Some(id(2)));
         assert_eq!(spare(&pool, &prefix(0, 0, 2), OLD_MS), None);
+        for targets in [prefix(u32::MAX, 0, 0), prefix(0, u32::MAX, 0), prefix(0, 0, u32::MAX)] {
+            assert_eq!(spare(&pool, &targets, OLD_MS), None);
+        }
     }
 
     #[test]
