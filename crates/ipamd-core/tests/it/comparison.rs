@@ -2,8 +2,8 @@
 //! counters and gauges. Where the original chooses by the order of Go's maps, ours follows its choice, which must be one that ours
 //! could have made.
 
-mod mirror;
-mod steps;
+pub(crate) mod mirror;
+pub(crate) mod steps;
 mod theirs;
 
 use std::cell::RefCell;

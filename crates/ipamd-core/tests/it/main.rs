@@ -1,11 +1,14 @@
 //! The core of a node's agent against what is known of the original.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops where something is not as it must be")]
+#![expect(clippy::print_stdout, reason = "figures of the release's checks")]
 
 #[macro_use]
 extern crate cni_testkit;
 
 mod comparison;
 mod differences;
+mod properties;
+mod scale;
 
 cni_testkit::main!();

@@ -58,11 +58,11 @@ impl Chooser for Follow {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Mirror {
+pub(crate) struct Mirror {
     mode: Mode,
-    pool: Pool<u32>,
-    metrics: Metrics,
-    now_ms: i64,
+    pub(crate) pool: Pool<u32>,
+    pub(crate) metrics: Metrics,
+    pub(crate) now_ms: i64,
     writes_fail: bool,
     restored: u32,
 }
@@ -89,7 +89,7 @@ fn differs(what: &str, ours: &impl std::fmt::Debug, theirs: &impl std::fmt::Debu
 }
 
 impl Mirror {
-    pub(super) fn new(mode: Mode) -> Self {
+    pub(crate) fn new(mode: Mode) -> Self {
         let metrics = Metrics::new(0, mode == Mode::Ipv6);
         Self { mode, pool: Pool::new(30_000), metrics, now_ms: 0, writes_fail: false, restored: 0 }
     }
@@ -99,7 +99,7 @@ impl Mirror {
     }
 
     /// Does what the original did. `answer` is its answer to this step.
-    pub(super) fn play(&mut self, step: &Step, answer: &Value, theirs: &Theirs) -> Result<(), String> {
+    pub(crate) fn play(&mut self, step: &Step, answer: &Value, theirs: &Theirs) -> Result<(), String> {
         let ours = match step {
             Step::Assign(pod) => self.assign((*pod).into(), answer, theirs)?,
             Step::RemoveUnused { warm_ip, minimum_ip, warm_prefix } => {
@@ -120,6 +120,7 @@ impl Mirror {
         }
     }
 
+    /// Does a step at which nothing is chosen.
     fn change(&mut self, step: &Step) -> Outcome {
         let now_ms = self.now_ms;
         match step {
@@ -156,6 +157,32 @@ impl Mirror {
                 Ok(self.decide(&self.targets([*warm_eni, *warm_ip, *minimum_ip, *warm_prefix], *slots, *max_pods)))
             }
             Step::Assign(_) | Step::RemoveUnused { .. } => Err("follows the original"),
+        }
+    }
+
+    /// Does a step with choices of our own; the error is why nothing changed.
+    pub(crate) fn play_alone(&mut self, step: &Step, chooser: &mut dyn Chooser) -> Result<(), &'static str> {
+        let (mode, now_ms) = (self.mode, self.now_ms);
+        match step {
+            Step::Assign(pod) => {
+                let pod = (*pod).into();
+                let given = self.ledger().assign(pod, mode, now_ms, chooser).map_err(class)?;
+                if given.repeated {
+                    return Ok(());
+                }
+                if self.writes_fail {
+                    self.ledger().withdraw(&pod);
+                } else {
+                    self.ledger().assign_written(given.place);
+                }
+                Ok(())
+            }
+            Step::RemoveUnused { warm_ip, minimum_ip, warm_prefix } => {
+                let targets = self.targets([0, *warm_ip, *minimum_ip, *warm_prefix], 1, u32::MAX);
+                let removed = self.ledger().remove_unused_eni(&targets, now_ms, chooser);
+                removed.map(|_| ()).ok_or("no ENI is unused")
+            }
+            step => self.change(step).map(|_| ()),
         }
     }
 
@@ -282,7 +309,7 @@ impl Mirror {
     }
 
     /// Everything that can be seen of the two sides.
-    pub(super) fn compare(&self, theirs: &Theirs) -> Result<(), String> {
+    pub(crate) fn compare(&self, theirs: &Theirs) -> Result<(), String> {
         let numbers = self.numbers(&theirs.numbers.trunk);
         if numbers != theirs.numbers {
             return differs("counters or statistics", &numbers, &theirs.numbers);

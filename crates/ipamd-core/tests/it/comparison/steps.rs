@@ -14,7 +14,7 @@ const RESTORED: u32 = 1_000;
 
 /// A kind of CIDR.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Family {
+pub(crate) enum Family {
     Address,
     Prefix,
     Ipv6,
@@ -22,22 +22,22 @@ pub(super) enum Family {
 
 /// A CIDR, by numbers: no two of them have an address in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Cidr {
-    pub(super) eni: u8,
-    pub(super) family: Family,
-    pub(super) index: u8,
+pub(crate) struct Cidr {
+    pub(crate) eni: u8,
+    pub(crate) family: Family,
+    pub(crate) index: u8,
 }
 
 /// An entry of a checkpoint: an address of a CIDR, and whether its pod's link is still there.
 #[derive(Debug, Clone)]
-pub(super) struct Entry {
-    pub(super) cidr: Cidr,
-    pub(super) offset: u8,
-    pub(super) linked: bool,
+pub(crate) struct Entry {
+    pub(crate) cidr: Cidr,
+    pub(crate) offset: u8,
+    pub(crate) linked: bool,
 }
 
 #[derive(Debug, Clone)]
-pub(super) enum Step {
+pub(crate) enum Step {
     Pass(i64),
     AddEni {
         eni: u8,
@@ -86,7 +86,7 @@ pub(super) enum Step {
 }
 
 impl Cidr {
-    pub(super) fn block(self) -> Block {
+    pub(crate) fn block(self) -> Block {
         let Self { eni, family, index } = self;
         match family {
             Family::Address => Block::Address(Ipv4Addr::new(10, 0, eni, index)),
@@ -97,7 +97,7 @@ impl Cidr {
 }
 
 impl Entry {
-    pub(super) fn address(&self) -> IpAddr {
+    pub(crate) fn address(&self) -> IpAddr {
         match self.cidr.block() {
             Block::Address(address) => address.into(),
             Block::Prefix(base) => Ipv4Addr::from(u32::from(base) + u32::from(self.offset)).into(),
@@ -106,11 +106,11 @@ impl Entry {
     }
 }
 
-pub(super) fn eni_id(eni: u8) -> EniId {
+pub(crate) fn eni_id(eni: u8) -> EniId {
     EniId::from_bits(eni.into())
 }
 
-pub(super) fn cidr_text(block: Block) -> String {
+pub(crate) fn cidr_text(block: Block) -> String {
     match block {
         Block::Address(address) => format!("{address}/32"),
         Block::Prefix(base) => format!("{base}/28"),
@@ -120,7 +120,7 @@ pub(super) fn cidr_text(block: Block) -> String {
 
 impl Step {
     /// The command's name.
-    pub(super) fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Pass(_) => "pass",
             Self::AddEni { .. } => "add_eni",
@@ -140,33 +140,33 @@ impl Step {
         }
     }
 
-    pub(super) fn begin(mode: Mode) -> Value {
+    pub(crate) fn begin(mode: Mode) -> Value {
         json!({"new": {"prefixes": mode != Mode::Secondary}})
     }
 }
 
 /// Makes commands of steps. Each entry of a checkpoint is of a pod of its own, so pods are numbered along the history.
-pub(super) struct Commands {
+pub(crate) struct Commands {
     mode: Mode,
     restored: u32,
 }
 
 /// The pods of a checkpoint, the first one's number being `restored` above that of all before.
-pub(super) fn restored_pod(restored: u32) -> u32 {
+pub(crate) fn restored_pod(restored: u32) -> u32 {
     RESTORED + restored
 }
 
 /// A number of a pod that a checkpoint brought, or one that none brought.
-pub(super) fn pick_restored(index: prop::sample::Index, restored: u32) -> u32 {
+pub(crate) fn pick_restored(index: prop::sample::Index, restored: u32) -> u32 {
     restored_pod(u32::try_from(index.index(restored as usize + 1)).unwrap())
 }
 
 impl Commands {
-    pub(super) fn new(mode: Mode) -> Self {
+    pub(crate) fn new(mode: Mode) -> Self {
         Self { mode, restored: 0 }
     }
 
-    pub(super) fn next(&mut self, step: &Step) -> Value {
+    pub(crate) fn next(&mut self, step: &Step) -> Value {
         let id = |eni: u8| eni_id(eni).to_string();
         match step {
             Step::Pass(ms) => json!({"pass": ms}),
@@ -221,7 +221,7 @@ impl Commands {
 }
 
 /// A mode, and the steps of a history in it: most begin with ENIs that have CIDRs of the mode.
-pub(super) fn history(length: usize) -> impl Strategy<Value = (Mode, Vec<Step>)> {
+pub(crate) fn history(length: usize) -> impl Strategy<Value = (Mode, Vec<Step>)> {
     let begun = prop::collection::vec((0_u8..3, 0_u8..4), 0..12);
     (mode(), begun, prop::collection::vec(step(), 1..length)).prop_map(|(mode, begun, steps)| {
         let family = match mode {

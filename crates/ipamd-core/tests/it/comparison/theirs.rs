@@ -9,7 +9,7 @@ use serde_json::Value;
 
 /// An address that a pod has, or had and when it left it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Held {
+pub(crate) enum Held {
     By(u32),
     FreedAt(i64),
 }
@@ -17,46 +17,46 @@ pub(super) enum Held {
 /// An ENI of a store.
 #[expect(clippy::struct_excessive_bools, reason = "each is one of the store's own")]
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct EniState {
-    pub(super) created_ms: i64,
-    pub(super) primary: bool,
-    pub(super) trunk: bool,
-    pub(super) efa: bool,
-    pub(super) excluded: bool,
-    pub(super) cidrs: BTreeMap<Block, BTreeMap<IpAddr, Held>>,
+pub(crate) struct EniState {
+    pub(crate) created_ms: i64,
+    pub(crate) primary: bool,
+    pub(crate) trunk: bool,
+    pub(crate) efa: bool,
+    pub(crate) excluded: bool,
+    pub(crate) cidrs: BTreeMap<Block, BTreeMap<IpAddr, Held>>,
 }
 
 /// The gauges and counters that a store moves.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Gauges {
-    pub(super) single: BTreeMap<String, i64>,
-    pub(super) per_cidr: BTreeMap<Block, i32>,
-    pub(super) per_eni: BTreeMap<EniId, i32>,
+pub(crate) struct Gauges {
+    pub(crate) single: BTreeMap<String, i64>,
+    pub(crate) per_cidr: BTreeMap<Block, i32>,
+    pub(crate) per_eni: BTreeMap<EniId, i32>,
 }
 
 /// Counters and statistics.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Numbers {
-    pub(super) total: i64,
-    pub(super) assigned: i64,
-    pub(super) prefixes: i64,
+pub(crate) struct Numbers {
+    pub(crate) total: i64,
+    pub(crate) assigned: i64,
+    pub(crate) prefixes: i64,
     /// Of IPv4: total, assigned, cooling.
-    pub(super) ipv4: [i64; 3],
+    pub(crate) ipv4: [i64; 3],
     /// Of IPv6: total, assigned.
-    pub(super) ipv6: [i64; 2],
-    pub(super) free_prefixes: i64,
-    pub(super) trunk: String,
+    pub(crate) ipv6: [i64; 2],
+    pub(crate) free_prefixes: i64,
+    pub(crate) trunk: String,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Theirs {
-    pub(super) at_us: i64,
-    pub(super) enis: BTreeMap<EniId, EniState>,
-    pub(super) numbers: Numbers,
-    pub(super) gauges: Gauges,
+pub(crate) struct Theirs {
+    pub(crate) at_us: i64,
+    pub(crate) enis: BTreeMap<EniId, EniState>,
+    pub(crate) numbers: Numbers,
+    pub(crate) gauges: Gauges,
 }
 
-pub(super) fn block(text: &str) -> Block {
+pub(crate) fn block(text: &str) -> Block {
     let (base, length) = text.split_once('/').unwrap();
     match length {
         "32" => Block::Address(base.parse().unwrap()),
@@ -66,7 +66,7 @@ pub(super) fn block(text: &str) -> Block {
     }
 }
 
-pub(super) fn list(value: &Value) -> &[Value] {
+pub(crate) fn list(value: &Value) -> &[Value] {
     value.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
@@ -113,7 +113,7 @@ fn label(series: &str) -> &str {
 }
 
 impl Theirs {
-    pub(super) fn merge(&mut self, answer: &Value) {
+    pub(crate) fn merge(&mut self, answer: &Value) {
         self.at_us = number(&answer["at_us"]);
         let store = &answer["store"];
         for id in list(&store["gone"]) {
