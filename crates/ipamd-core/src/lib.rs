@@ -16,6 +16,7 @@ pub mod input;
 pub mod metrics;
 pub mod output;
 pub mod settings;
+pub mod small_map;
 pub mod store;
 
 pub use input::Input;

@@ -9,6 +9,7 @@ mod flavour;
 mod labels;
 mod number;
 mod page;
+mod per_cidr;
 mod runtime;
 mod truth;
 
@@ -16,4 +17,5 @@ pub use agent::Shown;
 pub use counts::{Call, Metrics};
 pub use flavour::{PageFlavour, Release};
 pub use labels::{Action, IpamdError, PodEniError, Reconcile, UtilsError};
+pub use per_cidr::PerCidr;
 pub use truth::{LabelCount, LatencyTruth, Truth};

@@ -55,7 +55,7 @@ impl Metrics {
         page.plain("awscni_assigned_ip_addresses", Kind::Gauge, help, self.assigned as f64);
         let name = "awscni_assigned_ip_per_cidr";
         if !self.per_cidr.is_empty() && page.family(name, Kind::Gauge, "Addresses that pods have, by attached CIDR") {
-            let mut series: Vec<_> = self.per_cidr.iter().map(|(block, count)| (label(*block), *count)).collect();
+            let mut series: Vec<_> = self.per_cidr.iter().map(|(block, count)| (label(block), count)).collect();
             series.sort();
             for (cidr, count) in &series {
                 page.sample(name, &[("cidr", cidr)], f64::from(*count));
@@ -63,7 +63,7 @@ impl Metrics {
         }
         let name = "awscni_assigned_ip_per_eni";
         if !self.per_eni.is_empty() && page.family(name, Kind::Gauge, "Addresses that pods have, by ENI") {
-            for (eni, count) in &self.per_eni {
+            for (eni, count) in self.per_eni.iter() {
                 page.sample(name, &[("eni", &eni.to_string())], f64::from(*count));
             }
         }

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::labels::{Action, IpamdError, PodEniError, Reconcile, UtilsError};
-use crate::block::Block;
+use super::per_cidr::PerCidr;
 use crate::id::EniId;
+use crate::small_map::SmallMap;
 use cni_types::ec2::{Ec2Code, Ec2Operation};
 
 /// Old agents forget an observation after ten minutes; their quantiles then read NaN.
@@ -62,10 +63,10 @@ pub struct Metrics {
     pub ip_max: i64,
     /// An IPv6 node.
     pub ipv6: bool,
-    /// `awscni_assigned_ip_per_cidr`. A series stays after its CIDR is gone.
-    pub per_cidr: BTreeMap<Block, i32>,
+    /// `awscni_assigned_ip_per_cidr`.
+    pub per_cidr: PerCidr,
     /// `awscni_assigned_ip_per_eni`.
-    pub per_eni: BTreeMap<EniId, i32>,
+    pub per_eni: SmallMap<EniId, i32>,
     /// `awscni_connmark_reconcile_total`: failures and successes.
     pub connmark: [u64; 2],
     /// The observation of `awscni_ipamd_node_initialization_duration_seconds`.
@@ -106,8 +107,8 @@ impl Metrics {
             eni_max: 0,
             ip_max: 0,
             ipv6,
-            per_cidr: BTreeMap::new(),
-            per_eni: BTreeMap::new(),
+            per_cidr: PerCidr::default(),
+            per_eni: SmallMap::new(),
             connmark: [0; 2],
             init_seconds: 0.0,
             startup_seconds: 0.0,

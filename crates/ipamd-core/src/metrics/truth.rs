@@ -102,7 +102,7 @@ impl Metrics {
             total: self.total as f64,
             prefixes: if flavour.exposes("awscni_total_ipv4_prefixes") { self.prefixes } else { 0 },
             assigned_per_cidr: (flavour.exposes("awscni_assigned_ip_per_cidr") && !self.per_cidr.is_empty())
-                .then(|| self.per_cidr.values().copied().map(i64::from).sum()),
+                .then(|| self.per_cidr.iter().map(|(_, pods)| i64::from(pods)).sum()),
             eni_allocated: self.eni_allocated,
             eni_max: self.eni_max,
             ip_max: self.ip_max,

@@ -126,7 +126,7 @@ impl<K: Ord + Clone> Ledger<'_, K> {
             self.metrics.assigned = self.pool.assigned();
             // The gauge by CIDR counts no IPv6 assignments, only recovered ones.
             if mode != Mode::Ipv6 {
-                *self.metrics.per_cidr.entry(given.place.block).or_default() += 1;
+                self.metrics.per_cidr.add(given.place.block, 1);
             }
         }
         Ok(given)
@@ -144,7 +144,7 @@ impl<K: Ord + Clone> Ledger<'_, K> {
         let Some(place) = self.pool.withdraw(key) else { return };
         self.metrics.assigned = self.pool.assigned();
         if !matches!(place.block, Block::Ipv6Prefix(_)) {
-            *self.metrics.per_cidr.entry(place.block).or_default() -= 1;
+            self.metrics.per_cidr.add(place.block, -1);
         }
     }
 
@@ -162,7 +162,7 @@ impl<K: Ord + Clone> Ledger<'_, K> {
             *pods -= 1;
         }
         // No IPv6 assignment was counted here, so that this gauge goes below 0.
-        *self.metrics.per_cidr.entry(place.block).or_default() -= 1;
+        self.metrics.per_cidr.add(place.block, -1);
     }
 
     /// Gives a pod back what [`Self::unassign`] took, because that could not be written down.
@@ -175,8 +175,8 @@ impl<K: Ord + Clone> Ledger<'_, K> {
     pub fn recover(&mut self, key: K, address: IpAddr) -> Result<Place, Refused> {
         let place = self.pool.recover(key, address)?;
         self.metrics.assigned = self.pool.assigned();
-        *self.metrics.per_eni.entry(place.eni).or_default() += 1;
-        *self.metrics.per_cidr.entry(place.block).or_default() += 1;
+        self.assign_written(place);
+        self.metrics.per_cidr.add(place.block, 1);
         Ok(place)
     }
 }

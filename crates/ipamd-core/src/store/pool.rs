@@ -1,6 +1,5 @@
 //! The store: ENIs in the order in which they came, their CIDRs, and the pods that use them.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::assign::CleanUp;
@@ -10,6 +9,7 @@ use crate::block::Block;
 use crate::id::{EniId, SubnetId};
 use crate::input::EniKind;
 use crate::settings::Mode;
+use crate::small_map::{SmallMap, make_room};
 
 /// An ENI in the store.
 #[derive(Debug, Clone)]
@@ -49,7 +49,7 @@ pub struct Place {
 #[derive(Debug, Clone)]
 pub struct Pool<K> {
     pub(super) enis: Vec<PoolEni>,
-    pub(super) owners: BTreeMap<K, IpAddr>,
+    pub(super) owners: SmallMap<K, IpAddr>,
     pub(super) cooldown_ms: i64,
     /// CIDRs of excluded ENIs whose last pod left, the next due first.
     pub(super) clean_ups: Vec<CleanUp>,
@@ -117,7 +117,7 @@ impl PoolEni {
 impl<K: Ord + Clone> Pool<K> {
     /// An empty store whose addresses rest that long after use.
     pub fn new(cooldown_ms: i64) -> Self {
-        let (enis, owners, clean_ups) = (Vec::new(), BTreeMap::new(), Vec::new());
+        let (enis, owners, clean_ups) = (Vec::new(), SmallMap::new(), Vec::new());
         Self { enis, owners, cooldown_ms, clean_ups, total: 0, prefixes: 0, assigned: 0 }
     }
 
@@ -137,7 +137,7 @@ impl<K: Ord + Clone> Pool<K> {
     }
 
     /// Pods and their addresses.
-    pub fn owners(&self) -> &BTreeMap<K, IpAddr> {
+    pub fn owners(&self) -> &SmallMap<K, IpAddr> {
         &self.owners
     }
 
@@ -169,6 +169,7 @@ impl<K: Ord + Clone> Pool<K> {
     /// Takes an ENI in; nothing happens if it is there.
     pub fn add_eni(&mut self, eni: PoolEni) {
         if self.eni(eni.id).is_none() {
+            self.enis.reserve_exact(1);
             self.enis.push(eni);
         }
     }
@@ -181,10 +182,12 @@ impl<K: Ord + Clone> Pool<K> {
         }
         let (size, prefix) = match block {
             Block::Address(address) => {
+                make_room(&mut eni.cidrs);
                 eni.cidrs.push(Cidr::new(address, false));
                 (1, false)
             }
             Block::Prefix(base) => {
+                make_room(&mut eni.cidrs);
                 eni.cidrs.push(Cidr::new(base, true));
                 (16, true)
             }

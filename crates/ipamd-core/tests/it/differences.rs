@@ -110,7 +110,7 @@ fn d4_a_vanished_prefix_leaves_the_gauges_by_eni_and_by_cidr() {
     lab.assign(0..2);
     assert_eq!(lab.ledger().remove_block(eni, prefix(1), false), Err(Refused::CidrInUse));
     assert_eq!(lab.ledger().remove_block(eni, prefix(1), true), Ok(2));
-    assert_eq!((lab.metrics.per_eni[&eni], lab.metrics.per_cidr[&prefix(1)]), (2, 2));
+    assert_eq!((lab.metrics.per_eni.get(&eni), lab.metrics.per_cidr.get(prefix(1))), (Some(&2), Some(2)));
     assert_eq!((lab.metrics.assigned, lab.metrics.force_removed_ips), (0, 2));
     assert_eq!((lab.metrics.total, lab.metrics.prefixes), (0, 0));
 }
@@ -175,7 +175,7 @@ fn d30_an_efa_with_addresses_serves_pods_grows_and_is_never_given_up() {
     assert_eq!(lab.pool.spare_enis(&targets(lab.mode, 0, 0), lab.now_ms), []);
     assert_eq!((lab.stats().total, lab.metrics.eni_allocated), (1, 3));
     lab.assign(0..1);
-    assert_eq!((lab.metrics.per_eni[&efa], lab.metrics.per_eni[&trunk]), (1, 0));
+    assert_eq!((lab.metrics.per_eni.get(&efa), lab.metrics.per_eni.get(&trunk)), (Some(&1), Some(&0)));
 }
 
 /// Go's maps have no order: over many seeds every free CIDR is released first by some.

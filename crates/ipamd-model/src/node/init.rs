@@ -28,7 +28,7 @@ impl Node {
     /// A new process life: everything in memory is gone.
     fn begin_life(&mut self, at_ms: i64) {
         if self.recovered {
-            self.checkpoint = self.pool.owners().clone();
+            self.checkpoint = self.pods().collect();
             self.recovered = false;
         }
         self.metrics = Metrics::new(at_ms, self.mode == Mode::Ipv6);

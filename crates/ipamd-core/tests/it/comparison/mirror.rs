@@ -381,8 +381,8 @@ impl Mirror {
         ];
         Gauges {
             single: single.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
-            per_cidr: metrics.per_cidr.clone(),
-            per_eni: metrics.per_eni.clone(),
+            per_cidr: metrics.per_cidr.iter().collect(),
+            per_eni: metrics.per_eni.iter().map(|(eni, pods)| (*eni, *pods)).collect(),
         }
     }
 }

@@ -1,0 +1,147 @@
+//! A map that is a sorted vector: few entries, many maps.
+
+use std::fmt;
+
+/// A map of some hundred entries at most, without the nodes of a tree: a simulated cluster has hundreds of thousands of them.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SmallMap<K, V>(Vec<(K, V)>);
+
+impl<K, V> SmallMap<K, V> {
+    /// A map without entries, which takes no memory elsewhere.
+    pub const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Entries.
+    pub const fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// There are no entries.
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Entries in the order of their keys.
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.0.iter().map(|(key, value)| (key, value))
+    }
+
+    /// Keys in their order.
+    pub fn keys(&self) -> impl Iterator<Item = &K> {
+        self.0.iter().map(|(key, _)| key)
+    }
+
+    /// Values in the order of their keys.
+    pub fn values(&self) -> impl Iterator<Item = &V> {
+        self.0.iter().map(|(_, value)| value)
+    }
+}
+
+impl<K: Ord, V> SmallMap<K, V> {
+    fn place(&self, key: &K) -> Result<usize, usize> {
+        self.0.binary_search_by(|(known, _)| known.cmp(key))
+    }
+
+    /// The key is in the map.
+    pub fn contains_key(&self, key: &K) -> bool {
+        self.place(key).is_ok()
+    }
+
+    /// The value of a key.
+    pub fn get(&self, key: &K) -> Option<&V> {
+        self.place(key).ok().and_then(|index| self.0.get(index)).map(|(_, value)| value)
+    }
+
+    /// The value of a key, to change it.
+    pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+        let index = self.place(key).ok()?;
+        self.0.get_mut(index).map(|(_, value)| value)
+    }
+
+    /// Sets the value of a key.
+    pub fn insert(&mut self, key: K, value: V) {
+        match self.place(&key) {
+            Ok(index) => {
+                if let Some((_, known)) = self.0.get_mut(index) {
+                    *known = value;
+                }
+            }
+            Err(index) => {
+                make_room(&mut self.0);
+                self.0.insert(index, (key, value));
+            }
+        }
+    }
+
+    /// Removes a key; the answer is its value.
+    pub fn remove(&mut self, key: &K) -> Option<V> {
+        self.place(key).ok().map(|index| self.0.remove(index).1)
+    }
+
+    /// Keeps the entries that `keep` says.
+    pub fn retain(&mut self, mut keep: impl FnMut(&K, &V) -> bool) {
+        self.0.retain(|(key, value)| keep(key, value));
+    }
+}
+
+impl<K, V> Default for SmallMap<K, V> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<K: fmt::Debug, V: fmt::Debug> fmt::Debug for SmallMap<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+/// Makes room for one more: an eighth of the length at a time, where a vector would double.
+pub(crate) fn make_room<T>(entries: &mut Vec<T>) {
+    if entries.len() == entries.capacity() {
+        entries.reserve_exact(1 + entries.len() / 8);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use cni_types::random::Random;
+
+    use super::*;
+
+    #[test]
+    fn it_is_a_map() {
+        let (mut ours, mut theirs, mut random) = (SmallMap::new(), BTreeMap::new(), Random::new(7));
+        for number in 0..10_000_u64 {
+            let key = random.below(100);
+            match random.below(5) {
+                0 | 1 => {
+                    ours.insert(key, number);
+                    theirs.insert(key, number);
+                }
+                2 => assert_eq!(ours.remove(&key), theirs.remove(&key)),
+                3 => assert_eq!(
+                    ours.get_mut(&key).map(|value| *value += 1),
+                    theirs.get_mut(&key).map(|value| *value += 1)
+                ),
+                _ if number % 100 == 0 => {
+                    ours.retain(|key, _| key % 2 == 0);
+                    theirs.retain(|key, _| key % 2 == 0);
+                }
+                _ => {
+                    assert_eq!(ours.get(&key), theirs.get(&key));
+                    assert_eq!(ours.contains_key(&key), theirs.contains_key(&key));
+                }
+            }
+            assert_eq!((ours.len(), ours.is_empty()), (theirs.len(), theirs.is_empty()));
+            assert!(
+                ours.iter().eq(theirs.iter()) && ours.keys().eq(theirs.keys()) && ours.values().eq(theirs.values())
+            );
+        }
+        assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
+        assert!(ours.0.capacity() <= 100 + 100 / 8 + 1);
+    }
+}
