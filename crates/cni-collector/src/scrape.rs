@@ -20,7 +20,7 @@ pub use failure::{ApiServerEvidence, Fallback, Limiter, ScrapeError};
 pub use settings::{ScrapeSettings, Via};
 
 use crate::discover::Pod;
-use cni_runtime::clock::after;
+use cni_runtime::clock::{Clock, after};
 
 /// The path by which a page came, or the one to begin with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,10 +70,10 @@ pub struct Scraper {
 
 impl Scraper {
     /// A scraper that speaks to the API server by `client`, whose own retries must be off.
-    pub fn new(client: Client, settings: ScrapeSettings) -> Self {
+    pub fn new(client: Client, settings: ScrapeSettings, clock: &Clock) -> Self {
         let budget = body::Budget::default();
         let proxy = proxy::Proxy::new(client, &settings, budget.clone());
-        let direct = direct::Direct::new(&settings, budget);
+        let direct = direct::Direct::new(&settings, clock, budget);
         Self { settings, proxy, direct }
     }
 

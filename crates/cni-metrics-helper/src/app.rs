@@ -116,7 +116,7 @@ impl App {
     /// Builds all parts. The watches, the election, the listeners and the sinks' tasks run from here on; rounds begin with
     /// [`App::run`].
     pub async fn build(config: Config, aws: AwsSource, clock: Clock, shutdown: Shutdown) -> Result<Self, AppError> {
-        let clients = connect(&config.connect).await?;
+        let clients = connect(&config.connect, &clock).await?;
         let discovery = Discovery::spawn(&clients.watch, &config.discover, &shutdown);
         let identity = match aws {
             _ if !needs_identity(&config) => None,
@@ -386,7 +386,7 @@ impl App {
         RoundParts {
             cluster: self.cluster.clone(),
             index: IndexReader::clone(&self.discovery.index),
-            scraper: Arc::new(Scraper::new(self.clients.scrape.clone(), self.config.scrape.clone())),
+            scraper: Arc::new(Scraper::new(self.clients.scrape.clone(), self.config.scrape.clone(), &self.clock)),
             api: self.clients.scrape.clone(),
             clock: self.clock.clone(),
             interval: self.config.interval,

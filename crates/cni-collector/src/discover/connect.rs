@@ -6,7 +6,7 @@ use std::time::Duration;
 use hyper_timeout::TimeoutConnector;
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::client::{AuthError, Body, ConfigExt};
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
@@ -14,10 +14,15 @@ use thiserror::Error;
 use tower::ServiceBuilder;
 
 use crate::client_error::{causes, exec_failure};
+use cni_runtime::clock::Clock;
 
 /// The most that an answer's headers may take, and the most that is read of a connection at once. The headers of a page
 /// have less than 1 KB; what a pod answers passes the API server with all headers that the pod wrote.
 pub(crate) const HEADERS_BYTES: usize = 32 << 10;
+
+/// A connection on which nothing was asked for this long, by the helper's clock, is closed; at the latest after twice this time.
+/// Without a timer, hyper closes none: those to nodes that are gone would be kept until the helper ends.
+pub(crate) const UNUSED_CONNECTION: Duration = Duration::from_secs(90);
 
 /// Where to find the API server; both `None` means the pod's service account, else the default kubeconfig.
 #[derive(Debug, Clone, Default)]
@@ -132,7 +137,7 @@ fn known(contexts: &[String]) -> String {
 pub struct Clients {
     /// The API server that they ask.
     pub server: Server,
-    /// For lists and watches: the library's own retries on.
+    /// For lists and watches.
     pub watch: Client,
     /// For scrapes: no retries, since those of the library would hide a dead node for minutes.
     pub scrape: Client,
@@ -164,7 +169,7 @@ pub async fn server(settings: &ConnectSettings) -> Result<Server, ConnectError> 
 }
 
 /// Builds both clients. Nothing is sent yet.
-pub async fn connect(settings: &ConnectSettings) -> Result<Clients, ConnectError> {
+pub async fn connect(settings: &ConnectSettings, clock: &Clock) -> Result<Clients, ConnectError> {
     let (mut config, server) = load(settings).await?;
     config.connect_timeout = Some(Duration::from_secs(5));
     config.default_retry = false;
@@ -182,28 +187,36 @@ pub async fn connect(settings: &ConnectSettings) -> Result<Clients, ConnectError
     let mut watch = config.clone();
     // The watches have limits of their own; this is for a connection that dies while no request uses it.
     watch.read_timeout = Some(Duration::from_secs(100));
-    let scrape = if config.proxy_url.is_none() { scrape_client(&config) } else { Client::try_from(config) };
-    Ok(Clients { server, watch: Client::try_from(watch).map_err(&failed)?, scrape: scrape.map_err(&failed)? })
+    let unused = clock.real(UNUSED_CONNECTION);
+    let (watch, scrape) = (client(watch, unused).map_err(&failed)?, client(config, unused).map_err(&failed)?);
+    Ok(Clients { server, watch, scrape })
 }
 
-/// A client as kube builds it, with two differences: an answer's headers have a limit of [`HEADERS_BYTES`], where hyper
-/// reads some 400 KB, and requests are not traced.
-fn scrape_client(config: &Config) -> kube::Result<Client> {
+/// A client as kube builds it, with three differences: an answer's headers and the buffer of each connection have a limit
+/// of [`HEADERS_BYTES`], where those of a watch that once listed many pods would keep some 400 KB; unused connections are
+/// closed; requests are not traced. kube's own is used where the way leads through a proxy.
+fn client(config: Config, unused: Duration) -> kube::Result<Client> {
+    if config.proxy_url.is_some() {
+        return Client::try_from(config);
+    }
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     let mut connector = TimeoutConnector::new(config.rustls_https_connector_with_connector(tcp)?);
     connector.set_connect_timeout(config.connect_timeout);
     connector.set_read_timeout(config.read_timeout);
     connector.set_write_timeout(config.write_timeout);
-    let client: legacy::Client<_, Body> =
-        legacy::Client::builder(TokioExecutor::new()).http1_max_buf_size(HEADERS_BYTES).build(connector);
+    let client: legacy::Client<_, Body> = legacy::Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(unused)
+        .http1_max_buf_size(HEADERS_BYTES)
+        .build(connector);
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
         .option_layer(config.auth_layer()?)
         .layer(config.extra_headers_layer()?)
         .map_err(tower::BoxError::from)
         .service(client);
-    Ok(Client::new(service, config.default_namespace.clone()))
+    Ok(Client::new(service, config.default_namespace))
 }
 
 /// A kubeconfig that was named. Its path stands in the message already.

@@ -34,6 +34,7 @@ use std::time::Duration;
 use cni_collector::discover::connect::{ConnectSettings, connect};
 use cni_collector::lead::PUBLISHED_UNTIL;
 use cni_publish::stats::DropReason;
+use cni_runtime::clock::Clock;
 use cni_sim::aws::fault::{Fault, FaultRule};
 use cni_sim::cloudwatch::store::{CloudWatchStore, Outcome};
 use cni_sim::scenario::Scenario;
@@ -150,7 +151,8 @@ impl Stand {
     async fn start(cell: Cell) -> Self {
         let world = World::start(Scenario::named("churn").unwrap()).await;
         let kubeconfig = Some(world.sim.kubeconfig_path().to_path_buf());
-        let clients = connect(&ConnectSettings { kubeconfig, ..ConnectSettings::default() }).await.unwrap();
+        let clients =
+            connect(&ConnectSettings { kubeconfig, ..ConnectSettings::default() }, &Clock::wall()).await.unwrap();
         let folder = cni_testkit::temporary_folder();
         let dir = folder.path().join("spool");
         let leases = Api::namespaced(clients.watch, "default");

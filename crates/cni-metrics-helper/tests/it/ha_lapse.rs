@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use cni_collector::discover::connect::{ConnectSettings, connect};
 use cni_metrics_core::model::Snapshot;
 use cni_publish::stats::DropReason;
+use cni_runtime::clock::Clock;
 use cni_sim::scenario::Scenario;
 use cni_testkit::world::page::{get, wait_leader, wait_page};
 use cni_testkit::world::{Helper, World};
@@ -30,7 +31,7 @@ const FLAGS: [&str; 8] = [
 
 async fn leases(world: &World) -> Api<Lease> {
     let kubeconfig = Some(world.sim.kubeconfig_path().to_path_buf());
-    let clients = connect(&ConnectSettings { kubeconfig, ..ConnectSettings::default() }).await.unwrap();
+    let clients = connect(&ConnectSettings { kubeconfig, ..ConnectSettings::default() }, &Clock::wall()).await.unwrap();
     Api::namespaced(clients.watch, "default")
 }
 

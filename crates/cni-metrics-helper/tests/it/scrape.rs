@@ -17,6 +17,7 @@ use bytes::Bytes;
 use cni_collector::discover::Pod;
 use cni_collector::scrape::{ApiServerEvidence, Ask, Page, Path, ScrapeError, ScrapeSettings, Scraper, Via};
 use cni_metrics_core::model::{FailureKind, PodUid};
+use cni_runtime::clock::Clock;
 use cni_testkit::wait;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -126,7 +127,7 @@ fn scraper(via: Via, api: SocketAddr, node_port: u16, timeout: Duration) -> Scra
         namespace: "kube-system".to_owned(),
         port: node_port,
     };
-    Scraper::new(kube::Client::try_from(config).unwrap(), settings)
+    Scraper::new(kube::Client::try_from(config).unwrap(), settings, &Clock::wall())
 }
 
 /// As a round of a small cluster asks, which ends after this duration.

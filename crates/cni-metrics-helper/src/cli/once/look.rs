@@ -54,7 +54,7 @@ impl Glance {
 pub(super) async fn look(glance: &Glance, context: Option<&str>) -> anyhow::Result<Look> {
     let config = &glance.config;
     let connection = ConnectSettings { context: context.map(str::to_owned), ..config.connect.clone() };
-    let clients = connect(&connection).await?;
+    let clients = connect(&connection, &Clock::wall()).await?;
     // The watches end with this round, and not with the program, which may go on with other clusters.
     let (end, watches) = Shutdown::manual();
     let discovery = Discovery::spawn(&clients.watch, &config.discover, &watches);
@@ -79,7 +79,7 @@ async fn measured(
         // It may still be asked for while the round runs.
         cluster: ClusterIdReader::NotAsked,
         index: Arc::clone(&discovery.index),
-        scraper: Arc::new(Scraper::new(clients.scrape.clone(), config.scrape.clone())),
+        scraper: Arc::new(Scraper::new(clients.scrape.clone(), config.scrape.clone(), &Clock::wall())),
         api: clients.scrape,
         clock: Clock::wall(),
         interval: config.interval,
