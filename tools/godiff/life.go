@@ -238,6 +238,10 @@ type lifeForm struct {
 	MaxPods      int    `json:"max_pods,omitempty"`
 	LastDecrease *int64 `json:"last_decrease_us,omitempty"`
 	LastAction   *int64 `json:"last_action_us,omitempty"`
+	// LastShort is when EC2 last said that a subnet has too few addresses.
+	LastShort *int64 `json:"last_insufficient_us,omitempty"`
+	// Released are the CIDRs that a reconcile does not believe until then.
+	Released map[string]int64 `json:"released,omitempty"`
 }
 
 func (l *life) form() lifeForm {
@@ -253,6 +257,11 @@ func (l *life) form() lifeForm {
 	form.MaxPods = get[int](l.pool, "maxPods")
 	form.LastDecrease = since(get[time.Time](l.pool, "lastDecreaseIPPool"), began)
 	form.LastAction = since(get[time.Time](l.pool, "lastNodeIPPoolAction"), began)
+	form.LastShort = since(get[time.Time](l.pool, "lastInsufficientCidrError"), began)
+	form.Released = map[string]int64{}
+	for cidr, until := range get[map[string]time.Time](l.pool, "reconcileCooldownCache", "cache") {
+		form.Released[cidr] = until.Sub(began).Microseconds()
+	}
 	return form
 }
 

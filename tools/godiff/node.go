@@ -347,6 +347,9 @@ func (n *nodeLevel) leakScan(argument []byte) error {
 	if err := decode(argument, &struct{}{}); err != nil {
 		return err
 	}
+	if n.life.store == nil {
+		return errors.New("the life has no client of EC2 yet")
+	}
 	cleanUpLeakedENIsInternal(n.life.aws, context.Background(), 0)
 	return nil
 }

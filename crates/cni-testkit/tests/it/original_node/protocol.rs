@@ -190,3 +190,30 @@ fn a_later_history_of_a_process_has_nothing_of_the_former() {
     let second = play(&mut original);
     assert_eq!(format!("{first:#?}"), format!("{second:#?}"));
 }
+
+#[test]
+#[ignore = "needs Go: run .ci/run"]
+fn a_node_without_an_api_server_starts_after_half_a_minute_and_learns_its_size_later() {
+    let mut original = Original::node();
+    original.ask(&json!({"boot": {"api_server": false, "node": {"max_pods": 29}}}));
+    let answer = original.ask(&json!({"wait_ready": 120_000}));
+    assert_eq!((&answer["life"]["state"], &answer["life"]["max_pods"]), (&json!("ready"), &json!(110)), "{answer}");
+    assert!(answer["life"]["ready_us"].as_i64().is_some_and(|ready| ready > 30_000_000), "{answer}");
+    original.ask(&json!({"kube": {"api_server": true}}));
+    let answer = original.ask(&json!({"pass": 6000}));
+    assert_eq!(answer["life"]["max_pods"], 29, "{answer}");
+}
+
+#[test]
+#[ignore = "needs Go: run .ci/run"]
+fn custom_networking_makes_enis_in_the_subnet_of_the_nodes_eni_config() {
+    let settings = json!({"AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG": "true"});
+    let more = json!({
+        "subnets": [{"id": "subnet-a", "cidr": "10.0.0.0/16", "free": 1000}, {"id": "subnet-b", "cidr": "10.1.0.0/16", "free": 1000}],
+        "node": {"eni_config": "zone-a"}, "eni_configs": {"zone-a": {"subnet": "subnet-b", "groups": ["sg-7"]}},
+    });
+    let mut node = Node::boot(3, 6, &settings, &more);
+    let made = &node.calls_of(0, "CreateNetworkInterface")[0]["arguments"];
+    assert_eq!((&made["subnet"], &made["groups"]), (&json!("subnet-b"), &json!(["sg-7"])), "{made}");
+    assert!(node.add(0).is_some_and(|address| address.starts_with("10.1.")));
+}

@@ -90,8 +90,9 @@ fn readopt_asks_ec2_once_for_all_addresses_that_differ() {
     let mut node = Node::boot(1, 12, &json!({"MINIMUM_IP_TARGET": "10"}), &json!({}));
     node.ask(&json!({"targets": {"minimum_ip": 2, "warm_ip": 2}}));
     node.fault("UnassignPrivateIpAddresses", "UnauthorizedOperation");
-    node.pass(9.0);
+    let answer = node.ask(&json!({"pass": 9000}));
     assert_eq!(node.original.view.counter("total"), 2, "they left the store before EC2 refused");
+    assert_eq!(answer["life"]["released"].as_object().map(serde_json::Map::len), Some(8), "{answer}");
     let from = node.calls.len();
     for _ in 0..40 {
         node.pass(2.0);
