@@ -46,7 +46,7 @@ unformatted=$(gofmt -l .)
 go vet -trimpath ./...
 staging=$(mktemp -d "$bin/.building.XXXXXX")
 trap 'rm -rf "$staging"' EXIT
-go build -trimpath -ldflags "-s -w" -o "$staging/godiff" .
+go build -trimpath -ldflags "-s -w -checklinkname=0" -o "$staging/godiff" .
 rm -f "$bin/.stamp"
 mv -f "$staging/godiff" "$bin/godiff"
 echo "$stamp" >"$bin/.stamp"

@@ -1,8 +1,4 @@
 // Command godiff runs the original ipamd in virtual time and answers JSON lines: see README.md.
-//
-// math/rand is seeded by the boot command, which Go allows only with this setting.
-//
-//go:debug randseednop=0
 package main
 
 import (

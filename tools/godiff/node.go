@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand"
 	"os"
 	"testing/synctest"
 	"time"
@@ -117,6 +116,7 @@ type bootCommand struct {
 	TrunkAfter  float64                    `json:"trunk_after_ms"`
 	ENIConfigs  map[string]eniConfigObject `json:"eni_configs"`
 	Seed        int64                      `json:"seed"`
+	Jitter      bool                       `json:"jitter"`
 	LogIMDS     bool                       `json:"log_imds"`
 }
 
@@ -139,7 +139,7 @@ func (n *nodeLevel) boot(argument []byte) error {
 	in := bootCommand{
 		Node:    nodeObject{MaxPods: 110},
 		Subnets: []*subnet{{ID: "subnet-a", CIDR: "10.0.0.0/16", Free: 1000}},
-		VPC:     []string{"10.0.0.0/8"}, Groups: []string{"sg-1"}, Latency: 150, APIServer: true, TrunkAfter: -1, Seed: 1,
+		VPC:     []string{"10.0.0.0/8"}, Groups: []string{"sg-1"}, Latency: 150, APIServer: true, TrunkAfter: -1, Seed: 1, Jitter: true,
 	}
 	if err := decode(argument, &in); err != nil {
 		return err
@@ -155,7 +155,7 @@ func (n *nodeLevel) boot(argument []byte) error {
 		settings[name] = value
 	}
 	w := &world{
-		Settings: settings, Limits: in.Limits, Seed: in.Seed, LogIMDS: in.LogIMDS, VPC: in.VPC, Groups: in.Groups,
+		Settings: settings, Limits: in.Limits, Seed: in.Seed, Jitter: in.Jitter, LogIMDS: in.LogIMDS, VPC: in.VPC, Groups: in.Groups,
 		Latency: in.Latency, Latencies: in.Latencies, Subnets: in.Subnets,
 		IMDS: imdsState{Latency: in.IMDSLatency, Lag: in.IMDSLag, Broken: map[string]int{}},
 		Host: hostState{Pods: map[string]bool{}},
@@ -216,13 +216,6 @@ func (n *nodeLevel) retire() {
 
 // A history that is not the first of its process begins at a multiple of this.
 const apart = 8 * time.Hour
-
-// seed starts the global generator, which the original uses, and moves the clock by less than a microsecond: the original's
-// leak scan seeds it again with the clock's nanoseconds.
-func (w *world) seed(life int64) {
-	rand.Seed(w.Seed + life) //nolint:staticcheck // there is no other way to seed the generator that the original uses
-	time.Sleep(time.Duration((w.Seed%1000+1000)%1000) * time.Nanosecond)
-}
 
 // settleLimits takes what was not given from the original's table.
 func (w *world) settleLimits() error {

@@ -80,6 +80,7 @@ type world struct {
 	Settings  map[string]string       `json:"settings"`
 	Limits    limits                  `json:"limits"`
 	Seed      int64                   `json:"seed"`
+	Jitter    bool                    `json:"jitter"`
 	LogIMDS   bool                    `json:"log_imds"`
 	VPC       []string                `json:"vpc_cidrs"`
 	Groups    []string                `json:"groups"`

@@ -23,7 +23,7 @@ fn efa_only_eni_after_the_start_is_taken_for_an_ordinary_one_and_given_back() {
 #[test]
 #[ignore = "needs Go: run .ci/run"]
 fn efa_only_eni_without_a_link_fails_at_each_reconcile() {
-    let mut node = Node::boot(4, 4, &json!({"WARM_IP_TARGET": "1"}), &json!({}));
+    let mut node = Node::boot(4, 4, &json!({"WARM_IP_TARGET": "1", "DISABLE_LEAKED_ENI_CLEANUP": "true"}), &json!({}));
     let most = node.count("awscni_eni_max");
     node.ask(&json!({"world": {"attach": {"kind": "efa-only"}}}));
     let efa = node.youngest();

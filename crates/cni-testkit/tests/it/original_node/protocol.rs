@@ -51,18 +51,28 @@ fn a_report_is_the_whole_state_that_changes_add_up_to() {
 #[test]
 #[ignore = "needs Go: run .ci/run"]
 fn the_same_seed_gives_the_same_pauses() {
-    let pauses = |seed: u64| {
-        let mut node = Node::boot(3, 4, &json!({}), &json!({"seed": seed}));
-        node.fault("DeleteNetworkInterface", "UnauthorizedOperation");
-        node.fault("AttachNetworkInterface", "UnauthorizedOperation");
-        node.add(0);
-        node.pass(60.0);
-        node.calls_of(0, "DeleteNetworkInterface").iter().map(|call| call["start_us"].as_i64()).collect::<Vec<_>>()
-    };
-    let first = pauses(7);
+    let first = deletes(&json!({"seed": 7}));
     assert!(first.len() > 4, "{first:?}");
-    assert_eq!(first, pauses(7));
-    assert_ne!(first, pauses(8));
+    assert_eq!(first, deletes(&json!({"seed": 7})));
+    assert_ne!(first, deletes(&json!({"seed": 8})));
+}
+
+#[test]
+#[ignore = "needs Go: run .ci/run"]
+fn without_jitter_each_pause_is_its_base() {
+    let starts = deletes(&json!({"jitter": false}));
+    let pauses: Vec<_> = starts.windows(2).map(|pair| (pair[1] - pair[0]) / 1000 - 150).collect();
+    assert_eq!(pauses, [500, 1000, 2000, 4000, 8000, 16_000]);
+}
+
+/// When the original tries to delete an ENI that it could not attach, and fails, in microseconds.
+fn deletes(more: &serde_json::Value) -> Vec<i64> {
+    let mut node = Node::boot(3, 4, &json!({}), more);
+    node.fault("DeleteNetworkInterface", "UnauthorizedOperation");
+    node.fault("AttachNetworkInterface", "UnauthorizedOperation");
+    node.add(0);
+    node.pass(60.0);
+    node.calls_of(0, "DeleteNetworkInterface").iter().filter_map(|call| call["start_us"].as_i64()).collect()
 }
 
 #[test]

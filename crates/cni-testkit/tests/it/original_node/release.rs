@@ -87,7 +87,8 @@ fn resurrect_sweeps_an_address_that_ec2_gives_again_within_a_minute() {
 #[test]
 #[ignore = "needs Go: run .ci/run"]
 fn readopt_asks_ec2_once_for_all_addresses_that_differ() {
-    let mut node = Node::boot(1, 12, &json!({"MINIMUM_IP_TARGET": "10"}), &json!({}));
+    let mut node =
+        Node::boot(1, 12, &json!({"MINIMUM_IP_TARGET": "10", "DISABLE_LEAKED_ENI_CLEANUP": "true"}), &json!({}));
     node.ask(&json!({"targets": {"minimum_ip": 2, "warm_ip": 2}}));
     node.fault("UnassignPrivateIpAddresses", "UnauthorizedOperation");
     let answer = node.ask(&json!({"pass": 9000}));
