@@ -5,6 +5,7 @@ mod growth;
 mod protocol;
 mod release;
 mod restarts;
+mod start;
 
 use std::collections::BTreeMap;
 

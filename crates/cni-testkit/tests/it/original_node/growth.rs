@@ -117,3 +117,61 @@ fn a_trunk_is_attached_by_its_controller_after_a_while() {
     assert_eq!(node.series("pod_eni_error").len(), 0);
     assert_eq!(node.original.view.enis[&trunk]["trunk"], true);
 }
+
+#[test]
+#[ignore = "needs Go: run .ci/run"]
+fn the_wait_for_an_eni_is_a_sum_of_doubling_pauses() {
+    for (lag_ms, waited) in [(0, 0), (50, 100), (250, 300), (1400, 1500), (2000, 3100)] {
+        let mut node = Node::boot(
+            3,
+            4,
+            &json!({}),
+            &json!({"jitter": false, "imds_lag_ms": lag_ms, "latencies_ms": {"ModifyNetworkInterfaceAttribute": 0}}),
+        );
+        node.add(0);
+        node.pass(15.0);
+        let took = node.series("aws_api_latency_ms_sum{api=\"waitForENIAndIPsAttached\",error=\"false\"");
+        assert_eq!(took.into_values().collect::<Vec<_>>(), [waited], "{lag_ms} ms behind");
+    }
+}
+
+#[test]
+#[ignore = "needs Go: run .ci/run"]
+fn a_limit_that_is_reached_is_looked_up_and_counted_only_if_the_look_up_fails() {
+    for (fails, wanted) in [(false, 0), (true, 1)] {
+        let mut node = Node::boot(1, 10, &json!({"WARM_IP_TARGET": "2"}), &json!({"jitter": false}));
+        node.fault("AssignPrivateIpAddresses", "PrivateIpAddressLimitExceeded");
+        if fails {
+            node.fault("DescribeNetworkInterfaces", "InternalError");
+        }
+        node.add(0);
+        node.pass(4.0);
+        assert_eq!(node.count("awscni_ipamd_error_count{fn=\"increaseIPPoolGetENIaddressesFailed\"}"), wanted);
+        assert_eq!(node.count("awscni_ipamd_error_count{fn=\"increaseIPPoolAllocIPAddressesFailed\"}"), 0);
+    }
+}
+
+#[test]
+#[ignore = "needs Go: run .ci/run"]
+fn an_add_without_a_checkpoint_is_refused_and_only_counted_as_a_request() {
+    let mut node = Node::boot(3, 4, &json!({}), &json!({}));
+    let before = node.original.view.metrics.clone();
+    node.ask(&json!({"checkpoint": {"fail": "no space left on device"}}));
+    assert_eq!(node.add(0), None);
+    let after = &node.original.view.metrics;
+    let moved: Vec<_> =
+        after.iter().filter(|(series, value)| before.get(*series) != Some(*value)).map(|(series, _)| series).collect();
+    assert_eq!(
+        moved.iter().filter(|series| !series.contains("per_cidr")).collect::<Vec<_>>(),
+        [&"awscni_add_ip_req_count"]
+    );
+    node.ask(&json!({"checkpoint": {}}));
+    assert!(node.add(0).is_some());
+    node.ask(&json!({"checkpoint": {"fail": "no space left on device"}}));
+    let answer = node.ask(&json!({"del": "c0"}));
+    assert_eq!(
+        (&answer["replies"][0]["success"], node.original.view.counter("assigned")),
+        (&json!(false), 1),
+        "{answer}"
+    );
+}
