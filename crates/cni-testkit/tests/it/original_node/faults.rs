@@ -76,3 +76,16 @@ fn a_call_of_the_start_that_takes_too_long_is_given_up_after_ten_seconds() {
     assert_eq!((took(&tries[0]), took(&tries[1])), (Some(10_000_000), Some(10_000_000)), "{tries:?}");
     assert_eq!(answer["life"]["state"], "ready");
 }
+
+#[test]
+#[ignore = "needs Go: run .ci/run"]
+fn an_eni_of_others_takes_room_only_from_the_next_reconcile_on() {
+    let mut node = Node::boot(4, 4, &json!({"WARM_IP_TARGET": "1"}), &json!({}));
+    let most = node.count("awscni_eni_max");
+    node.ask(&json!({"world": {"attach": {"tags": {"node.k8s.amazonaws.com/no_manage": "true"}}}}));
+    node.pass(30.0);
+    assert_eq!(node.count("awscni_eni_max"), most);
+    node.pass(60.0);
+    assert_eq!(node.count("awscni_eni_max"), most - 1);
+    assert_eq!(node.original.view.enis.len(), 1);
+}

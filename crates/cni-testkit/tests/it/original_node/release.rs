@@ -234,3 +234,49 @@ fn an_eni_that_is_not_attached_any_more_stalls_its_release() {
     assert_eq!(node.count("awscni_ipamd_error_count{fn=\"decreaseIPPoolFreeENIFailed\"}"), 1);
     assert!(node.series("aws_api_error_count{api=\"Detach").is_empty());
 }
+
+#[test]
+#[ignore = "needs Go: run .ci/run"]
+fn revisit_costs_one_look_up_for_an_address_that_was_given_back_long_ago() {
+    for again in [true, false] {
+        let settings = json!({"WARM_IP_TARGET": "1", "IP_COOLDOWN_PERIOD": "0", "DISABLE_LEAKED_ENI_CLEANUP": "true"});
+        let mut node = Node::boot(1, 10, &settings, &json!({}));
+        node.add(0);
+        node.pass(20.0);
+        node.del(0);
+        node.pass(610.0);
+        let released = node.calls_of(0, "UnassignPrivateIpAddresses")[0]["arguments"]["v4"][0].clone();
+        if again {
+            node.ask(&json!({"world": {"reuse": [released]}}));
+        }
+        let from = node.calls.len();
+        node.add(1);
+        node.pass(100.0);
+        assert_eq!(
+            node.calls_of(from, "DescribeNetworkInterfaces").len(),
+            usize::from(again),
+            "{:?}",
+            &node.calls[from..]
+        );
+    }
+}
+
+#[test]
+#[ignore = "needs Go: run .ci/run"]
+fn addresses_and_prefixes_are_reconciled_apart() {
+    let mut node = Node::boot(1, 10, &json!({"WARM_IP_TARGET": "1", "DISABLE_LEAKED_ENI_CLEANUP": "true"}), &json!({}));
+    node.pass(10.0);
+    let from = node.calls.len();
+    for cidr in ["10.9.9.1/32", "10.9.8.0/28"] {
+        node.ask(&json!({"world": {"give_cidr": {"eni": "eni-00000001", "cidr": cidr}}}));
+    }
+    for _ in 0..40 {
+        node.pass(2.0);
+        if !node.calls_of(from, "DescribeNetworkInterfaces").is_empty() {
+            break;
+        }
+    }
+    assert_eq!(node.calls_of(from, "DescribeNetworkInterfaces").len(), 2, "{:?}", &node.calls[from..]);
+    let adopted = node.original.view.enis["eni-00000001"]["v4"].to_string();
+    assert!(adopted.contains("10.9.9.1/32") && adopted.contains("10.9.8.0/28"), "{adopted}");
+}
