@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"sort"
+	"strconv"
 	"time"
 
 	"github.com/aws/amazon-vpc-cni-k8s/pkg/ipamd/datastore"
@@ -36,40 +37,10 @@ type storeChange struct {
 	Gone         []string          `json:"gone"`
 }
 
-type storedENI struct {
-	ID       string       `json:"id"`
-	Created  int64        `json:"created_us"`
-	Device   int          `json:"device"`
-	Primary  bool         `json:"primary"`
-	Trunk    bool         `json:"trunk"`
-	EFA      bool         `json:"efa"`
-	Excluded bool         `json:"excluded"`
-	Table    int          `json:"table"`
-	Subnet   string       `json:"subnet"`
-	V4       []storedCIDR `json:"v4"`
-	V6       []storedCIDR `json:"v6"`
-}
-
-type storedCIDR struct {
-	CIDR      string          `json:"cidr"`
-	Prefix    bool            `json:"prefix"`
-	Addresses []storedAddress `json:"addresses"`
-	number    netip.Prefix
-}
-
-type storedAddress struct {
-	IP         string `json:"ip"`
-	Key        string `json:"key,omitempty"`
-	Pod        string `json:"pod,omitempty"`
-	Interfaces int    `json:"interfaces,omitempty"`
-	Assigned   *int64 `json:"assigned_us,omitempty"`
-	Freed      *int64 `json:"freed_us,omitempty"`
-	number     netip.Prefix
-}
-
 // storeView remembers what it has shown of a store, so that it shows changes.
 type storeView struct {
-	shown map[string][]byte
+	shown   map[string][]byte
+	scratch []byte
 }
 
 // changes of the store since the last call. Times count from began.
@@ -95,13 +66,12 @@ func (v *storeView) changes(store *datastore.DataStore, began time.Time) storeCh
 	}
 	sort.Strings(ids)
 	for _, id := range ids {
-		text, err := json.Marshal(storedForm(pool[id], began))
-		if err != nil {
-			fatal("ENI %s cannot be written as JSON: %v", id, err)
-		}
+		v.scratch = appendENI(v.scratch[:0], pool[id], began)
+		text := v.scratch
 		if !bytes.Equal(text, v.shown[id]) {
-			v.shown[id] = text
-			change.ENIs = append(change.ENIs, text)
+			kept := slices.Clone(text)
+			v.shown[id] = kept
+			change.ENIs = append(change.ENIs, kept)
 		}
 	}
 	return change
@@ -112,36 +82,106 @@ func statsOf(store *datastore.DataStore, family string) familyStats {
 	return familyStats{stats.TotalIPs, stats.TotalPrefixes, stats.AssignedIPs, stats.CooldownIPs}
 }
 
-func storedForm(eni *datastore.ENI, began time.Time) storedENI {
-	return storedENI{
-		ID: eni.ID, Created: get[time.Time](eni, "createTime").Sub(began).Microseconds(), Device: eni.DeviceNumber,
-		Primary: eni.IsPrimary, Trunk: eni.IsTrunk, EFA: eni.IsEFA, Excluded: eni.IsExcludedForPodIPs, Table: eni.RouteTableID,
-		Subnet: eni.SubnetID, V4: storedCIDRs(eni.AvailableIPv4Cidrs, began), V6: storedCIDRs(eni.IPv6Cidrs, began),
-	}
+// The forms of ENIs are written by hand: most of a step's time would be encoding/json's.
+
+func appendENI(to []byte, eni *datastore.ENI, began time.Time) []byte {
+	to = appendText(append(to, `{"id":`...), eni.ID)
+	to = strconv.AppendInt(append(to, `,"created_us":`...), get[time.Time](eni, "createTime").Sub(began).Microseconds(), 10)
+	to = strconv.AppendInt(append(to, `,"device":`...), int64(eni.DeviceNumber), 10)
+	to = strconv.AppendBool(append(to, `,"primary":`...), eni.IsPrimary)
+	to = strconv.AppendBool(append(to, `,"trunk":`...), eni.IsTrunk)
+	to = strconv.AppendBool(append(to, `,"efa":`...), eni.IsEFA)
+	to = strconv.AppendBool(append(to, `,"excluded":`...), eni.IsExcludedForPodIPs)
+	to = strconv.AppendInt(append(to, `,"table":`...), int64(eni.RouteTableID), 10)
+	to = appendText(append(to, `,"subnet":`...), eni.SubnetID)
+	to = appendCIDRs(append(to, `,"v4":`...), eni.AvailableIPv4Cidrs, began)
+	to = appendCIDRs(append(to, `,"v6":`...), eni.IPv6Cidrs, began)
+	return append(to, '}')
 }
 
-func storedCIDRs(cidrs map[string]*datastore.CidrInfo, began time.Time) []storedCIDR {
-	forms := make([]storedCIDR, 0, len(cidrs))
-	for _, cidr := range cidrs {
-		form := storedCIDR{CIDR: cidr.Cidr.String(), Prefix: cidr.IsPrefix, Addresses: make([]storedAddress, 0, len(cidr.IPAddresses))}
-		form.number = numbered(form.CIDR)
-		for _, address := range cidr.IPAddresses {
-			form.Addresses = append(form.Addresses, addressForm(address, began))
+type numberedCIDR struct {
+	number netip.Prefix
+	text   string
+	cidr   *datastore.CidrInfo
+}
+
+func appendCIDRs(to []byte, cidrs map[string]*datastore.CidrInfo, began time.Time) []byte {
+	list := make([]numberedCIDR, 0, len(cidrs))
+	for text, cidr := range cidrs {
+		address, _ := netip.AddrFromSlice(cidr.Cidr.IP)
+		ones, _ := cidr.Cidr.Mask.Size()
+		list = append(list, numberedCIDR{netip.PrefixFrom(address.Unmap(), ones), text, cidr})
+	}
+	slices.SortFunc(list, func(a, b numberedCIDR) int { return a.number.Compare(b.number) })
+	to = append(to, '[')
+	for i, one := range list {
+		if i > 0 {
+			to = append(to, ',')
 		}
-		slices.SortFunc(form.Addresses, func(a, b storedAddress) int { return a.number.Compare(b.number) })
-		forms = append(forms, form)
+		to = appendText(append(to, `{"cidr":`...), one.text)
+		to = strconv.AppendBool(append(to, `,"prefix":`...), one.cidr.IsPrefix)
+		to = appendAddresses(append(to, `,"addresses":`...), one.cidr.IPAddresses, began)
+		to = append(to, '}')
 	}
-	slices.SortFunc(forms, func(a, b storedCIDR) int { return a.number.Compare(b.number) })
-	return forms
+	return append(to, ']')
 }
 
-func addressForm(address *datastore.AddressInfo, began time.Time) storedAddress {
-	form := storedAddress{IP: address.Address, number: numbered(address.Address), Assigned: since(address.AssignedTime, began), Freed: since(address.UnassignedTime, began)}
-	if address.Assigned() {
-		form.Key, form.Interfaces = address.IPAMKey.String(), address.IPAMMetadata.InterfacesCount
-		form.Pod = podText(address.IPAMMetadata)
+type numberedAddress struct {
+	number  netip.Addr
+	address *datastore.AddressInfo
+}
+
+func appendAddresses(to []byte, addresses map[string]*datastore.AddressInfo, began time.Time) []byte {
+	list := make([]numberedAddress, 0, len(addresses))
+	for text, address := range addresses {
+		number, _ := netip.ParseAddr(text)
+		list = append(list, numberedAddress{number, address})
 	}
-	return form
+	slices.SortFunc(list, func(a, b numberedAddress) int { return a.number.Compare(b.number) })
+	to = append(to, '[')
+	for i, one := range list {
+		if i > 0 {
+			to = append(to, ',')
+		}
+		to = appendAddress(to, one.address, began)
+	}
+	return append(to, ']')
+}
+
+func appendAddress(to []byte, address *datastore.AddressInfo, began time.Time) []byte {
+	to = appendText(append(to, `{"ip":`...), address.Address)
+	if address.Assigned() {
+		to = appendText(append(to, `,"key":`...), address.IPAMKey.String())
+		if pod := podText(address.IPAMMetadata); pod != "" {
+			to = appendText(append(to, `,"pod":`...), pod)
+		}
+		if count := address.IPAMMetadata.InterfacesCount; count != 0 {
+			to = strconv.AppendInt(append(to, `,"interfaces":`...), int64(count), 10)
+		}
+	}
+	if !address.AssignedTime.IsZero() {
+		to = strconv.AppendInt(append(to, `,"assigned_us":`...), address.AssignedTime.Sub(began).Microseconds(), 10)
+	}
+	if !address.UnassignedTime.IsZero() {
+		to = strconv.AppendInt(append(to, `,"freed_us":`...), address.UnassignedTime.Sub(began).Microseconds(), 10)
+	}
+	return append(to, '}')
+}
+
+// appendText writes a JSON string.
+func appendText(to []byte, text string) []byte {
+	for i := range len(text) {
+		if c := text[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			quoted, err := json.Marshal(text)
+			if err != nil {
+				fatal("a text cannot be written as JSON: %v", err)
+			}
+			return append(to, quoted...)
+		}
+	}
+	to = append(to, '"')
+	to = append(to, text...)
+	return append(to, '"')
 }
 
 // since is the microseconds from began to moment, if there was such a moment.
