@@ -130,6 +130,18 @@ pub struct Now {
     pub unix_ns: i64,
 }
 
+impl Now {
+    /// Milliseconds since 1970.
+    pub const fn unix_ms(self) -> i64 {
+        self.unix_ns.div_euclid(1_000_000)
+    }
+
+    /// Seconds since 1970.
+    pub const fn unix_s(self) -> i64 {
+        self.unix_ns.div_euclid(1_000_000_000)
+    }
+}
+
 /// One effect; numbers grow and are never used again in the life of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OpId(pub u64);

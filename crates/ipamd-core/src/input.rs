@@ -68,7 +68,7 @@ pub enum Input<K> {
 }
 
 /// What a process knows when it starts, besides its settings.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Boot {
     /// The life that begins.
     pub epoch: Epoch,
@@ -541,6 +541,9 @@ pub enum BadInput {
     /// No effect of this number waits for an answer.
     #[error("answer to operation {0}, which is unknown or was answered before")]
     UnknownOperation(u64),
+    /// The effect was sent by an earlier life of the process: its answer completes nothing.
+    #[error("answer to operation {0} of an earlier life of the process")]
+    EarlierLife(u64),
     /// The answer is of another kind than the question.
     #[error("answer to operation {0} is of another kind than the operation")]
     WrongKind(u64),
@@ -572,6 +575,16 @@ pub enum BadInput {
         /// The ENI that is said to have it.
         second: EniId,
     },
+    /// More ENIs than an instance can have: those from this one on are ignored.
+    #[error("{found} attached ENIs are listed, {limit} are possible; {eni} and those after it are ignored")]
+    TooManyEnis {
+        /// The first beyond the limit.
+        eni: EniId,
+        /// How many.
+        found: usize,
+        /// How many are possible.
+        limit: usize,
+    },
     /// More addresses than the instance type can have on an ENI.
     #[error("{eni} is said to have {found} addresses and prefixes, {limit} are possible")]
     TooMany {
@@ -585,4 +598,25 @@ pub enum BadInput {
     /// A prefix whose base is not a multiple of its size.
     #[error("{0} is not the base of a /28 prefix")]
     PrefixBase(Ipv4Addr),
+}
+
+impl BadInput {
+    /// The name under which it is counted.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::UnknownOperation(_) => "unknown_operation",
+            Self::EarlierLife(_) => "earlier_life",
+            Self::WrongKind(_) => "wrong_kind",
+            Self::SecondBoot => "second_boot",
+            Self::BeforeBoot => "before_boot",
+            Self::DuplicateRpc(_) => "duplicate_rpc",
+            Self::TooManyRpcs(_) => "too_many_rpcs",
+            Self::UnknownInstanceType(_) => "unknown_instance_type",
+            Self::Id(_) => "bad_id",
+            Self::DoubleAddress { .. } => "double_address",
+            Self::TooManyEnis { .. } => "too_many_enis",
+            Self::TooMany { .. } => "too_many_addresses",
+            Self::PrefixBase(_) => "prefix_base",
+        }
+    }
 }

@@ -5,19 +5,29 @@
 //! with an error, or never.
 //!
 //! Read in this order: `id` (names of AWS resources and of operations), `input`, `output`, `settings` (the agent's
-//! environment), `store` (the datastore and its decisions), `metrics` (counters and the page).
+//! environment), `store` (the datastore and its decisions), `metrics` (counters and the page), `core` (takes an input and says
+//! what is to be done), `lanes` (sequences of their own), `steps` (sequences that lanes share), `agent` (the memory that all
+//! work on).
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
+mod agent;
 pub mod block;
 pub mod chooser;
+pub mod config;
+pub mod core;
 pub mod id;
 pub mod input;
+mod lanes;
 pub mod metrics;
 pub mod output;
 pub mod settings;
 pub mod small_map;
+mod steps;
 pub mod store;
 
+pub use self::core::{Core, Phase};
+pub use agent::memory::PodKey;
+pub use config::{Config, Policy};
 pub use input::Input;
 pub use output::Output;

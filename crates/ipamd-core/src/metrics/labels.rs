@@ -5,6 +5,10 @@
 pub enum IpamdError {
     /// The store refused a secondary address.
     AddIpsToStore,
+    /// The store refused a prefix.
+    AddPrefixesToStore,
+    /// The store refused an IPv6 prefix.
+    AddIpv6PrefixesToStore,
     /// A CIDR chosen for release could not be taken from the store.
     DecreasePool,
     /// Detaching or deleting an ENI failed.
@@ -13,6 +17,8 @@ pub enum IpamdError {
     ReconcileAddEni,
     /// Sweeping an ENI failed.
     ReconcileDelEni,
+    /// The rules of an ENI that was freed could not be removed.
+    FreeEniRules,
     /// Creating, attaching or modifying an ENI failed.
     AllocEni,
     /// No address was available, on one ENI or with a new one.
@@ -25,6 +31,8 @@ pub enum IpamdError {
     SetUpEni,
     /// A new ENI never showed in IMDS.
     WaitAttached,
+    /// A CIDR that is gone was not in the store any more.
+    ReconcileDelIp,
     /// Reconcile could not list the ENIs.
     ReconcileList,
     /// Init gave up setting up an ENI.
@@ -36,16 +44,20 @@ impl IpamdError {
     pub fn name(self) -> &'static str {
         match self {
             Self::AddIpsToStore => "addENIsecondaryIPsToDataStoreFailed",
+            Self::AddPrefixesToStore => "addENIv4prefixesToDataStoreFailed",
+            Self::AddIpv6PrefixesToStore => "addENIv6prefixesToDataStoreFailed",
             Self::DecreasePool => "decreaseIPPool",
             Self::FreeEniFailed => "decreaseIPPoolFreeENIFailed",
             Self::ReconcileAddEni => "eniReconcileAdd",
             Self::ReconcileDelEni => "eniReconcileDel",
+            Self::FreeEniRules => "freeENIDeleteRulesFailed",
             Self::AllocEni => "increaseIPPoolAllocENI",
             Self::AllocAddresses => "increaseIPPoolAllocIPAddressesFailed",
             Self::GetEniAddresses => "increaseIPPoolGetENIaddressesFailed",
             Self::GetEniPrefixes => "increaseIPPoolGetENIprefixedFailed",
             Self::SetUpEni => "increaseIPPoolsetupENIFailed",
             Self::WaitAttached => "increaseIPPoolwaitENIAttachedFailed",
+            Self::ReconcileDelIp => "ipReconcileDel",
             Self::ReconcileList => "reconcileFailedGetENIs",
             Self::SetUpRetries => "waitENIAttachedMaxRetryExceeded",
         }

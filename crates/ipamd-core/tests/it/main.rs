@@ -10,5 +10,7 @@ mod comparison;
 mod differences;
 mod properties;
 mod scale;
+mod machine;
+mod world;
 
 cni_testkit::main!();

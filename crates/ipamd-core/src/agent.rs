@@ -1,0 +1,17 @@
+//! What one life of the agent knows and counts; every lane works on it.
+
+pub(crate) mod attached;
+pub(crate) mod backoff;
+pub(crate) mod bad;
+pub(crate) mod clock;
+pub(crate) mod counting;
+pub(crate) mod cx;
+pub(crate) mod desk;
+pub(crate) mod foreign;
+pub(crate) mod ledger;
+pub(crate) mod managed;
+pub(crate) mod memory;
+pub(crate) mod released;
+pub(crate) mod trouble;
+pub(crate) mod veth;
+pub(crate) mod wake;

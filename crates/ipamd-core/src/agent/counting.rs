@@ -1,0 +1,109 @@
+//! What the page counts of the answers, whatever the lane then does with them.
+
+use cni_types::ec2::{Ec2Code, Ec2Operation};
+
+use super::desk::{Asked, Count};
+use super::memory::{Agent, PodKey};
+use super::trouble::Trouble;
+use crate::input::{Ec2Failure, ImdsError, ImdsErrorKind};
+use crate::metrics::{Call, UtilsError};
+use crate::output::{Effect, ImdsRead, KubeCall};
+use crate::settings::Mode;
+
+/// The code that labels show for a failure.
+fn shown(failure: &Ec2Failure) -> Ec2Code {
+    let known = |code: &&Ec2Code| failure.code.as_deref() == Some(code.name());
+    Ec2Code::ANSWERED.iter().find(known).copied().unwrap_or(Ec2Code::NoAnswer)
+}
+
+impl<K: PodKey> Agent<K> {
+    /// Counts an answer of EC2's, and says it on the pod where a permission is missing.
+    pub(crate) fn count_ec2(&mut self, asked: Asked, failure: Option<&Ec2Failure>, ms: u32) {
+        let Asked::Ec2(op, _, count) = asked else { return };
+        let call = Call { op, code: failure.map(shown), ms };
+        let at_ms = self.now.unix_ms();
+        match count {
+            Count::Always => {
+                self.metrics.call(call, at_ms);
+                if call.code == Some(Ec2Code::InvalidNetworkInterfaceIdNotFound) {
+                    self.metrics.scan(call);
+                }
+            }
+            Count::ExceptMissing => self.metrics.call(call, at_ms),
+            Count::Plain => self.metrics.plain_request(call),
+            Count::FailureOnly if failure.is_some() => self.metrics.scan(call),
+            Count::FailureOnly => {}
+        }
+        // The original looks at the wrong variable after a detach.
+        if call.code == Some(Ec2Code::UnauthorizedOperation) && op != Ec2Operation::DetachNetworkInterface {
+            self.desk.tell(Effect::Kube(KubeCall::WarnMissingPermission { operation: op }));
+        }
+    }
+
+    /// Counts an error under its whole text, if EC2 caused it.
+    pub(crate) fn count_utils(&mut self, site: UtilsError, trouble: &Trouble) {
+        if trouble.is_api_error() {
+            self.metrics.utils_error(site, trouble.text().to_owned());
+        }
+    }
+
+    /// Counts a failed read of the metadata service, where the original counts it.
+    pub(crate) fn count_imds(&mut self, read: ImdsRead, failure: &ImdsError) {
+        let ipv6 = self.facts.mode == Mode::Ipv6;
+        if let Some(api) = imds_label(read, failure, ipv6) {
+            self.metrics.api_error(api, "IMDSRequestError");
+        }
+    }
+}
+
+/// The label under which a failed read is counted: only some readers count at all, and to some a missing path is an answer.
+fn imds_label(read: ImdsRead, failure: &ImdsError, ipv6: bool) -> Option<&'static str> {
+    let leaf = failure.path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    let missing = failure.kind == ImdsErrorKind::NotFound;
+    let label = match leaf {
+        "macs" => "GetMACs",
+        "subnet-id" => "GetSubnetID",
+        "vpc-id" => "GetVpcID",
+        "security-group-ids" => "GetSecurityGroupIDs",
+        "local-ipv4s" => "GetLocalIPv4s",
+        "ipv4-prefix" if !missing => "GetIPv4Prefixes",
+        "ipv6-prefix" if !missing => "GetIPv6Prefixes",
+        "ipv6s" if !missing => "GetIPv6s",
+        "subnet-ipv4-cidr-block" => "GetSubnetIPv4CIDRBlock",
+        "subnet-ipv6-cidr-blocks" if !missing => "GetSubnetIPv6CIDRBlocks",
+        "network-card" => "GetNetworkCard",
+        "vpc-ipv4-cidr-blocks" => "GetVPCIPv4CIDRBlocks",
+        "vpc-ipv6-cidr-blocks" => "GetVPCIPv6CIDRBlocks",
+        // The answer never came, so that no path stands in it.
+        "" => match read {
+            ImdsRead::Enis => "GetMACs",
+            ImdsRead::Groups => "GetSecurityGroupIDs",
+            ImdsRead::VpcCidrs if ipv6 => "GetVPCIPv6CIDRBlocks",
+            ImdsRead::VpcCidrs => "GetVPCIPv4CIDRBlocks",
+            ImdsRead::Identity => return None,
+        },
+        _ => return None,
+    };
+    Some(label)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn label(read: ImdsRead, path: &str, kind: ImdsErrorKind) -> Option<&'static str> {
+        imds_label(read, &ImdsError { path: path.into(), kind }, false)
+    }
+
+    #[test]
+    fn only_readers_that_count_have_a_label() {
+        let timeout = ImdsErrorKind::Timeout;
+        assert_eq!(label(ImdsRead::Enis, "meta-data/network/interfaces/macs/", timeout), Some("GetMACs"));
+        assert_eq!(label(ImdsRead::Enis, "meta-data/network/interfaces/macs/0a:1b/device-number", timeout), None);
+        let prefixes = "meta-data/network/interfaces/macs/0a:1b/ipv4-prefix";
+        assert_eq!(label(ImdsRead::Enis, prefixes, timeout), Some("GetIPv4Prefixes"));
+        assert_eq!(label(ImdsRead::Enis, prefixes, ImdsErrorKind::NotFound), None);
+        assert_eq!(label(ImdsRead::VpcCidrs, "", timeout), Some("GetVPCIPv4CIDRBlocks"));
+        assert_eq!(label(ImdsRead::Identity, "", timeout), None);
+    }
+}

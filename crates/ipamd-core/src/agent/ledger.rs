@@ -1,0 +1,167 @@
+//! Changes of the store by a lane: what `store::Ledger` does, and what the agent knows besides.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::memory::{Agent, Allocation, Link, PodKey};
+use crate::block::Block;
+use crate::id::EniId;
+use crate::input::{BadInput, EniKind, ImdsEni, PodName};
+use crate::metrics::{IpamdError, Reconcile};
+use crate::store::{Assignment, Ledger, Place, PoolEni, Refused};
+
+impl<K: PodKey> Agent<K> {
+    /// The store and its gauges.
+    pub(crate) fn ledger(&mut self) -> Ledger<'_, K> {
+        Ledger { pool: &mut self.pool, metrics: &mut self.metrics }
+    }
+
+    /// Takes an ENI into the store, without addresses; nothing but its link changes if it is there.
+    pub(crate) fn take_eni_in(&mut self, eni: &ImdsEni, kind: EniKind) {
+        let primary = eni.ipv4.as_ref().and_then(|addresses| addresses.first().copied());
+        self.links.retain(|known| known.eni != eni.id);
+        self.links.push(Link { eni: eni.id, device: eni.device, primary });
+        let (now_ms, primary) = (self.ms(), self.is_primary(eni.id));
+        // One that is there already stays as it is.
+        let _known: Result<(), Refused> =
+            self.ledger().add_eni(PoolEni::new(eni.id, now_ms, kind, primary, eni.subnet));
+    }
+
+    /// Adds CIDRs to an ENI of the store, but for those that it has.
+    pub(crate) fn take_blocks_in(&mut self, eni: EniId, blocks: impl IntoIterator<Item = Block>) {
+        for block in blocks {
+            if self.may_hold(eni, block)
+                && let Err(refused) = self.ledger().add_block(eni, block)
+                && refused != Refused::DuplicateCidr
+            {
+                self.metrics.ipamd_error(match block {
+                    Block::Address(_) => IpamdError::AddIpsToStore,
+                    Block::Prefix(_) => IpamdError::AddPrefixesToStore,
+                    Block::Ipv6Prefix(_) => IpamdError::AddIpv6PrefixesToStore,
+                });
+            }
+        }
+    }
+
+    /// The store takes this CIDR, or has it. One that another ENI has, wholly or in part, is refused.
+    pub(crate) fn may_hold(&mut self, eni: EniId, block: Block) -> bool {
+        if let Block::Prefix(base) = block
+            && u32::from(base) % 16 != 0
+        {
+            self.bad.add(BadInput::PrefixBase(base));
+            return false;
+        }
+        let clashes =
+            |known: &&PoolEni| known.blocks().any(|held| (known.id, held) != (eni, block) && overlap(held, block));
+        let holder = self.pool.enis().iter().find(clashes).map(|holder| holder.id);
+        if let (Some(first), Block::Address(address) | Block::Prefix(address)) = (holder, block) {
+            self.bad.add(BadInput::DoubleAddress { address, first, second: eni });
+            return false;
+        }
+        true
+    }
+
+    /// Gives a pod an address, to be written down.
+    pub(crate) fn assign(&mut self, key: K, pod: PodName) -> Result<Assignment, Refused> {
+        let (mode, now) = (self.facts.mode, self.now);
+        let mut ledger = Ledger { pool: &mut self.pool, metrics: &mut self.metrics };
+        let given = ledger.assign(key.clone(), mode, now.mono_ms, &mut *self.chooser)?;
+        if !given.repeated {
+            self.remember(key, pod, now.unix_ns);
+        }
+        Ok(given)
+    }
+
+    /// It could not be written down.
+    pub(crate) fn withdraw(&mut self, key: &K) {
+        self.ledger().withdraw(key);
+        self.allocations.remove(key);
+    }
+
+    /// A pod's address is free again, and rests.
+    pub(crate) fn free_address(&mut self, key: &K) -> Result<Place, Refused> {
+        let now_ms = self.ms();
+        let place = self.ledger().unassign(key, now_ms)?;
+        self.ledger().unassign_written(place);
+        self.allocations.remove(key);
+        Ok(place)
+    }
+
+    /// A pod of the checkpoint is taken over.
+    pub(crate) fn recover(
+        &mut self,
+        key: K,
+        address: IpAddr,
+        pod: PodName,
+        allocated_ns: i64,
+    ) -> Result<Place, Refused> {
+        let place = self.ledger().recover(key.clone(), address)?;
+        self.remember(key, pod, allocated_ns);
+        Ok(place)
+    }
+
+    /// Keeps what the checkpoint says of a pod that has a name.
+    fn remember(&mut self, key: K, pod: PodName, allocated_ns: i64) {
+        if !pod.name.is_empty() {
+            self.allocations.insert(key, Allocation { pod, allocated_ns });
+        }
+    }
+
+    /// Takes CIDRs without pods out of the store; answers those that went.
+    pub(crate) fn take_blocks_out(&mut self, eni: EniId, blocks: Vec<Block>) -> Vec<Block> {
+        let mut gone = Vec::with_capacity(blocks.len());
+        for block in blocks {
+            if self.ledger().remove_block(eni, block, false).is_ok() {
+                gone.push(block);
+            } else {
+                self.metrics.ipamd_error(IpamdError::DecreasePool);
+            }
+        }
+        gone
+    }
+
+    /// Takes a CIDR out that is no longer the ENI's: its pods lose their addresses.
+    pub(crate) fn sweep_block(&mut self, eni: EniId, block: Block) {
+        let Ok(pods) = self.ledger().remove_block(eni, block, true) else {
+            self.metrics.ipamd_error(IpamdError::ReconcileDelIp);
+            return;
+        };
+        self.forget_lost_pods(pods > 0);
+        self.metrics.reconciled(Reconcile::PoolDel, 1);
+    }
+
+    /// Takes an ENI out with all it has.
+    pub(crate) fn drop_eni_by_force(&mut self, eni: EniId) -> bool {
+        let removed = self.ledger().remove_eni(eni, true).is_ok();
+        if removed {
+            self.forget_lost_pods(true);
+            self.links.retain(|link| link.eni != eni);
+        }
+        removed
+    }
+
+    fn forget_lost_pods(&mut self, lost: bool) {
+        if lost && !self.allocations.is_empty() {
+            let owners = self.pool.owners();
+            self.allocations.retain(|key, _| owners.contains_key(key));
+        }
+    }
+}
+
+/// Two CIDRs have an address in common.
+fn overlap(one: Block, other: Block) -> bool {
+    let base = |address: Ipv4Addr| u32::from(address) & !15;
+    match (one, other) {
+        (Block::Address(one), Block::Address(other)) => one == other,
+        (Block::Address(one) | Block::Prefix(one), Block::Address(other) | Block::Prefix(other)) => {
+            base(one) == base(other)
+        }
+        (Block::Ipv6Prefix(one), Block::Ipv6Prefix(other)) => one == other,
+        _ => false,
+    }
+}
+
+/// CIDRs of a listing: secondary addresses without the primary, and prefixes.
+pub(crate) fn blocks_of(eni: &ImdsEni) -> impl Iterator<Item = Block> {
+    let addresses = eni.ipv4.as_deref().unwrap_or_default().iter().skip(1).copied().map(Block::Address);
+    addresses.chain(eni.ipv4_prefixes.iter().copied().map(Block::Prefix))
+}

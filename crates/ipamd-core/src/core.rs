@@ -1,0 +1,216 @@
+//! One node's agent.
+
+mod answers;
+mod reads;
+
+use std::sync::Arc;
+
+use crate::agent::desk::Lane;
+use crate::agent::memory::{Agent, PodKey};
+use crate::agent::wake::{Flow, Wake};
+use crate::chooser::Chooser;
+use crate::config::Config;
+use crate::id::{Now, RpcId};
+use crate::input::{BadInput, Boot, Input, NodeSeen};
+use crate::lanes::cidrs::Cidrs;
+use crate::lanes::init::Init;
+use crate::lanes::ipv6::Ipv6Loop;
+use crate::lanes::leak::Leak;
+use crate::lanes::pool::PoolLoop;
+use crate::lanes::rpc::Rpcs;
+use crate::lanes::security::Security;
+use crate::output::{Output, Reply};
+use crate::settings::Mode;
+
+/// Where the process is in its life.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Phase {
+    /// It waits for the first input.
+    New,
+    /// It initialises: no page, no socket.
+    Starting,
+    /// It serves.
+    Serving,
+    /// It ended, for this reason.
+    Ended(Box<str>),
+}
+
+/// The loop of a node that serves.
+#[derive(Debug)]
+enum Loop {
+    Ipv4(PoolLoop),
+    Ipv6(Ipv6Loop),
+}
+
+/// The decisions of one life of one node's agent. `K` names a pod's network attachment.
+///
+/// A new life is a new core: what the process knew is gone with it.
+#[derive(Debug)]
+pub struct Core<K> {
+    agent: Agent<K>,
+    phase: Phase,
+    boot_ms: i64,
+    init: Option<Box<Init>>,
+    pool: Option<Loop>,
+    security: Security,
+    cidrs: Cidrs,
+    leak: Leak,
+    rpcs: Rpcs<K>,
+}
+
+impl<K: PodKey> Core<K> {
+    /// A life that is to begin.
+    pub fn new(config: impl Into<Arc<Config>>, chooser: Box<dyn Chooser>) -> Self {
+        Self {
+            agent: Agent::new(config.into(), chooser, Now::default(), &Boot::default()),
+            phase: Phase::New,
+            boot_ms: 0,
+            init: None,
+            pool: None,
+            security: Security::default(),
+            cidrs: Cidrs::default(),
+            leak: Leak::default(),
+            rpcs: Rpcs::default(),
+        }
+    }
+
+    /// Takes one input, and says what is to be done. Time that passed unseen is caught up with first, one wake-up after the
+    /// other, all at `now`.
+    pub fn handle(&mut self, now: Now, input: Input<K>) -> Vec<Output> {
+        let earlier_ms = self.agent.now.mono_ms;
+        self.agent.now = Now { mono_ms: now.mono_ms.max(earlier_ms), ..now };
+        match (&self.phase, input) {
+            (Phase::Ended(_), _) => return Vec::new(),
+            (Phase::New, Input::Boot(boot)) => self.boot(&boot),
+            (Phase::New, Input::Add(request)) => self.refuse(request.rpc),
+            (Phase::New, Input::Del(request)) => self.refuse(request.rpc),
+            (Phase::New, Input::Tick) => {}
+            (Phase::New, _) => self.agent.bad.add(BadInput::BeforeBoot),
+            (_, input) => {
+                self.take(input);
+                self.catch_up();
+            }
+        }
+        self.agent.desk.take_outputs()
+    }
+
+    /// When something is to be done without another input, milliseconds of the steady clock.
+    pub fn deadline(&self) -> Option<i64> {
+        let cleanup = self.agent.pool.clean_up_at_ms();
+        self.agent.desk.deadline().into_iter().chain(cleanup).min()
+    }
+
+    fn boot(&mut self, boot: &Boot) {
+        let config = Arc::clone(&self.agent.config);
+        let chooser = std::mem::replace(&mut self.agent.chooser, Box::new(crate::chooser::Seeded::first_fit(0)));
+        self.agent = Agent::new(config, chooser, self.agent.now, boot);
+        self.boot_ms = self.agent.ms();
+        self.agent.metrics.startup_seconds = seconds(boot.waited_ms);
+        self.phase = Phase::Starting;
+        self.init = Some(Box::new(Init::begin(&mut self.agent.lane(Lane::Init))));
+    }
+
+    fn refuse(&mut self, rpc: RpcId) {
+        self.agent.desk.put(Output::Reply { rpc, reply: Reply::NotReady });
+    }
+
+    fn take(&mut self, input: Input<K>) {
+        let serving = self.phase == Phase::Serving;
+        match input {
+            Input::Boot(_) => self.agent.bad.add(BadInput::SecondBoot),
+            // Nothing of the original's hastens a wait or hears of links.
+            Input::Tick | Input::LinkSeen { .. } | Input::LinkChanged { .. } | Input::VethGone { .. } => {}
+            Input::Terminate { .. } => self.agent.terminating = true,
+            Input::ApiServer { reachable } => self.agent.facts.api_server = reachable,
+            Input::NodeSeen(node) => self.see_node(node),
+            Input::Ec2(answer) => self.ec2(answer),
+            Input::Imds(answer) => self.imds(answer),
+            Input::Kube(answer) => self.kube(answer),
+            Input::Host(answer) => self.host(answer),
+            Input::Store(answer) => self.store(answer),
+            Input::Add(request) if !serving => self.refuse(request.rpc),
+            Input::Del(request) if !serving => self.refuse(request.rpc),
+            Input::Add(request) => {
+                let mut cx = self.agent.lane(Lane::Rpc(request.rpc));
+                self.rpcs.add(&mut cx, request);
+            }
+            Input::Del(request) => {
+                let mut cx = self.agent.lane(Lane::Rpc(request.rpc));
+                self.rpcs.del(&mut cx, request);
+            }
+            Input::RpcGone { rpc } => self.rpcs.gone(rpc),
+        }
+    }
+
+    /// A start without the API server takes the number of pods from the list of the image, and the node's once it is seen.
+    fn see_node(&mut self, node: NodeSeen) {
+        let max_pods = node.max_pods;
+        let newer = self.agent.see_node(node);
+        if let Some(max_pods) = max_pods.filter(|_| newer && !self.agent.metrics.with_api_server) {
+            self.agent.facts.max_pods = max_pods;
+        }
+    }
+
+    /// Ends effects whose time is over, and wakes lanes whose sleep is.
+    fn catch_up(&mut self) {
+        let now_ms = self.agent.ms();
+        self.agent.pool.clean_up(now_ms);
+        while let Some(open) = self.agent.desk.overdue(self.agent.ms()) {
+            self.unanswered(open);
+        }
+        while let Some(lane) = self.agent.desk.due_sleeper(self.agent.ms()) {
+            self.wake(lane, Wake::Timer);
+        }
+    }
+
+    /// Lets a lane go on.
+    fn wake(&mut self, lane: Lane, wake: Wake) {
+        let mut cx = self.agent.lane(lane);
+        match lane {
+            Lane::Init => {
+                if let Some(init) = self.init.take() {
+                    match init.resume(&mut cx, wake) {
+                        Flow::Wait(init) => self.init = Some(Box::new(init)),
+                        Flow::Done(Ok(())) => self.serve(),
+                        Flow::Done(Err(reason)) => self.end(reason),
+                    }
+                }
+            }
+            Lane::Pool => {
+                self.pool = self.pool.take().map(|node_loop| match node_loop {
+                    Loop::Ipv4(step) => Loop::Ipv4(step.resume(&mut cx, wake)),
+                    Loop::Ipv6(step) => Loop::Ipv6(step.resume(&mut cx, wake)),
+                });
+            }
+            Lane::Groups => self.security = std::mem::take(&mut self.security).resume(&mut cx, wake),
+            Lane::Cidrs => self.cidrs = self.cidrs.resume(&mut cx, wake),
+            Lane::Leak => self.leak = std::mem::take(&mut self.leak).resume(&mut cx, wake),
+            Lane::Store => self.rpcs.written(&mut cx, wake),
+            Lane::Rpc(rpc) => self.rpcs.resume(&mut cx, rpc, wake),
+        }
+    }
+
+    fn serve(&mut self) {
+        let took = seconds(self.agent.ms().saturating_sub(self.boot_ms));
+        self.agent.metrics.init_seconds = took;
+        self.agent.metrics.startup_seconds += took;
+        self.phase = Phase::Serving;
+        self.agent.desk.put(Output::Ready);
+        let mut cx = self.agent.lane(Lane::Pool);
+        self.pool = Some(if cx.facts.mode == Mode::Ipv6 {
+            Loop::Ipv6(Ipv6Loop::begin(&mut cx))
+        } else {
+            Loop::Ipv4(PoolLoop::begin(&mut cx))
+        });
+    }
+
+    fn end(&mut self, reason: Box<str>) {
+        self.agent.desk.clear();
+        self.agent.desk.put(Output::Fatal { reason: reason.clone() });
+        self.phase = Phase::Ended(reason);
+    }
+}
+
+fn seconds(ms: i64) -> f64 {
+    ms as f64 / 1_000.0
+}

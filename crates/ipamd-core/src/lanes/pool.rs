@@ -1,0 +1,148 @@
+//! The loop of an IPv4 node: half a pause, a check of the pool, the other half, a comparison when it is due.
+
+use crate::agent::cx::Cx;
+use crate::agent::memory::{Agent, PodKey};
+use crate::agent::wake::{Flow, Wake};
+use crate::steps::grow::{self, Growing};
+use crate::steps::reconcile::Reconciling;
+use crate::steps::shrink::Shrinking;
+use crate::steps::spare::Sparing;
+use crate::steps::trunk;
+use crate::store::Stats;
+
+/// The loop sleeps this long before each of its halves.
+const HALF_MS: i64 = 2_500;
+/// A comparison is due when more than this has passed since the pool was changed or compared.
+const RECONCILE_MS: i64 = 60_000;
+/// More than this lies between two releases.
+const DECREASE_MS: i64 = 30_000;
+
+/// The loop.
+#[derive(Debug)]
+pub(crate) enum PoolLoop {
+    /// It sleeps before a check.
+    BeforeCheck,
+    /// It announces security groups for pods.
+    Announce,
+    /// The pool grows; these numbers were true before.
+    Grow(Box<Growing>, Stats),
+    /// The pool shrinks.
+    Shrink(Box<Shrinking>, Stats),
+    /// An ENI is given up, after a release or not.
+    Spare(Box<Sparing>, bool),
+    /// It sleeps before a comparison.
+    BeforeReconcile,
+    /// It compares.
+    Reconcile(Box<Reconciling>),
+}
+
+impl PoolLoop {
+    pub(crate) fn begin<K: PodKey>(cx: &mut Cx<'_, K>) -> Self {
+        cx.sleep(HALF_MS);
+        if cx.config.settings.provisioning { Self::BeforeCheck } else { Self::BeforeReconcile }
+    }
+
+    pub(crate) fn resume<K: PodKey>(self, cx: &mut Cx<'_, K>, wake: Wake) -> Self {
+        match self {
+            Self::BeforeCheck => {
+                if cx.config.settings.pod_eni && !cx.has_trunk() && trunk::announce(cx) {
+                    return Self::Announce;
+                }
+                check(cx)
+            }
+            Self::Announce => {
+                trunk::announced(cx, wake);
+                check(cx)
+            }
+            Self::Grow(step, stats) => grown(cx, stats, |cx| step.resume(cx, wake)),
+            Self::Shrink(step, stats) => shrunk(cx, stats, |cx| step.resume(cx, wake)),
+            Self::Spare(step, released) => spared(cx, released, |cx| step.resume(cx, wake)),
+            Self::BeforeReconcile => {
+                if cx.reconcile_is_due() {
+                    return reconciled(cx, Reconciling::begin);
+                }
+                Self::begin(cx)
+            }
+            Self::Reconcile(step) => reconciled(cx, |cx| step.resume(cx, wake)),
+        }
+    }
+}
+
+impl<K: PodKey> Agent<K> {
+    fn reconcile_is_due(&self) -> bool {
+        let long_ago = |since_ms: i64| self.ms().saturating_sub(since_ms) > RECONCILE_MS;
+        let needs_trunk = self.config.settings.pod_eni && !self.has_trunk();
+        needs_trunk || self.times.action.is_none_or(long_ago)
+    }
+
+    fn decrease_is_due(&self) -> bool {
+        self.times.decrease.is_none_or(|since_ms| self.ms().saturating_sub(since_ms) > DECREASE_MS)
+    }
+}
+
+/// Grow or shrink, then see about an ENI too many, by the numbers from before.
+fn check<K: PodKey>(cx: &mut Cx<'_, K>) -> PoolLoop {
+    let (targets, stats) = (cx.targets(), cx.pool.stats(cx.facts.mode, cx.ms()));
+    if targets.too_low(&stats) {
+        return grown(cx, stats, Growing::begin);
+    }
+    let over = targets.surplus(&stats);
+    if over > 0 && cx.decrease_is_due() {
+        return shrunk(cx, stats, |cx| Shrinking::begin(cx, over));
+    }
+    spare(cx, &stats, false)
+}
+
+/// The next cycle tries again, whatever became of this one.
+fn grown<K: PodKey>(cx: &mut Cx<'_, K>, stats: Stats, go_on: impl FnOnce(&mut Cx<'_, K>) -> grow::End) -> PoolLoop {
+    match go_on(cx) {
+        Flow::Wait(step) => PoolLoop::Grow(Box::new(step), stats),
+        Flow::Done(_) => spare(cx, &stats, false),
+    }
+}
+
+fn shrunk<K: PodKey>(
+    cx: &mut Cx<'_, K>,
+    stats: Stats,
+    go_on: impl FnOnce(&mut Cx<'_, K>) -> Flow<Shrinking, ()>,
+) -> PoolLoop {
+    match go_on(cx) {
+        Flow::Wait(step) => PoolLoop::Shrink(Box::new(step), stats),
+        Flow::Done(()) => spare(cx, &stats, true),
+    }
+}
+
+fn spare<K: PodKey>(cx: &mut Cx<'_, K>, stats: &Stats, released: bool) -> PoolLoop {
+    if cx.targets().enis_to_spare(stats, cx.pool.has_idle_eni()) {
+        return spared(cx, released, Sparing::begin);
+    }
+    checked(cx, released)
+}
+
+fn spared<K: PodKey>(
+    cx: &mut Cx<'_, K>,
+    released: bool,
+    go_on: impl FnOnce(&mut Cx<'_, K>) -> Flow<Sparing, ()>,
+) -> PoolLoop {
+    match go_on(cx) {
+        Flow::Wait(step) => PoolLoop::Spare(Box::new(step), released),
+        Flow::Done(()) => checked(cx, released),
+    }
+}
+
+/// A release counts from the end of the whole check.
+fn checked<K: PodKey>(cx: &mut Cx<'_, K>, released: bool) -> PoolLoop {
+    if released {
+        cx.acted();
+        cx.times.decrease = Some(cx.ms());
+    }
+    cx.sleep(HALF_MS);
+    PoolLoop::BeforeReconcile
+}
+
+fn reconciled<K: PodKey>(cx: &mut Cx<'_, K>, go_on: impl FnOnce(&mut Cx<'_, K>) -> Flow<Reconciling, ()>) -> PoolLoop {
+    match go_on(cx) {
+        Flow::Wait(step) => PoolLoop::Reconcile(Box::new(step)),
+        Flow::Done(()) => PoolLoop::begin(cx),
+    }
+}

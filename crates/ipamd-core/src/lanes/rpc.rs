@@ -1,0 +1,299 @@
+//! What the plugin asks: an address for a pod, and its return.
+//!
+//! An RPC takes its turn at the store (`rpc_store`), and does the rest on its own.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
+
+use crate::agent::cx::Cx;
+use crate::agent::memory::PodKey;
+use crate::agent::wake::{Flow, Wake};
+use crate::id::{EniId, RpcId};
+use crate::input::{
+    AddRequest, BadInput, BranchEni, DelReason, DelRequest, ImdsEni, ImdsError, ImdsReply, KubeError, KubeReply,
+    PodName,
+};
+use crate::output::{ImdsRead, KubeCall, Output, Reply};
+use crate::steps::unassign::Unassigning;
+use crate::store::Place;
+
+/// More RPCs than this do not wait at a time: a node has fewer pods.
+const MOST: usize = 1_024;
+
+/// RPCs under way.
+#[derive(Debug)]
+pub(crate) struct Rpcs<K> {
+    pub(crate) open: BTreeMap<RpcId, Rpc<K>>,
+    /// Those that wait for their turn at the store.
+    pub(crate) queue: VecDeque<RpcId>,
+    /// The one for which the checkpoint is being written.
+    pub(crate) writing: Option<RpcId>,
+}
+
+/// One RPC.
+#[derive(Debug)]
+pub(crate) struct Rpc<K> {
+    pub(crate) key: K,
+    pub(crate) pod: PodName,
+    /// Its caller is gone: nothing is replied.
+    pub(crate) gone: bool,
+    pub(crate) state: State,
+}
+
+/// Where an RPC is.
+#[derive(Debug)]
+pub(crate) enum State {
+    /// An ADD reads its pod, which may want a branch ENI.
+    AddPod,
+    /// It looks for the trunk's link.
+    AddTrunk(Option<BranchEni>),
+    /// It waits for its turn at the store.
+    AddTurn,
+    /// Its address is being written down.
+    AddWrite(Given),
+    /// It reads the VPC's CIDRs.
+    AddCidrs(Given),
+    /// It annotates its pod.
+    AddAnnotate(Given, Vec<Box<str>>),
+    /// A DEL waits for its turn at the store.
+    DelTurn(Box<str>),
+    /// That its pod has no address any more is being written down.
+    DelWrite,
+    /// Prefixes that are of no use any more are given back.
+    DelPrefixes(Given, Unassigning),
+    /// It clears its pod's annotation.
+    DelAnnotate(Given),
+    /// The pool does not know the pod: the API server may, by this UID.
+    DelPod(Box<str>),
+}
+
+/// What a pod has.
+#[derive(Debug, Clone)]
+pub(crate) enum Given {
+    /// An address of the pool.
+    Address(Place),
+    /// A branch ENI.
+    Branch(Box<BranchEni>),
+}
+
+impl<K> Default for Rpcs<K> {
+    fn default() -> Self {
+        Self { open: BTreeMap::new(), queue: VecDeque::new(), writing: None }
+    }
+}
+
+/// What becomes of an RPC.
+pub(crate) enum Next {
+    /// It waits in this state.
+    Wait(State),
+    /// It is answered.
+    Reply(Reply),
+    /// It takes its turn at the store.
+    Turn(State),
+}
+
+impl<K: PodKey> Rpcs<K> {
+    /// A plugin asks for an address.
+    pub(crate) fn add(&mut self, cx: &mut Cx<'_, K>, request: AddRequest<K>) {
+        cx.metrics.add_requests = cx.metrics.add_requests.saturating_add(1);
+        if !self.admit(cx, request.rpc) {
+            return;
+        }
+        let next = if cx.config.settings.pod_eni {
+            cx.kube(KubeCall::GetPod(request.pod.clone()));
+            Next::Wait(State::AddPod)
+        } else {
+            Next::Turn(State::AddTurn)
+        };
+        let rpc = Rpc { key: request.key, pod: request.pod, gone: false, state: State::AddTurn };
+        self.open.insert(request.rpc, rpc);
+        self.follow(cx, request.rpc, next);
+    }
+
+    /// A plugin gives an address back.
+    pub(crate) fn del(&mut self, cx: &mut Cx<'_, K>, request: DelRequest<K>) {
+        let [deleted, undone] = &mut cx.agent.metrics.del_requests;
+        let count = match request.reason {
+            DelReason::PodDeleted => deleted,
+            DelReason::SetupNsFailed => undone,
+        };
+        *count = count.saturating_add(1);
+        if !self.admit(cx, request.rpc) {
+            return;
+        }
+        let rpc = Rpc { key: request.key, pod: request.pod, gone: false, state: State::AddTurn };
+        self.open.insert(request.rpc, rpc);
+        self.follow(cx, request.rpc, Next::Turn(State::DelTurn(request.uid)));
+    }
+
+    fn admit(&mut self, cx: &mut Cx<'_, K>, rpc: RpcId) -> bool {
+        let bad = if self.open.contains_key(&rpc) {
+            BadInput::DuplicateRpc(rpc.0)
+        } else if self.open.len() >= MOST {
+            BadInput::TooManyRpcs(rpc.0)
+        } else {
+            return true;
+        };
+        let reply = Reply::Failed { text: bad.to_string().into() };
+        cx.bad.add(bad);
+        cx.desk.put(Output::Reply { rpc, reply });
+        false
+    }
+
+    /// The caller is gone. An RPC that was answered in the meantime is not here any more.
+    pub(crate) fn gone(&mut self, rpc: RpcId) {
+        if let Some(rpc) = self.open.get_mut(&rpc) {
+            rpc.gone = true;
+        }
+    }
+
+    /// An RPC's lane is woken.
+    pub(crate) fn resume(&mut self, cx: &mut Cx<'_, K>, id: RpcId, wake: Wake) {
+        let Some(rpc) = self.open.get_mut(&id) else { return };
+        let state = std::mem::replace(&mut rpc.state, State::AddTurn);
+        let pod = rpc.pod.clone();
+        let next = step(cx, &pod, state, wake);
+        self.follow(cx, id, next);
+    }
+
+    /// Does with an RPC what comes next.
+    pub(crate) fn follow(&mut self, cx: &mut Cx<'_, K>, id: RpcId, next: Next) {
+        match next {
+            Next::Wait(state) => self.set(id, state),
+            Next::Reply(reply) => {
+                if self.open.remove(&id).is_some_and(|rpc| !rpc.gone) {
+                    cx.desk.put(Output::Reply { rpc: id, reply });
+                }
+            }
+            Next::Turn(state) => {
+                self.set(id, state);
+                self.queue.push_back(id);
+                self.take_turns(cx);
+            }
+        }
+    }
+
+    fn set(&mut self, id: RpcId, state: State) {
+        if let Some(rpc) = self.open.get_mut(&id) {
+            rpc.state = state;
+        }
+    }
+}
+
+fn step<K: PodKey>(cx: &mut Cx<'_, K>, pod: &PodName, state: State, wake: Wake) -> Next {
+    match state {
+        State::AddPod => pod_read(cx, wake.kube()),
+        State::AddTrunk(branch) => trunk_found(cx, branch, wake.listed()),
+        State::AddCidrs(given) => match wake.imds() {
+            Ok(ImdsReply::VpcCidrs(cidrs)) => annotate(cx, pod, given, cidrs),
+            Ok(_) => failed("the VPC's CIDRs could not be read"),
+            Err(error) => failed(&format!("the VPC's CIDRs could not be read: {error}")),
+        },
+        State::AddAnnotate(given, cidrs) => match wake.kube() {
+            Ok(_) => added(cx, given, cidrs),
+            Err(_) => Next::Reply(Reply::AddRefused),
+        },
+        State::DelPrefixes(given, call) => match call.resume(cx, wake) {
+            Flow::Wait(call) => Next::Wait(State::DelPrefixes(given, call)),
+            Flow::Done(()) => clear_annotation(cx, pod, given),
+        },
+        State::DelAnnotate(given) => match wake.kube() {
+            // A pod that is gone has no annotation.
+            Ok(_) | Err(KubeError::NotFound) => deleted(cx, &given),
+            Err(error) => failed(&format!("the pod's annotation could not be cleared: {error}")),
+        },
+        State::DelPod(uid) => unknown_pod(&uid, wake.kube()),
+        // These wait for the store, which wakes no RPC's lane.
+        turn @ (State::AddTurn | State::AddWrite(_) | State::DelTurn(_) | State::DelWrite) => Next::Wait(turn),
+    }
+}
+
+fn failed(text: &str) -> Next {
+    Next::Reply(Reply::Failed { text: text.into() })
+}
+
+/// Whether the pod wants a branch ENI. The original looks at its first container only.
+fn pod_read<K: PodKey>(cx: &mut Cx<'_, K>, result: Result<KubeReply, KubeError>) -> Next {
+    let Ok(KubeReply::Pod { branch, wants_branch, .. }) = result else { return Next::Reply(Reply::AddRefused) };
+    if !wants_branch.first().copied().unwrap_or(false) {
+        return Next::Turn(State::AddTurn);
+    }
+    if !cx.has_trunk() {
+        return Next::Reply(Reply::AddRefused);
+    }
+    cx.imds(ImdsRead::Enis);
+    Next::Wait(State::AddTrunk(branch))
+}
+
+fn trunk_found<K: PodKey>(
+    cx: &mut Cx<'_, K>,
+    branch: Option<BranchEni>,
+    listed: Result<Vec<ImdsEni>, ImdsError>,
+) -> Next {
+    let trunks = || cx.pool.enis().iter().filter(|eni| eni.kind == crate::input::EniKind::Trunk);
+    let listed = listed.is_ok_and(|listed| trunks().any(|trunk| listed.iter().any(|eni| eni.id == trunk.id)));
+    let whole = |branch: &BranchEni| branch.vlan != 0 && (branch.ipv4.is_some() || branch.ipv6.is_some());
+    match branch.filter(whole) {
+        Some(branch) if listed => read_cidrs(cx, Given::Branch(Box::new(branch))),
+        _ => Next::Reply(Reply::AddRefused),
+    }
+}
+
+/// The VPC's CIDRs are read anew for every pod, after the address is taken.
+pub(crate) fn read_cidrs<K: PodKey>(cx: &mut Cx<'_, K>, given: Given) -> Next {
+    cx.imds(ImdsRead::VpcCidrs);
+    Next::Wait(State::AddCidrs(given))
+}
+
+fn address(given: &Given) -> Option<IpAddr> {
+    match given {
+        Given::Address(place) => Some(place.address),
+        Given::Branch(branch) => branch.ipv4.map(IpAddr::from).or(branch.ipv6.map(IpAddr::from)),
+    }
+}
+
+fn annotate<K: PodKey>(cx: &mut Cx<'_, K>, pod: &PodName, given: Given, cidrs: Vec<Box<str>>) -> Next {
+    if !cx.config.settings.annotate_pod_ip {
+        return added(cx, given, cidrs);
+    }
+    cx.kube(KubeCall::AnnotatePod { pod: pod.clone(), set: address(&given), release: None });
+    Next::Wait(State::AddAnnotate(given, cidrs))
+}
+
+fn device<K: PodKey>(cx: &Cx<'_, K>, eni: EniId) -> u8 {
+    cx.link(eni).map_or(0, |link| link.device)
+}
+
+fn added<K: PodKey>(cx: &Cx<'_, K>, given: Given, vpc_cidrs: Vec<Box<str>>) -> Next {
+    Next::Reply(match given {
+        Given::Address(place) => Reply::Added { address: place.address, device: device(cx, place.eni), vpc_cidrs },
+        Given::Branch(branch) => Reply::AddedBranch { branch: *branch, vpc_cidrs },
+    })
+}
+
+/// The address is free: what is left to do is the pod's annotation.
+pub(crate) fn clear_annotation<K: PodKey>(cx: &mut Cx<'_, K>, pod: &PodName, given: Given) -> Next {
+    if !cx.config.settings.annotate_pod_ip {
+        return deleted(cx, &given);
+    }
+    cx.kube(KubeCall::AnnotatePod { pod: pod.clone(), set: None, release: address(&given) });
+    Next::Wait(State::DelAnnotate(given))
+}
+
+fn deleted<K: PodKey>(cx: &Cx<'_, K>, given: &Given) -> Next {
+    Next::Reply(match given {
+        Given::Address(place) => Reply::Deleted { address: place.address, device: device(cx, place.eni) },
+        Given::Branch(branch) => Reply::DeletedBranch { branch: (**branch).clone() },
+    })
+}
+
+/// A pod that the pool does not know may have a branch ENI.
+fn unknown_pod(uid: &str, result: Result<KubeReply, KubeError>) -> Next {
+    match result {
+        Err(KubeError::NotFound) => Next::Reply(Reply::Gone),
+        Ok(KubeReply::Pod { uid: known, .. }) if *known != *uid => failed("the pod of this name has another UID"),
+        Ok(KubeReply::Pod { branch: Some(branch), .. }) => Next::Reply(Reply::DeletedBranch { branch }),
+        Ok(_) => Next::Reply(Reply::UnknownPod),
+        Err(error) => failed(&format!("the pod could not be read: {error}")),
+    }
+}

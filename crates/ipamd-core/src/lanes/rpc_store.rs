@@ -1,0 +1,119 @@
+//! The turn of an RPC at the store: what it changes is written down before the next has its turn.
+
+use super::rpc::{Given, Next, Rpcs, State, clear_annotation, read_cidrs};
+use crate::agent::cx::Cx;
+use crate::agent::desk::Lane;
+use crate::agent::memory::{Agent, PodKey};
+use crate::agent::wake::{Flow, Wake};
+use crate::block::Block;
+use crate::id::RpcId;
+use crate::output::{KubeCall, Reply, StoreCall};
+use crate::settings::Mode;
+use crate::steps::unassign::Unassigning;
+use crate::store::Assignment;
+
+impl<K: PodKey> Rpcs<K> {
+    /// Lets RPCs have their turns until one writes.
+    pub(crate) fn take_turns(&mut self, cx: &mut Cx<'_, K>) {
+        while self.writing.is_none()
+            && let Some(id) = self.queue.pop_front()
+        {
+            let mut own = Cx { agent: &mut *cx.agent, lane: Lane::Rpc(id) };
+            let Some(rpc) = self.open.get_mut(&id) else { continue };
+            let state = std::mem::replace(&mut rpc.state, State::AddTurn);
+            let (next, writes) = match state {
+                State::DelTurn(uid) => begin_del(&mut own, &rpc.key, &rpc.pod, uid),
+                _ => begin_add(&mut own, &rpc.key, &rpc.pod),
+            };
+            if writes {
+                self.writing = Some(id);
+                let generation = own.next_generation();
+                Cx { agent: own.agent, lane: Lane::Store }.store(StoreCall::WriteCheckpoint { generation });
+            }
+            self.conclude(cx, id, next);
+        }
+    }
+
+    /// As `follow`, for an RPC whose turn is over: it does not want another.
+    fn conclude(&mut self, cx: &mut Cx<'_, K>, id: RpcId, next: Next) {
+        debug_assert!(!matches!(next, Next::Turn(_)), "an RPC has one turn");
+        self.follow(&mut Cx { agent: &mut *cx.agent, lane: Lane::Rpc(id) }, id, next);
+    }
+
+    /// The checkpoint is written, or is not.
+    pub(crate) fn written(&mut self, cx: &mut Cx<'_, K>, wake: Wake) {
+        let result = wake.store();
+        if let Some(id) = self.writing.take()
+            && let Some(rpc) = self.open.get_mut(&id)
+        {
+            let state = std::mem::replace(&mut rpc.state, State::AddTurn);
+            let mut own = Cx { agent: &mut *cx.agent, lane: Lane::Rpc(id) };
+            let next = match (state, result) {
+                (State::AddWrite(Given::Address(place)), Ok(())) => {
+                    own.ledger().assign_written(place);
+                    read_cidrs(&mut own, Given::Address(place))
+                }
+                (State::DelWrite, Ok(())) => freed(&mut own, &rpc.key, &rpc.pod),
+                (State::AddWrite(_), Err(_)) => {
+                    own.withdraw(&rpc.key);
+                    Next::Reply(Reply::AddRefused)
+                }
+                (_, Err(error)) => {
+                    own.releasing = None;
+                    Next::Reply(Reply::Failed { text: format!("the checkpoint could not be written: {error}").into() })
+                }
+                (state, Ok(())) => Next::Wait(state),
+            };
+            self.conclude(cx, id, next);
+        }
+        self.take_turns(cx);
+    }
+}
+
+impl<K: PodKey> Agent<K> {
+    /// The number of the next write of the checkpoint.
+    pub(crate) fn next_generation(&mut self) -> u64 {
+        self.generation = self.generation.saturating_add(1);
+        self.generation
+    }
+}
+
+/// A pod that has an address keeps it; one that gets one has it written down.
+fn begin_add<K: PodKey>(cx: &mut Cx<'_, K>, key: &K, pod: &crate::input::PodName) -> (Next, bool) {
+    let Ok(Assignment { place, repeated }) = cx.assign(key.clone(), pod.clone()) else {
+        return (Next::Reply(Reply::AddRefused), false);
+    };
+    if repeated {
+        return (read_cidrs(cx, Given::Address(place)), false);
+    }
+    (Next::Wait(State::AddWrite(Given::Address(place))), true)
+}
+
+/// The address is free when it is written down that it is.
+fn begin_del<K: PodKey>(cx: &mut Cx<'_, K>, key: &K, pod: &crate::input::PodName, uid: Box<str>) -> (Next, bool) {
+    if cx.pool.owners().contains_key(key) {
+        cx.releasing = Some(key.clone());
+        return (Next::Wait(State::DelWrite), true);
+    }
+    if cx.config.settings.pod_eni {
+        cx.kube(KubeCall::GetPod(pod.clone()));
+        return (Next::Wait(State::DelPod(uid)), false);
+    }
+    (Next::Reply(Reply::UnknownPod), false)
+}
+
+fn freed<K: PodKey>(cx: &mut Cx<'_, K>, key: &K, pod: &crate::input::PodName) -> Next {
+    cx.releasing = None;
+    // A comparison may have swept the address in the meantime.
+    let Ok(place) = cx.free_address(key) else { return Next::Reply(Reply::UnknownPod) };
+    let given = Given::Address(place);
+    // The pod had an address of the time when prefix delegation was on: the ENI's free prefixes go.
+    if cx.facts.mode == Mode::Secondary && matches!(place.block, Block::Prefix(_)) {
+        let free = cx.pool.unused_blocks(place.eni, true);
+        let gone = cx.take_blocks_out(place.eni, free);
+        if let Flow::Wait(call) = Unassigning::begin(cx, place.eni, gone) {
+            return Next::Wait(State::DelPrefixes(given, call));
+        }
+    }
+    clear_annotation(cx, pod, given)
+}

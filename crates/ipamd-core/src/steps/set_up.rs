@@ -1,0 +1,136 @@
+//! Taking an attached ENI into the store with all it has, and setting up its link.
+
+use super::prefix6::Prefix6;
+use super::subnets::is_excluded;
+use crate::agent::cx::Cx;
+use crate::agent::desk::Count;
+use crate::agent::ledger::blocks_of;
+use crate::agent::memory::PodKey;
+use crate::agent::trouble::Trouble;
+use crate::agent::wake::{Flow, Wake};
+use crate::input::{EniKind, HostError, ImdsEni};
+use crate::output::{Ec2Call, HostCall};
+use crate::settings::Mode;
+use crate::store::Refused;
+
+/// The step.
+#[derive(Debug)]
+pub(crate) enum SetUp {
+    /// Its subnet is looked up.
+    Exclusion(Box<Job>),
+    /// It gets its /80.
+    Prefix(Box<Job>, Prefix6),
+    /// Its link is set up.
+    Host(Box<Job>),
+}
+
+/// Which ENI.
+#[derive(Debug)]
+pub(crate) struct Job {
+    eni: ImdsEni,
+    kind: EniKind,
+}
+
+/// Why it could not be set up.
+#[derive(Debug)]
+pub(crate) enum SetUpError {
+    /// The host has no link with its MAC.
+    NoLink,
+    /// Anything else.
+    Other,
+}
+
+type End = Flow<SetUp, Result<(), SetUpError>>;
+
+impl SetUp {
+    pub(crate) fn begin<K: PodKey>(cx: &mut Cx<'_, K>, eni: ImdsEni, kind: EniKind) -> End {
+        cx.take_eni_in(&eni, kind);
+        let job = Box::new(Job { eni, kind });
+        if cx.config.settings.subnet_discovery {
+            cx.ec2(Ec2Call::DescribeSubnets, Count::Always);
+            return Flow::Wait(Self::Exclusion(job));
+        }
+        job.prefix(cx)
+    }
+
+    pub(crate) fn resume<K: PodKey>(self, cx: &mut Cx<'_, K>, wake: Wake) -> End {
+        match self {
+            Self::Exclusion(job) => job.looked_up(cx, wake),
+            Self::Prefix(job, step) => job.prefixed(cx, |cx| step.resume(cx, wake)),
+            Self::Host(job) => job.linked(cx, wake),
+        }
+    }
+}
+
+impl Job {
+    fn looked_up<K: PodKey>(self: Box<Self>, cx: &mut Cx<'_, K>, wake: Wake) -> End {
+        match wake.subnets() {
+            // An IPv6 node excludes no ENI in the store.
+            Ok(subnets) if cx.facts.mode != Mode::Ipv6 && is_excluded(&subnets, self.eni.subnet) => {
+                // It is in the store: a moment ago it was taken in.
+                let _unknown: Result<(), Refused> = cx.ledger().exclude(self.eni.id, true);
+                self.prefix(cx)
+            }
+            Ok(_) => self.prefix(cx),
+            // Since v1.23.2 an unknown subnet serves pods; before, the ENI stayed in the store without its addresses.
+            Err(_) if cx.config.unknown_subnet_serves => self.prefix(cx),
+            Err(_) => Flow::Done(Err(SetUpError::Other)),
+        }
+    }
+
+    fn prefix<K: PodKey>(self: Box<Self>, cx: &mut Cx<'_, K>) -> End {
+        if cx.facts.mode == Mode::Ipv6 && self.kind != EniKind::Trunk {
+            let eni = self.eni.id;
+            return self.prefixed(cx, |cx| Prefix6::begin(cx, eni));
+        }
+        self.link(cx)
+    }
+
+    fn prefixed<K: PodKey>(
+        self: Box<Self>,
+        cx: &mut Cx<'_, K>,
+        go_on: impl FnOnce(&mut Cx<'_, K>) -> Flow<Prefix6, Result<(), Trouble>>,
+    ) -> End {
+        match go_on(cx) {
+            Flow::Wait(step) => Flow::Wait(SetUp::Prefix(self, step)),
+            Flow::Done(Ok(())) => self.link(cx),
+            Flow::Done(Err(_)) => Flow::Done(Err(SetUpError::Other)),
+        }
+    }
+
+    fn link<K: PodKey>(self: Box<Self>, cx: &mut Cx<'_, K>) -> End {
+        if cx.is_primary(self.eni.id) {
+            return self.fill(cx);
+        }
+        cx.host(HostCall::SetUpEni {
+            eni: self.eni.id,
+            mac: self.eni.mac,
+            device: self.eni.device,
+            card: self.eni.card,
+            primary: self.eni.ipv4.as_ref().and_then(|addresses| addresses.first().copied()),
+            trunk: self.kind == EniKind::Trunk,
+        });
+        Flow::Wait(SetUp::Host(self))
+    }
+
+    fn linked<K: PodKey>(&self, cx: &mut Cx<'_, K>, wake: Wake) -> End {
+        let error = match wake.host() {
+            Ok(_) => return self.fill(cx),
+            Err(HostError::NoLink) => SetUpError::NoLink,
+            Err(HostError::Other(_)) => SetUpError::Other,
+        };
+        cx.drop_eni_by_force(self.eni.id);
+        Flow::Done(Err(error))
+    }
+
+    fn fill<K: PodKey>(&self, cx: &mut Cx<'_, K>) -> End {
+        if cx.facts.mode != Mode::Ipv6 {
+            // Prefixes of the primary ENI are not read with custom networking.
+            let skip = cx.config.settings.custom_networking && cx.is_primary(self.eni.id);
+            let blocks: Vec<_> = blocks_of(&self.eni).collect();
+            let taken = blocks.into_iter().filter(|block| !skip || matches!(block, crate::block::Block::Address(_)));
+            cx.take_blocks_in(self.eni.id, taken);
+        }
+        Flow::Done(Ok(()))
+    }
+}

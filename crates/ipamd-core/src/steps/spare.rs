@@ -1,0 +1,68 @@
+//! Giving up one ENI that no target needs. It leaves the store before EC2 is asked.
+
+use super::free::{FreeError, Freeing};
+use crate::agent::cx::Cx;
+use crate::agent::memory::PodKey;
+use crate::agent::wake::{Flow, Wake};
+use crate::id::EniId;
+use crate::metrics::IpamdError;
+use crate::output::HostCall;
+use crate::store::Ledger;
+
+/// The step.
+#[derive(Debug)]
+pub(crate) enum Sparing {
+    /// It is being freed.
+    Free(EniId, Freeing),
+    /// Its rules are removed from the host.
+    Rules(EniId),
+}
+
+type End = Flow<Sparing, ()>;
+
+impl Sparing {
+    pub(crate) fn begin<K: PodKey>(cx: &mut Cx<'_, K>) -> End {
+        if cx.growth_suspended() {
+            return Flow::Done(());
+        }
+        let (targets, now_ms) = (cx.targets(), cx.ms());
+        let agent = &mut *cx.agent;
+        let mut ledger = Ledger { pool: &mut agent.pool, metrics: &mut agent.metrics };
+        let spare = ledger.remove_unused_eni(&targets, now_ms, &mut *agent.chooser);
+        let Some(eni) = spare else { return Flow::Done(()) };
+        freed(cx, eni, |cx| Freeing::begin(cx, eni))
+    }
+
+    pub(crate) fn resume<K: PodKey>(self, cx: &mut Cx<'_, K>, wake: Wake) -> End {
+        match self {
+            Self::Free(eni, step) => freed(cx, eni, |cx| step.resume(cx, wake)),
+            Self::Rules(eni) => {
+                if wake.host().is_err() {
+                    cx.metrics.ipamd_error(IpamdError::FreeEniRules);
+                }
+                cx.links.retain(|link| link.eni != eni);
+                Flow::Done(())
+            }
+        }
+    }
+}
+
+fn freed<K: PodKey>(
+    cx: &mut Cx<'_, K>,
+    eni: EniId,
+    go_on: impl FnOnce(&mut Cx<'_, K>) -> Flow<Freeing, Result<(), FreeError>>,
+) -> End {
+    let result = match go_on(cx) {
+        Flow::Wait(step) => return Flow::Wait(Sparing::Free(eni, step)),
+        Flow::Done(result) => result,
+    };
+    if let Err(error) = result {
+        cx.metrics.ipamd_error(IpamdError::FreeEniFailed);
+        if matches!(error, FreeError::Attached(_)) {
+            return Flow::Done(());
+        }
+    }
+    let primary = cx.link(eni).and_then(|link| link.primary);
+    cx.host(HostCall::DropEniRules { primary });
+    Flow::Wait(Sparing::Rules(eni))
+}

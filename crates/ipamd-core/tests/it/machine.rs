@@ -1,0 +1,54 @@
+//! The machine in a small world: sequences and counters of the original, v1.23.2.
+
+mod background;
+mod chaos;
+mod growth;
+mod reconcile;
+mod release;
+mod requests;
+mod start;
+
+use ipamd_core::metrics::{PageFlavour, Shown};
+
+use crate::world::World;
+
+/// Series of a family on the page: the values of their labels, and their own.
+fn series(world: &World, family: &str) -> Vec<(String, u64)> {
+    let mut page = Vec::new();
+    let shown = Shown { now_ms: world.now().unix_ms(), seed: 0, nftables: false };
+    world.core.metrics().render(shown, PageFlavour::V1_23, &mut page);
+    let page = String::from_utf8(page).unwrap();
+    let lines = page.lines().filter_map(|line| line.strip_prefix(family)?.strip_prefix('{'));
+    let parsed = lines.map(|line| {
+        let (labels, value) = line.rsplit_once("} ").unwrap();
+        let values: Vec<_> = labels.split('"').skip(1).step_by(2).collect();
+        (values.join(","), value.parse().unwrap())
+    });
+    parsed.collect()
+}
+
+/// A series' value; 0 where it is not there.
+fn count(world: &World, family: &str, labels: &str) -> u64 {
+    series(world, family).iter().find(|(known, _)| known == labels).map_or(0, |(_, count)| *count)
+}
+
+fn ipamd_errors(world: &World) -> Vec<(String, u64)> {
+    series(world, "awscni_ipamd_error_count")
+}
+
+/// Text and place of each error that is counted under its text.
+fn utils_errors(world: &World) -> Vec<(String, u64)> {
+    series(world, "awscni_aws_utils_error_count")
+}
+
+fn api_errors(world: &World, labels: &str) -> u64 {
+    count(world, "awscni_aws_api_error_count", labels)
+}
+
+fn request_errors(world: &World, operation: &str) -> u64 {
+    count(world, "awscni_ec2api_error_count", operation)
+}
+
+fn requests(world: &World, operation: &str) -> u64 {
+    count(world, "awscni_ec2api_req_count", operation)
+}

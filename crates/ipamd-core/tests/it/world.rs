@@ -1,0 +1,355 @@
+//! A small world for one core: an EC2 that does at once what it is asked and answers after its usual time, an instance metadata
+//! service, a host, a disk and an API server. Faults and unreliable answers are set by the tests.
+
+mod chaos;
+mod ec2;
+mod services;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::Ipv4Addr;
+
+use cni_types::ec2::{Ec2Code, Ec2Operation};
+use cni_types::limits::InstanceLimits;
+use ipamd_core::chooser::Seeded;
+use ipamd_core::id::{EniId, Epoch, GroupId, InstanceId, Now, OpId, RpcId, SubnetId};
+use ipamd_core::input::{
+    AddRequest, Answer, Boot, CheckpointEntry, DelReason, DelRequest, Ec2Eni, Ec2Failure, Ec2Reply, Fate, KubeError,
+    KubeReply, NodeSeen, PodName,
+};
+use ipamd_core::output::{Ec2Call, Effect, KubeCall, Output, Reply};
+use ipamd_core::settings::Settings;
+use ipamd_core::{Config, Core, Input};
+
+pub(crate) use chaos::Chaos;
+pub(crate) use ec2::Ec2;
+
+/// The instance.
+pub(crate) const INSTANCE: InstanceId = InstanceId::from_bits(0x1a);
+/// Its primary ENI.
+pub(crate) const PRIMARY: EniId = EniId::from_bits(1);
+/// The subnet of its primary ENI.
+pub(crate) const SUBNET: SubnetId = SubnetId::from_bits(0x5);
+
+/// A call of EC2 as it went.
+#[derive(Debug, Clone)]
+pub(crate) struct Logged {
+    pub(crate) at_ms: i64,
+    pub(crate) call: Ec2Call,
+    pub(crate) code: Option<Box<str>>,
+}
+
+/// An operation of EC2 that fails so often.
+#[derive(Debug, Clone)]
+pub(crate) struct Fault {
+    pub(crate) op: Ec2Operation,
+    pub(crate) code: Option<&'static str>,
+    pub(crate) times: u32,
+}
+
+/// The world.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) core: Core<u64>,
+    pub(crate) config: Config,
+    pub(crate) now_ms: i64,
+    pub(crate) epoch: u32,
+    pub(crate) limits: InstanceLimits,
+    pub(crate) ec2: Ec2,
+    pub(crate) faults: Vec<Fault>,
+    pub(crate) imds_down: bool,
+    /// ENIs that the metadata service does not show.
+    pub(crate) imds_hides: Vec<EniId>,
+    /// A new ENI shows that long after its attachment.
+    pub(crate) imds_lag_ms: i64,
+    /// ENIs that the metadata service shows and EC2 does not know.
+    pub(crate) stale: Vec<Ec2Eni>,
+    /// ENIs whose addresses the metadata service cannot say.
+    pub(crate) unreadable: Vec<EniId>,
+    /// It shows no more addresses or prefixes of an ENI than this.
+    pub(crate) imds_shows_at_most: Option<usize>,
+    /// Operations of EC2 that are not answered.
+    pub(crate) silent: Vec<Ec2Operation>,
+    /// The host has no link for these ENIs.
+    pub(crate) no_link: Vec<EniId>,
+    pub(crate) disk_full: bool,
+    pub(crate) file: Option<Vec<CheckpointEntry<u64>>>,
+    pub(crate) node: Option<NodeSeen>,
+    pub(crate) api_server: bool,
+    pub(crate) cni_node: Result<(), KubeError>,
+    pub(crate) pods: BTreeMap<Box<str>, KubeReply>,
+    pub(crate) groups: Vec<GroupId>,
+    pub(crate) cidrs: Vec<Box<str>>,
+    pub(crate) log: Vec<Logged>,
+    pub(crate) replies: BTreeMap<RpcId, Vec<Reply>>,
+    pub(crate) ready_ms: Option<i64>,
+    pub(crate) fatal: Option<Box<str>>,
+    pub(crate) chaos: Chaos,
+    pub(crate) outputs: u64,
+    pending: VecDeque<(i64, Input<u64>)>,
+    rpcs: u64,
+}
+
+impl World {
+    /// A node in these settings whose agent starts now.
+    pub(crate) fn new(variables: &[(&str, &str)], limits: InstanceLimits) -> Self {
+        let config = Config::upstream(Settings::manifest_with(variables.iter().copied()));
+        Self::with(config, limits)
+    }
+
+    /// The same, with another configuration.
+    pub(crate) fn with(config: Config, limits: InstanceLimits) -> Self {
+        let core = Core::new(config.clone(), Box::new(Seeded::first_fit(7)));
+        let mut world = Self {
+            core,
+            config,
+            now_ms: 1_000_000,
+            epoch: 0,
+            limits: InstanceLimits { listed: true, ..limits },
+            ec2: Ec2::new(limits),
+            faults: Vec::new(),
+            imds_down: false,
+            imds_hides: Vec::new(),
+            imds_lag_ms: 0,
+            stale: Vec::new(),
+            unreadable: Vec::new(),
+            imds_shows_at_most: None,
+            silent: Vec::new(),
+            no_link: Vec::new(),
+            disk_full: false,
+            file: None,
+            node: Some(NodeSeen { max_pods: Some(110), version: 1, ..NodeSeen::default() }),
+            api_server: true,
+            cni_node: Ok(()),
+            pods: BTreeMap::new(),
+            groups: vec![GroupId::from_bits(9)],
+            cidrs: vec!["10.0.0.0/16".into()],
+            log: Vec::new(),
+            replies: BTreeMap::new(),
+            ready_ms: None,
+            fatal: None,
+            chaos: Chaos::none(),
+            outputs: 0,
+            pending: VecDeque::new(),
+            rpcs: 0,
+        };
+        world.boot();
+        world
+    }
+
+    /// A node with `c` ENIs of `n` addresses each that serves.
+    pub(crate) fn serving(variables: &[(&str, &str)], enis: u16, addresses: u16) -> Self {
+        let mut world = Self::new(variables, InstanceLimits::custom(enis, addresses));
+        world.run_ms(20_000);
+        assert!(world.ready_ms.is_some(), "{:?}", world.fatal);
+        world
+    }
+
+    fn boot(&mut self) {
+        let epoch = Epoch(self.epoch);
+        self.input(Input::Boot(Boot {
+            epoch,
+            node_name: "node".into(),
+            api_server_reachable: self.api_server,
+            waited_ms: 0,
+        }));
+    }
+
+    /// The process dies and starts again; answers that are under way still come.
+    pub(crate) fn restart(&mut self) {
+        self.epoch += 1;
+        self.core = Core::new(self.config.clone(), Box::new(Seeded::first_fit(u64::from(self.epoch))));
+        (self.ready_ms, self.fatal) = (None, None);
+        self.boot();
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        Now { mono_ms: self.now_ms, unix_ns: (1_700_000_000_000 + self.now_ms) * 1_000_000 }
+    }
+
+    /// Hands an input in and does what is asked.
+    pub(crate) fn input(&mut self, input: Input<u64>) {
+        let outputs = self.core.handle(self.now(), input);
+        self.outputs += outputs.len() as u64;
+        for output in outputs {
+            match output {
+                Output::Effect { op, epoch, effect, .. } => self.perform(op, epoch, effect),
+                Output::Reply { rpc, reply } => self.replies.entry(rpc).or_default().push(reply),
+                Output::Ready => self.ready_ms = Some(self.now_ms),
+                Output::Fatal { reason } => self.fatal = Some(reason),
+            }
+        }
+    }
+
+    /// Lets time pass.
+    pub(crate) fn run_ms(&mut self, ms: i64) {
+        let end_ms = self.now_ms + ms;
+        loop {
+            let answer = self.pending.iter().map(|(due_ms, _)| *due_ms).min();
+            let deadline = self.core.deadline();
+            let Some(next_ms) = answer.into_iter().chain(deadline).min().filter(|next_ms| *next_ms <= end_ms) else {
+                break;
+            };
+            self.now_ms = self.now_ms.max(next_ms);
+            if answer == Some(next_ms) {
+                let first = self.pending.iter().enumerate().min_by_key(|(at, (due_ms, _))| (*due_ms, *at));
+                let at = first.map(|(at, _)| at).unwrap();
+                let (_, input) = self.pending.remove(at).unwrap();
+                self.input(input);
+            } else {
+                self.input(Input::Tick);
+            }
+        }
+        self.now_ms = end_ms;
+    }
+
+    /// Lets time pass until something is so; false if it does not become so in time.
+    pub(crate) fn run_until(&mut self, limit_ms: i64, is_so: impl Fn(&Self) -> bool) -> bool {
+        let end_ms = self.now_ms + limit_ms;
+        while !is_so(self) && self.now_ms < end_ms {
+            self.run_ms(50);
+        }
+        is_so(self)
+    }
+
+    /// Asks for an address.
+    pub(crate) fn begin_add(&mut self, key: u64) -> RpcId {
+        self.rpcs += 1;
+        let rpc = RpcId(self.rpcs);
+        self.input(Input::Add(AddRequest { rpc, key, pod: pod_name(key) }));
+        rpc
+    }
+
+    /// Asks for an address and waits for the answer.
+    pub(crate) fn add(&mut self, key: u64) -> Option<Ipv4Addr> {
+        let rpc = self.begin_add(key);
+        self.run_ms(200);
+        match self.reply(rpc) {
+            Reply::Added { address, .. } => match address {
+                std::net::IpAddr::V4(address) => Some(address),
+                std::net::IpAddr::V6(_) => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// The same for a pod that wants no branch ENI, where the API server is asked.
+    pub(crate) fn add_plain(&mut self, key: u64) -> Option<Ipv4Addr> {
+        let pod = KubeReply::Pod { uid: "uid".into(), branch: None, wants_branch: vec![false] };
+        self.pods.insert(pod_name(key).name, pod);
+        self.add(key)
+    }
+
+    /// Gives an address back.
+    pub(crate) fn begin_del(&mut self, key: u64) -> RpcId {
+        self.rpcs += 1;
+        let rpc = RpcId(self.rpcs);
+        let (pod, uid, reason) = (pod_name(key), "uid".into(), DelReason::PodDeleted);
+        self.input(Input::Del(DelRequest { rpc, key, pod, uid, reason }));
+        rpc
+    }
+
+    /// Gives an address back and waits for the answer.
+    pub(crate) fn del(&mut self, key: u64) -> Reply {
+        let rpc = self.begin_del(key);
+        self.run_ms(500);
+        self.reply(rpc)
+    }
+
+    /// The one answer to an RPC.
+    pub(crate) fn reply(&self, rpc: RpcId) -> Reply {
+        let replies = self.replies.get(&rpc).map(Vec::as_slice).unwrap_or_default();
+        assert_eq!(replies.len(), 1, "{rpc:?}: {replies:?}");
+        replies[0].clone()
+    }
+
+    /// How often an operation was called since the log was cleared, and how often it failed.
+    pub(crate) fn calls(&self, op: Ec2Operation) -> (usize, usize) {
+        let of_op = || self.log.iter().filter(|logged| logged.call.operation() == op);
+        (of_op().count(), of_op().filter(|logged| logged.code.is_some()).count())
+    }
+
+    /// Lets an operation fail.
+    pub(crate) fn fail(&mut self, op: Ec2Operation, code: Ec2Code, times: u32) {
+        let code = code.is_api_error().then(|| code.name());
+        self.faults.push(Fault { op, code, times });
+    }
+
+    fn answer_in(&mut self, ms: i64, make: impl Fn(u32) -> Input<u64>) {
+        let took_ms = u32::try_from(ms).unwrap();
+        for due_ms in self.chaos.times(self.now_ms, ms) {
+            self.pending.push_back((due_ms, make(took_ms)));
+        }
+    }
+
+    fn perform(&mut self, op: OpId, epoch: Epoch, effect: Effect) {
+        match effect {
+            Effect::Ec2(call) => self.perform_ec2(op, epoch, call),
+            Effect::Imds(read) => {
+                let result = self.read_imds(read);
+                self.answer_in(4, |took_ms| Input::Imds(Answer { op, epoch, took_ms, result: result.clone() }));
+            }
+            // Not answered.
+            Effect::Kube(KubeCall::WarnMissingPermission { .. }) => {}
+            Effect::Kube(call) => {
+                let result = self.ask_kube(&call);
+                self.answer_in(3, |took_ms| Input::Kube(Answer { op, epoch, took_ms, result: result.clone() }));
+            }
+            Effect::Host(call) => {
+                let result = self.ask_host(&call);
+                self.answer_in(5, |took_ms| Input::Host(Answer { op, epoch, took_ms, result: result.clone() }));
+            }
+            Effect::Store(call) => {
+                let result = self.ask_disk(call);
+                self.answer_in(1, |took_ms| Input::Store(Answer { op, epoch, took_ms, result: result.clone() }));
+            }
+        }
+    }
+
+    /// No release names an address that a pod has.
+    fn check_release(&self, call: &Ec2Call) {
+        if let Ec2Call::Unassign { ipv4, ipv4_prefixes, .. } = call {
+            for address in self.core.pool().owners().values() {
+                let std::net::IpAddr::V4(address) = address else { continue };
+                let base = Ipv4Addr::from(u32::from(*address) & !15);
+                assert!(!ipv4.contains(address) && !ipv4_prefixes.contains(&base), "{call:?} takes {address}");
+            }
+        }
+    }
+
+    fn perform_ec2(&mut self, op: OpId, epoch: Epoch, call: Ec2Call) {
+        self.check_release(&call);
+        let operation = call.operation();
+        let fault = self.faults.iter_mut().find(|fault| fault.op == operation && fault.times > 0);
+        let result = match fault {
+            Some(fault) => {
+                fault.times -= 1;
+                Err(failure(fault.code))
+            }
+            None => self.ec2.perform(&call, self.now_ms),
+        };
+        let code = result.as_ref().err().map(|failure| failure.code.clone().unwrap_or_default());
+        self.log.push(Logged { at_ms: self.now_ms, call, code });
+        if self.silent.contains(&operation) {
+            return;
+        }
+        let result = self.chaos.distort(result);
+        let ms = operation.typical_ms();
+        self.answer_in(ms, |took_ms| Input::Ec2(Answer { op, epoch, took_ms, result: result.clone() }));
+    }
+}
+
+/// The pods of these worlds have no names: the address decides whether one lives.
+fn pod_name(key: u64) -> PodName {
+    let name = if key >= 1_000 { format!("pod-{key}").into() } else { Box::default() };
+    PodName { namespace: Box::default(), name }
+}
+
+/// A failure as the SDK would return it; without a code no answer came.
+pub(crate) fn failure(code: Option<&str>) -> Ec2Failure {
+    let fate = if code.is_some() { Fate::Refused } else { Fate::Unknown };
+    let text = code.map_or("no answer".into(), |code| format!("api error {code}: made so"));
+    Ec2Failure { code: code.map(Box::from), message: "made so".into(), text: text.into(), fate }
+}
+
+/// What EC2 answered.
+pub(crate) type Ec2Result = Result<Ec2Reply, Ec2Failure>;

@@ -1,0 +1,271 @@
+//! EC2 as far as one instance sees it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use cni_types::limits::InstanceLimits;
+use ipamd_core::id::{AttachmentId, EniId, SubnetId};
+use ipamd_core::input::{
+    Ec2Attachment, Ec2Eni, Ec2Failure, Ec2Reply, Ec2Subnet, EniKind, Fate, ImdsEni, Mac, SubnetRole,
+};
+use ipamd_core::output::{Ec2Call, Want};
+
+use super::{Ec2Result, PRIMARY, SUBNET, failure};
+
+/// A subnet and what is free in it.
+#[derive(Debug, Clone)]
+pub(crate) struct Subnet {
+    pub(crate) role: SubnetRole,
+    pub(crate) fits: bool,
+    pub(crate) free: BTreeSet<Ipv4Addr>,
+}
+
+/// The account.
+#[derive(Debug)]
+pub(crate) struct Ec2 {
+    pub(crate) limits: InstanceLimits,
+    pub(crate) subnets: BTreeMap<SubnetId, Subnet>,
+    pub(crate) enis: BTreeMap<EniId, Ec2Eni>,
+    /// When an ENI was attached.
+    pub(crate) since_ms: BTreeMap<EniId, i64>,
+    made: u32,
+}
+
+impl Ec2 {
+    pub(crate) fn new(limits: InstanceLimits) -> Self {
+        let free = (16..4_080).map(|host: u32| Ipv4Addr::from(0x0a00_0000 + host)).collect();
+        let subnets = BTreeMap::from([(SUBNET, Subnet { role: SubnetRole::Untagged, fits: true, free })]);
+        let mut ec2 = Self { limits, subnets, enis: BTreeMap::new(), since_ms: BTreeMap::new(), made: 1 };
+        let mut primary = ec2.bare(PRIMARY, SUBNET).unwrap();
+        primary.attachment = Some(attachment(PRIMARY, 0));
+        ec2.enis.insert(PRIMARY, primary);
+        ec2
+    }
+
+    /// Puts a subnet there with so many addresses.
+    pub(crate) fn add_subnet(&mut self, id: SubnetId, role: SubnetRole, addresses: u32) {
+        let base = 0x0a00_0000 + ((u32::try_from(id.bits()).unwrap() & 0xff) << 16);
+        let free = (16..16 + addresses).map(|host| Ipv4Addr::from(base + host)).collect();
+        self.subnets.insert(id, Subnet { role, fits: true, free });
+    }
+
+    /// Attaches an ENI from outside.
+    pub(crate) fn attach_foreign(&mut self, id: EniId, kind: EniKind, addresses: u32, now_ms: i64) {
+        let mut eni = self.bare(id, SUBNET).unwrap();
+        eni.kind = kind;
+        eni.ipv4 = self.take(SUBNET, addresses).unwrap();
+        eni.attachment = Some(attachment(id, self.free_device()));
+        self.since_ms.insert(id, now_ms);
+        self.enis.insert(id, eni);
+    }
+
+    fn free_device(&self) -> u8 {
+        let used = |device: &u8| self.attached().any(|eni| eni.attachment.unwrap().device == *device);
+        (0..u8::MAX).find(|device| !used(device)).unwrap()
+    }
+
+    pub(crate) fn attached(&self) -> impl Iterator<Item = &Ec2Eni> {
+        self.enis.values().filter(|eni| eni.attachment.is_some())
+    }
+
+    pub(crate) fn primary_address(&self) -> Option<Ipv4Addr> {
+        self.enis.get(&PRIMARY).and_then(|eni| eni.primary)
+    }
+
+    /// Attached ENIs as the metadata service shows them that were attached before.
+    pub(crate) fn listed(&self, before_ms: i64) -> Vec<ImdsEni> {
+        let shown = |eni: &&Ec2Eni| self.since_ms.get(&eni.id).is_none_or(|since_ms| *since_ms <= before_ms);
+        let mut listed: Vec<_> = self.attached().filter(shown).map(imds_eni).collect();
+        listed.sort_by_key(|eni| eni.device);
+        listed
+    }
+
+    fn bare(&mut self, id: EniId, subnet: SubnetId) -> Result<Ec2Eni, Ec2Failure> {
+        let primary = self.take(subnet, 1)?.first().copied();
+        Ok(Ec2Eni {
+            id,
+            mac: Mac([2, 0, 0, 0, 0, u8::try_from(id.bits() & 0xff).unwrap()]),
+            kind: EniKind::Interface,
+            subnet,
+            primary,
+            ipv4: Vec::new(),
+            ipv4_prefixes: Vec::new(),
+            ipv6_prefixes: Vec::new(),
+            attachment: None,
+            tags: Vec::new(),
+            description: Box::default(),
+            groups: Vec::new(),
+        })
+    }
+
+    fn take(&mut self, subnet: SubnetId, count: u32) -> Result<Vec<Ipv4Addr>, Ec2Failure> {
+        let free = &mut self.subnets.get_mut(&subnet).ok_or_else(|| failure(Some("InvalidSubnetID.NotFound")))?.free;
+        if free.len() < count as usize {
+            return Err(failure(Some("InsufficientFreeAddressesInSubnet")));
+        }
+        Ok((0..count).filter_map(|_| free.pop_first()).collect())
+    }
+
+    fn take_prefixes(&mut self, subnet: SubnetId, count: u32) -> Result<Vec<Ipv4Addr>, Ec2Failure> {
+        let free = &mut self.subnets.get_mut(&subnet).unwrap().free;
+        let whole = |base: u32| (base..base + 16).all(|address| free.contains(&Ipv4Addr::from(address)));
+        let bases = free.iter().map(|address| u32::from(*address)).filter(|base| base % 16 == 0 && whole(*base));
+        let bases: Vec<u32> = bases.take(count as usize).collect();
+        if bases.len() < count as usize {
+            return Err(failure(Some("InsufficientCidrBlocks")));
+        }
+        free.retain(|address| !bases.contains(&(u32::from(*address) & !15)));
+        Ok(bases.into_iter().map(Ipv4Addr::from).collect())
+    }
+
+    fn give(&mut self, subnet: SubnetId, want: Want, eni: &mut Ec2Eni) -> Result<Ec2Reply, Ec2Failure> {
+        let (mut ipv4, mut ipv4_prefixes, mut ipv6_prefixes) = (Vec::new(), Vec::new(), Vec::new());
+        let slots = usize::from(self.limits.ipv4_per_eni) - 1;
+        match want {
+            Want::Ipv4(count) | Want::Ipv4Prefixes(count)
+                if eni.ipv4.len() + eni.ipv4_prefixes.len() + count as usize > slots =>
+            {
+                return Err(failure(Some("PrivateIpAddressLimitExceeded")));
+            }
+            Want::Ipv4(count) => ipv4 = self.take(subnet, count)?,
+            Want::Ipv4Prefixes(count) => ipv4_prefixes = self.take_prefixes(subnet, count)?,
+            Want::Ipv6Prefixes(_) => {
+                self.made += 1;
+                ipv6_prefixes = vec![Ipv6Addr::from(0x2600_u128 << 112 | u128::from(self.made) << 48)];
+            }
+        }
+        eni.ipv4.extend(&ipv4);
+        eni.ipv4_prefixes.extend(&ipv4_prefixes);
+        eni.ipv6_prefixes.extend(&ipv6_prefixes);
+        Ok(Ec2Reply::Assigned { ipv4, ipv4_prefixes, ipv6_prefixes })
+    }
+
+    /// Does what is asked, now.
+    pub(crate) fn perform(&mut self, call: &Ec2Call, now_ms: i64) -> Ec2Result {
+        match call {
+            Ec2Call::DescribeSubnets => Ok(Ec2Reply::Subnets(self.described_subnets())),
+            Ec2Call::DescribeEnis { ids } => {
+                let found: Result<Vec<_>, _> =
+                    ids.iter().map(|id| self.enis.get(id).cloned().ok_or(missing(*id))).collect();
+                found.map(|found| Ec2Reply::Enis { found, next: None })
+            }
+            Ec2Call::DescribeLeaked { .. } => {
+                let leaked = |eni: &&Ec2Eni| eni.attachment.is_none() && !eni.tags.is_empty();
+                Ok(Ec2Reply::Enis { found: self.enis.values().filter(leaked).cloned().collect(), next: None })
+            }
+            Ec2Call::DescribeInstance => {
+                Ok(Ec2Reply::Devices(self.attached().map(|eni| (0, eni.attachment.unwrap().device)).collect()))
+            }
+            Ec2Call::DescribeInstanceType => Ok(Ec2Reply::Limits(self.limits)),
+            Ec2Call::CreateEni { subnet, want, tags, description, .. } => {
+                self.made += 1;
+                let mut eni = self.bare(EniId::from_bits(0x100 + u128::from(self.made)), *subnet)?;
+                self.give(*subnet, *want, &mut eni)?;
+                (eni.tags, eni.description) = (tags.clone(), description.clone());
+                self.enis.insert(eni.id, eni.clone());
+                Ok(Ec2Reply::Created(Box::new(eni)))
+            }
+            Ec2Call::Attach { eni, device, .. } => self.attach(*eni, *device, now_ms),
+            Ec2Call::SetDeleteOnTermination { eni, .. } | Ec2Call::SetGroups { eni, .. } => {
+                self.enis.get(eni).map(|_| Ec2Reply::Done).ok_or(missing(*eni))
+            }
+            Ec2Call::Tag { eni, tags } => {
+                let known = self.enis.get_mut(eni).ok_or(missing(*eni))?;
+                known.tags.retain(|(key, _)| !tags.iter().any(|(new, _)| new == key));
+                known.tags.extend(tags.clone());
+                Ok(Ec2Reply::Done)
+            }
+            Ec2Call::Detach { attachment: None, .. } => Err(Ec2Failure { fate: Fate::NotSent, ..failure(None) }),
+            Ec2Call::Detach { eni, .. } => {
+                self.enis.get_mut(eni).ok_or(missing(*eni))?.attachment = None;
+                Ok(Ec2Reply::Done)
+            }
+            Ec2Call::Delete { eni } => self.delete(*eni),
+            Ec2Call::Assign { eni, want } => {
+                let mut known = self.enis.get(eni).cloned().ok_or(missing(*eni))?;
+                let reply = self.give(known.subnet, *want, &mut known);
+                self.enis.insert(*eni, known);
+                reply
+            }
+            Ec2Call::Unassign { eni, ipv4, ipv4_prefixes } => self.unassign(*eni, ipv4, ipv4_prefixes),
+            Ec2Call::UnassignIpv6 { eni, prefixes } => {
+                self.enis.get_mut(eni).ok_or(missing(*eni))?.ipv6_prefixes.retain(|base| !prefixes.contains(base));
+                Ok(Ec2Reply::Done)
+            }
+        }
+    }
+
+    fn described_subnets(&self) -> Vec<Ec2Subnet> {
+        let described = self.subnets.iter().map(|(id, subnet)| Ec2Subnet {
+            id: *id,
+            free: u32::try_from(subnet.free.len()).unwrap(),
+            role: subnet.role,
+            cluster_fits: subnet.fits,
+        });
+        described.collect()
+    }
+
+    fn attach(&mut self, id: EniId, device: u8, now_ms: i64) -> Ec2Result {
+        if self.attached().count() >= usize::from(self.limits.max_enis) {
+            return Err(failure(Some("AttachmentLimitExceeded")));
+        }
+        let attachment = attachment(id, device);
+        self.enis.get_mut(&id).ok_or(missing(id))?.attachment = Some(attachment);
+        self.since_ms.insert(id, now_ms);
+        Ok(Ec2Reply::Attached(attachment.id))
+    }
+
+    fn delete(&mut self, id: EniId) -> Ec2Result {
+        let eni = self.enis.get(&id).ok_or(missing(id))?;
+        if eni.attachment.is_some() {
+            return Err(failure(Some("InvalidParameterValue")));
+        }
+        let eni = self.enis.remove(&id).unwrap();
+        let prefixes =
+            eni.ipv4_prefixes.iter().flat_map(|base| (0..16).map(|at| Ipv4Addr::from(u32::from(*base) + at)));
+        let all = eni.primary.iter().chain(&eni.ipv4).copied().chain(prefixes);
+        self.subnets.get_mut(&eni.subnet).unwrap().free.extend(all);
+        Ok(Ec2Reply::Done)
+    }
+
+    /// All or nothing.
+    fn unassign(&mut self, id: EniId, ipv4: &[Ipv4Addr], prefixes: &[Ipv4Addr]) -> Ec2Result {
+        let eni = self.enis.get_mut(&id).ok_or(missing(id))?;
+        let held = ipv4.iter().all(|address| eni.ipv4.contains(address))
+            && prefixes.iter().all(|base| eni.ipv4_prefixes.contains(base));
+        if !held {
+            return Err(failure(Some("InvalidParameterValue")));
+        }
+        eni.ipv4.retain(|address| !ipv4.contains(address));
+        eni.ipv4_prefixes.retain(|base| !prefixes.contains(base));
+        let of_prefixes = prefixes.iter().flat_map(|base| (0..16).map(|at| Ipv4Addr::from(u32::from(*base) + at)));
+        self.subnets.get_mut(&eni.subnet).unwrap().free.extend(ipv4.iter().copied().chain(of_prefixes));
+        Ok(Ec2Reply::Done)
+    }
+}
+
+fn missing(id: EniId) -> Ec2Failure {
+    let message = format!("The networkInterface ID '{id}' does not exist");
+    Ec2Failure { message: message.into(), ..failure(Some("InvalidNetworkInterfaceID.NotFound")) }
+}
+
+fn attachment(eni: EniId, device: u8) -> Ec2Attachment {
+    let id = AttachmentId::from_bits(eni.bits());
+    Ec2Attachment { id, device, card: 0, attached: true, delete_on_termination: false }
+}
+
+pub(crate) fn imds_eni(eni: &Ec2Eni) -> ImdsEni {
+    let attachment = eni.attachment.unwrap();
+    let addresses = eni.primary.iter().chain(&eni.ipv4).copied().collect();
+    ImdsEni {
+        id: eni.id,
+        mac: eni.mac,
+        device: attachment.device,
+        card: attachment.card,
+        subnet: eni.subnet,
+        ipv4: Some(if eni.kind == EniKind::EfaOnly { Vec::new() } else { addresses }),
+        ipv4_prefixes: eni.ipv4_prefixes.clone(),
+        ipv6: Vec::new(),
+        ipv6_prefixes: eni.ipv6_prefixes.clone(),
+    }
+}

@@ -1,0 +1,90 @@
+//! The instance metadata service, the API server, the host and the disk.
+
+use ipamd_core::id::VpcId;
+use ipamd_core::input::{
+    HostError, HostReply, Identity, ImdsError, ImdsErrorKind, ImdsReply, KubeError, KubeReply, Mac, StoreError,
+    StoreReply,
+};
+use ipamd_core::output::{HostCall, ImdsRead, KubeCall, StoreCall};
+
+use super::{INSTANCE, PRIMARY, SUBNET, World, ec2};
+
+impl World {
+    pub(super) fn read_imds(&self, read: ImdsRead) -> Result<ImdsReply, ImdsError> {
+        if self.imds_down {
+            return Err(ImdsError { path: "".into(), kind: ImdsErrorKind::Timeout });
+        }
+        Ok(match read {
+            ImdsRead::Identity => ImdsReply::Identity(Box::new(self.identity())),
+            ImdsRead::Enis => {
+                let mut enis = self.ec2.listed(self.now_ms - self.imds_lag_ms);
+                enis.extend(self.stale.iter().map(ec2::imds_eni));
+                enis.retain(|eni| !self.imds_hides.contains(&eni.id));
+                for eni in &mut enis {
+                    if self.unreadable.contains(&eni.id) {
+                        eni.ipv4 = None;
+                    }
+                    let most = self.imds_shows_at_most.unwrap_or(usize::MAX);
+                    eni.ipv4_prefixes.truncate(most);
+                    eni.ipv4.iter_mut().for_each(|addresses| addresses.truncate(most.saturating_add(1)));
+                }
+                ImdsReply::Enis(enis)
+            }
+            ImdsRead::Groups => ImdsReply::Groups(self.groups.clone()),
+            ImdsRead::VpcCidrs => ImdsReply::VpcCidrs(self.cidrs.clone()),
+        })
+    }
+
+    fn identity(&self) -> Identity {
+        Identity {
+            region: "eu-west-1".into(),
+            zone: "eu-west-1a".into(),
+            instance: INSTANCE,
+            instance_type: "m5.large".into(),
+            limits: Some(self.limits),
+            vpc: VpcId::from_bits(0x77),
+            subnet: SUBNET,
+            primary_eni: PRIMARY,
+            primary_mac: Mac([2, 0, 0, 0, 0, 1]),
+            ipv4: self.ec2.primary_address(),
+            ipv6: None,
+        }
+    }
+
+    pub(super) fn ask_kube(&self, call: &KubeCall) -> Result<KubeReply, KubeError> {
+        if !self.api_server {
+            return Err(KubeError::Timeout);
+        }
+        match call {
+            KubeCall::GetNode => self.node.clone().map(KubeReply::Node).ok_or(KubeError::NotFound),
+            KubeCall::GetEniConfig { name } => self.pods.get(name).cloned().ok_or(KubeError::NotFound),
+            KubeCall::GetPod(pod) => self.pods.get(&pod.name).cloned().ok_or(KubeError::NotFound),
+            KubeCall::PatchCniNode { .. } => self.cni_node.map(|()| KubeReply::CniNodePatched),
+            KubeCall::AnnotatePod { .. } | KubeCall::WarnMissingPermission { .. } => Ok(KubeReply::Annotated),
+        }
+    }
+
+    pub(super) fn ask_host(&self, call: &HostCall) -> Result<HostReply, HostError> {
+        match call {
+            HostCall::SetUpEni { eni, .. } if self.no_link.contains(eni) => Err(HostError::NoLink),
+            HostCall::SetUpEni { device, .. } => Ok(HostReply::EniReady { table: u32::from(*device) + 1 }),
+            HostCall::ListPods => Ok(HostReply::Pods(Vec::new())),
+            HostCall::ListHostAddrs => Ok(HostReply::HostAddrs(Vec::new())),
+            HostCall::SetUpHost { .. }
+            | HostCall::UpdateSnat { .. }
+            | HostCall::DropEniRules { .. }
+            | HostCall::RefreshPodRules { .. } => Ok(HostReply::Done),
+        }
+    }
+
+    pub(super) fn ask_disk(&mut self, call: StoreCall) -> Result<StoreReply<u64>, StoreError> {
+        match call {
+            StoreCall::ReadCheckpoint => self.file.clone().map(StoreReply::Checkpoint).ok_or(StoreError::Missing),
+            StoreCall::WriteCheckpoint { .. } if self.disk_full => Err(StoreError::Io("no space left".into())),
+            StoreCall::WriteCheckpoint { .. } => {
+                self.file = Some(self.core.checkpoint().collect());
+                Ok(StoreReply::Written)
+            }
+        }
+    }
+}
