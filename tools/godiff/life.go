@@ -135,7 +135,7 @@ func (l *life) initialize(connected bool) error {
 		set(l.aws, value, name)
 	}
 	if err := initWithEC2Metadata(l.aws, background); err != nil {
-		return fmt.Errorf("ipamd: can not initialize with AWS SDK interface: %w", err)
+		return fmt.Errorf("the metadata service at the start: %w", err)
 	}
 	if !disableLeakedENICleanup() {
 		go wait.Forever(func() { cleanUpLeakedENIs(l.aws, background) }, time.Hour)
@@ -161,7 +161,7 @@ func (l *life) initialize(connected bool) error {
 		return err
 	}
 	if !isConfigValid(l.pool) {
-		return errors.New("ipamd: failed to validate configuration")
+		return errors.New("the configuration is not valid")
 	}
 	cards := len(l.aws.GetNetworkCards())
 	set(l.pool, cards, "numNetworkCards")
