@@ -7,6 +7,7 @@
 
 mod assign;
 mod cidr;
+mod clean_up;
 pub mod decide;
 mod ipv6;
 mod ledger;
@@ -16,7 +17,8 @@ mod release;
 
 pub use crate::block::Block;
 pub use crate::chooser::Placement;
-pub use assign::{Assignment, EXCLUDED_CLEAN_UP_MS};
+pub use assign::Assignment;
+pub use clean_up::EXCLUDED_CLEAN_UP_MS;
 pub use decide::{Need, Stats, Targets};
 pub use ledger::Ledger;
 pub use pool::{Place, Pool, PoolEni};

@@ -10,20 +10,6 @@ use crate::chooser::{Chooser, Purpose, chosen};
 use crate::id::EniId;
 use crate::settings::Mode;
 
-/// A CIDR of an excluded ENI is taken off that long after its last pod left, if none came back.
-pub const EXCLUDED_CLEAN_UP_MS: i64 = 5_000;
-
-/// Clean-ups of one CIDR that wait at a time; a later one than these takes the place of the last.
-const CLEAN_UPS_PER_BLOCK: usize = 16;
-
-/// A CIDR of an excluded ENI that is looked at again.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct CleanUp {
-    due_ms: i64,
-    eni: EniId,
-    block: Block,
-}
-
 /// What a pod was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Assignment {
@@ -132,11 +118,7 @@ impl<K: Ord + Clone> Pool<K> {
             }
         }
         if eni.excluded && eni.assigned_in(place.block) == Some(0) {
-            self.schedule(CleanUp {
-                due_ms: now_ms.saturating_add(EXCLUDED_CLEAN_UP_MS),
-                eni: place.eni,
-                block: place.block,
-            });
+            self.clean_ups.schedule(place.eni, place.block, now_ms);
         }
         Some(place)
     }
@@ -169,6 +151,8 @@ impl<K: Ord + Clone> Pool<K> {
     /// Gives a pod back what [`Self::unassign`] took, because that could not be written down.
     pub fn undo_unassign(&mut self, key: K, place: Place) {
         let Some(eni) = self.eni_mut(place.eni) else { return };
+        // Only if it left the CIDR without pods, it scheduled a clean-up.
+        let scheduled = eni.excluded && eni.assigned_in(place.block) == Some(0);
         match place.address {
             IpAddr::V4(v4) => {
                 let address = u32::from(v4);
@@ -183,9 +167,8 @@ impl<K: Ord + Clone> Pool<K> {
                 prefix.tracked.insert(offset, None);
             }
         }
-        let of_block = |due: &CleanUp| due.eni == place.eni && due.block == place.block;
-        if let Some(index) = self.clean_ups.iter().rposition(of_block) {
-            self.clean_ups.remove(index);
+        if scheduled {
+            self.clean_ups.cancel(place.eni, place.block);
         }
         self.owners.insert(key, place.address);
         self.assigned += 1;
@@ -223,26 +206,15 @@ impl<K: Ord + Clone> Pool<K> {
         Ok(place)
     }
 
-    fn schedule(&mut self, clean_up: CleanUp) {
-        let of_block = |due: &CleanUp| due.eni == clean_up.eni && due.block == clean_up.block;
-        if self.clean_ups.iter().filter(|due| of_block(due)).count() >= CLEAN_UPS_PER_BLOCK
-            && let Some(last) = self.clean_ups.iter().rposition(of_block)
-        {
-            self.clean_ups.remove(last);
-        }
-        self.clean_ups.push(clean_up);
-    }
-
     /// When the next clean-up of a CIDR is due.
     pub fn clean_up_at_ms(&self) -> Option<i64> {
-        self.clean_ups.first().map(|due| due.due_ms)
+        self.clean_ups.next_ms()
     }
 
     /// Takes those CIDRs off excluded ENIs that are due and still without pods. The raw counters keep counting them, as the
     /// original's do.
     pub fn clean_up(&mut self, now_ms: i64) {
-        let due = self.clean_ups.iter().take_while(|due| due.due_ms <= now_ms).count();
-        for CleanUp { eni, block, .. } in self.clean_ups.drain(..due).collect::<Vec<_>>() {
+        for (eni, block) in self.clean_ups.take_due(now_ms) {
             if self.eni(eni).is_some_and(|eni| eni.excluded) {
                 self.lose_block(eni, block);
             }

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::assign::CleanUp;
 use super::cidr::{Cidr, Freed, Prefix};
+use super::clean_up::CleanUps;
 use super::decide::Stats;
 use crate::block::Block;
 use crate::id::{EniId, SubnetId};
@@ -51,8 +51,8 @@ pub struct Pool<K> {
     pub(super) enis: Vec<PoolEni>,
     pub(super) owners: SmallMap<K, IpAddr>,
     pub(super) cooldown_ms: i64,
-    /// CIDRs of excluded ENIs whose last pod left, the next due first.
-    pub(super) clean_ups: Vec<CleanUp>,
+    /// CIDRs of excluded ENIs whose last pod left.
+    pub(super) clean_ups: CleanUps,
     /// The raw counter behind the gauge of addresses. It is not always the sum of what is here: see [`Self::drop_eni`] and
     /// [`Self::clean_up`].
     pub(super) total: i64,
@@ -117,7 +117,7 @@ impl PoolEni {
 impl<K: Ord + Clone> Pool<K> {
     /// An empty store whose addresses rest that long after use.
     pub fn new(cooldown_ms: i64) -> Self {
-        let (enis, owners, clean_ups) = (Vec::new(), SmallMap::new(), Vec::new());
+        let (enis, owners, clean_ups) = (Vec::new(), SmallMap::new(), CleanUps::new());
         Self { enis, owners, cooldown_ms, clean_ups, total: 0, prefixes: 0, assigned: 0 }
     }
 

@@ -4,20 +4,20 @@
 
 pub(crate) mod mirror;
 pub(crate) mod steps;
+mod known;
 mod theirs;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use cni_testkit::original::Original;
-use ipamd_core::input::EniKind;
 use ipamd_core::settings::Mode;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 use serde_json::Value;
 
 use mirror::Mirror;
-use steps::{Cidr, Family, Step};
+use steps::Step;
 use theirs::Theirs;
 
 /// Steps in each history, at most.
@@ -141,80 +141,17 @@ fn random_histories_are_played_alike() {
         }
     }
     let seen = &peer.borrow().seen;
+    // `.ci/release` writes it down.
+    println!("played alike: {} steps", played.borrow());
     let never = OUTCOMES.iter().filter(|(step, outcome)| !seen.contains_key(&(*step, (*outcome).to_owned())));
     assert_eq!(never.collect::<Vec<_>>(), [] as [&(&str, &str); 0], "did not happen in {seen:#?}");
-}
-
-fn eni(eni: u8, kind: EniKind) -> Step {
-    Step::AddEni { eni, kind, primary: eni == 0 }
-}
-
-fn add(eni: u8, family: Family, count: u8) -> impl Iterator<Item = Step> {
-    (0..count).map(move |index| Step::AddCidr(Cidr { eni, family, index }))
-}
-
-/// Histories of which each showed a difference once.
-fn known() -> Vec<(&'static str, Mode, Vec<Step>)> {
-    let (address, prefix) = (Family::Address, Family::Prefix);
-    let (plain, efa) = (EniKind::Interface, EniKind::Efa);
-    let two = |family, count| {
-        let first = [eni(0, plain)].into_iter().chain(add(0, family, count));
-        first.chain([eni(1, plain)]).chain(add(1, family, count))
-    };
-    let pods = |count| (0..count).map(Step::Assign);
-    let leave = |count| (0..count).map(Step::Unassign);
-    let unused = |warm_ip, minimum_ip, warm_prefix| Step::RemoveUnused { warm_ip, minimum_ip, warm_prefix };
-    let targets = Step::Targets { warm_eni: 0, warm_ip: 1, minimum_ip: 0, warm_prefix: 0, slots: 9, max_pods: 110 };
-    let vanish = Step::RemoveEni { eni: 1, force: true };
-    let first = |family| Cidr { eni: 0, family, index: 0 };
-    let lose = |family| Step::DelCidr { cidr: first(family), force: true };
-    let exclude = |excluded| Step::Exclude { eni: 0, excluded };
-    vec![
-        ("d3", Mode::Prefix, {
-            let lost = two(prefix, 2).chain(pods(40)).chain([vanish.clone(), targets.clone()]).chain(leave(40));
-            lost.chain([targets.clone()])
-                .chain(add(0, address, 1))
-                .chain([eni(2, plain)])
-                .chain(add(2, prefix, 1))
-                .collect()
-        }),
-        (
-            "d4",
-            Mode::Prefix,
-            [eni(0, plain)].into_iter().chain(add(0, prefix, 1)).chain(pods(2)).chain([lose(prefix)]).collect(),
-        ),
-        ("d12", Mode::Secondary, {
-            let swept = [eni(0, plain)].into_iter().chain(add(0, address, 1)).chain(pods(1)).chain([lose(address)]);
-            swept.chain(add(0, address, 1)).chain(pods(2)).collect()
-        }),
-        ("d19", Mode::Prefix, {
-            let mixed = [eni(0, plain)].into_iter().chain(add(0, prefix, 2)).chain(add(0, address, 2)).chain(pods(1));
-            mixed.chain([Step::Freeable(0), targets.clone()]).collect()
-        }),
-        ("d20", Mode::Secondary, {
-            let mixed =
-                [eni(0, plain)].into_iter().chain(add(0, prefix, 1)).chain([eni(1, plain)]).chain(add(1, address, 2));
-            let asked = [Step::Pass(60_000), unused(1, 0, 0), unused(0, 1, 0), unused(0, 0, 2), unused(0, 0, 0)];
-            mixed.chain(asked).collect()
-        }),
-        ("d30", Mode::Secondary, {
-            let made = [eni(0, plain), eni(1, efa)].into_iter().chain(add(1, address, 1)).chain([Step::Pass(60_000)]);
-            let asked = [Step::Allocatable { slots: 2, custom: true }, Step::FreeableEni, unused(0, 0, 0)];
-            made.chain(asked).chain(pods(1)).collect()
-        }),
-        ("d36", Mode::Prefix, {
-            let made = [eni(0, plain)].into_iter().chain(add(0, prefix, 1)).chain(pods(2)).chain([exclude(true)]);
-            let left = [Step::Unassign(0), Step::Pass(3_000), Step::Unassign(1), Step::Pass(4_999), Step::Pass(1)];
-            made.chain(left).chain(add(0, prefix, 1)).chain([exclude(false), Step::Assign(2)]).collect()
-        }),
-    ]
 }
 
 #[test]
 #[ignore = "needs Go: run .ci/run"]
 fn histories_that_once_showed_a_difference_are_played_alike() {
     let mut peer = Peer::new();
-    for (name, mode, steps) in known() {
+    for (name, mode, steps) in known::known() {
         peer.play(mode, &steps).unwrap_or_else(|difference| panic!("{name}: {difference}"));
     }
 }
