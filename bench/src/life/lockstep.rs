@@ -24,7 +24,7 @@ use tokio::time::timeout;
 use super::findings::Findings;
 use super::ledger::Ledger;
 use super::scenario::scenario;
-use super::script::{Action, PERIOD, actions};
+use super::script::{Action, PERIOD, actions, kind};
 use crate::process::memory;
 use crate::progress::say;
 use crate::simulator::{Simulator, wall_ms};
@@ -58,12 +58,16 @@ const STALL: Duration = Duration::from_secs(15);
 /// Helpers are restarted in this part of the rounds only; the last of them runs through all others.
 const RESTARTS_SHARE: u64 = 4;
 
-/// Most of a run passes in rounds that wait for nodes that are gone. With a third of it, pages of a busy machine are timed out
-/// while they are delivered, and then differ from the truth.
+/// A third of a run passes in rounds that wait for nodes that are gone. With less time than this, pages of a busy machine
+/// are timed out while they are delivered, and then differ from the truth.
 const SCRAPE_TIMEOUT: &str = "1s";
 
 /// Rounds between two lines of progress.
 const PROGRESS: u64 = 1_000;
+
+/// The helper closes a connection that it does not use within 300 ms here; on a busy machine later.
+const HEAP_REST: Duration = Duration::from_secs(1);
+const HEAP_LIMIT: Duration = Duration::from_secs(10);
 
 /// Panics of any thread of this process.
 static PANICS: AtomicU64 = AtomicU64::new(0);
@@ -190,6 +194,7 @@ impl<'a> Life<'a> {
         let mut progress = Instant::now();
         for round in 1..=rounds {
             let mut is_new = false;
+            let round_began = Instant::now();
             self.end_faults(round)?;
             for action in actions(round, round <= rounds / RESTARTS_SHARE) {
                 match action {
@@ -203,6 +208,9 @@ impl<'a> Life<'a> {
                         helper = self.restart(helper).await?;
                         is_new = true;
                     }
+                    Action::Pass(intervals) => {
+                        self.now_ms += INTERVAL_MS.saturating_mul(i64::try_from(intervals).unwrap_or(0));
+                    }
                     Action::Measure => self.measure(&mut helper, round).await?,
                 }
             }
@@ -211,6 +219,7 @@ impl<'a> Life<'a> {
             }
             self.measured(&mut helper).await?;
             self.findings.rounds = round;
+            self.findings.took(round_began.elapsed());
             if round > rounds / 2 {
                 let resident = memory(std::process::id())?.resident_bytes as f64;
                 self.findings.resident.add(round, resident);
@@ -290,6 +299,7 @@ impl<'a> Life<'a> {
 
     fn inject(&mut self, spec: &Value, until: u64, limit: Option<Instant>) -> anyhow::Result<()> {
         let answer = self.simulator.control("POST", "/faults", &json!({ "set": [spec] }).to_string())?;
+        *self.findings.faults.entry(kind(spec)).or_default() += 1;
         let number = answer.get("numbers").and_then(|numbers| numbers.get(0)).and_then(Value::as_u64);
         self.faults.push(ActiveFault { number: number.context("a fault without a number")?, until, limit });
         Ok(())
@@ -375,8 +385,7 @@ impl<'a> Life<'a> {
             self.ledger.accept_new_baselines(&snapshot, &mut truth);
             helper.is_catching_up = !snapshot.coverage.failed.is_empty();
         }
-        self.findings.partial += u64::from(!snapshot.coverage.failed.is_empty());
-        self.findings.most_nodes = self.findings.most_nodes.max(snapshot.coverage.scraped);
+        self.findings.measured(&snapshot);
         self.ledger.measured(&snapshot, truth);
         self.take()?;
         self.simulator.control("POST", "/forget", "")?;
@@ -425,7 +434,22 @@ impl<'a> Life<'a> {
         }
     }
 
-    /// Once everything is sent, what is held is what is needed.
+    /// The least live heap until the helper has closed the connections that it does not use: until it falls no more.
+    async fn heap_at_rest(&self) -> usize {
+        let began = Instant::now();
+        let (mut least, mut fell) = ((self.live_heap)(), began);
+        while fell.elapsed() < HEAP_REST && began.elapsed() < HEAP_LIMIT {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            let heap = (self.live_heap)();
+            if heap < least {
+                (least, fell) = (heap, Instant::now());
+            }
+        }
+        least
+    }
+
+    /// Once everything is sent, what is held is what is needed. At the end of a period, connections that are not used are
+    /// closed first: how many there are, and what is left of them, depends on the order in which pages came.
     async fn measure(&mut self, helper: &mut Helper, round: u64) -> anyhow::Result<()> {
         let sent = helper.cloudwatch.wait_for(|stats| stats.buffered_points == 0);
         let sent = timeout(LIMIT, sent).await.map(|stats| stats.map(|stats| stats.dropped()));
@@ -438,8 +462,11 @@ impl<'a> Life<'a> {
             self.watch_settled(helper, LIMIT).await?,
             "the watch does not show the agents although there is no fault"
         );
-        let heap = (self.live_heap)();
-        self.findings.heap.insert(round, heap);
+        let mut heap = (self.live_heap)();
+        if (round + 1).is_multiple_of(PERIOD) {
+            heap = self.heap_at_rest().await;
+            self.findings.heap.insert(round, heap);
+        }
         let resident = memory(std::process::id())?.resident_bytes;
         say(&format!("round {round}: live heap {heap} bytes, RSS {} KiB", resident / 1_024));
         Ok(())

@@ -22,11 +22,21 @@ const LAST_CYCLE: u64 = 2_250;
 /// Nodes by group, and how many of them leave while there are few: eight are left.
 const FEW: [(&str, u32); 2] = [("jobs", 20), ("web", 12)];
 
+/// In this round of a cycle [`GROWTH`] nodes are lost.
+const LOSS: u64 = 130;
+
 /// From this round of a cycle on nothing is wrong any more.
 const QUIET_FROM: u64 = 205;
 
 /// Nodes that join and are lost again in each cycle.
 const GROWTH: u32 = 20;
+
+/// A lost node is in the list for three rounds, and each of them waits for it until the scrape times out. Only one cycle of a
+/// period has all three. In the others this number of intervals passes without a round after the first of them.
+const UNWATCHED: u64 = 2;
+
+/// The most rounds in which nodes are out of reach of the API server: half of a scrape's time passes in each of the first.
+const UNREACHABLE: u64 = 3;
 
 /// Faults that pass, drawn at random: targets and kinds as the control listener takes them.
 fn passing(draw: u64) -> Value {
@@ -67,6 +77,8 @@ pub(crate) enum Action {
     Lapse,
     /// All faults end.
     Calm,
+    /// This number of intervals passes without a round, before the one that leads to the next.
+    Pass(u64),
     /// Everything was quiet for a while: what is held now is all that is held.
     Measure,
 }
@@ -98,11 +110,12 @@ fn cycle(of_period: u64, restarts: bool) -> Vec<Action> {
         20 => actions.push(Action::Fault(joined("web", GROWTH), 1)),
         60 => actions.push(Action::Fault(json!({"fault": "refused"}), 4)),
         90 => actions.push(Action::Fault(json!({"fault": {"restart": {}}}), 2)),
+        of_cycle if of_cycle == LOSS + 1 && of_period > CYCLE => actions.push(Action::Pass(UNWATCHED)),
         110 => {
             let slow = json!({"slow-page": {"bytes_per_second": 10_000_000, "first_byte_after": "20ms"}});
-            actions.push(Action::Fault(json!({"target": {"fraction": 0.7}, "fault": slow}), 5));
+            actions.push(Action::Fault(json!({"target": {"fraction": 0.7}, "fault": slow}), 3));
         }
-        130 => actions.push(Action::Fault(lost("web", GROWTH), 1)),
+        LOSS => actions.push(Action::Fault(lost("web", GROWTH), 1)),
         150 if restarts => actions.push(Action::Restart),
         QUIET_FROM => actions.push(Action::Calm),
         of_cycle if of_cycle == CYCLE - 1 => actions.push(Action::Measure),
@@ -111,11 +124,36 @@ fn cycle(of_period: u64, restarts: bool) -> Vec<Action> {
     if of_period == 2 * CYCLE + 180 {
         actions.push(Action::Lapse);
     }
-    let draw = Random::new(0).skip(of_period).bits();
-    if of_cycle < QUIET_FROM - 15 && draw % 100 < 10 {
-        actions.push(Action::Fault(passing(draw >> 8), 1 + (draw >> 32) % 12));
+    let at_random = |of_period: u64| drawn(of_period).filter(|_| of_period % CYCLE < QUIET_FROM - 15);
+    if of_period.checked_sub(1).and_then(at_random).is_some_and(|(fault, _)| kind(&fault) == "node-loss") {
+        actions.push(Action::Pass(UNWATCHED));
+    }
+    if let Some((fault, rounds)) = at_random(of_period) {
+        let rounds = if kind(&fault) == "unreachable" { rounds.min(UNREACHABLE) } else { rounds };
+        actions.push(Action::Fault(fault, rounds));
     }
     actions
+}
+
+/// The fault that begins at random in this round of a period, and for how many rounds it holds.
+fn drawn(of_period: u64) -> Option<(Value, u64)> {
+    let draw = Random::new(0).skip(of_period).bits();
+    (draw % 100 < 10).then(|| (passing(draw >> 8), 1 + (draw >> 32) % 12))
+}
+
+/// What a fault is called; with its own kind for one of a service.
+pub(super) fn kind(spec: &Value) -> String {
+    let name = |value: &Value| match value {
+        Value::String(name) => Some(name.clone()),
+        Value::Object(fields) => fields.keys().next().cloned(),
+        _ => None,
+    };
+    let fault = spec.get("fault");
+    let of_service = ["api-server", "cloudwatch"].into_iter().find_map(|service| {
+        let kind = fault?.get(service)?.get("kind")?.as_str()?;
+        Some(format!("{service} {kind}"))
+    });
+    of_service.or_else(|| name(fault?)).unwrap_or_default()
 }
 
 fn joined(group: &str, count: u32) -> Value {
@@ -142,6 +180,13 @@ mod tests {
         assert_eq!(count(|action| *action == Action::Measure), 6);
         assert_eq!(count(|action| *action == Action::Lapse), 1);
         assert!(!of(0, false).contains(&Action::Restart));
+        let nodes_lost =
+            first.iter().filter(|action| matches!(action, Action::Fault(spec, _) if kind(spec) == "node-loss"));
+        let (losses, passes) = (nodes_lost.count(), count(|action| matches!(action, Action::Pass(_))));
+        assert!(
+            losses - passes >= 3 && passes >= 10,
+            "{losses} losses, of which {passes} are watched in one round only"
+        );
         let text = format!("{first:?}");
         for kind in ["reset", "node-loss", "\"down\"", "access-denied", "join", "refused", "429", "deny"] {
             assert!(text.contains(kind), "{kind} never happens in a period");
