@@ -98,7 +98,7 @@ impl PoolEni {
         self.cidrs.iter().map(|cidr| cidr.assigned())
     }
 
-    /// IPv4 addresses that pods left and that were not given out since, and when, in milliseconds. They rest or have rested.
+    /// Addresses that pods left and that were not given out since, and when, in milliseconds. They rest or have rested.
     pub fn freed(&self) -> impl Iterator<Item = (IpAddr, i64)> {
         let ipv6 = self.ipv6.iter().flat_map(|prefix| {
             let freed = prefix.tracked.iter().filter_map(|(offset, freed)| Some((*offset, (*freed)?)));
