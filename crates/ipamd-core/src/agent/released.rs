@@ -11,9 +11,9 @@ const MOST: usize = 4_096;
 
 /// How a CIDR stands that a reconcile sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Freed {
+pub(crate) enum SinceRelease {
     /// It was not released, or was verified since.
-    No,
+    Never,
     /// Less than a minute ago.
     Lately,
     /// Earlier: EC2 is asked whether it is really there.
@@ -44,11 +44,11 @@ impl Released {
     }
 
     /// How one stands.
-    pub(crate) fn state(&self, block: Block, now_ms: i64) -> Freed {
+    pub(crate) fn state(&self, block: Block, now_ms: i64) -> SinceRelease {
         match self.until_ms.get(&block) {
-            None => Freed::No,
-            Some(until_ms) if now_ms < *until_ms => Freed::Lately,
-            Some(_) => Freed::Earlier,
+            None => SinceRelease::Never,
+            Some(until_ms) if now_ms < *until_ms => SinceRelease::Lately,
+            Some(_) => SinceRelease::Earlier,
         }
     }
 
@@ -69,14 +69,14 @@ mod tests {
         let block = |number: u32| Block::Address(Ipv4Addr::from(number));
         let mut released = Released::default();
         released.add(block(1), 0);
-        assert_eq!(released.state(block(1), 59_999), Freed::Lately);
-        assert_eq!(released.state(block(1), 60_000), Freed::Earlier);
+        assert_eq!(released.state(block(1), 59_999), SinceRelease::Lately);
+        assert_eq!(released.state(block(1), 60_000), SinceRelease::Earlier);
         for number in 0..5_000 {
             released.add(block(number + 10), i64::from(number) + 1);
         }
         assert_eq!(released.sizes(), (MOST, 5_001 - MOST as u64));
-        assert_eq!(released.state(block(1), 1), Freed::No);
+        assert_eq!(released.state(block(1), 1), SinceRelease::Never);
         released.remove(block(5_009));
-        assert_eq!(released.state(block(5_009), 6_000), Freed::No);
+        assert_eq!(released.state(block(5_009), 6_000), SinceRelease::Never);
     }
 }

@@ -3,7 +3,7 @@
 use super::await_eni::AwaitEni;
 use super::delete::Deleting;
 use super::free::{FreeError, Freeing};
-use super::plan::{Place, Plan, PlanError};
+use super::plan::{Plan, PlanError, Site};
 use super::set_up::{SetUp, SetUpError};
 use crate::agent::clock::rfc3339;
 use crate::agent::cx::Cx;
@@ -126,7 +126,7 @@ fn wanted<K: PodKey>(cx: &Cx<'_, K>) -> u32 {
 }
 
 impl Creating {
-    fn begin<K: PodKey>(cx: &mut Cx<'_, K>, place: Place) -> End {
+    fn begin<K: PodKey>(cx: &mut Cx<'_, K>, place: Site) -> End {
         let count = wanted(cx);
         if count == 0 {
             return Flow::Done(Ok(()));

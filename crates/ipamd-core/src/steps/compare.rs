@@ -5,7 +5,7 @@ use crate::agent::cx::Cx;
 use crate::agent::desk::Count;
 use crate::agent::ledger::blocks_of;
 use crate::agent::memory::PodKey;
-use crate::agent::released::Freed;
+use crate::agent::released::SinceRelease;
 use crate::agent::trouble::Trouble;
 use crate::agent::wake::{Flow, Wake};
 use crate::block::Block;
@@ -123,21 +123,21 @@ impl Comparing {
                 continue;
             }
             let freed = cx.released.state(block, now_ms);
-            if freed == Freed::Earlier && self.doubtful && self.verified.is_none() {
+            if freed == SinceRelease::Earlier && self.doubtful && self.verified.is_none() {
                 return self.ask(cx, Ask::Verify);
             }
             self.done += 1;
             let gone = |verified: &Vec<Block>| self.doubtful && !verified.contains(&block);
             let unseen = match freed {
                 // Not seen means swept, if the store has it.
-                Freed::Lately => true,
-                Freed::Earlier => self.verified.as_ref().is_some_and(gone),
-                Freed::No => false,
+                SinceRelease::Lately => true,
+                SinceRelease::Earlier => self.verified.as_ref().is_some_and(gone),
+                SinceRelease::Never => false,
             };
             if unseen {
                 continue;
             }
-            if freed == Freed::Earlier {
+            if freed == SinceRelease::Earlier {
                 cx.released.remove(block);
             }
             if cx.may_hold(self.eni, block) {

@@ -28,7 +28,7 @@ pub(crate) enum Plan {
 
 /// Where.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct Site {
     /// Subnets to try.
     pub(crate) subnets: Vec<SubnetId>,
     /// Security groups.
@@ -44,7 +44,7 @@ pub(crate) enum PlanError {
     NoSubnet(Trouble),
 }
 
-type End = Flow<Plan, Result<Place, PlanError>>;
+type End = Flow<Plan, Result<Site, PlanError>>;
 
 impl Plan {
     /// Reads the node's `ENIConfig`, with custom networking.
@@ -61,7 +61,7 @@ impl Plan {
     }
 
     pub(crate) fn resume<K: PodKey>(self, cx: &mut Cx<'_, K>, wake: Wake) -> End {
-        let own = |subnets| Flow::Done(Ok(Place { subnets, groups: cx.facts.groups.clone() }));
+        let own = |subnets| Flow::Done(Ok(Site { subnets, groups: cx.facts.groups.clone() }));
         let none = |text: &str| Flow::Done(Err(PlanError::NoSubnet(Trouble::plain(text))));
         let primary = cx.facts.identity.as_ref().map(|identity| identity.subnet);
         let Some(primary) = primary else { return none("the primary ENI's subnet is unknown") };
@@ -69,7 +69,7 @@ impl Plan {
             Self::Config => match wake.kube() {
                 Ok(KubeReply::EniConfig { subnet, groups }) => {
                     let groups = if groups.is_empty() { cx.facts.groups.clone() } else { groups };
-                    Flow::Done(Ok(Place { subnets: vec![subnet], groups }))
+                    Flow::Done(Ok(Site { subnets: vec![subnet], groups }))
                 }
                 _ => Flow::Done(Err(PlanError::NoConfig)),
             },

@@ -12,19 +12,28 @@ use ipamd_core::metrics::{PageFlavour, Shown};
 
 use crate::world::World;
 
-/// Series of a family on the page: the values of their labels, and their own.
-fn series(world: &World, family: &str) -> Vec<(String, u64)> {
+/// Every series of the page, by its name with its labels.
+pub(crate) fn page(world: &World) -> Vec<(String, String)> {
     let mut page = Vec::new();
     let shown = Shown { now_ms: world.now().unix_ms(), seed: 0, nftables: false };
     world.core.metrics().render(shown, PageFlavour::V1_23, &mut page);
     let page = String::from_utf8(page).unwrap();
-    let lines = page.lines().filter_map(|line| line.strip_prefix(family)?.strip_prefix('{'));
+    let lines = page.lines().filter(|line| !line.starts_with('#'));
     let parsed = lines.map(|line| {
-        let (labels, value) = line.rsplit_once("} ").unwrap();
-        let values: Vec<_> = labels.split('"').skip(1).step_by(2).collect();
-        (values.join(","), value.parse().unwrap())
+        let (name, value) = line.rsplit_once(' ').unwrap();
+        (name.to_owned(), value.to_owned())
     });
     parsed.collect()
+}
+
+/// Series of a family on the page: the values of their labels, and their own.
+fn series(world: &World, family: &str) -> Vec<(String, u64)> {
+    let of_family = page(world).into_iter().filter_map(|(name, value)| {
+        let labels = name.strip_prefix(family)?.strip_prefix('{')?;
+        let values: Vec<_> = labels.split('"').skip(1).step_by(2).collect();
+        Some((values.join(","), value.parse().unwrap()))
+    });
+    of_family.collect()
 }
 
 /// A series' value; 0 where it is not there.

@@ -8,9 +8,10 @@ extern crate cni_testkit;
 
 mod comparison;
 mod differences;
+mod machine;
+mod original;
 mod properties;
 mod scale;
-mod machine;
 mod world;
 
 cni_testkit::main!();

@@ -6,7 +6,7 @@ mod ec2;
 mod services;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use cni_types::ec2::{Ec2Code, Ec2Operation};
 use cni_types::limits::InstanceLimits;
@@ -72,6 +72,8 @@ pub(crate) struct World {
     /// The host has no link for these ENIs.
     pub(crate) no_link: Vec<EniId>,
     pub(crate) disk_full: bool,
+    /// Interfaces of pods on the host; not looked at where they are not tracked.
+    pub(crate) veths: Option<BTreeMap<u64, IpAddr>>,
     pub(crate) file: Option<Vec<CheckpointEntry<u64>>>,
     pub(crate) node: Option<NodeSeen>,
     pub(crate) api_server: bool,
@@ -84,9 +86,12 @@ pub(crate) struct World {
     pub(crate) ready_ms: Option<i64>,
     pub(crate) fatal: Option<Box<str>>,
     pub(crate) chaos: Chaos,
+    /// EC2 takes exactly so long for each call, and everything else no time.
+    pub(crate) exact_ms: Option<i64>,
     pub(crate) outputs: u64,
     pending: VecDeque<(i64, Input<u64>)>,
     rpcs: u64,
+    keys: BTreeMap<RpcId, u64>,
 }
 
 impl World {
@@ -116,6 +121,7 @@ impl World {
             silent: Vec::new(),
             no_link: Vec::new(),
             disk_full: false,
+            veths: None,
             file: None,
             node: Some(NodeSeen { max_pods: Some(110), version: 1, ..NodeSeen::default() }),
             api_server: true,
@@ -128,9 +134,11 @@ impl World {
             ready_ms: None,
             fatal: None,
             chaos: Chaos::none(),
+            exact_ms: None,
             outputs: 0,
             pending: VecDeque::new(),
             rpcs: 0,
+            keys: BTreeMap::new(),
         };
         world.boot();
         world
@@ -154,6 +162,13 @@ impl World {
         }));
     }
 
+    /// The life that a test has prepared begins anew.
+    pub(crate) fn restart_same_life(&mut self) {
+        self.core = Core::new(self.config.clone(), Box::new(Seeded::first_fit(7)));
+        self.pending.clear();
+        self.boot();
+    }
+
     /// The process dies and starts again; answers that are under way still come.
     pub(crate) fn restart(&mut self) {
         self.epoch += 1;
@@ -173,7 +188,13 @@ impl World {
         for output in outputs {
             match output {
                 Output::Effect { op, epoch, effect, .. } => self.perform(op, epoch, effect),
-                Output::Reply { rpc, reply } => self.replies.entry(rpc).or_default().push(reply),
+                Output::Reply { rpc, reply } => {
+                    let key = self.keys.get(&rpc).copied().unwrap_or_default();
+                    if let (Reply::Added { address, .. }, Some(veths)) = (&reply, &mut self.veths) {
+                        veths.insert(key, *address);
+                    }
+                    self.replies.entry(rpc).or_default().push(reply);
+                }
                 Output::Ready => self.ready_ms = Some(self.now_ms),
                 Output::Fatal { reason } => self.fatal = Some(reason),
             }
@@ -215,6 +236,7 @@ impl World {
     pub(crate) fn begin_add(&mut self, key: u64) -> RpcId {
         self.rpcs += 1;
         let rpc = RpcId(self.rpcs);
+        self.keys.insert(rpc, key);
         self.input(Input::Add(AddRequest { rpc, key, pod: pod_name(key) }));
         rpc
     }
@@ -225,8 +247,8 @@ impl World {
         self.run_ms(200);
         match self.reply(rpc) {
             Reply::Added { address, .. } => match address {
-                std::net::IpAddr::V4(address) => Some(address),
-                std::net::IpAddr::V6(_) => None,
+                IpAddr::V4(address) => Some(address),
+                IpAddr::V6(_) => None,
             },
             _ => None,
         }
@@ -244,6 +266,9 @@ impl World {
         self.rpcs += 1;
         let rpc = RpcId(self.rpcs);
         let (pod, uid, reason) = (pod_name(key), "uid".into(), DelReason::PodDeleted);
+        if let Some(veths) = &mut self.veths {
+            veths.remove(&key);
+        }
         self.input(Input::Del(DelRequest { rpc, key, pod, uid, reason }));
         rpc
     }
@@ -274,7 +299,9 @@ impl World {
         self.faults.push(Fault { op, code, times });
     }
 
-    fn answer_in(&mut self, ms: i64, make: impl Fn(u32) -> Input<u64>) {
+    fn answer_in(&mut self, usual_ms: i64, make: impl Fn(u32) -> Input<u64>) {
+        let exact_ms = self.exact_ms.map(|ms| if usual_ms >= 100 { ms } else { 0 });
+        let ms = exact_ms.unwrap_or(usual_ms);
         let took_ms = u32::try_from(ms).unwrap();
         for due_ms in self.chaos.times(self.now_ms, ms) {
             self.pending.push_back((due_ms, make(took_ms)));
@@ -309,7 +336,7 @@ impl World {
     fn check_release(&self, call: &Ec2Call) {
         if let Ec2Call::Unassign { ipv4, ipv4_prefixes, .. } = call {
             for address in self.core.pool().owners().values() {
-                let std::net::IpAddr::V4(address) = address else { continue };
+                let IpAddr::V4(address) = address else { continue };
                 let base = Ipv4Addr::from(u32::from(*address) & !15);
                 assert!(!ipv4.contains(address) && !ipv4_prefixes.contains(&base), "{call:?} takes {address}");
             }

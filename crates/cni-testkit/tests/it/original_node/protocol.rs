@@ -128,7 +128,10 @@ fn a_start_that_fails_ends_the_life_with_the_reason() {
     original.ask(&json!({"boot": {"settings": {"ENABLE_IPv6": "true"}}}));
     let answer = original.ask(&json!({"wait_ready": 60_000}));
     assert_eq!(answer["life"]["state"], "ended", "{answer}");
-    assert!(answer["life"]["error"].as_str().is_some_and(|error| error.contains("configuration is not valid")), "{answer}");
+    assert!(
+        answer["life"]["error"].as_str().is_some_and(|error| error.contains("configuration is not valid")),
+        "{answer}"
+    );
     let answer = original.ask(&json!({"add": "c1"}));
     assert_eq!(answer["replies"][0]["success"], false);
     original.ask(&json!({"restart": {"settings": {"ENABLE_IPv6": null}}}));

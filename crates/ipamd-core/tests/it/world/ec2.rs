@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::ops::Bound::{Excluded, Unbounded};
 
 use cni_types::limits::InstanceLimits;
 use ipamd_core::id::{AttachmentId, EniId, SubnetId};
@@ -18,6 +19,16 @@ pub(crate) struct Subnet {
     pub(crate) role: SubnetRole,
     pub(crate) fits: bool,
     pub(crate) free: BTreeSet<Ipv4Addr>,
+    /// The last that was given out: those after it come first, so that one that came back is not given out soon.
+    pub(crate) last: Option<Ipv4Addr>,
+}
+
+impl Subnet {
+    fn take(&mut self) -> Option<Ipv4Addr> {
+        let after = self.last.and_then(|last| self.free.range((Excluded(last), Unbounded)).next().copied());
+        self.last = after.or(self.free.first().copied());
+        self.free.take(&self.last?)
+    }
 }
 
 /// The account.
@@ -34,7 +45,7 @@ pub(crate) struct Ec2 {
 impl Ec2 {
     pub(crate) fn new(limits: InstanceLimits) -> Self {
         let free = (16..4_080).map(|host: u32| Ipv4Addr::from(0x0a00_0000 + host)).collect();
-        let subnets = BTreeMap::from([(SUBNET, Subnet { role: SubnetRole::Untagged, fits: true, free })]);
+        let subnets = BTreeMap::from([(SUBNET, Subnet { role: SubnetRole::Untagged, fits: true, free, last: None })]);
         let mut ec2 = Self { limits, subnets, enis: BTreeMap::new(), since_ms: BTreeMap::new(), made: 1 };
         let mut primary = ec2.bare(PRIMARY, SUBNET).unwrap();
         primary.attachment = Some(attachment(PRIMARY, 0));
@@ -46,7 +57,7 @@ impl Ec2 {
     pub(crate) fn add_subnet(&mut self, id: SubnetId, role: SubnetRole, addresses: u32) {
         let base = 0x0a00_0000 + ((u32::try_from(id.bits()).unwrap() & 0xff) << 16);
         let free = (16..16 + addresses).map(|host| Ipv4Addr::from(base + host)).collect();
-        self.subnets.insert(id, Subnet { role, fits: true, free });
+        self.subnets.insert(id, Subnet { role, fits: true, free, last: None });
     }
 
     /// Attaches an ENI from outside.
@@ -99,22 +110,27 @@ impl Ec2 {
     }
 
     fn take(&mut self, subnet: SubnetId, count: u32) -> Result<Vec<Ipv4Addr>, Ec2Failure> {
-        let free = &mut self.subnets.get_mut(&subnet).ok_or_else(|| failure(Some("InvalidSubnetID.NotFound")))?.free;
-        if free.len() < count as usize {
+        let subnet = self.subnets.get_mut(&subnet).ok_or_else(|| failure(Some("InvalidSubnetID.NotFound")))?;
+        if subnet.free.len() < count as usize {
             return Err(failure(Some("InsufficientFreeAddressesInSubnet")));
         }
-        Ok((0..count).filter_map(|_| free.pop_first()).collect())
+        Ok((0..count).filter_map(|_| subnet.take()).collect())
     }
 
     fn take_prefixes(&mut self, subnet: SubnetId, count: u32) -> Result<Vec<Ipv4Addr>, Ec2Failure> {
-        let free = &mut self.subnets.get_mut(&subnet).unwrap().free;
+        let subnet = self.subnets.get_mut(&subnet).unwrap();
+        let free = &mut subnet.free;
+        let last = subnet.last.map_or(0, u32::from);
         let whole = |base: u32| (base..base + 16).all(|address| free.contains(&Ipv4Addr::from(address)));
         let bases = free.iter().map(|address| u32::from(*address)).filter(|base| base % 16 == 0 && whole(*base));
-        let bases: Vec<u32> = bases.take(count as usize).collect();
+        let mut bases: Vec<u32> = bases.collect();
+        bases.sort_by_key(|base| (*base <= last, *base));
+        bases.truncate(count as usize);
         if bases.len() < count as usize {
             return Err(failure(Some("InsufficientCidrBlocks")));
         }
         free.retain(|address| !bases.contains(&(u32::from(*address) & !15)));
+        subnet.last = bases.last().map(|base| Ipv4Addr::from(base + 15));
         Ok(bases.into_iter().map(Ipv4Addr::from).collect())
     }
 

@@ -1,9 +1,11 @@
 //! The instance metadata service, the API server, the host and the disk.
 
+use std::net::IpAddr;
+
 use ipamd_core::id::VpcId;
 use ipamd_core::input::{
-    HostError, HostReply, Identity, ImdsError, ImdsErrorKind, ImdsReply, KubeError, KubeReply, Mac, StoreError,
-    StoreReply,
+    HostError, HostPod, HostReply, Identity, ImdsError, ImdsErrorKind, ImdsReply, KubeError, KubeReply, Mac,
+    StoreError, StoreReply,
 };
 use ipamd_core::output::{HostCall, ImdsRead, KubeCall, StoreCall};
 
@@ -68,7 +70,7 @@ impl World {
         match call {
             HostCall::SetUpEni { eni, .. } if self.no_link.contains(eni) => Err(HostError::NoLink),
             HostCall::SetUpEni { device, .. } => Ok(HostReply::EniReady { table: u32::from(*device) + 1 }),
-            HostCall::ListPods => Ok(HostReply::Pods(Vec::new())),
+            HostCall::ListPods => Ok(HostReply::Pods(self.host_pods())),
             HostCall::ListHostAddrs => Ok(HostReply::HostAddrs(Vec::new())),
             HostCall::SetUpHost { .. }
             | HostCall::UpdateSnat { .. }
@@ -86,5 +88,17 @@ impl World {
                 Ok(StoreReply::Written)
             }
         }
+    }
+
+    fn host_pods(&self) -> Vec<HostPod> {
+        let Some(veths) = &self.veths else { return Vec::new() };
+        // Something else on the host has an interface, too, so that there are routes to look at.
+        let routes = veths.values().copied().chain([IpAddr::from([192, 0, 2, 1])]);
+        let pods = routes.zip(1..).map(|(route, ifindex)| HostPod {
+            name: format!("eni{ifindex}").into(),
+            ifindex,
+            routes: vec![route],
+        });
+        pods.collect()
     }
 }

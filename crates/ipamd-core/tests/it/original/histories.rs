@@ -1,0 +1,258 @@
+//! Chosen histories.
+
+use cni_types::ec2::{Ec2Code, Ec2Operation};
+use ipamd_core::id::EniId;
+use ipamd_core::input::EniKind;
+use serde_json::json;
+
+use super::Pair;
+
+/// A node that keeps two addresses free.
+const WARM_IP: [(&str, &str); 1] = [("WARM_IP_TARGET", "2")];
+const PREFIXES: [(&str, &str); 2] = [("ENABLE_PREFIX_DELEGATION", "true"), ("WARM_PREFIX_TARGET", "1")];
+
+#[test]
+#[ignore = "needs Go: run .ci/run"]
+fn a_calm_node_is_the_originals() {
+    for variables in
+        [&[][..], &WARM_IP, &PREFIXES, &[("WARM_ENI_TARGET", "3")], &[("ENABLE_SUBNET_DISCOVERY", "false")]]
+    {
+        let mut pair = Pair::boot(variables, 4, 6);
+        for _ in 0..20 {
+            pair.pass(10_000);
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs Go: run .ci/run"]
+fn pods_come_until_the_node_is_full() {
+    for variables in [&[][..], &WARM_IP, &[("WARM_IP_TARGET", "1"), ("MINIMUM_IP_TARGET", "7")], &[("MAX_ENI", "2")]] {
+        let mut pair = Pair::boot(variables, 3, 5);
+        pair.pass(10_000);
+        for pod in 0..14 {
+            pair.add(pod);
+            pair.pass(7_000);
+        }
+        pair.pass(90_000);
+    }
+}
+
+#[test]
+#[ignore = "needs Go: run .ci/run"]
+fn pods_come_and_go_on_one_eni() {
+    for variables in [&WARM_IP[..], &[("WARM_IP_TARGET", "1"), ("MINIMUM_IP_TARGET", "4")], &PREFIXES] {
+        let mut pair = Pair::boot(variables, 1, 9);
+        pair.pass(10_000);
+        for pod in 0..6 {
+            pair.add(pod);
+            pair.pass(3_000);
+        }
+        for pod in 0..6 {
+            pair.del(pod);
+            pair.pass(12_000);
+        }
+        pair.pass(200_000);
+        for pod in 10..18 {
+            pair.add(pod);
+        }
+        pair.pass(100_000);
+    }
+}
+
+#[test]
+#[ignore = "needs Go: run .ci/run"]
+fn a_refused_assignment_is_tried_for_one_and_rests_where_the_subnet_is_empty() {
+    for code in [
+        Ec2Code::InternalError,
+        Ec2Code::InsufficientFreeAddressesInSubnet,
+        Ec2Code::InsufficientCidrBlocks,
+        Ec2Code::InvalidNetworkInterfaceIdNotFound,
+        Ec2Code::UnauthorizedOperation,
+    ] {
+        for discovery in ["true", "false"] {
+            for times in [1, 2, 9] {
+                let mut pair = Pair::boot(&[WARM_IP[0], ("ENABLE_SUBNET_DISCOVERY", discovery)], 1, 9);
+                pair.pass(10_000);
+                pair.fail(Ec2Operation::AssignPrivateIpAddresses, code, times);
+                pair.add(1);
+                pair.add(2);
+                pair.pass(30_000);
+                pair.pass(150_000);
+            }
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs Go: run .ci/run"]
+fn each_call_of_an_allocation_may_fail() {
+    for op in [
+        Ec2Operation::DescribeSubnets,
+        Ec2Operation::CreateNetworkInterface,
+        Ec2Operation::DescribeInstances,
+        Ec2Operation::AttachNetworkInterface,
+    ] {
+        for code in [Ec2Code::InternalError, Ec2Code::InsufficientFreeAddressesInSubnet, Ec2Code::UnauthorizedOperation]
+        {
+            for times in [1, 2] {
+                let mut pair = Pair::boot(&[], 3, 5);
+                pair.pass(10_000);
+                pair.fail(op, code, times);
+                pair.add(1);
+                pair.pass(30_000);
+                pair.pass(150_000);
+            }
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs Go: run .ci/run"]
+fn a_failed_modify_leads_to_a_wait_for_an_eni_that_is_not() {
+    let mut pair = Pair::boot(&[], 3, 5);
+    pair.pass(10_000);
+    pair.slack_ms = 40_000;
+    pair.fail(Ec2Operation::ModifyNetworkInterfaceAttribute, Ec2Code::InternalError, 1);
+    pair.add(1);
+    for _ in 0..40 {
+        pair.pass(10_000);
+    }
+    assert!(pair.compared > 15);
+}
+
+#[test]
+#[ignore = "needs Go: run .ci/run"]
+fn a_refused_detach_or_delete_is_tried_twelve_times() {
+    for op in [Ec2Operation::DetachNetworkInterface, Ec2Operation::DeleteNetworkInterface] {
+        for times in [2, 12] {
+            let mut pair = Pair::boot(&[], 3, 5);
+            pair.pass(10_000);
+            pair.add(1);
+            pair.pass(70_000);
+            pair.slack_ms = 60_000;
+            pair.fail(op, Ec2Code::InternalError, times);
+            pair.del(1);
+            for _ in 0..60 {
+                pair.pass(10_000);
+            }
+            assert!(pair.compared > 12 + times as usize, "{}", pair.compared);
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs Go: run .ci/run"]
+fn a_silent_metadata_service_is_counted_the_same() {
+    let mut pair = Pair::boot(&WARM_IP, 1, 9);
+    pair.pass(30_000);
+    pair.imds(true);
+    for _ in 0..12 {
+        pair.pass(10_000);
+    }
+    pair.imds(false);
+    pair.pass(100_000);
+}
+
+#[test]
+#[ignore = "needs Go: run .ci/run"]
+fn what_someone_else_attaches_is_adopted() {
+    for (kind, name) in [(EniKind::Interface, "interface"), (EniKind::Trunk, "trunk"), (EniKind::Efa, "efa")] {
+        let mut pair = Pair::boot(&[], 3, 5);
+        pair.pass(20_000);
+        pair.ask(&json!({"world": {"attach": {"id": "eni-00000033", "subnet": "subnet-a", "kind": name}}}));
+        let now_ms = pair.world.now_ms;
+        pair.world.ec2.attach_foreign(EniId::from_bits(0x33), kind, 0, now_ms);
+        for _ in 0..20 {
+            pair.pass(10_000);
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs Go: run .ci/run"]
+fn lost_enis_and_addresses_are_swept() {
+    let mut pair = Pair::boot(&[], 3, 5);
+    pair.pass(20_000);
+    pair.ask(&json!({"world": {"attach": {"id": "eni-00000033", "subnet": "subnet-a", "ips": ["10.0.7.7"]}}}));
+    let now_ms = pair.world.now_ms;
+    pair.world.ec2.attach_foreign(EniId::from_bits(0x33), EniKind::Interface, 1, now_ms);
+    pair.pass(80_000);
+    pair.ask(&json!({"world": {"lose_cidr": {"eni": "eni-00000033", "cidr": "10.0.7.7/32"}}}));
+    pair.world.ec2.enis.get_mut(&EniId::from_bits(0x33)).unwrap().ipv4.clear();
+    pair.pass(130_000);
+    pair.ask(&json!({"world": {"lose_eni": "eni-00000033"}}));
+    pair.world.ec2.enis.remove(&EniId::from_bits(0x33));
+    pair.pass(130_000);
+}
+
+#[test]
+#[ignore = "needs Go: run .ci/run"]
+fn a_restart_takes_the_pods_over() {
+    let mut pair = Pair::boot(&WARM_IP, 2, 5);
+    pair.pass(10_000);
+    for pod in 0..5 {
+        pair.add(pod);
+        pair.pass(10_000);
+    }
+    pair.restart();
+    for _ in 0..10 {
+        pair.pass(10_000);
+    }
+}
+
+#[test]
+#[ignore = "needs Go: run .ci/run"]
+fn unknown_subnets_do_not_keep_a_start_from_its_pods() {
+    let mut pair = Pair::boot(&WARM_IP, 2, 5);
+    pair.pass(10_000);
+    for pod in 0..3 {
+        pair.add(pod);
+        pair.pass(10_000);
+    }
+    pair.fail(Ec2Operation::DescribeSubnets, Ec2Code::RequestLimitExceeded, 20);
+    pair.restart();
+    for _ in 0..20 {
+        pair.pass(10_000);
+    }
+}
+
+#[test]
+#[ignore = "needs Go: run .ci/run"]
+fn security_groups_for_pods_without_their_object_are_counted_each_cycle() {
+    let mut pair = Pair::boot_with(&[("ENABLE_POD_ENI", "true")], 3, 5, &json!({"cninode": false}), |world| {
+        world.cni_node = Err(ipamd_core::input::KubeError::NotFound);
+    });
+    for _ in 0..10 {
+        pair.pass(10_000);
+    }
+}
+
+#[test]
+#[ignore = "needs Go: run .ci/run"]
+fn a_full_disk_refuses_requests() {
+    let mut pair = Pair::boot(&[], 2, 5);
+    pair.pass(10_000);
+    pair.add(1);
+    pair.ask(&json!({"checkpoint": {"fail": "no space left"}}));
+    pair.world.disk_full = true;
+    pair.add(2);
+    pair.del(1);
+    pair.pass(20_000);
+    pair.ask(&json!({"checkpoint": {}}));
+    pair.world.disk_full = false;
+    pair.add(3);
+    pair.del(1);
+    pair.pass(60_000);
+}
+
+#[test]
+#[ignore = "needs Go: run .ci/run"]
+fn a_terminating_node_does_not_grow() {
+    let mut pair = Pair::boot(&[], 3, 5);
+    pair.pass(10_000);
+    pair.ask(&json!({"terminate": {}}));
+    pair.world.input(ipamd_core::Input::Terminate { grace_ms: 30_000 });
+    pair.add(1);
+    pair.pass(100_000);
+}
