@@ -19,6 +19,7 @@ use crate::lanes::leak::Leak;
 use crate::lanes::pool::PoolLoop;
 use crate::lanes::rpc::Rpcs;
 use crate::lanes::security::Security;
+use crate::metrics::Action;
 use crate::output::{Output, Reply};
 use crate::settings::Mode;
 
@@ -205,6 +206,7 @@ impl<K: PodKey> Core<K> {
     }
 
     fn end(&mut self, reason: Box<str>) {
+        self.agent.metrics.progress(Action::Init, -1);
         self.agent.desk.clear();
         self.agent.desk.put(Output::Fatal { reason: reason.clone() });
         self.phase = Phase::Ended(reason);

@@ -256,3 +256,69 @@ fn a_terminating_node_does_not_grow() {
     pair.add(1);
     pair.pass(100_000);
 }
+
+const IPV6: [(&str, &str); 3] =
+    [("ENABLE_IPv4", "false"), ("ENABLE_IPv6", "true"), ("ENABLE_PREFIX_DELEGATION", "true")];
+
+fn ipv6(more: (&str, &str)) -> Pair {
+    let subnet = json!({"id": "subnet-a", "cidr": "10.0.0.0/16", "cidr6": "2001:db8::/64", "free": 1000});
+    let subnets = json!({"subnets": [subnet], "cninode": true});
+    Pair::boot_with(&[IPV6[0], IPV6[1], IPV6[2], more], 3, 5, &subnets, |_| {})
+}
+
+#[test]
+#[ignore = "needs Go: run .ci/run"]
+fn an_ipv6_node_is_the_originals() {
+    for discovery in ["true", "false"] {
+        let mut pair = ipv6(("ENABLE_SUBNET_DISCOVERY", discovery));
+        pair.pass(10_000);
+        for pod in 0..4 {
+            pair.add(pod);
+            pair.pass(3_000);
+        }
+        pair.del(2);
+        pair.pass(100_000);
+        pair.restart();
+        pair.pass(100_000);
+    }
+}
+
+#[test]
+#[ignore = "needs Go: run .ci/run"]
+fn a_missing_ipv6_prefix_is_asked_for_until_it_comes() {
+    for code in [Ec2Code::InternalError, Ec2Code::UnauthorizedOperation] {
+        let mut pair = ipv6(("ENABLE_SUBNET_DISCOVERY", "true"));
+        pair.pass(10_000);
+        pair.slack_ms = 400_000;
+        pair.fail(Ec2Operation::AssignIpv6Addresses, code, 14);
+        pair.restart();
+        for _ in 0..20 {
+            pair.pass(50_000);
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs Go: run .ci/run"]
+fn d14_an_ipv6_start_without_describe_subnets_fails() {
+    let mut pair = ipv6(("ENABLE_SUBNET_DISCOVERY", "true"));
+    pair.pass(10_000);
+    pair.fail(Ec2Operation::DescribeSubnets, Ec2Code::UnauthorizedOperation, 50);
+    let answer = pair.ask(&json!({"restart": {}}));
+    pair.world.restart();
+    pair.pass(10_000);
+    let answer = if answer["life"]["state"] == "ended" { answer } else { pair.ask(&json!({"report": {}})) };
+    assert_eq!(answer["life"]["state"], "ended", "{answer}");
+    assert!(pair.world.fatal.is_some());
+}
+
+#[test]
+#[ignore = "needs Go: run .ci/run"]
+fn d15_an_ipv6_node_looks_for_a_trunk_every_five_seconds() {
+    let mut pair = ipv6(("ENABLE_POD_ENI", "true"));
+    pair.pass(23_000);
+    pair.ask(&json!({"world": {"attach": {"id": "eni-00000033", "subnet": "subnet-a", "kind": "trunk"}}}));
+    let now_ms = pair.world.now_ms;
+    pair.world.ec2.attach_foreign(EniId::from_bits(0x33), EniKind::Trunk, 0, now_ms);
+    pair.pass(30_000);
+}
