@@ -7,6 +7,7 @@
 //! `kubelet` (what else answers), `faults` (what goes wrong), `node` and `run` (what moves it),
 //! `census` (what must never be) and `cases` (histories from the field).
 
+pub mod account;
 pub mod agent;
 pub mod cases;
 pub mod census;

@@ -4,12 +4,12 @@ use cni_types::ec2::Ec2Operation;
 use cni_types::limits::InstanceLimits;
 use cni_types::random::Random;
 use ipamd_core::id::{EniId, GroupId, SubnetId, VpcId};
-use ipamd_core::input::{EniKind, KubeError, PodName};
+use ipamd_core::input::{EniKind, ImdsErrorKind, KubeError, PodName};
 
 use super::agent::Agents;
 use super::census::Harm;
 use super::ec2::Ec2Spec;
-use super::faults::{Fault, How, Target};
+use super::faults::{Fault, How, ImdsPath, Target};
 use super::host::HostSpec;
 use super::imds::ImdsSpec;
 use super::kube::Controller;
@@ -43,7 +43,19 @@ pub enum Case {
     FullDisk,
     /// The API server answers this to everything, while pods come and go.
     Api(KubeError),
+    /// An action of EC2 or a path of the metadata service fails.
+    Failing {
+        /// Which.
+        target: Target,
+        /// For how long, milliseconds; `i64::MAX` is for ever.
+        lasts_ms: i64,
+        /// From a restart of the agent on; otherwise while it runs.
+        at_start: bool,
+    },
 }
+
+/// How long something fails in a cell of the table: not at all, as long as a set-up is tried, ten minutes, for ever.
+const LENGTHS_MS: [i64; 4] = [0, 51_000, 10 * MINUTE_MS, i64::MAX];
 
 /// What came of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -175,14 +187,27 @@ fn refusals<F: Agents>(world: &World<F>) -> u64 {
 }
 
 impl Case {
+    /// Every cell of the table of failures: each action of EC2 and each path of the metadata service, for each length, at a
+    /// start and later.
+    pub fn table() -> impl Iterator<Item = Self> {
+        let ec2 = Ec2Operation::ALL.into_iter().map(Target::Ec2);
+        let targets = ec2.chain(ImdsPath::ALL.into_iter().map(Target::Imds));
+        targets.flat_map(|target| {
+            LENGTHS_MS
+                .into_iter()
+                .flat_map(move |lasts_ms| [true, false].map(|at_start| Self::Failing { target, lasts_ms, at_start }))
+        })
+    }
+
     /// Plays the case. `agents` makes the agent of a node, by its number.
     pub fn play<F: Agents>(&self, seed: u64, agents: impl FnMut(usize) -> F) -> (World<F>, CaseOutcome) {
         let (nodes, pods) = match self {
             Self::Fleet(nodes) => (*nodes, 2),
             Self::Replacement => (1, 6),
             Self::ForeignEni => (1, 1),
-            Self::SameName => (1, 5),
+            Self::SameName => (1, 3),
             Self::Api(_) => (1, 4),
+            Self::Failing { .. } => (1, 5),
             _ => (1, 9),
         };
         let mut play = Play::begin(seed, nodes, pods, agents);
@@ -228,6 +253,7 @@ impl Case {
                 play.world.stop_pod(0, 1);
                 play.watch(10 * MINUTE_MS);
             }
+            Self::Failing { target, lasts_ms, at_start } => play.failing(*target, *lasts_ms, *at_start),
         }
         play.end()
     }
@@ -250,32 +276,49 @@ impl<F: Agents> Play<F> {
         self.watch(10 * MINUTE_MS);
     }
 
+    fn failing(&mut self, target: Target, lasts_ms: i64, at_start: bool) {
+        let how = match target {
+            Target::Imds(_) => How::Imds(ImdsErrorKind::Status(500)),
+            _ => How::Code("RequestLimitExceeded".into()),
+        };
+        self.fault(target, how, lasts_ms);
+        if at_start {
+            self.world.roll_out(0);
+        }
+        self.watch(MINUTE_MS);
+        self.replace_some();
+        self.watch(3 * MINUTE_MS);
+    }
+
     fn same_name(&mut self) {
         let mut random = Random::stream(self.began_ms.unsigned_abs(), 9);
         let (mut kept, mut next) = (Vec::new(), 1_000_u64);
-        let mut current: Vec<u64> = (0..5).collect();
+        let mut current: Vec<u64> = (0..3).collect();
         for round in 0..200 {
             let turn = random.index(current.len());
-            if let Some(pod) = current.get_mut(turn) {
-                kept.extend(self.world.force_stop(0, *pod));
+            if let Some(pod) = current.get_mut(turn)
+                && let Some(sandbox) = self.world.force_stop(0, *pod)
+            {
+                kept.push(sandbox);
                 *pod = next;
                 next += 1;
                 self.world.start_pod(0, *pod, name(turn as u64));
             }
-            self.watch(random.between(0, 3_000));
-            if random.below(2) == 0 && !kept.is_empty() {
+            self.watch(random.between(0, 10_000));
+            // No more than two sandboxes are left over at a time; one in fifty never gets its DEL.
+            if kept.len() > random.index(3) {
                 let sandbox = kept.swap_remove(random.index(kept.len()));
                 if random.below(4) == 0 {
                     self.world.late_del(0, sandbox.clone());
                 }
-                if random.below(8) > 0 {
+                if random.below(50) > 0 {
                     self.world.late_del(0, sandbox);
                 }
             }
             if round == 100 {
                 self.world.roll_out(0);
             }
-            self.watch(2_000);
+            self.watch(10_000);
         }
         for sandbox in kept {
             self.world.late_del(0, sandbox);

@@ -14,6 +14,8 @@ use super::wire::Exchange;
 pub enum Event {
     /// The agent's container starts.
     Start,
+    /// The process of this life has ended as it was asked to.
+    End(Epoch),
     /// Its liveness probe comes.
     Probe(Epoch),
     /// The agent's deadline comes.

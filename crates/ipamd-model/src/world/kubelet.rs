@@ -176,7 +176,7 @@ impl Kubelet {
     }
 
     /// A pod is deleted by force: it leaves the API server at once, its sandbox stays until a DEL of it that may come late,
-    /// twice or never ([`Self::late_del`]). The answer names the sandbox.
+    /// twice or never ([`Self::late_del`]). The answer names the sandbox; `None` where the pod does not run.
     pub fn force_stop(&mut self, pod: u64) -> Option<(u64, PodName)> {
         let found = self.pods.get(&pod).filter(|pod| matches!(pod.state, State::Running { .. }))?;
         let sandbox = (found.sandbox, found.name.clone());

@@ -7,18 +7,17 @@ use ipamd_core::id::{Epoch, InstanceId, OpId, RpcId};
 use ipamd_core::input::{Answer, Boot, ImdsErrorKind, Input, PodName};
 use ipamd_core::output::{Effect, Output, Reply, StoreCall};
 
+use super::account::{Account, Moment};
 use super::agent::{Agent, Agents, clock};
 use super::disk::Disk;
-use super::ec2::Ec2;
-use super::event::{Event, Plan};
-use super::faults::{Faults, Target};
-use super::history::History;
+use super::event::Event;
+use super::faults::Target;
 use super::host::{Host, veth_name};
 use super::imds::Imds;
 use super::kube::Kube;
 use super::kubelet::container::Container;
 use super::kubelet::{Kubelet, Send};
-use super::wire::{Arrival, Wire};
+use super::wire::Arrival;
 
 /// An RPC needs this to reach the agent, milliseconds.
 const RPC_MS: i64 = 1;
@@ -26,19 +25,14 @@ const RPC_MS: i64 = 1;
 /// The disk needs this for a write, milliseconds.
 const WRITE_MS: i64 = 3;
 
+/// The pod's `terminationGracePeriodSeconds`, in milliseconds ...
+const GRACE_MS: i64 = 10_000;
+
+/// ... of which the process needs this.
+const ENDING_MS: i64 = 100;
+
 /// A read of the instance metadata service that nothing answers is given up after this, milliseconds.
 const IMDS_SILENCE_MS: i64 = 5_000;
-
-/// What nodes share.
-#[derive(Debug)]
-pub struct Account {
-    /// EC2.
-    pub ec2: Ec2,
-    /// The way to it.
-    pub wire: Wire,
-    /// What goes wrong.
-    pub faults: Faults,
-}
 
 /// A node.
 pub struct WorldNode<F: Agents> {
@@ -67,25 +61,6 @@ pub struct WorldNode<F: Agents> {
     /// Interfaces of pods that run or were deleted by force: name and index.
     links: BTreeMap<u64, (Box<str>, u32)>,
     fatal: Vec<Box<str>>,
-}
-
-/// Where an event happens: its moment, and what it may touch beside its node.
-pub(super) struct Moment<'a> {
-    pub(super) now_ms: i64,
-    pub(super) index: usize,
-    pub(super) account: &'a mut Account,
-    pub(super) plan: &'a mut Plan,
-    pub(super) history: &'a mut History,
-}
-
-impl Moment<'_> {
-    fn after(&mut self, ms: i64, event: Event) {
-        self.plan.at(self.now_ms.saturating_add(ms), self.index, event);
-    }
-
-    fn note(&mut self, what: &dyn std::fmt::Debug) {
-        self.history.note(self.now_ms, self.index, what);
-    }
 }
 
 /// The parts of a node.
@@ -146,6 +121,7 @@ impl<F: Agents> WorldNode<F> {
     pub(super) fn happen(&mut self, event: Event, at: &mut Moment<'_>) {
         match event {
             Event::Start => self.start(at),
+            Event::End(epoch) if self.lives(epoch) => self.end(at),
             Event::Probe(epoch) if self.lives(epoch) => self.probe(at),
             Event::Wake(epoch) if self.lives(epoch) && self.wake_ms == Some(at.now_ms) => {
                 self.wake_ms = None;
@@ -202,8 +178,14 @@ impl<F: Agents> WorldNode<F> {
     fn probe(&mut self, at: &mut Moment<'_>) {
         match self.container.probed(at.now_ms, self.serving_since_ms.is_some()) {
             Some(next_ms) => at.plan.at(next_ms, at.index, Event::Probe(self.epoch)),
-            None => self.end(at),
+            None => self.terminate(at),
         }
+    }
+
+    /// The kubelet asks the process to end, and it does so soon.
+    pub(super) fn terminate(&mut self, at: &mut Moment<'_>) {
+        self.tell(Input::Terminate { grace_ms: GRACE_MS }, at);
+        at.after(ENDING_MS, Event::End(self.epoch));
     }
 
     /// The process ends: its RPCs and its answers are lost, and the kubelet starts the container again.

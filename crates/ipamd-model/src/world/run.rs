@@ -5,6 +5,7 @@ use cni_types::random::mix;
 use ipamd_core::id::{EniId, InstanceId, SubnetId};
 use ipamd_core::input::{EniKind, Input, NodeSeen, PodName};
 
+use super::account::{Account, Moment};
 use super::agent::Agents;
 use super::ec2::refusal::Refusal;
 use super::ec2::{Ec2, Ec2Spec};
@@ -15,7 +16,7 @@ use super::host::{Host, HostSpec};
 use super::imds::{Imds, ImdsSpec};
 use super::kube::{Controller, Kube};
 use super::kubelet::{Kubelet, KubeletSpec, Send};
-use super::node::{Account, Moment, Parts, WorldNode};
+use super::node::{Parts, WorldNode};
 use super::wire::{Wire, WireSpec};
 
 /// What a node is made of.
@@ -157,11 +158,11 @@ impl<F: Agents> World<F> {
         self.at_node(index, WorldNode::end);
     }
 
-    /// A roll-out replaces the agent's pod: its process ends, another starts at once, and no back-off is left.
+    /// A roll-out replaces the agent's pod: its process is asked to end, another starts, and no back-off is left.
     pub fn roll_out(&mut self, index: usize) {
         self.at_node(index, |node, at| {
             node.container.replaced();
-            node.end(at);
+            node.terminate(at);
         });
     }
 

@@ -141,3 +141,21 @@ fn an_account_that_asks_too_often_is_throttled() {
     assert_eq!(codes, [None, None, Some("RequestLimitExceeded".into()), Some("RequestLimitExceeded".into())]);
     assert!(way.call(0, Ec2Call::DescribeSubnets).0[0].1.result.is_ok(), "reads have a bucket of their own");
 }
+
+#[test]
+fn a_creation_whose_answer_is_lost_makes_one_eni() {
+    let mut way = way(WireSpec::default());
+    way.fault(How::Lost { executed: true }, 5_000);
+    let call = Ec2Call::CreateEni {
+        token: 9,
+        subnet: SubnetId::from_bits(1),
+        groups: Vec::new(),
+        want: Want::Ipv4(1),
+        tags: Vec::new(),
+        description: "".into(),
+    };
+    let (answers, attempts) = way.call(0, call);
+    let Ok(Ec2Reply::Created(eni)) = &answers[0].1.result else { panic!("{answers:?}") };
+    assert_eq!((attempts, way.ec2.enis().count(), way.wire.arrived(Ec2Operation::CreateNetworkInterface)), (2, 2, 2));
+    assert!(way.ec2.eni(eni.id).is_some());
+}

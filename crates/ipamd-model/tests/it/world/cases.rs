@@ -5,6 +5,7 @@ use ipamd_core::id::Epoch;
 use ipamd_core::input::KubeError;
 use ipamd_model::world::World;
 use ipamd_model::world::cases::{Case, CaseOutcome};
+use ipamd_model::world::faults::{ImdsPath, Target};
 
 use super::agent::PlainAgent;
 
@@ -27,6 +28,13 @@ fn cases() -> Vec<Case> {
         Case::MissingPermission(Ec2Operation::AssignPrivateIpAddresses),
         Case::FullDisk,
         Case::Api(KubeError::Forbidden),
+        Case::Failing {
+            target: Target::Ec2(Ec2Operation::AssignPrivateIpAddresses),
+            lasts_ms: 600_000,
+            at_start: true,
+        },
+        Case::Failing { target: Target::Imds(ImdsPath::LocalIpv4s), lasts_ms: 51_000, at_start: true },
+        Case::Failing { target: Target::Imds(ImdsPath::Macs), lasts_ms: i64::MAX, at_start: false },
     ]
 }
 
@@ -76,4 +84,20 @@ fn each_case_makes_its_trouble() {
     assert_eq!(disk.unlike_checkpoint, (0, 5), "the DELs of a full disk are not in the file");
     let denied = outcome(&Case::MissingPermission(Ec2Operation::AssignPrivateIpAddresses));
     assert!(denied.harm.is_none() && denied.serves, "{denied:?}");
+}
+
+#[test]
+fn the_table_has_every_action_and_path_at_a_start_and_later() {
+    let table: Vec<Case> = Case::table().collect();
+    assert_eq!(table.len(), (Ec2Operation::ALL.len() + ImdsPath::ALL.len()) * 4 * 2);
+    for (number, case) in table.iter().enumerate() {
+        assert!(!table[..number].contains(case), "{case:?} stands twice");
+    }
+    // Each cell plays; what keeps its addresses does no harm in any of them.
+    for case in table {
+        let (_, outcome) = play(&case, PlainAgent::new);
+        assert!(outcome.harm.is_none(), "{case:?}: {outcome:?}");
+        let Case::Failing { lasts_ms, .. } = case else { continue };
+        assert!(outcome.serves || lasts_ms == i64::MAX, "{case:?}: {outcome:?}");
+    }
 }

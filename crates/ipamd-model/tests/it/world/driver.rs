@@ -192,9 +192,9 @@ fn an_agent_that_never_serves_is_killed_by_its_probe() {
     world.run_to(79_999);
     assert_eq!(world.node(index).unwrap().epoch(), Epoch(1));
     // The first probe comes after 60 s, the third after 80 s; the first restart is immediate.
-    let events = world.run_to(80_001);
+    let events = world.run_to(80_200);
     assert_eq!(world.node(index).unwrap().epoch(), Epoch(2));
-    assert!(events < 10, "a deadline that has passed does not stop the clock");
+    assert!(events < 500, "a deadline that has passed is told once a millisecond: {events}");
 }
 
 #[test]
