@@ -66,7 +66,7 @@ pub struct CaseOutcome {
     pub serves: bool,
     /// ADDs that were refused from the beginning of the trouble on.
     pub refused: u64,
-    /// How long after the beginning of the trouble every pod ran; `None`: not by the end.
+    /// How long after the beginning of the trouble every pod ran for good, as far as it was looked at; `None`: not by the end.
     pub all_run_ms: Option<i64>,
     /// Sandboxes that run and that the checkpoint does not have, and the other way round, at the end.
     pub unlike_checkpoint: (usize, usize),
@@ -83,9 +83,9 @@ fn account<F: Agents>(seed: u64) -> World<F> {
     World::new(ec2, WireSpec { mutations: Some((200, 20)), reads: Some((400, 40)), ..WireSpec::default() })
 }
 
-/// A node whose instance may have three ENIs of four addresses: nine pods.
-fn node() -> WorldNodeSpec {
-    let mut limits = InstanceLimits::custom(3, 4);
+/// A node whose instance may have so many ENIs of four addresses, each with room for three pods.
+fn node(enis: u16) -> WorldNodeSpec {
+    let mut limits = InstanceLimits::custom(enis, 4);
     limits.listed = true;
     let mut imds = ImdsSpec::new(VpcId::from_bits(1), vec!["10.0.0.0/16".into()]);
     imds.lag_ms = (0, 3_000);
@@ -116,10 +116,10 @@ struct Play<F: Agents> {
 
 impl<F: Agents> Play<F> {
     /// Nodes that serve, each with so many pods that run.
-    fn begin(seed: u64, nodes: usize, pods: u64, mut agents: impl FnMut(usize) -> F) -> Self {
+    fn begin(seed: u64, (nodes, enis): (usize, u16), pods: u64, mut agents: impl FnMut(usize) -> F) -> Self {
         let mut world = account(seed);
         for index in 0..nodes {
-            if world.launch(node(), agents(index)).is_err() {
+            if world.launch(node(enis), agents(index)).is_err() {
                 // The subnet has no room for more.
                 break;
             }
@@ -162,9 +162,8 @@ impl<F: Agents> Play<F> {
         self.outcome.harm.shared.extend(harm.shared);
         self.outcome.harm.stranded.extend(harm.stranded);
         let all_run = self.world.nodes().iter().all(|node| node.kubelet.waiting() == 0);
-        if all_run && self.outcome.all_run_ms.is_none() {
-            self.outcome.all_run_ms = Some(self.world.now_ms().saturating_sub(self.began_ms));
-        }
+        let after_ms = self.world.now_ms().saturating_sub(self.began_ms);
+        self.outcome.all_run_ms = all_run.then(|| self.outcome.all_run_ms.unwrap_or(after_ms));
     }
 
     fn end(mut self) -> (World<F>, CaseOutcome) {
@@ -210,7 +209,8 @@ impl Case {
             Self::Failing { .. } => (1, 5),
             _ => (1, 9),
         };
-        let mut play = Play::begin(seed, nodes, pods, agents);
+        let enis = if *self == Self::ForeignEni { 4 } else { 3 };
+        let mut play = Play::begin(seed, (nodes, enis), pods, agents);
         match self {
             Self::ThrottledRestart(lasts_ms) => {
                 play.world.account.faults.restart_throttled(play.began_ms, *lasts_ms);
@@ -268,12 +268,19 @@ impl<F: Agents> Play<F> {
     }
 
     fn replace_some(&mut self) {
-        for pod in 0..3 {
+        // Pods are started in turn, and ENIs fill in turn: these are on different ENIs.
+        for pod in [1, 4, 7] {
             self.world.stop_pod(0, pod);
         }
         self.watch(MINUTE_MS);
-        self.start(100..103);
-        self.watch(10 * MINUTE_MS);
+        // Two more than there is room for: what an agent wrongly takes for free is asked for.
+        self.start(100..105);
+        self.watch(5 * MINUTE_MS);
+        let left: Vec<u64> = self.world.node(0).map(|node| node.kubelet.pending().collect()).unwrap_or_default();
+        for pod in left {
+            self.world.stop_pod(0, pod);
+        }
+        self.watch(5 * MINUTE_MS);
     }
 
     fn failing(&mut self, target: Target, lasts_ms: i64, at_start: bool) {

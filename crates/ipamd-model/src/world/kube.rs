@@ -90,6 +90,18 @@ impl Kube {
         self.warnings
     }
 
+    /// A pod is there, under a UID of its own; what was said of its name before stands.
+    pub fn schedule(&mut self, pod: u64, name: &PodName) {
+        let known = self.pods.entry((name.namespace.clone(), name.name.clone())).or_default();
+        (known.uid, known.annotation) = (uid(pod), None);
+    }
+
+    /// A pod is gone; a later one of its name stays.
+    pub fn remove(&mut self, pod: u64) {
+        let uid = uid(pod);
+        self.pods.retain(|_, known| known.uid != uid);
+    }
+
     /// Answers a call.
     pub fn execute(&mut self, now_ms: i64, call: &KubeCall, faults: &mut Faults) -> KubeOutcome {
         let mut took_ms = self.random.between(self.latency_ms.0, self.latency_ms.1);
@@ -164,6 +176,10 @@ impl Kube {
     }
 }
 
+fn uid(pod: u64) -> Box<str> {
+    format!("{pod:08x}-0000-4000-8000-000000000000").into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::faults::{Fault, Target};
@@ -199,6 +215,21 @@ mod tests {
         assert_eq!(kube.execute(10, &config, &mut faults).result, Err(KubeError::Forbidden));
         let late = kube.execute(20, &KubeCall::GetNode, &mut faults);
         assert!(late.took_ms >= 9_000 && late.result.is_ok());
+    }
+
+    #[test]
+    fn a_pod_goes_and_a_later_one_of_its_name_stays() {
+        let mut faults = Faults::none(1);
+        let mut kube = kube(Controller::Silent);
+        let name = PodName { namespace: "default".into(), name: "web-0".into() };
+        kube.schedule(1, &name);
+        kube.schedule(2, &name);
+        kube.remove(1);
+        let get = KubeCall::GetPod(name);
+        let Ok(KubeReply::Pod { uid, .. }) = kube.execute(0, &get, &mut faults).result else { panic!("no pod") };
+        assert!(uid.starts_with("00000002-"), "{uid}");
+        kube.remove(2);
+        assert_eq!(kube.execute(0, &get, &mut faults).result, Err(KubeError::NotFound));
     }
 
     #[test]

@@ -126,7 +126,13 @@ impl Kubelet {
 
     /// Pods that have no address yet.
     pub fn waiting(&self) -> usize {
-        self.pods.len().saturating_sub(self.running().count())
+        self.pending().count()
+    }
+
+    /// Which pods these are.
+    pub fn pending(&self) -> impl Iterator<Item = u64> {
+        let pending = self.pods.iter().filter(|(_, pod)| !matches!(pod.state, State::Running { .. }));
+        pending.map(|(pod, _)| *pod)
     }
 
     /// The pod's present sandbox.

@@ -130,22 +130,29 @@ impl<F: Agents> World<F> {
 
     /// A pod is scheduled on a node.
     pub fn start_pod(&mut self, index: usize, pod: u64, name: PodName) {
+        if let Some(node) = self.nodes.get_mut(index) {
+            node.kube.schedule(pod, &name);
+        }
         self.with_kubelet(index, |kubelet, now_ms| kubelet.start_pod(now_ms, pod, name));
     }
 
     /// A pod is deleted.
     pub fn stop_pod(&mut self, index: usize, pod: u64) {
         self.with_kubelet(index, |kubelet, _| kubelet.stop_pod(pod));
+        self.forget(index, pod);
     }
 
     /// A pod vanishes without a DEL.
     pub fn leak_pod(&mut self, index: usize, pod: u64) {
         self.with_kubelet(index, |kubelet, _| kubelet.leak_pod(pod));
+        self.forget(index, pod);
     }
 
     /// A pod is deleted by force; the answer is for [`Self::late_del`].
     pub fn force_stop(&mut self, index: usize, pod: u64) -> Option<(u64, PodName)> {
-        self.nodes.get_mut(index)?.kubelet.force_stop(pod)
+        let sandbox = self.nodes.get_mut(index)?.kubelet.force_stop(pod)?;
+        self.forget(index, pod);
+        Some(sandbox)
     }
 
     /// The runtime tears down a sandbox that it kept.
@@ -184,6 +191,13 @@ impl<F: Agents> World<F> {
         let lost = self.account.ec2.lose_eni(self.now_ms, eni);
         self.at_node(index, WorldNode::notice);
         lost
+    }
+
+    /// The pod leaves the API server.
+    fn forget(&mut self, index: usize, pod: u64) {
+        if let Some(node) = self.nodes.get_mut(index) {
+            node.kube.remove(pod);
+        }
     }
 
     fn with_kubelet(&mut self, index: usize, act: impl FnOnce(&mut Kubelet, i64) -> Vec<Send>) {
