@@ -36,9 +36,8 @@ impl<F: Agents> World<F> {
     pub fn harm(&self, index: usize) -> Harm {
         let mut harm = Harm::default();
         let Some(node) = self.node(index) else { return harm };
-        let ec2 = &self.account.ec2;
         let own = |state| matches!(state, EniState::Attached | EniState::Attaching);
-        let enis = ec2.enis().filter(|eni| eni.attached_to(node.instance).is_some() && own(eni.state(self.now_ms())));
+        let enis = self.account.ec2.bound(node.instance).filter(|eni| own(eni.state(self.now_ms())));
         let held: BTreeSet<IpAddr> =
             enis.flat_map(|eni| eni.every_ipv4().map(IpAddr::from).collect::<Vec<_>>()).collect();
         let mut seen = BTreeSet::new();

@@ -213,7 +213,7 @@ impl Ec2 {
     }
 
     /// ENIs with an attachment to the instance, whatever its state.
-    fn bound(&self, instance: InstanceId) -> impl Iterator<Item = &Eni> {
+    pub fn bound(&self, instance: InstanceId) -> impl Iterator<Item = &Eni> {
         let ids = self.instances.get(&instance).map(|instance| &instance.enis);
         ids.into_iter().flatten().filter_map(|id| self.enis.get(id))
     }

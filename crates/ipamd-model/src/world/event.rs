@@ -1,7 +1,7 @@
 //! What is to happen, in the order of time; events of one moment in the order in which they were planned.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
 
 use ipamd_core::id::{Epoch, OpId};
 use ipamd_core::input::Input;
@@ -34,11 +34,46 @@ pub enum Event {
     Trunk,
 }
 
+/// An event with its place in the plan. Two events never have one number.
+#[derive(Debug)]
+struct Planned {
+    at_ms: i64,
+    number: u64,
+    node: usize,
+    event: Event,
+}
+
+impl Planned {
+    fn place(&self) -> (i64, u64) {
+        (self.at_ms, self.number)
+    }
+}
+
+impl PartialEq for Planned {
+    fn eq(&self, other: &Self) -> bool {
+        self.place() == other.place()
+    }
+}
+
+impl Eq for Planned {}
+
+impl PartialOrd for Planned {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// The earliest is the greatest: a heap gives its greatest first.
+impl Ord for Planned {
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.place().cmp(&self.place())
+    }
+}
+
 /// The plan.
 #[derive(Debug, Default)]
 pub struct Plan {
-    order: BinaryHeap<Reverse<(i64, u64)>>,
-    events: BTreeMap<u64, (usize, Event)>,
+    events: BinaryHeap<Planned>,
     next: u64,
 }
 
@@ -46,31 +81,29 @@ impl Plan {
     /// Plans an event of a node.
     pub fn at(&mut self, at_ms: i64, node: usize, event: Event) {
         self.next = self.next.saturating_add(1);
-        self.order.push(Reverse((at_ms, self.next)));
-        self.events.insert(self.next, (node, event));
+        self.events.push(Planned { at_ms, number: self.next, node, event });
     }
 
     /// When the next event comes.
     pub fn next_ms(&self) -> Option<i64> {
-        self.order.peek().map(|Reverse((at_ms, _))| *at_ms)
+        self.events.peek().map(|planned| planned.at_ms)
     }
 
     /// The next event up to this time.
     pub fn pop(&mut self, until_ms: i64) -> Option<(i64, usize, Event)> {
-        let Reverse((at_ms, number)) = *self.order.peek().filter(|Reverse((at_ms, _))| *at_ms <= until_ms)?;
-        self.order.pop();
-        let (node, event) = self.events.remove(&number)?;
+        self.events.peek().filter(|planned| planned.at_ms <= until_ms)?;
+        let Planned { at_ms, node, event, .. } = self.events.pop()?;
         Some((at_ms, node, event))
     }
 
     /// How many events are planned.
     pub fn len(&self) -> usize {
-        self.order.len()
+        self.events.len()
     }
 
     /// Nothing is planned.
     pub fn is_empty(&self) -> bool {
-        self.order.is_empty()
+        self.events.is_empty()
     }
 }
 

@@ -24,7 +24,12 @@ type Plain = World<fn(Epoch) -> PlainAgent>;
 
 /// A world of so many nodes with three ENIs of four addresses.
 fn world(seed: u64, nodes: usize) -> Plain {
-    let subnet = SubnetFacts::new(SubnetId::from_bits(1), Ipv4Addr::new(10, 0, 0, 0), 24);
+    fleet(seed, nodes, 24)
+}
+
+/// The same in a subnet of this size.
+fn fleet(seed: u64, nodes: usize, bits: u8) -> Plain {
+    let subnet = SubnetFacts::new(SubnetId::from_bits(1), Ipv4Addr::new(10, 0, 0, 0), bits);
     let mut ec2 = Ec2Spec::new(vec![subnet], vec![GroupId::from_bits(7)], seed);
     ec2.lag_ms = 500;
     let mut world = Plain::new(ec2, WireSpec { mutations: Some((20, 5)), ..WireSpec::default() });
@@ -241,4 +246,17 @@ fn a_forced_delete_leaves_a_sandbox_whose_del_comes_after_the_next_pod() {
     world.pass(5_000);
     let node = world.node(0).unwrap();
     assert_eq!((node.kubelet.running().count(), node.host.pods().len(), node.agent().unwrap().seen["del"]), (1, 1, 2));
+}
+
+#[test]
+fn a_calm_hour_of_a_hundred_nodes_plans_little() {
+    let mut world = fleet(9, 100, 20);
+    for index in 0..100 {
+        for pod in 0..3 {
+            world.start_pod(index, pod, name(pod));
+        }
+    }
+    world.pass(3_600_000);
+    assert_eq!(running(&world).len(), 300);
+    assert!(world.planned() < 100 * 8, "{} events are planned", world.planned());
 }
