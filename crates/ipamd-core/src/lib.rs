@@ -28,6 +28,7 @@ pub mod store;
 
 pub use self::core::{Core, Phase};
 pub use agent::memory::PodKey;
+pub use agent::veth::suffix as veth_suffix;
 pub use config::{Config, Policy};
 pub use input::Input;
 pub use output::Output;

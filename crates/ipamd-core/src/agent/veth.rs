@@ -6,7 +6,7 @@ use crate::input::PodName;
 const DIGITS: usize = 11;
 
 /// What the name of the pod's interface ends in.
-pub(crate) fn suffix(pod: &PodName) -> String {
+pub fn suffix(pod: &PodName) -> String {
     let mut digits = hex(sha1(format!("{}.{}", pod.namespace, pod.name).as_bytes()));
     digits.truncate(DIGITS);
     digits

@@ -16,6 +16,20 @@ pub trait Agent {
     fn checkpoint(&self) -> Vec<CheckpointEntry<u64>>;
 }
 
+impl Agent for ipamd_core::Core<u64> {
+    fn handle(&mut self, now: Now, input: Input<u64>) -> Vec<Output> {
+        Self::handle(self, now, input)
+    }
+
+    fn deadline(&self) -> Option<i64> {
+        Self::deadline(self)
+    }
+
+    fn checkpoint(&self) -> Vec<CheckpointEntry<u64>> {
+        Self::checkpoint(self).collect()
+    }
+}
+
 /// Makes the agent of a new life.
 pub trait Agents {
     /// The agent.

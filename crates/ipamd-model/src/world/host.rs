@@ -175,10 +175,7 @@ fn table(device: u8, card: u8) -> u32 {
 
 /// The name of the host's end of a pod's interface.
 pub fn veth_name(pod: &PodName) -> Box<str> {
-    let text = pod.namespace.bytes().chain([b'.']).chain(pod.name.bytes());
-    let hash =
-        text.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
-    format!("eni{:011x}", hash >> 20).into()
+    format!("eni{}", ipamd_core::veth_suffix(pod)).into()
 }
 
 #[cfg(test)]
@@ -228,7 +225,7 @@ mod tests {
         let ec2 = Ec2::new(Ec2Spec::new(Vec::new(), Vec::new(), 1));
         let mut host = Host::new(HostSpec::default(), InstanceId::from_bits(1), 0, &ec2, 1);
         let name = veth_name(&PodName { namespace: "default".into(), name: "web-0".into() });
-        assert!(name.starts_with("eni") && name.len() == 14, "{name}");
+        assert_eq!(&*name, "eni0d7763386da");
         let address = IpAddr::from([10, 0, 0, 9]);
         let first = host.add_pod(&name, address);
         let second = host.add_pod(&name, address);

@@ -2,5 +2,6 @@
 
 mod agent;
 mod cases;
+mod core;
 mod driver;
 mod invariants;
