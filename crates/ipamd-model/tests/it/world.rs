@@ -2,6 +2,7 @@
 
 mod agent;
 mod cases;
+mod chaos;
 mod core;
 mod driver;
 mod invariants;
