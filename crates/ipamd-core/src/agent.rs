@@ -8,6 +8,8 @@ pub(crate) mod counting;
 pub(crate) mod cx;
 pub(crate) mod desk;
 pub(crate) mod foreign;
+pub(crate) mod held;
+pub(crate) mod holding;
 pub(crate) mod ledger;
 pub(crate) mod managed;
 pub(crate) mod memory;

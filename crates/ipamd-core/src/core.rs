@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::id::{Now, RpcId};
 use crate::input::{BadInput, Boot, Input, NodeSeen};
 use crate::lanes::cidrs::Cidrs;
+use crate::lanes::early::Early;
 use crate::lanes::init::Init;
 use crate::lanes::ipv6::Ipv6Loop;
 use crate::lanes::leak::Leak;
@@ -36,6 +37,9 @@ pub enum Phase {
     Ended(Box<str>),
 }
 
+/// Pause before the rest of a start is tried again.
+const SETTLE_AGAIN_MS: i64 = 10_000;
+
 /// The loop of a node that serves.
 #[derive(Debug)]
 enum Loop {
@@ -51,6 +55,7 @@ pub struct Core<K> {
     agent: Agent<K>,
     phase: Phase,
     boot_ms: i64,
+    early: Option<(Early, bool)>,
     init: Option<Box<Init>>,
     pool: Option<Loop>,
     security: Security,
@@ -66,6 +71,7 @@ impl<K: PodKey> Core<K> {
             agent: Agent::new(config.into(), chooser, Now::default(), &Boot::default()),
             phase: Phase::New,
             boot_ms: 0,
+            early: None,
             init: None,
             pool: None,
             security: Security::default(),
@@ -108,7 +114,12 @@ impl<K: PodKey> Core<K> {
         self.boot_ms = self.agent.ms();
         self.agent.metrics.startup_seconds = seconds(boot.waited_ms);
         self.phase = Phase::Starting;
-        self.init = Some(Box::new(Init::begin(&mut self.agent.lane(Lane::Init))));
+        let mut cx = self.agent.lane(Lane::Init);
+        if cx.is_careful() {
+            self.early = Some(Early::begin(&mut cx));
+        } else {
+            self.init = Some(Box::new(Init::begin(&mut cx)));
+        }
     }
 
     fn refuse(&mut self, rpc: RpcId) {
@@ -119,6 +130,8 @@ impl<K: PodKey> Core<K> {
         let serving = self.phase == Phase::Serving;
         match input {
             Input::Boot(_) => self.agent.bad.add(BadInput::SecondBoot),
+            // Careful: what the interface used is free.
+            Input::VethGone { ifindex, .. } if self.agent.is_careful() => self.agent.veth_gone(ifindex),
             // Nothing of the original's hastens a wait or hears of links.
             Input::Tick | Input::LinkSeen { .. } | Input::LinkChanged { .. } | Input::VethGone { .. } => {}
             Input::Terminate { .. } => self.agent.terminating = true,
@@ -168,15 +181,7 @@ impl<K: PodKey> Core<K> {
     fn wake(&mut self, lane: Lane, wake: Wake) {
         let mut cx = self.agent.lane(lane);
         match lane {
-            Lane::Init => {
-                if let Some(init) = self.init.take() {
-                    match init.resume(&mut cx, wake) {
-                        Flow::Wait(init) => self.init = Some(Box::new(init)),
-                        Flow::Done(Ok(())) => self.serve(),
-                        Flow::Done(Err(reason)) => self.end(reason),
-                    }
-                }
-            }
+            Lane::Init => self.start(wake),
             Lane::Pool => {
                 self.pool = self.pool.take().map(|node_loop| match node_loop {
                     Loop::Ipv4(step) => Loop::Ipv4(step.resume(&mut cx, wake)),
@@ -191,12 +196,60 @@ impl<K: PodKey> Core<K> {
         }
     }
 
-    fn serve(&mut self) {
+    fn start(&mut self, wake: Wake) {
+        let mut cx = self.agent.lane(Lane::Init);
+        if let Some((early, sleeps)) = self.early.take() {
+            return match early.resume(sleeps, &mut cx, wake) {
+                Flow::Wait(early) => self.early = Some(early),
+                Flow::Done(Ok(())) => {
+                    self.open();
+                    self.settle();
+                }
+                Flow::Done(Err(reason)) => self.end(reason),
+            };
+        }
+        match self.init.take() {
+            Some(init) => {
+                let flow = init.resume(&mut cx, wake);
+                self.started(flow);
+            }
+            None if self.pool.is_none() => self.settle(),
+            None => {}
+        }
+    }
+
+    /// Careful: the rest of the start, after the page is open.
+    fn settle(&mut self) {
+        let flow = Init::settle(&mut self.agent.lane(Lane::Init));
+        self.started(flow);
+    }
+
+    fn started(&mut self, flow: Flow<Init, Result<(), Box<str>>>) {
+        match flow {
+            Flow::Wait(init) => self.init = Some(Box::new(init)),
+            Flow::Done(Ok(())) => {
+                if self.phase != Phase::Serving {
+                    self.open();
+                }
+                self.begin_loop();
+            }
+            // Careful: a node that serves goes on doing so.
+            Flow::Done(Err(_)) if self.phase == Phase::Serving => {
+                self.agent.lane(Lane::Init).sleep(SETTLE_AGAIN_MS);
+            }
+            Flow::Done(Err(reason)) => self.end(reason),
+        }
+    }
+
+    fn open(&mut self) {
         let took = seconds(self.agent.ms().saturating_sub(self.boot_ms));
         self.agent.metrics.init_seconds = took;
         self.agent.metrics.startup_seconds += took;
         self.phase = Phase::Serving;
         self.agent.desk.put(Output::Ready);
+    }
+
+    fn begin_loop(&mut self) {
         let mut cx = self.agent.lane(Lane::Pool);
         self.pool = Some(if cx.facts.mode == Mode::Ipv6 {
             Loop::Ipv6(Ipv6Loop::begin(&mut cx))

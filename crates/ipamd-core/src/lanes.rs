@@ -1,6 +1,7 @@
 //! The sequences of their own: each is in one state at a time and goes on when it is woken.
 
 pub(crate) mod cidrs;
+pub(crate) mod early;
 pub(crate) mod init;
 pub(crate) mod init_enis;
 pub(crate) mod init_restore;

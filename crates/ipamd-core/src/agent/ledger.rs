@@ -40,6 +40,10 @@ impl<K: PodKey> Agent<K> {
                 });
             }
         }
+        // Careful: what is in use must not be given out of the new CIDRs.
+        if self.is_careful() {
+            self.keep_traces();
+        }
     }
 
     /// The store takes this CIDR, or has it. One that another ENI has, wholly or in part, is refused.

@@ -10,6 +10,7 @@ use cni_types::limits::InstanceLimits;
 use super::bad::BadInputs;
 use super::desk::Desk;
 use super::foreign::Foreign;
+use super::held::Held;
 use super::released::Released;
 use crate::chooser::Chooser;
 use crate::config::Config;
@@ -112,6 +113,8 @@ pub(crate) struct Agent<K> {
     pub(crate) released: Released,
     pub(crate) allocations: BTreeMap<K, Allocation>,
     pub(crate) bad: BadInputs,
+    /// What a careful agent keeps.
+    pub(crate) held: Held<K>,
     /// What the checkpoint held, between its reading and its use.
     pub(crate) restored: Vec<CheckpointEntry<K>>,
     /// The pod whose address is being freed: the checkpoint that is written lacks it.
@@ -149,6 +152,7 @@ impl<K: PodKey> Agent<K> {
             released: Released::default(),
             allocations: BTreeMap::new(),
             bad: BadInputs::default(),
+            held: Held::default(),
             restored: Vec::new(),
             releasing: None,
             terminating: false,

@@ -2,19 +2,20 @@
 
 use cni_types::ec2::Ec2Code;
 
-use crate::input::Ec2Failure;
+use crate::input::{Ec2Failure, Fate};
 
 /// An error with the code of EC2's, if one of EC2's caused it, and the text that logs and one label of the page show.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Trouble {
     code: Option<Box<str>>,
     text: String,
+    unknown: bool,
 }
 
 impl Trouble {
     /// An error that EC2 has no part in.
     pub(crate) fn plain(text: impl Into<String>) -> Self {
-        Self { code: None, text: text.into() }
+        Self { code: None, text: text.into(), unknown: false }
     }
 
     /// Puts words before the text.
@@ -38,6 +39,11 @@ impl Trouble {
         self.code.is_some()
     }
 
+    /// What was asked may have been done.
+    pub(crate) fn is_unknown(&self) -> bool {
+        self.unknown
+    }
+
     /// A subnet has no more addresses.
     pub(crate) fn is_insufficient(&self) -> bool {
         Ec2Code::ANSWERED.iter().any(|code| code.is_insufficient() && self.is(*code))
@@ -51,6 +57,6 @@ impl Trouble {
 
 impl From<Ec2Failure> for Trouble {
     fn from(failure: Ec2Failure) -> Self {
-        Self { code: failure.code, text: failure.text.into() }
+        Self { code: failure.code, text: failure.text.into(), unknown: failure.fate == Fate::Unknown }
     }
 }

@@ -49,7 +49,7 @@ impl<K: PodKey> Core<K> {
     /// What the checkpoint is to hold: read it when a write begins.
     pub fn checkpoint(&self) -> impl Iterator<Item = CheckpointEntry<K>> {
         let owners = self.agent.pool.owners().iter();
-        owners.filter(|(key, _)| self.agent.releasing.as_ref() != Some(key)).map(|(key, address)| {
+        let held = owners.filter(|(key, _)| self.agent.releasing.as_ref() != Some(key)).map(|(key, address)| {
             let known = self.agent.allocations.get(key);
             let (ipv4, ipv6) = match address {
                 IpAddr::V4(address) => (Some(*address), None),
@@ -62,7 +62,9 @@ impl<K: PodKey> Core<K> {
                 allocated_ns: known.map_or(0, |allocation| allocation.allocated_ns),
                 pod: known.map(|allocation| allocation.pod.clone()).unwrap_or_default(),
             }
-        })
+        });
+        // Careful: allocations whose addresses no ENI is known to have.
+        held.chain(self.agent.held.orphans.iter().cloned())
     }
 
     /// Inputs that were not used, by name.

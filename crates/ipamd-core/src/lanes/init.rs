@@ -4,7 +4,7 @@
 //! the allocations of the checkpoint.
 
 use super::init_enis::InitEnis;
-use super::init_restore::Restore;
+use super::init_restore::{self, Restore};
 use super::leak;
 use crate::agent::attached::Attached;
 use crate::agent::cx::Cx;
@@ -74,6 +74,15 @@ impl Init {
         cx.metrics.progress(Action::Init, 1);
         cx.imds(ImdsRead::Identity);
         Self::Identity
+    }
+
+    /// Careful: what follows the open page. It is tried again where it fails.
+    pub(crate) fn settle<K: PodKey>(cx: &mut Cx<'_, K>) -> End {
+        if cx.facts.limits.is_some_and(|limits| limits.listed) {
+            return described(cx, DescribeAll::begin);
+        }
+        cx.ec2(Ec2Call::DescribeInstanceType, Count::Plain);
+        Flow::Wait(Self::Limits)
     }
 
     pub(crate) fn resume<K: PodKey>(self, cx: &mut Cx<'_, K>, wake: Wake) -> End {
@@ -150,6 +159,9 @@ fn identified<K: PodKey>(cx: &mut Cx<'_, K>, identity: Box<Identity>) -> End {
 
 fn limited<K: PodKey>(cx: &mut Cx<'_, K>, limits: InstanceLimits) -> End {
     cx.facts.limits = Some(limits);
+    if cx.is_careful() {
+        return described(cx, DescribeAll::begin);
+    }
     match cx.config.settings.mode(&limits) {
         Ok(mode) => {
             cx.facts.mode = mode;
@@ -172,6 +184,8 @@ fn described<K: PodKey>(
             cx.set_unmanaged(&attached);
             cx.set_efa_only(&attached);
             let enis = cx.filter_managed(std::mem::take(&mut attached.enis));
+            let ours: Vec<_> = enis.iter().map(|eni| eni.id).collect();
+            cx.settle_doubts(&ours);
             taken_in(cx, |cx| InitEnis::begin(cx, enis, attached))
         }
     }
@@ -184,6 +198,8 @@ fn taken_in<K: PodKey>(
     match go_on(cx) {
         Flow::Wait(step) => Flow::Wait(Init::Enis(Box::new(step))),
         Flow::Done(Err(reason)) => Flow::Done(Err(reason)),
+        // Careful: the checkpoint was taken over before the page opened.
+        Flow::Done(Ok(())) if cx.is_careful() => restored(cx, init_restore::clean),
         Flow::Done(Ok(())) => Flow::Wait(Init::Restore(Box::new(Restore::begin(cx)))),
     }
 }
@@ -211,8 +227,9 @@ fn refreshed<K: PodKey>(
 ) -> End {
     match go_on(cx) {
         Flow::Wait(step) => Flow::Wait(Init::Groups(Box::new(step))),
-        Flow::Done(Err(error)) => unreadable("the security groups", &error),
-        Flow::Done(Ok(())) => {
+        // Careful: the watcher reads them again.
+        Flow::Done(Err(error)) if !cx.is_careful() => unreadable("the security groups", &error),
+        Flow::Done(_) => {
             let now_ms = cx.ms();
             cx.desk.sleep(Lane::Groups, now_ms);
             ask_node(cx)
@@ -226,6 +243,10 @@ fn ask_node<K: PodKey>(cx: &mut Cx<'_, K>) -> End {
         cx.kube(KubeCall::GetNode);
         return Flow::Wait(Init::Node);
     }
+    listed_pods(cx)
+}
+
+fn listed_pods<K: PodKey>(cx: &mut Cx<'_, K>) -> End {
     let listed = cx.facts.limits.filter(|limits| limits.listed);
     cx.facts.max_pods = listed.map_or(DEFAULT_MAX_PODS, |limits| limits.listed_max_pods());
     announce_custom(cx)
@@ -238,6 +259,8 @@ fn node_seen<K: PodKey>(cx: &mut Cx<'_, K>, wake: Wake) -> End {
             cx.see_node(node);
             announce_custom(cx)
         }
+        // Careful: the number of the image's list stands in until the node is seen.
+        _ if cx.is_careful() => listed_pods(cx),
         Ok(_) => fatal("the node object does not say how many pods the node takes"),
         Err(error) => fatal(format!("the node object could not be read: {error}")),
     }
@@ -273,6 +296,8 @@ fn prescale<K: PodKey>(cx: &mut Cx<'_, K>) -> End {
 fn grown<K: PodKey>(cx: &mut Cx<'_, K>, go_on: impl FnOnce(&mut Cx<'_, K>) -> grow::End) -> End {
     match go_on(cx) {
         Flow::Wait(step) => Flow::Wait(Init::Prescale(Box::new(step))),
+        // Careful: the loop tries again.
+        Flow::Done(_) if cx.is_careful() => end(cx),
         Flow::Done(Err(trouble)) => fatal(format!("the pool could not grow: {}", trouble.text())),
         Flow::Done(Ok(())) => {
             let empty = cx.pool.stats(cx.facts.mode, cx.ms()).total == 0;

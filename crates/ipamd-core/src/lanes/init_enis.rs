@@ -135,6 +135,8 @@ impl Queue {
         match go_on(cx) {
             Flow::Wait(step) => Flow::Wait(InitEnis::Tag(self, eni, step)),
             Flow::Done(Ok(())) => self.begin_set_up(cx, eni),
+            // Careful: an ENI is used without its tags, too.
+            Flow::Done(Err(_)) if cx.is_careful() => self.begin_set_up(cx, eni),
             Flow::Done(Err(trouble)) => {
                 Flow::Done(Err(format!("{} could not be tagged: {}", eni.id, trouble.text()).into()))
             }

@@ -56,7 +56,14 @@ impl Restore {
                 Err(error) => Flow::Done(Err(format!("the checkpoint could not be read: {error}").into())),
             },
             Self::Pods => match wake.host_pods() {
-                Ok(pods) => take_over(cx, &pods),
+                Ok(pods) => match take_over(cx, &pods) {
+                    Ok(()) => {
+                        let generation = cx.next_generation();
+                        cx.store(StoreCall::WriteCheckpoint { generation });
+                        Flow::Wait(Self::Write)
+                    }
+                    Err(reason) => Flow::Done(Err(reason)),
+                },
                 Err(error) => Flow::Done(Err(format!("the interfaces of pods could not be listed: {error}").into())),
             },
             // That it could not be written is only a line of the log.
@@ -71,22 +78,23 @@ impl Restore {
 }
 
 /// Allocations of pods whose interface is gone are dropped, and those whose address no CIDR holds.
-fn take_over<K: PodKey>(cx: &mut Cx<'_, K>, pods: &[HostPod]) -> End {
+pub(super) fn take_over<K: PodKey>(cx: &mut Cx<'_, K>, pods: &[HostPod]) -> Result<(), Box<str>> {
     let ipv6 = cx.facts.mode == Mode::Ipv6;
     for entry in std::mem::take(&mut cx.restored) {
         let address = if ipv6 { entry.ipv6.map(IpAddr::from) } else { entry.ipv4.map(IpAddr::from) };
         let Some(address) = address.filter(|address| is_alive(&entry, *address, pods)) else { continue };
-        match cx.recover(entry.key, address, entry.pod, entry.allocated_ns) {
+        match cx.recover(entry.key.clone(), address, entry.pod.clone(), entry.allocated_ns) {
+            // Careful: a listing may be old, and the address is the pod's when it comes.
+            Err(Refused::UnknownAddress) if cx.is_careful() => cx.held.orphans.push(entry),
             // An address that no CIDR here holds is forgotten with its pod.
             Ok(_) | Err(Refused::UnknownAddress) => {}
-            Err(refused) => {
-                return Flow::Done(Err(format!("the checkpoint cannot be taken over: {address}: {refused}").into()));
-            }
+            Err(refused) => return Err(format!("the checkpoint cannot be taken over: {address}: {refused}").into()),
         }
     }
-    let generation = cx.next_generation();
-    cx.store(StoreCall::WriteCheckpoint { generation });
-    Flow::Wait(Restore::Write)
+    if cx.is_careful() {
+        cx.see_traces(pods);
+    }
+    Ok(())
 }
 
 /// An interface on the host bears the pod's name. For an allocation without a name the address decides: it is kept if the host
@@ -100,7 +108,8 @@ fn is_alive<K>(entry: &CheckpointEntry<K>, address: IpAddr, pods: &[HostPod]) ->
     pods.iter().any(|pod| pod.name.ends_with(&suffix))
 }
 
-fn clean<K: PodKey>(cx: &mut Cx<'_, K>) -> End {
+/// Gives back what is of no use, and has the rules of pods written.
+pub(super) fn clean<K: PodKey>(cx: &mut Cx<'_, K>) -> End {
     let mode = cx.facts.mode;
     let mut jobs = Vec::new();
     if mode != Mode::Ipv6 {
@@ -115,7 +124,11 @@ fn clean<K: PodKey>(cx: &mut Cx<'_, K>) -> End {
 /// These releases are not remembered: a comparison takes back at once what EC2 did not take.
 fn clean_next<K: PodKey>(cx: &mut Cx<'_, K>, mut left: std::vec::IntoIter<(EniId, bool)>) -> End {
     while let Some((eni, prefixes)) = left.next() {
-        let blocks = cx.pool.unused_blocks(eni, prefixes);
+        let mut blocks = cx.pool.unused_blocks(eni, prefixes);
+        // Careful: what the host shows in use stays.
+        if cx.is_careful() {
+            blocks.retain(|block| !cx.pool.is_occupied(eni, *block));
+        }
         if blocks.is_empty() {
             continue;
         }

@@ -1,12 +1,16 @@
 //! The loop of an IPv4 node: half a pause, a check of the pool, the other half, a comparison when it is due.
 
 use crate::agent::cx::Cx;
+use crate::agent::desk::Count;
 use crate::agent::memory::{Agent, PodKey};
 use crate::agent::wake::{Flow, Wake};
+use crate::input::Ec2Subnet;
+use crate::output::Ec2Call;
 use crate::steps::grow::{self, Growing};
 use crate::steps::reconcile::Reconciling;
 use crate::steps::shrink::Shrinking;
 use crate::steps::spare::Sparing;
+use crate::steps::subnets::is_excluded;
 use crate::steps::trunk;
 use crate::store::Stats;
 
@@ -22,6 +26,8 @@ const DECREASE_MS: i64 = 30_000;
 pub(crate) enum PoolLoop {
     /// It sleeps before a check.
     BeforeCheck,
+    /// Subnets are looked up for ENIs that are held.
+    Unhold,
     /// It announces security groups for pods.
     Announce,
     /// The pool grows; these numbers were true before.
@@ -45,8 +51,20 @@ impl PoolLoop {
     pub(crate) fn resume<K: PodKey>(self, cx: &mut Cx<'_, K>, wake: Wake) -> Self {
         match self {
             Self::BeforeCheck => {
+                // Careful: ENIs whose subnets were unknown are looked at again.
+                if cx.is_careful() && cx.holds_are_due() {
+                    cx.held.asked_ms = Some(cx.ms());
+                    cx.ec2(Ec2Call::DescribeSubnets, Count::Always);
+                    return Self::Unhold;
+                }
                 if cx.config.settings.pod_eni && !cx.has_trunk() && trunk::announce(cx) {
                     return Self::Announce;
+                }
+                check(cx)
+            }
+            Self::Unhold => {
+                if let Ok(subnets) = wake.subnets() {
+                    unhold(cx, &subnets);
                 }
                 check(cx)
             }
@@ -77,6 +95,16 @@ impl<K: PodKey> Agent<K> {
 
     fn decrease_is_due(&self) -> bool {
         self.times.decrease.is_none_or(|since_ms| self.ms().saturating_sub(since_ms) > DECREASE_MS)
+    }
+}
+
+/// ENIs that the metadata service shows serve pods again, as their subnets allow.
+fn unhold<K: PodKey>(cx: &mut Cx<'_, K>, subnets: &[Ec2Subnet]) {
+    for eni in cx.held.enis.clone() {
+        let subnet = cx.pool.eni(eni).map(|eni| eni.subnet);
+        if !cx.held.missing.contains(&eni) {
+            cx.release_hold(eni, subnet.is_some_and(|subnet| is_excluded(subnets, subnet)));
+        }
     }
 }
 

@@ -26,8 +26,12 @@ pub(crate) struct Rpcs<K> {
     pub(crate) open: BTreeMap<RpcId, Rpc<K>>,
     /// Those that wait for their turn at the store.
     pub(crate) queue: VecDeque<RpcId>,
-    /// The one for which the checkpoint is being written.
+    /// The one that waits for the checkpoint that is being written.
     pub(crate) writing: Option<RpcId>,
+    /// The checkpoint is being written.
+    pub(crate) busy: bool,
+    /// Careful: it lacks something, and is written again after a pause.
+    pub(crate) stale: bool,
 }
 
 /// One RPC.
@@ -78,7 +82,7 @@ pub(crate) enum Given {
 
 impl<K> Default for Rpcs<K> {
     fn default() -> Self {
-        Self { open: BTreeMap::new(), queue: VecDeque::new(), writing: None }
+        Self { open: BTreeMap::new(), queue: VecDeque::new(), writing: None, busy: false, stale: false }
     }
 }
 
@@ -151,8 +155,16 @@ impl<K: PodKey> Rpcs<K> {
     pub(crate) fn resume(&mut self, cx: &mut Cx<'_, K>, id: RpcId, wake: Wake) {
         let Some(rpc) = self.open.get_mut(&id) else { return };
         let state = std::mem::replace(&mut rpc.state, State::AddTurn);
-        let pod = rpc.pod.clone();
-        let next = step(cx, &pod, state, wake);
+        let (key, pod) = (rpc.key.clone(), rpc.pod.clone());
+        let next = match step(cx, &pod, state, wake) {
+            // Careful: a DEL that came in the meantime has freed what was given.
+            Next::Reply(Reply::Added { address, .. })
+                if cx.is_careful() && cx.pool.owners().get(&key) != Some(&address) =>
+            {
+                Next::Reply(Reply::AddRefused)
+            }
+            next => next,
+        };
         self.follow(cx, id, next);
     }
 

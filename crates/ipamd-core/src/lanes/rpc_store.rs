@@ -12,10 +12,13 @@ use crate::settings::Mode;
 use crate::steps::unassign::Unassigning;
 use crate::store::Assignment;
 
+/// Careful: pause before a checkpoint that could not be written is written again.
+const WRITE_AGAIN_MS: i64 = 1_000;
+
 impl<K: PodKey> Rpcs<K> {
     /// Lets RPCs have their turns until one writes.
     pub(crate) fn take_turns(&mut self, cx: &mut Cx<'_, K>) {
-        while self.writing.is_none()
+        while !self.busy
             && let Some(id) = self.queue.pop_front()
         {
             let mut own = Cx { agent: &mut *cx.agent, lane: Lane::Rpc(id) };
@@ -26,12 +29,17 @@ impl<K: PodKey> Rpcs<K> {
                 _ => begin_add(&mut own, &rpc.key, &rpc.pod),
             };
             if writes {
-                self.writing = Some(id);
-                let generation = own.next_generation();
-                Cx { agent: own.agent, lane: Lane::Store }.store(StoreCall::WriteCheckpoint { generation });
+                self.writing = matches!(next, Next::Wait(State::AddWrite(_) | State::DelWrite)).then_some(id);
+                self.write(cx);
             }
             self.conclude(cx, id, next);
         }
+    }
+
+    fn write(&mut self, cx: &mut Cx<'_, K>) {
+        self.busy = true;
+        let generation = cx.next_generation();
+        Cx { agent: &mut *cx.agent, lane: Lane::Store }.store(StoreCall::WriteCheckpoint { generation });
     }
 
     /// As `follow`, for an RPC whose turn is over: it does not want another.
@@ -42,7 +50,19 @@ impl<K: PodKey> Rpcs<K> {
 
     /// The checkpoint is written, or is not.
     pub(crate) fn written(&mut self, cx: &mut Cx<'_, K>, wake: Wake) {
+        if matches!(wake, Wake::Timer) {
+            if std::mem::take(&mut self.stale) && !self.busy {
+                self.write(cx);
+            }
+            return;
+        }
+        self.busy = false;
         let result = wake.store();
+        // Careful: what was freed stays free, and is written down as soon as that works.
+        if result.is_err() && cx.is_careful() && !self.stale {
+            self.stale = true;
+            cx.sleep(WRITE_AGAIN_MS);
+        }
         if let Some(id) = self.writing.take()
             && let Some(rpc) = self.open.get_mut(&id)
         {
@@ -80,6 +100,10 @@ impl<K: PodKey> Agent<K> {
 
 /// A pod that has an address keeps it; one that gets one has it written down.
 fn begin_add<K: PodKey>(cx: &mut Cx<'_, K>, key: &K, pod: &crate::input::PodName) -> (Next, bool) {
+    // Careful: the pod has an address that no ENI is known to have yet.
+    if cx.held.orphans.iter().any(|orphan| orphan.key == *key) {
+        return (Next::Reply(Reply::AddRefused), false);
+    }
     let Ok(Assignment { place, repeated }) = cx.assign(key.clone(), pod.clone()) else {
         return (Next::Reply(Reply::AddRefused), false);
     };
@@ -92,8 +116,19 @@ fn begin_add<K: PodKey>(cx: &mut Cx<'_, K>, key: &K, pod: &crate::input::PodName
 /// The address is free when it is written down that it is.
 fn begin_del<K: PodKey>(cx: &mut Cx<'_, K>, key: &K, pod: &crate::input::PodName, uid: Box<str>) -> (Next, bool) {
     if cx.pool.owners().contains_key(key) {
+        // Careful: a DEL does not wait for the disk; a crash before the write leaves an allocation without an interface, which
+        // the next start drops.
+        if cx.is_careful() {
+            return (freed(cx, key, pod), true);
+        }
         cx.releasing = Some(key.clone());
         return (Next::Wait(State::DelWrite), true);
+    }
+    // Careful: the pod's address is one that no ENI is known to have.
+    let orphans = cx.held.orphans.len();
+    cx.held.orphans.retain(|orphan| orphan.key != *key);
+    if cx.held.orphans.len() < orphans {
+        return (Next::Reply(Reply::Gone), false);
     }
     if cx.config.settings.pod_eni {
         cx.kube(KubeCall::GetPod(pod.clone()));
@@ -109,7 +144,11 @@ fn freed<K: PodKey>(cx: &mut Cx<'_, K>, key: &K, pod: &crate::input::PodName) ->
     let given = Given::Address(place);
     // The pod had an address of the time when prefix delegation was on: the ENI's free prefixes go.
     if cx.facts.mode == Mode::Secondary && matches!(place.block, Block::Prefix(_)) {
-        let free = cx.pool.unused_blocks(place.eni, true);
+        let mut free = cx.pool.unused_blocks(place.eni, true);
+        // Careful: what the host shows in use stays.
+        if cx.is_careful() {
+            free.retain(|block| !cx.pool.is_occupied(place.eni, *block));
+        }
         let gone = cx.take_blocks_out(place.eni, free);
         if let Flow::Wait(call) = Unassigning::begin(cx, place.eni, gone) {
             return Next::Wait(State::DelPrefixes(given, call));

@@ -130,7 +130,8 @@ impl Comparing {
             let gone = |verified: &Vec<Block>| self.doubtful && !verified.contains(&block);
             let unseen = match freed {
                 // Not seen means swept, if the store has it.
-                SinceRelease::Lately => true,
+                // Careful: what the store has is not swept for having been released a short while ago.
+                SinceRelease::Lately => !(cx.is_careful() && self.stored.contains(&block)),
                 SinceRelease::Earlier => self.verified.as_ref().is_some_and(gone),
                 SinceRelease::Never => false,
             };
@@ -147,7 +148,9 @@ impl Comparing {
             }
         }
         for block in self.stored {
-            if !self.seen.contains(&block) {
+            // Careful: an address in use is kept until its DEL, whatever a listing says.
+            let kept = cx.is_careful() && cx.block_is_in_use(self.eni, block);
+            if !self.seen.contains(&block) && !kept {
                 cx.sweep_block(self.eni, block);
             }
         }

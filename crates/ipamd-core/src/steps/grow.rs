@@ -24,8 +24,8 @@ const INSUFFICIENT_REST_MS: i64 = 120_000;
 pub(crate) enum Growing {
     /// An ENI gets addresses.
     Assign(Extending),
-    /// EC2 says that the ENI is full: what it has is looked up.
-    LookUp(EniId),
+    /// EC2 says that the ENI is full, or did not answer: what it has is looked up.
+    LookUp(Extending),
     /// An ENI more.
     Allocate(Allocating),
 }
@@ -35,6 +35,8 @@ pub(crate) enum Growing {
 pub(crate) struct Extending {
     eni: EniId,
     second_try: bool,
+    /// An assignment was not answered: what the ENI has decides whether it was done.
+    unknown: bool,
     left: Vec<(EniId, u32)>,
 }
 
@@ -73,7 +75,7 @@ impl Growing {
     pub(crate) fn resume<K: PodKey>(self, cx: &mut Cx<'_, K>, wake: Wake) -> End {
         let end = match self {
             Self::Assign(extending) => extending.answered(cx, wake.assigned()),
-            Self::LookUp(eni) => looked_up(cx, eni, wake.described()),
+            Self::LookUp(extending) => extending.looked_up(cx, wake.described()),
             Self::Allocate(step) => allocated(cx, |cx| step.resume(cx, wake)),
         };
         closing(cx, end)
@@ -95,7 +97,7 @@ fn next_eni<K: PodKey>(cx: &mut Cx<'_, K>, mut left: Vec<(EniId, u32)>) -> End {
     let candidates: Vec<_> = left.iter().map(|(eni, _)| *eni).collect();
     let index = cx.chooser.eni(Purpose::Extend, &candidates);
     let (eni, count) = left.remove(if index < left.len() { index } else { 0 });
-    Extending { eni, second_try: false, left }.ask(cx, count)
+    Extending { eni, second_try: false, unknown: false, left }.ask(cx, count)
 }
 
 impl Extending {
@@ -110,9 +112,11 @@ impl Extending {
             Ok(assigned) => return grew(cx, self.eni, blocks(&assigned)),
             Err(trouble) => trouble,
         };
-        if trouble.is(Ec2Code::PrivateIpAddressLimitExceeded) {
+        // Careful: an assignment is not idempotent, so one that may have been done is looked at before it is repeated.
+        self.unknown = cx.is_careful() && trouble.is_unknown() && !self.unknown;
+        if self.unknown || trouble.is(Ec2Code::PrivateIpAddressLimitExceeded) {
             cx.ec2(Ec2Call::DescribeEnis { ids: vec![self.eni] }, Count::ExceptMissing);
-            return Flow::Wait(Growing::LookUp(self.eni));
+            return Flow::Wait(Growing::LookUp(self));
         }
         if !self.second_try {
             self.second_try = true;
@@ -124,6 +128,33 @@ impl Extending {
             return next_eni(cx, self.left);
         }
         gave_up(cx, trouble)
+    }
+}
+
+impl Extending {
+    /// What a full ENI has is taken over, of this mode's kind.
+    fn looked_up<K: PodKey>(mut self, cx: &mut Cx<'_, K>, result: Result<Vec<Ec2Eni>, Trouble>) -> End {
+        let described = match result {
+            Ok(found) => found.into_iter().next().ok_or_else(|| Trouble::plain("EC2 described no network interface")),
+            Err(trouble) if trouble.is(Ec2Code::InvalidNetworkInterfaceIdNotFound) => Err(trouble.without_code()),
+            Err(trouble) => Err(trouble),
+        };
+        let found: Vec<_> = match described {
+            Ok(described) if cx.facts.mode == Mode::Prefix => {
+                described.ipv4_prefixes.into_iter().map(Block::Prefix).collect()
+            }
+            Ok(described) => described.ipv4.into_iter().map(Block::Address).collect(),
+            Err(trouble) => {
+                cx.metrics.ipamd_error(IpamdError::GetEniAddresses);
+                return gave_up(cx, trouble);
+            }
+        };
+        let known = |block: &Block| cx.pool.eni(self.eni).is_some_and(|eni| eni.assigned_in(*block).is_some());
+        if self.unknown && !self.second_try && found.iter().all(known) {
+            self.second_try = true;
+            return self.ask(cx, 1);
+        }
+        grew(cx, self.eni, found)
     }
 }
 
@@ -144,25 +175,6 @@ fn gave_up<K: PodKey>(cx: &mut Cx<'_, K>, trouble: Trouble) -> End {
         return Flow::Done(Ok(()));
     }
     Flow::Done(Err(trouble))
-}
-
-/// What a full ENI has is taken over, of this mode's kind.
-fn looked_up<K: PodKey>(cx: &mut Cx<'_, K>, eni: EniId, result: Result<Vec<Ec2Eni>, Trouble>) -> End {
-    let described = match result {
-        Ok(found) => found.into_iter().next().ok_or_else(|| Trouble::plain("EC2 described no network interface")),
-        Err(trouble) if trouble.is(Ec2Code::InvalidNetworkInterfaceIdNotFound) => Err(trouble.without_code()),
-        Err(trouble) => Err(trouble),
-    };
-    match described {
-        Ok(described) if cx.facts.mode == Mode::Prefix => {
-            grew(cx, eni, described.ipv4_prefixes.into_iter().map(Block::Prefix).collect())
-        }
-        Ok(described) => grew(cx, eni, described.ipv4.into_iter().map(Block::Address).collect()),
-        Err(trouble) => {
-            cx.metrics.ipamd_error(IpamdError::GetEniAddresses);
-            gave_up(cx, trouble)
-        }
-    }
 }
 
 /// A failed allocation is no error of growth.

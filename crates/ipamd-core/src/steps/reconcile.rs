@@ -105,6 +105,14 @@ fn begin_pass<K: PodKey>(cx: &mut Cx<'_, K>, enis: Vec<ImdsEni>, attached: Attac
 impl Pass {
     fn next<K: PodKey>(mut self, cx: &mut Cx<'_, K>) -> End {
         let Some(eni) = self.left.next() else {
+            // Careful: one listing without an ENI does not sweep it, and one with owners is only held.
+            if cx.is_careful() {
+                let before = std::mem::replace(&mut cx.held.missing, self.unmet.clone());
+                self.unmet.retain(|eni| !cx.is_in_use(*eni) && before.contains(eni));
+                for eni in cx.held.missing.clone() {
+                    cx.hold(eni);
+                }
+            }
             for gone in self.unmet {
                 if cx.drop_eni_by_force(gone) {
                     cx.metrics.reconciled(Reconcile::EniDel, 1);
@@ -117,6 +125,10 @@ impl Pass {
         };
         if cx.pool.eni(eni.id).is_some() {
             self.unmet.retain(|known| *known != eni.id);
+            // Careful: an ENI that was missing is back.
+            if cx.held.missing.contains(&eni.id) && !cx.config.settings.subnet_discovery {
+                cx.release_hold(eni.id, false);
+            }
             let (held, held_prefixes) = (stored(cx, eni.id, Half::Addresses), stored(cx, eni.id, Half::Prefixes));
             let eni = Box::new(eni);
             let first = Comparing::begin(cx, &eni, Half::Addresses, held);

@@ -8,6 +8,7 @@ use crate::agent::ledger::blocks_of;
 use crate::agent::memory::PodKey;
 use crate::agent::trouble::Trouble;
 use crate::agent::wake::{Flow, Wake};
+use crate::block::Block;
 use crate::input::{EniKind, HostError, ImdsEni};
 use crate::output::{Ec2Call, HostCall};
 use crate::settings::Mode;
@@ -44,8 +45,18 @@ type End = Flow<SetUp, Result<(), SetUpError>>;
 
 impl SetUp {
     pub(crate) fn begin<K: PodKey>(cx: &mut Cx<'_, K>, eni: ImdsEni, kind: EniKind) -> End {
+        let known = cx.pool.eni(eni.id).is_some();
         cx.take_eni_in(&eni, kind);
         let job = Box::new(Job { eni, kind });
+        // Careful: addresses are loaded before anything that may fail, and nothing is given until the subnet is known. An ENI
+        // whose subnet was unknown at a restart once lost its pods (agents 1.22.0 to 1.23.1).
+        if cx.is_careful() {
+            load(cx, &job.eni);
+            let fresh = cx.trust(job.eni.id) || !known;
+            if fresh && cx.config.settings.subnet_discovery {
+                cx.hold(job.eni.id);
+            }
+        }
         if cx.config.settings.subnet_discovery {
             cx.ec2(Ec2Call::DescribeSubnets, Count::Always);
             return Flow::Wait(Self::Exclusion(job));
@@ -65,6 +76,16 @@ impl SetUp {
 impl Job {
     fn looked_up<K: PodKey>(self: Box<Self>, cx: &mut Cx<'_, K>, wake: Wake) -> End {
         match wake.subnets() {
+            Ok(subnets) if cx.is_careful() => {
+                let excluded = cx.facts.mode != Mode::Ipv6 && is_excluded(&subnets, self.eni.subnet);
+                cx.release_hold(self.eni.id, excluded);
+                self.prefix(cx)
+            }
+            // Careful: it is held, and looked up again.
+            Err(_) if cx.is_careful() => {
+                cx.hold(self.eni.id);
+                self.prefix(cx)
+            }
             // An IPv6 node excludes no ENI in the store.
             Ok(subnets) if cx.facts.mode != Mode::Ipv6 && is_excluded(&subnets, self.eni.subnet) => {
                 // It is in the store: a moment ago it was taken in.
@@ -119,18 +140,30 @@ impl Job {
             Err(HostError::NoLink) => SetUpError::NoLink,
             Err(HostError::Other(_)) => SetUpError::Other,
         };
-        cx.drop_eni_by_force(self.eni.id);
+        // Careful: what pods have is kept, and nothing new is given from an ENI without a link.
+        if cx.is_careful() && cx.is_in_use(self.eni.id) {
+            cx.hold(self.eni.id);
+        } else {
+            cx.drop_eni_by_force(self.eni.id);
+        }
         Flow::Done(Err(error))
     }
 
     fn fill<K: PodKey>(&self, cx: &mut Cx<'_, K>) -> End {
-        if cx.facts.mode != Mode::Ipv6 {
-            // Prefixes of the primary ENI are not read with custom networking.
-            let skip = cx.config.settings.custom_networking && cx.is_primary(self.eni.id);
-            let blocks: Vec<_> = blocks_of(&self.eni).collect();
-            let taken = blocks.into_iter().filter(|block| !skip || matches!(block, crate::block::Block::Address(_)));
-            cx.take_blocks_in(self.eni.id, taken);
-        }
+        load(cx, &self.eni);
         Flow::Done(Ok(()))
+    }
+}
+
+/// Takes an ENI into the store with its IPv4 addresses.
+pub(crate) fn load<K: PodKey>(cx: &mut Cx<'_, K>, eni: &ImdsEni) {
+    if cx.pool.eni(eni.id).is_none() {
+        cx.take_eni_in(eni, EniKind::Interface);
+    }
+    if cx.facts.mode != Mode::Ipv6 {
+        // Prefixes of the primary ENI are not read with custom networking.
+        let skip = cx.config.settings.custom_networking && cx.is_primary(eni.id);
+        let blocks: Vec<_> = blocks_of(eni).filter(|block| !skip || matches!(block, Block::Address(_))).collect();
+        cx.take_blocks_in(eni.id, blocks);
     }
 }

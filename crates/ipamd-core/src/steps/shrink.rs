@@ -39,7 +39,11 @@ fn next_eni<K: PodKey>(cx: &mut Cx<'_, K>, mut over: u32, mut left: Vec<EniId>) 
     while over > 0 && !left.is_empty() {
         let index = cx.chooser.eni(Purpose::Release, &left);
         let eni = left.remove(if index < left.len() { index } else { 0 });
-        let free = cx.pool.free_blocks(eni);
+        let mut free = cx.pool.free_blocks(eni);
+        // Careful: what the host shows in use stays.
+        if cx.is_careful() {
+            free.retain(|block| !cx.pool.is_occupied(eni, *block));
+        }
         let chosen = cx.chooser.blocks(eni, free, over as usize);
         let gone = cx.take_blocks_out(eni, chosen);
         let now_ms = cx.ms();

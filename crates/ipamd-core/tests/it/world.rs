@@ -69,6 +69,8 @@ pub(crate) struct World {
     pub(crate) imds_shows_at_most: Option<usize>,
     /// Operations of EC2 that are not answered.
     pub(crate) silent: Vec<Ec2Operation>,
+    /// Operations of EC2 that are done, but whose answers are lost.
+    pub(crate) answers_lost: Vec<Ec2Operation>,
     /// The host has no link for these ENIs.
     pub(crate) no_link: Vec<EniId>,
     pub(crate) disk_full: bool,
@@ -119,6 +121,7 @@ impl World {
             unreadable: Vec::new(),
             imds_shows_at_most: None,
             silent: Vec::new(),
+            answers_lost: Vec::new(),
             no_link: Vec::new(),
             disk_full: false,
             veths: None,
@@ -189,8 +192,9 @@ impl World {
             match output {
                 Output::Effect { op, epoch, effect, .. } => self.perform(op, epoch, effect),
                 Output::Reply { rpc, reply } => {
-                    let key = self.keys.get(&rpc).copied().unwrap_or_default();
-                    if let (Reply::Added { address, .. }, Some(veths)) = (&reply, &mut self.veths) {
+                    // The runtime gave up an ADD that a DEL followed.
+                    let key = self.keys.remove(&rpc);
+                    if let (Reply::Added { address, .. }, Some(key), Some(veths)) = (&reply, key, &mut self.veths) {
                         veths.insert(key, *address);
                     }
                     self.replies.entry(rpc).or_default().push(reply);
@@ -261,14 +265,20 @@ impl World {
         self.add(key)
     }
 
+    /// A pod's interface is gone.
+    pub(crate) fn forget_veth(&mut self, key: u64) {
+        self.keys.retain(|_, asking| *asking != key);
+        if let Some(veths) = &mut self.veths {
+            veths.remove(&key);
+        }
+    }
+
     /// Gives an address back.
     pub(crate) fn begin_del(&mut self, key: u64) -> RpcId {
         self.rpcs += 1;
         let rpc = RpcId(self.rpcs);
         let (pod, uid, reason) = (pod_name(key), "uid".into(), DelReason::PodDeleted);
-        if let Some(veths) = &mut self.veths {
-            veths.remove(&key);
-        }
+        self.forget_veth(key);
         self.input(Input::Del(DelRequest { rpc, key, pod, uid, reason }));
         rpc
     }
@@ -356,7 +366,7 @@ impl World {
         };
         let code = result.as_ref().err().map(|failure| failure.code.clone().unwrap_or_default());
         self.log.push(Logged { at_ms: self.now_ms, call, code });
-        if self.silent.contains(&operation) {
+        if self.silent.contains(&operation) || self.answers_lost.contains(&operation) {
             return;
         }
         let result = self.chaos.distort(result);

@@ -1,13 +1,15 @@
 //! Random worlds: answers late, lost, doubled and of another kind, faults, restarts at any moment.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use cni_types::ec2::{Ec2Code, Ec2Operation};
 use cni_types::limits::InstanceLimits;
 use cni_types::random::Random;
-use ipamd_core::Input;
 use ipamd_core::id::{EniId, RpcId};
 use ipamd_core::input::{DelReason, DelRequest, EniKind, PodName};
+use ipamd_core::settings::Settings;
+use ipamd_core::{Config, Input, Policy};
 
 use proptest::prelude::*;
 
@@ -38,10 +40,12 @@ struct Run {
 }
 
 impl Run {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, policy: Policy) -> Self {
         let mut random = Random::new(seed);
-        let settings = SETTINGS[random.index(SETTINGS.len())];
-        let world = World::new(settings, InstanceLimits::custom(3, 5));
+        let settings = Settings::manifest_with(SETTINGS[random.index(SETTINGS.len())].iter().copied());
+        let config = Config { policy, ..Config::upstream(settings) };
+        let mut world = World::with(config, InstanceLimits::custom(3, 5));
+        world.veths = Some(BTreeMap::new());
         let asked = BTreeMap::new();
         let mut run = Self { world, random, asked, next_key: 1, rpc: 1 << 32, checked: 0, chaotic: false };
         run.begin_life();
@@ -81,6 +85,7 @@ impl Run {
                 self.rpc += 1;
                 let (rpc, uid, reason) = (RpcId(self.rpc), "".into(), DelReason::PodDeleted);
                 self.asked.insert(rpc, self.world.epoch);
+                self.world.forget_veth(key);
                 self.world.input(Input::Del(DelRequest { rpc, key, pod: PodName::default(), uid, reason }));
             }
             6 => self.fault(),
@@ -126,6 +131,9 @@ impl Run {
         for address in pool.owners().values() {
             assert!(addresses.insert(*address), "{address} has two owners");
         }
+        if self.world.config.policy == Policy::Careful && self.world.ready_ms.is_some() {
+            self.check_kept();
+        }
         assert!(self.world.core.lanes_are_single(), "a lane waits for two answers");
         assert!(self.world.core.open_rpcs() <= self.asked.len());
         for (rpc, replies) in &self.world.replies {
@@ -138,6 +146,15 @@ impl Run {
             assert!(recent <= CALLS_A_MINUTE, "{recent} calls within a minute");
         }
         self.checked = log.len();
+    }
+
+    /// A pod that was told its address, and was not deleted since, has it.
+    fn check_kept(&self) {
+        let kept: BTreeMap<_, _> = self.world.core.checkpoint().map(|entry| (entry.key, entry)).collect();
+        for (key, address) in self.world.veths.iter().flatten() {
+            let entry = kept.get(key).map(|entry| entry.ipv4.map(IpAddr::from).or(entry.ipv6.map(IpAddr::from)));
+            assert_eq!(entry, Some(Some(*address)), "pod {key}");
+        }
     }
 
     /// After the last fault, every RPC of this life is answered within the longest wait.
@@ -162,8 +179,8 @@ impl Run {
     }
 }
 
-fn run(seed: u64, steps: u32) {
-    let mut run = Run::new(seed);
+fn run(seed: u64, policy: Policy, steps: u32) {
+    let mut run = Run::new(seed, policy);
     for _ in 0..steps {
         run.step();
         run.check();
@@ -176,7 +193,12 @@ proptest! {
 
     #[test]
     fn a_random_world_breaks_no_invariant(seed in any::<u64>()) {
-        run(seed, 120);
+        run(seed, Policy::Upstream, 120);
+    }
+
+    #[test]
+    fn a_careful_agent_keeps_every_pods_address_in_any_world(seed in any::<u64>()) {
+        run(seed, Policy::Careful, 120);
     }
 }
 
