@@ -20,6 +20,10 @@ use cni_runtime::clock::Clock;
 /// have less than 1 KB; what a pod answers passes the API server with all headers that the pod wrote.
 pub(crate) const HEADERS_BYTES: usize = 32 << 10;
 
+/// The same for lists, watches and leases, which only the API server answers: the least that hyper allows. The buffer of a
+/// watch is as large as the largest part that it ever read at once, for as long as the watch lasts.
+const WATCH_BYTES: usize = 8 << 10;
+
 /// A connection on which nothing was asked for this long, by the helper's clock, is closed; at the latest after twice this time.
 /// Without a timer, hyper closes none: those to nodes that are gone would be kept until the helper ends.
 pub(crate) const UNUSED_CONNECTION: Duration = Duration::from_secs(90);
@@ -188,14 +192,15 @@ pub async fn connect(settings: &ConnectSettings, clock: &Clock) -> Result<Client
     // The watches have limits of their own; this is for a connection that dies while no request uses it.
     watch.read_timeout = Some(Duration::from_secs(100));
     let unused = clock.real(UNUSED_CONNECTION);
-    let (watch, scrape) = (client(watch, unused).map_err(&failed)?, client(config, unused).map_err(&failed)?);
+    let watch = client(watch, unused, WATCH_BYTES).map_err(&failed)?;
+    let scrape = client(config, unused, HEADERS_BYTES).map_err(&failed)?;
     Ok(Clients { server, watch, scrape })
 }
 
-/// A client as kube builds it, with three differences: an answer's headers and the buffer of each connection have a limit
-/// of [`HEADERS_BYTES`], where those of a watch that once listed many pods would keep some 400 KB; unused connections are
-/// closed; requests are not traced. kube's own is used where the way leads through a proxy.
-fn client(config: Config, unused: Duration) -> kube::Result<Client> {
+/// A client as kube builds it, with three differences: an answer's headers and the buffer of each connection have this limit,
+/// where that of a connection on which a long list was read would keep some 400 KB; unused connections are closed; requests
+/// are not traced. kube's own is used where the way leads through a proxy.
+fn client(config: Config, unused: Duration, buffer_bytes: usize) -> kube::Result<Client> {
     if config.proxy_url.is_some() {
         return Client::try_from(config);
     }
@@ -208,7 +213,7 @@ fn client(config: Config, unused: Duration) -> kube::Result<Client> {
     let client: legacy::Client<_, Body> = legacy::Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(unused)
-        .http1_max_buf_size(HEADERS_BYTES)
+        .http1_max_buf_size(buffer_bytes)
         .build(connector);
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
@@ -295,6 +300,37 @@ mod tests {
                 server.failed("connection refused"),
                 format!("https://a:6443: connection refused (context {expected})")
             );
+        }
+    }
+
+    /// Answers each connection's first request with as many bytes of headers.
+    async fn answers(listener: tokio::net::TcpListener, headers_bytes: usize) {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _request = stream.read(&mut [0; 4096]).await.unwrap();
+            let headers = format!("x-long: {}\r\n", "x".repeat(990)).repeat(headers_bytes / 1_000);
+            let answer = format!("HTTP/1.1 200 OK\r\n{headers}content-length: 2\r\nconnection: close\r\n\r\n{{}}");
+            // The client may have closed before it is all written.
+            let _refused = stream.write_all(answer.as_bytes()).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn the_buffers_of_connections_are_bounded_those_of_watches_more() {
+        for (headers_bytes, expected) in [(2_000, [true, true]), (16_000, [false, true]), (64_000, [false, false])] {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap().to_string();
+            let text = file(1).replace("https://a:6443", &format!("http://{address}"));
+            let (_folder, settings) = settings(None, &text);
+            let server = tokio::spawn(answers(listener, headers_bytes));
+            let Clients { watch, scrape, .. } = connect(&settings, &Clock::wall()).await.unwrap();
+            for (name, client, expected) in [("watch", watch, expected[0]), ("scrape", scrape, expected[1])] {
+                let request = http::Request::get("/version").body(Vec::new()).unwrap();
+                let answer = client.request_text(request).await;
+                assert_eq!(answer.is_ok(), expected, "{name}, {headers_bytes} bytes of headers: {answer:?}");
+            }
+            server.abort();
         }
     }
 }
