@@ -3,7 +3,7 @@
 //! An address is in one of four places: with the subnet (then it is not here at all), free, assigned to a pod, or
 //! cooling after a pod left it. `pool` holds ENIs and CIDRs, `assign` gives addresses to pods and takes them back, `ledger`
 //! does each change together with the gauges that the original writes at it, `decide` holds the arithmetic of when to grow
-//! and shrink, `release` chooses what may go.
+//! and shrink, `release` chooses what may go, `occupied` keeps what the host shows in use.
 
 mod assign;
 mod cidr;
@@ -11,6 +11,7 @@ mod clean_up;
 pub mod decide;
 mod ipv6;
 mod ledger;
+mod occupied;
 mod pool;
 mod refused;
 mod release;

@@ -1,0 +1,65 @@
+//! Addresses that something on the host uses and no pod here has.
+
+use std::net::IpAddr;
+
+use super::cidr::Freed;
+use super::pool::{Pool, PoolEni};
+use crate::block::Block;
+use crate::id::EniId;
+
+/// Stands for the time when such an address was left: it never has rested.
+const OCCUPIED: i64 = i64::MAX;
+
+impl<K: Ord + Clone> Pool<K> {
+    /// The host shows that something uses an address which no pod here has: it is given to none until [`Self::vacate`], and its
+    /// ENI is not one that may be given up. False where no CIDR holds it.
+    pub fn occupy(&mut self, address: IpAddr) -> bool {
+        self.mark_left(address, OCCUPIED)
+    }
+
+    /// An occupied address is free from now on, and rests.
+    pub fn vacate(&mut self, address: IpAddr, now_ms: i64) {
+        let occupied = self.enis.iter().flat_map(PoolEni::freed).any(|freed| freed == (address, OCCUPIED));
+        if occupied {
+            self.mark_left(address, now_ms);
+        }
+    }
+
+    /// An address of this CIDR is occupied.
+    pub fn is_occupied(&self, id: EniId, block: Block) -> bool {
+        let occupied = self.eni(id).into_iter().flat_map(PoolEni::freed).filter(|(_, at_ms)| *at_ms == OCCUPIED);
+        occupied
+            .filter_map(|(address, _)| self.place(address, false))
+            .any(|place| place.eni == id && place.block == block)
+    }
+
+    fn mark_left(&mut self, address: IpAddr, at_ms: i64) -> bool {
+        let Some(place) = self.place(address, false) else { return false };
+        let Some(eni) = self.eni_mut(place.eni) else { return false };
+        match address {
+            IpAddr::V4(v4) => {
+                let address = v4.into();
+                let Some(cidr) = eni.cidrs.iter_mut().find(|cidr| cidr.contains(address)) else { return false };
+                if cidr.used & cidr.bit(address) != 0 {
+                    return false;
+                }
+                cidr.left |= cidr.bit(address);
+                let prefix = cidr.prefix;
+                eni.freed.retain(|freed| freed.address != address);
+                eni.freed.push(Freed { address, prefix, at_ms });
+            }
+            IpAddr::V6(v6) => {
+                let Some(prefix) = eni.ipv6.iter_mut().find(|prefix| prefix.block() == place.block) else {
+                    return false;
+                };
+                match prefix.offset(v6) {
+                    Some(offset) if prefix.tracked.get(&offset) != Some(&None) => {
+                        prefix.tracked.insert(offset, Some(at_ms));
+                    }
+                    _ => return false,
+                }
+            }
+        }
+        true
+    }
+}
