@@ -8,6 +8,7 @@ use ipamd_core::settings::Settings;
 use ipamd_core::{Config, Core};
 use ipamd_model::world::World;
 use ipamd_model::world::cases::{Case, CaseOutcome};
+use ipamd_model::world::faults::Target;
 
 type Make = Box<dyn FnMut(Epoch) -> Core<u64>>;
 type Env = &'static [(&'static str, &'static str)];
@@ -19,6 +20,10 @@ const PRESENT: bool = true;
 fn play_as(case: &Case, env: Env, version: bool) -> (World<Make>, CaseOutcome) {
     let mut config = Config::upstream(Settings::manifest_with(env.iter().copied()));
     config.unknown_subnet_serves = version;
+    play_with(case, &config)
+}
+
+fn play_with(case: &Case, config: &Config) -> (World<Make>, CaseOutcome) {
     case.play(5, |index| -> Make {
         let config = config.clone();
         Box::new(move |epoch| Core::new(config.clone(), Box::new(Seeded::random(u64::from(epoch.0) ^ index as u64))))
@@ -111,6 +116,20 @@ fn every_cell_of_the_table_ends_with_an_agent_that_serves_unless_the_failure_las
         let Case::Failing { lasts_ms, .. } = case else { continue };
         assert!(outcome.serves || lasts_ms == i64::MAX, "{case:?}: {outcome:?}");
         assert!(outcome.harm.is_none(), "{case:?}: {outcome:?}");
+    }
+}
+
+#[test]
+fn a_careful_agent_serves_through_every_failure_and_harms_no_pod() {
+    let others = [Case::ThrottledRestart(64_000), Case::StaleList, Case::EniMissing, Case::FullDisk];
+    let careful = Config::careful(Settings::manifest());
+    for case in Case::table().chain(others) {
+        let (_, outcome) = play_with(&case, &careful);
+        assert!(outcome.harm.is_none(), "{case:?}: {outcome:?}");
+        // Only what the metadata service never says again keeps a start from serving.
+        let ec2 = matches!(case, Case::Failing { target: Target::Ec2(_) | Target::EveryEc2, .. });
+        let for_ever = matches!(case, Case::Failing { lasts_ms: i64::MAX, .. });
+        assert!(outcome.serves || (for_ever && !ec2), "{case:?}: {outcome:?}");
     }
 }
 
