@@ -21,6 +21,8 @@
 pub mod api_server;
 pub mod harness;
 pub mod http;
+#[cfg(feature = "inputs")]
+pub mod inputs;
 #[cfg(feature = "log")]
 pub mod log;
 pub mod needs;

@@ -24,6 +24,10 @@ use crate::metrics::Action;
 use crate::output::{Output, Reply};
 use crate::settings::Mode;
 
+/// Later times of the steady clock count as this one: what is due after it never comes, instead of being due at once for want
+/// of a later time.
+const LATEST_MS: i64 = i64::MAX / 2;
+
 /// Where the process is in its life.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Phase {
@@ -85,7 +89,7 @@ impl<K: PodKey> Core<K> {
     /// other, all at `now`.
     pub fn handle(&mut self, now: Now, input: Input<K>) -> Vec<Output> {
         let earlier_ms = self.agent.now.mono_ms;
-        self.agent.now = Now { mono_ms: now.mono_ms.max(earlier_ms), ..now };
+        self.agent.now = Now { mono_ms: now.mono_ms.min(LATEST_MS).max(earlier_ms), ..now };
         match (&self.phase, input) {
             (Phase::Ended(_), _) => return Vec::new(),
             (Phase::New, Input::Boot(boot)) => self.boot(&boot),

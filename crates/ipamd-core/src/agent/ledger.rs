@@ -9,6 +9,9 @@ use crate::input::{BadInput, EniKind, ImdsEni, PodName};
 use crate::metrics::{IpamdError, Reconcile};
 use crate::store::{Assignment, Ledger, Place, PoolEni, Refused};
 
+/// No instance type has an ENI with more addresses and prefixes; the largest number that EC2 publishes is 50.
+const MOST_BLOCKS: usize = 256;
+
 impl<K: PodKey> Agent<K> {
     /// The store and its gauges.
     pub(crate) fn ledger(&mut self) -> Ledger<'_, K> {
@@ -46,12 +49,21 @@ impl<K: PodKey> Agent<K> {
         }
     }
 
-    /// The store takes this CIDR, or has it. One that another ENI has, wholly or in part, is refused.
+    /// The store takes this CIDR, or has it. One that another ENI has, wholly or in part, is refused, and one beyond what any
+    /// ENI can have.
     pub(crate) fn may_hold(&mut self, eni: EniId, block: Block) -> bool {
         if let Block::Prefix(base) = block
             && u32::from(base) % 16 != 0
         {
             self.bad.add(BadInput::PrefixBase(base));
+            return false;
+        }
+        let held = self
+            .pool
+            .eni(eni)
+            .map_or(0, |eni| if eni.blocks().any(|known| known == block) { 0 } else { eni.blocks().count() });
+        if held >= MOST_BLOCKS {
+            self.bad.add(BadInput::TooMany { eni, found: held.saturating_add(1), limit: MOST_BLOCKS });
             return false;
         }
         let clashes =

@@ -11,6 +11,13 @@ use cni_types::ec2::{Ec2Code, Ec2Operation};
 /// Old agents forget an observation after ten minutes; their quantiles then read NaN.
 pub(super) const QUANTILE_WINDOW_MS: i64 = 600_000;
 
+/// Texts of errors that are counted apart, of all steps together.
+const MOST_TEXTS: usize = 1_000;
+/// Bytes of such a text; what is longer is cut.
+const LONGEST_TEXT: usize = 4_096;
+/// Under this text errors are counted for whose own there is no room.
+const FURTHER_TEXTS: &str = "errors of further texts, which are not counted apart";
+
 /// One series of the latency summary.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Latency {
@@ -94,7 +101,7 @@ impl Metrics {
     /// The kernel tells a process's start in hundredths of a second.
     pub fn new(process_start_ms: i64, ipv6: bool) -> Self {
         Self {
-            process_start_ms: process_start_ms - process_start_ms.rem_euclid(10),
+            process_start_ms: process_start_ms.saturating_sub(process_start_ms.rem_euclid(10)),
             add_requests: 0,
             del_requests: [0; 2],
             no_available: 0,
@@ -173,7 +180,7 @@ impl Metrics {
             index
         });
         if let Some(series) = self.latency.get_mut(index) {
-            let stale = at_ms - series.last_ms > QUANTILE_WINDOW_MS;
+            let stale = at_ms.saturating_sub(series.last_ms) > QUANTILE_WINDOW_MS;
             series.recent_max_ms = if stale { ms } else { series.recent_max_ms.max(ms) };
             series.sum_ms += u64::from(ms);
             series.count += 1;
@@ -186,9 +193,15 @@ impl Metrics {
         *self.api_errors.entry((api, code)).or_default() += 1;
     }
 
-    /// Counts an error of a composite step by its whole text.
-    pub fn utils_error(&mut self, site: UtilsError, text: String) {
-        *self.utils_errors.entry((site, text.into_boxed_str())).or_default() += 1;
+    /// Counts an error of a composite step by its text. An agent that counts as many texts as there is room for counts errors
+    /// of further texts under one that says so; the original has no such limit.
+    pub fn utils_error(&mut self, site: UtilsError, mut text: String) {
+        text.truncate(text.floor_char_boundary(LONGEST_TEXT));
+        let mut key = (site, text.into_boxed_str());
+        if self.utils_errors.len() >= MOST_TEXTS && !self.utils_errors.contains_key(&key) {
+            key.1 = FURTHER_TEXTS.into();
+        }
+        *self.utils_errors.entry(key).or_default() += 1;
     }
 
     /// Counts an error inside the agent.
@@ -228,4 +241,22 @@ impl Metrics {
 
 fn bump(counts: &mut [u64; 14], op: Ec2Operation) {
     counts.iter_mut().zip(Ec2Operation::ALL).filter(|(_, known)| *known == op).for_each(|(count, _)| *count += 1);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_of_errors_are_limited_in_number_and_length_and_none_is_lost() {
+        let mut metrics = Metrics::new(0, false);
+        for number in 0..5_000 {
+            metrics.utils_error(UtilsError::CleanUpLeaked, format!("{number}: {}", "ä".repeat(4_096)));
+        }
+        assert_eq!(metrics.utils_errors.len(), MOST_TEXTS + 1);
+        assert_eq!(metrics.utils_errors.values().sum::<u64>(), 5_000);
+        assert!(metrics.utils_errors.keys().all(|(_, text)| text.len() <= LONGEST_TEXT));
+        let further = (UtilsError::CleanUpLeaked, FURTHER_TEXTS.into());
+        assert_eq!(metrics.utils_errors.get(&further), Some(&4_000));
+    }
 }

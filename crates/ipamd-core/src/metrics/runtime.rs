@@ -60,7 +60,7 @@ impl Heap {
 impl Metrics {
     pub(super) fn runtime(&self, page: &mut Page<'_>, shown: Shown) {
         let start_s = self.process_start_ms as f64 / 1000.0;
-        let uptime_ms = (shown.now_ms - self.process_start_ms).max(0);
+        let uptime_ms = shown.now_ms.saturating_sub(self.process_start_ms).max(0);
         let uptime_s = uptime_ms as f64 / 1000.0;
         let heap = Heap::at(uptime_ms, start_s, shown.seed);
         pauses(page, &heap);

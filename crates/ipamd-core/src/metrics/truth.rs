@@ -196,7 +196,7 @@ fn code_in(text: &str) -> &'static str {
 
 impl Latency {
     fn truth(&self, now_ms: i64) -> LatencyTruth {
-        let fresh = now_ms - self.last_ms <= QUANTILE_WINDOW_MS;
+        let fresh = now_ms.saturating_sub(self.last_ms) <= QUANTILE_WINDOW_MS;
         LatencyTruth {
             api: self.api,
             error: self.error,

@@ -10,6 +10,7 @@ mod comparison;
 mod differences;
 mod machine;
 mod original;
+mod fuzz_corpus;
 mod properties;
 mod scale;
 mod world;
