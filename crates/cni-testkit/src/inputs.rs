@@ -19,7 +19,7 @@ use ipamd_core::settings::Settings;
 use ipamd_core::{Config, Core, Phase};
 
 use bytes::Bytes;
-use node::Node;
+use node::AnsweringNode;
 use seen::Seen;
 
 /// The most steps of one run.
@@ -78,7 +78,7 @@ pub fn check_inputs(bytes: &[u8]) -> Reached {
 struct Run<'a> {
     bytes: Bytes<'a>,
     core: Core<u64>,
-    node: Node,
+    node: AnsweringNode,
     now: Now,
     /// Effects without an answer, in the order in which they were asked.
     open: VecDeque<(OpId, Epoch, Effect)>,
@@ -100,7 +100,7 @@ impl<'a> Run<'a> {
         let now = Now { mono_ms: 1_000, unix_ns: 1_700_000_000_000_000_000 };
         let mut run = Self {
             core: Core::new(config, Box::new(chooser)),
-            node: Node::new(limits),
+            node: AnsweringNode::new(limits),
             now,
             open: VecDeque::new(),
             last: None,

@@ -14,7 +14,7 @@ const SUBNET: SubnetId = SubnetId::from_bits(5);
 
 /// What EC2, the metadata service, the host and the disk of one node hold.
 #[derive(Debug)]
-pub(super) struct Node {
+pub(super) struct AnsweringNode {
     limits: InstanceLimits,
     enis: Vec<Ec2Eni>,
     /// ENIs and addresses that were made.
@@ -22,7 +22,7 @@ pub(super) struct Node {
     file: Vec<CheckpointEntry<u64>>,
 }
 
-impl Node {
+impl AnsweringNode {
     pub(super) fn new(limits: InstanceLimits) -> Self {
         let mut node = Self { limits, enis: Vec::new(), made: 0, file: Vec::new() };
         let mut primary = node.make_eni(EniId::from_bits(1));

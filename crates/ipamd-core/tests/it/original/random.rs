@@ -53,8 +53,13 @@ fn settings() -> impl Strategy<Value = &'static [(&'static str, &'static str)]> 
     ])
 }
 
+/// How many histories are played: `NODE_COMPARISON_HISTORIES`, or what a change must pass.
+fn histories() -> u32 {
+    std::env::var("NODE_COMPARISON_HISTORIES").ok().and_then(|text| text.parse().ok()).unwrap_or(2_000)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: histories(), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     #[ignore = "needs Go: run .ci/run"]
