@@ -121,6 +121,10 @@ fn cut(text: &str) -> Box<str> {
     text.chars().take(64).collect::<String>().into()
 }
 
+/// A MAC address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Mac(pub [u8; 6]);
+
 /// The time of an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Now {
