@@ -6,7 +6,7 @@ pub(crate) mod bad;
 pub(crate) mod clock;
 pub(crate) mod counting;
 pub(crate) mod cx;
-pub(crate) mod desk;
+pub(crate) mod operations;
 pub(crate) mod foreign;
 pub(crate) mod held;
 pub(crate) mod holding;

@@ -1,4 +1,4 @@
-//! What a core is made with.
+//! Settings and policy of a core.
 
 use crate::settings::Settings;
 
@@ -12,7 +12,7 @@ pub enum Policy {
     Careful,
 }
 
-/// What a node's agent is told before it starts.
+/// Settings and policy of a node's agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// Its environment.

@@ -5,8 +5,8 @@ mod reads;
 
 use std::sync::Arc;
 
-use crate::agent::desk::Lane;
 use crate::agent::memory::{Agent, PodKey};
+use crate::agent::operations::Lane;
 use crate::agent::wake::{Flow, Wake};
 use crate::chooser::Chooser;
 use crate::config::Config;
@@ -102,13 +102,13 @@ impl<K: PodKey> Core<K> {
                 self.catch_up();
             }
         }
-        self.agent.desk.take_outputs()
+        self.agent.operations.take_outputs()
     }
 
     /// When something is to be done without another input, milliseconds of the steady clock.
     pub fn deadline(&self) -> Option<i64> {
         let cleanup = self.agent.pool.clean_up_at_ms();
-        self.agent.desk.deadline().into_iter().chain(cleanup).min()
+        self.agent.operations.deadline().into_iter().chain(cleanup).min()
     }
 
     fn boot(&mut self, boot: &Boot) {
@@ -127,7 +127,7 @@ impl<K: PodKey> Core<K> {
     }
 
     fn refuse(&mut self, rpc: RpcId) {
-        self.agent.desk.put(Output::Reply { rpc, reply: Reply::NotReady });
+        self.agent.operations.put(Output::Reply { rpc, reply: Reply::NotReady });
     }
 
     fn take(&mut self, input: Input<K>) {
@@ -173,10 +173,10 @@ impl<K: PodKey> Core<K> {
     fn catch_up(&mut self) {
         let now_ms = self.agent.ms();
         self.agent.pool.clean_up(now_ms);
-        while let Some(open) = self.agent.desk.overdue(self.agent.ms()) {
+        while let Some(open) = self.agent.operations.overdue(self.agent.ms()) {
             self.unanswered(open);
         }
-        while let Some(lane) = self.agent.desk.due_sleeper(self.agent.ms()) {
+        while let Some(lane) = self.agent.operations.due_sleeper(self.agent.ms()) {
             self.wake(lane, Wake::Timer);
         }
     }
@@ -250,7 +250,7 @@ impl<K: PodKey> Core<K> {
         self.agent.metrics.init_seconds = took;
         self.agent.metrics.startup_seconds += took;
         self.phase = Phase::Serving;
-        self.agent.desk.put(Output::Ready);
+        self.agent.operations.put(Output::Ready);
     }
 
     fn begin_loop(&mut self) {
@@ -264,8 +264,8 @@ impl<K: PodKey> Core<K> {
 
     fn end(&mut self, reason: Box<str>) {
         self.agent.metrics.progress(Action::Init, -1);
-        self.agent.desk.clear();
-        self.agent.desk.put(Output::Fatal { reason: reason.clone() });
+        self.agent.operations.clear();
+        self.agent.operations.put(Output::Fatal { reason: reason.clone() });
         self.phase = Phase::Ended(reason);
     }
 }

@@ -2,8 +2,8 @@
 
 use cni_types::ec2::{Ec2Code, Ec2Operation};
 
-use super::desk::{Asked, Count};
 use super::memory::{Agent, PodKey};
+use super::operations::{Asked, Count};
 use super::trouble::Trouble;
 use crate::input::{Ec2Failure, ImdsError, ImdsErrorKind};
 use crate::metrics::{Call, UtilsError};
@@ -36,7 +36,7 @@ impl<K: PodKey> Agent<K> {
         }
         // The original looks at the wrong variable after a detach.
         if call.code == Some(Ec2Code::UnauthorizedOperation) && op != Ec2Operation::DetachNetworkInterface {
-            self.desk.tell(Effect::Kube(KubeCall::WarnMissingPermission { operation: op }));
+            self.operations.tell(Effect::Kube(KubeCall::WarnMissingPermission { operation: op }));
         }
     }
 

@@ -2,8 +2,8 @@
 
 use std::ops::{Deref, DerefMut};
 
-use super::desk::{Count, Lane};
 use super::memory::Agent;
+use super::operations::{Count, Lane};
 use crate::output::{Ec2Call, Effect, HostCall, ImdsRead, KubeCall, StoreCall};
 
 /// The SDK makes up to ten attempts of ten seconds, with pauses in between.
@@ -51,7 +51,7 @@ impl<K> DerefMut for Cx<'_, K> {
 impl<K> Cx<'_, K> {
     fn ask(&mut self, budget_ms: i64, effect: Effect, count: Count) {
         let (lane, now_ms) = (self.lane, self.agent.now.mono_ms);
-        self.agent.desk.ask(lane, now_ms, budget_ms, effect, count);
+        self.agent.operations.ask(lane, now_ms, budget_ms, effect, count);
     }
 
     /// Calls EC2.
@@ -88,6 +88,6 @@ impl<K> Cx<'_, K> {
     /// Sleeps.
     pub(crate) fn sleep(&mut self, ms: i64) {
         let (lane, now_ms) = (self.lane, self.agent.now.mono_ms);
-        self.agent.desk.sleep(lane, now_ms.saturating_add(ms));
+        self.agent.operations.sleep(lane, now_ms.saturating_add(ms));
     }
 }

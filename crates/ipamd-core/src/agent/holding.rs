@@ -70,7 +70,7 @@ impl<K: PodKey> Agent<K> {
         }
     }
 
-    /// A minute's half has passed since subnets were looked up for ENIs that are held.
+    /// It is time to look up the subnets of ENIs that are held again.
     pub(crate) fn holds_are_due(&self) -> bool {
         let due = self.held.asked_ms.is_none_or(|asked_ms| self.ms().saturating_sub(asked_ms) >= HOLD_MS);
         due && !self.held.enis.is_empty() && self.config.settings.subnet_discovery

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use cni_types::limits::InstanceLimits;
 
 use super::bad::BadInputs;
-use super::desk::Desk;
 use super::foreign::Foreign;
 use super::held::Held;
+use super::operations::Operations;
 use super::released::Released;
 use crate::chooser::Chooser;
 use crate::config::Config;
@@ -103,7 +103,7 @@ pub(crate) struct Agent<K> {
     pub(crate) now: Now,
     pub(crate) config: Arc<Config>,
     pub(crate) chooser: Box<dyn Chooser>,
-    pub(crate) desk: Desk,
+    pub(crate) operations: Operations,
     pub(crate) metrics: Metrics,
     pub(crate) pool: Pool<K>,
     pub(crate) facts: Facts,
@@ -142,7 +142,7 @@ impl<K: PodKey> Agent<K> {
             now,
             config,
             chooser,
-            desk: Desk::new(boot.epoch),
+            operations: Operations::new(boot.epoch),
             metrics,
             pool: Pool::new(cooldown_ms),
             facts: Facts::new(boot),
@@ -174,7 +174,7 @@ impl<K: PodKey> Agent<K> {
 
     /// The life.
     pub(crate) fn epoch(&self) -> Epoch {
-        self.desk.epoch
+        self.operations.epoch
     }
 
     /// The steady clock, milliseconds.

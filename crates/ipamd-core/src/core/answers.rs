@@ -1,8 +1,8 @@
 //! Answers to effects: each is held against its question, counted, and wakes the lane that waits for it.
 
 use super::Core;
-use crate::agent::desk::{Asked, Open};
 use crate::agent::memory::PodKey;
+use crate::agent::operations::{Asked, Open};
 use crate::agent::wake::{Wake, no_answer};
 use crate::id::{Epoch, OpId};
 use crate::input::{
@@ -13,12 +13,12 @@ use crate::input::{
 impl<K: PodKey> Core<K> {
     /// The effect that an answer is for; one that is for none is counted.
     fn question(&mut self, op: OpId, epoch: Epoch, takes: impl FnOnce(Asked) -> bool) -> Option<Open> {
-        let found = self.agent.desk.find(op);
+        let found = self.agent.operations.find(op);
         let bad = match found {
             _ if epoch != self.agent.epoch() => BadInput::EarlierLife(op.0),
             None => BadInput::UnknownOperation(op.0),
             Some(open) if takes(open.asked) => {
-                self.agent.desk.close(op);
+                self.agent.operations.close(op);
                 return found;
             }
             // The effect waits on: its own answer may still come.
@@ -80,7 +80,7 @@ impl<K: PodKey> Core<K> {
 
     /// The time of an effect is over: whether it was done is unknown.
     pub(super) fn unanswered(&mut self, open: Open) {
-        self.agent.desk.close(open.op);
+        self.agent.operations.close(open.op);
         let wake = match open.asked {
             Asked::Ec2(..) => {
                 let (failure, took_ms) = (no_answer(), open.due_ms.saturating_sub(open.asked_ms));

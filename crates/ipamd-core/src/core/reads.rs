@@ -89,12 +89,12 @@ impl<K: PodKey> Core<K> {
 
     /// Effects that are not answered yet.
     pub fn open_effects(&self) -> usize {
-        self.agent.desk.open().len()
+        self.agent.operations.open().len()
     }
 
     /// No lane waits for two answers.
     pub fn lanes_are_single(&self) -> bool {
-        let mut lanes: Vec<_> = self.agent.desk.open().iter().map(|open| open.lane).collect();
+        let mut lanes: Vec<_> = self.agent.operations.open().iter().map(|open| open.lane).collect();
         lanes.sort_unstable();
         lanes.windows(2).all(|pair| pair.first() != pair.last())
     }

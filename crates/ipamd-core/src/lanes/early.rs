@@ -6,8 +6,8 @@
 
 use super::init_restore::take_over;
 use crate::agent::cx::Cx;
-use crate::agent::desk::Lane;
 use crate::agent::memory::PodKey;
+use crate::agent::operations::Lane;
 use crate::agent::wake::{Flow, Wake};
 use crate::input::{Identity, ImdsEni, ImdsReply, StoreError};
 use crate::lanes::leak;
@@ -137,7 +137,7 @@ fn identified<K: PodKey>(cx: &mut Cx<'_, K>, identity: Box<Identity>) -> End {
     }
     if cx.config.settings.leak_cleanup {
         let until_ms = cx.ms() + leak::delay_ms(cx);
-        cx.desk.sleep(Lane::Leak, until_ms);
+        cx.operations.sleep(Lane::Leak, until_ms);
     }
     Early::VpcCidrs.next(cx)
 }

@@ -8,8 +8,8 @@ use super::init_restore::{self, Restore};
 use super::leak;
 use crate::agent::attached::Attached;
 use crate::agent::cx::Cx;
-use crate::agent::desk::{Count, Lane};
 use crate::agent::memory::PodKey;
+use crate::agent::operations::{Count, Lane};
 use crate::agent::trouble::Trouble;
 use crate::agent::wake::{Flow, Wake};
 use crate::input::{BadInput, Identity, ImdsError, ImdsReply, KubeReply};
@@ -146,7 +146,7 @@ fn identified<K: PodKey>(cx: &mut Cx<'_, K>, identity: Box<Identity>) -> End {
     cx.facts.identity = Some(identity);
     if cx.config.settings.leak_cleanup {
         let until_ms = cx.ms() + leak::delay_ms(cx);
-        cx.desk.sleep(Lane::Leak, until_ms);
+        cx.operations.sleep(Lane::Leak, until_ms);
     }
     match limits {
         Some(limits) if limits.listed => limited(cx, limits),
@@ -214,7 +214,7 @@ fn restored<K: PodKey>(
         Flow::Done(Ok(())) => {}
     }
     let now_ms = cx.ms();
-    cx.desk.sleep(Lane::Cidrs, now_ms);
+    cx.operations.sleep(Lane::Cidrs, now_ms);
     if !cx.config.settings.provisioning {
         return ask_node(cx);
     }
@@ -231,7 +231,7 @@ fn refreshed<K: PodKey>(
         Flow::Done(Err(error)) if !cx.is_careful() => unreadable("the security groups", &error),
         Flow::Done(_) => {
             let now_ms = cx.ms();
-            cx.desk.sleep(Lane::Groups, now_ms);
+            cx.operations.sleep(Lane::Groups, now_ms);
             ask_node(cx)
         }
     }

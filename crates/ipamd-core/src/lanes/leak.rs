@@ -3,8 +3,8 @@
 use crate::agent::attached::Tag;
 use crate::agent::clock::{parse_rfc3339, rfc3339};
 use crate::agent::cx::Cx;
-use crate::agent::desk::Count;
 use crate::agent::memory::PodKey;
+use crate::agent::operations::Count;
 use crate::agent::trouble::Trouble;
 use crate::agent::wake::{Flow, Wake};
 use crate::id::EniId;

@@ -1,8 +1,8 @@
 //! The loop of an IPv4 node: half a pause, a check of the pool, the other half, a comparison when it is due.
 
 use crate::agent::cx::Cx;
-use crate::agent::desk::Count;
 use crate::agent::memory::{Agent, PodKey};
+use crate::agent::operations::Count;
 use crate::agent::wake::{Flow, Wake};
 use crate::input::Ec2Subnet;
 use crate::output::Ec2Call;

@@ -140,7 +140,7 @@ impl<K: PodKey> Rpcs<K> {
         };
         let reply = Reply::Failed { text: bad.to_string().into() };
         cx.bad.add(bad);
-        cx.desk.put(Output::Reply { rpc, reply });
+        cx.operations.put(Output::Reply { rpc, reply });
         false
     }
 
@@ -174,7 +174,7 @@ impl<K: PodKey> Rpcs<K> {
             Next::Wait(state) => self.set(id, state),
             Next::Reply(reply) => {
                 if self.open.remove(&id).is_some_and(|rpc| !rpc.gone) {
-                    cx.desk.put(Output::Reply { rpc: id, reply });
+                    cx.operations.put(Output::Reply { rpc: id, reply });
                 }
             }
             Next::Turn(state) => {

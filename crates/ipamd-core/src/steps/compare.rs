@@ -2,9 +2,9 @@
 //! prefixes apart, each with a call and an end of its own.
 
 use crate::agent::cx::Cx;
-use crate::agent::desk::Count;
 use crate::agent::ledger::blocks_of;
 use crate::agent::memory::PodKey;
+use crate::agent::operations::Count;
 use crate::agent::released::SinceRelease;
 use crate::agent::trouble::Trouble;
 use crate::agent::wake::{Flow, Wake};

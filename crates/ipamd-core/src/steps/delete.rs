@@ -4,8 +4,8 @@ use cni_types::ec2::Ec2Code;
 
 use crate::agent::backoff::Backoff;
 use crate::agent::cx::Cx;
-use crate::agent::desk::Count;
 use crate::agent::memory::PodKey;
+use crate::agent::operations::Count;
 use crate::agent::trouble::Trouble;
 use crate::agent::wake::{Flow, Wake};
 use crate::id::EniId;

@@ -4,8 +4,8 @@ use cni_types::ec2::Ec2Code;
 
 use super::alloc::Allocating;
 use crate::agent::cx::Cx;
-use crate::agent::desk::Count;
 use crate::agent::memory::{Agent, PodKey};
+use crate::agent::operations::Count;
 use crate::agent::trouble::Trouble;
 use crate::agent::wake::{Assigned, Flow, Wake};
 use crate::block::Block;
@@ -16,7 +16,7 @@ use crate::metrics::{Action, IpamdError};
 use crate::output::{Ec2Call, Want};
 use crate::settings::Mode;
 
-/// No growth is tried for so long after a subnet had no more addresses.
+/// Pause of growth after a subnet had no more addresses.
 const INSUFFICIENT_REST_MS: i64 = 120_000;
 
 /// The step.

@@ -2,8 +2,8 @@
 
 use super::subnets::{for_new_eni, is_excluded};
 use crate::agent::cx::Cx;
-use crate::agent::desk::Count;
 use crate::agent::memory::PodKey;
+use crate::agent::operations::Count;
 use crate::agent::trouble::Trouble;
 use crate::agent::wake::{Flow, Wake};
 use crate::id::{GroupId, SubnetId};

@@ -3,9 +3,9 @@
 use super::prefix6::Prefix6;
 use super::subnets::is_excluded;
 use crate::agent::cx::Cx;
-use crate::agent::desk::Count;
 use crate::agent::ledger::blocks_of;
 use crate::agent::memory::PodKey;
+use crate::agent::operations::Count;
 use crate::agent::trouble::Trouble;
 use crate::agent::wake::{Flow, Wake};
 use crate::block::Block;

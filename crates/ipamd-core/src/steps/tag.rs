@@ -3,9 +3,9 @@
 use crate::agent::attached::Tag;
 use crate::agent::backoff::Backoff;
 use crate::agent::cx::Cx;
-use crate::agent::desk::Count;
 use crate::agent::managed::INSTANCE;
 use crate::agent::memory::{Agent, PodKey};
+use crate::agent::operations::Count;
 use crate::agent::trouble::Trouble;
 use crate::agent::wake::{Flow, Wake};
 use crate::id::EniId;

@@ -2,8 +2,8 @@
 //! call itself and stays on the ENI.
 
 use crate::agent::cx::Cx;
-use crate::agent::desk::Count;
 use crate::agent::memory::PodKey;
+use crate::agent::operations::Count;
 use crate::agent::wake::{Flow, Wake};
 use crate::block::Block;
 use crate::id::EniId;

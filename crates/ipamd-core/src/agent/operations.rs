@@ -211,7 +211,7 @@ pub(crate) struct Open {
 
 /// Effects, sleeps and outputs of one life.
 #[derive(Debug, Default)]
-pub(crate) struct Desk {
+pub(crate) struct Operations {
     /// The life.
     pub(crate) epoch: Epoch,
     last_op: u64,
@@ -220,8 +220,8 @@ pub(crate) struct Desk {
     outputs: Vec<Output>,
 }
 
-impl Desk {
-    /// A desk without effects.
+impl Operations {
+    /// No operation is open yet.
     pub(crate) fn new(epoch: Epoch) -> Self {
         Self { epoch, ..Self::default() }
     }
