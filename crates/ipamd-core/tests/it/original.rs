@@ -46,8 +46,6 @@ struct Pair {
     world: World,
     theirs: Vec<Call>,
     base_ms: i64,
-    /// Starts of calls may differ by this: pauses have jitter of their own on each side.
-    slack_ms: i64,
     compared: usize,
 }
 
@@ -70,7 +68,7 @@ impl Pair {
             settings[*name] = json!(value);
         }
         let limits = json!({"enis": enis, "ips": addresses});
-        let mut boot = json!({"limits": limits, "settings": settings, "node": {"max_pods": 110}, "latency_ms": EC2_MS});
+        let mut boot = json!({"limits": limits, "settings": settings, "node": {"max_pods": 110}, "latency_ms": EC2_MS, "jitter": false});
         for (name, value) in more.as_object().into_iter().flatten() {
             boot[name] = value.clone();
         }
@@ -86,7 +84,7 @@ impl Pair {
         let base_ms = world.now_ms;
         let (mut original, played) = IDLE.take().unwrap_or_else(|| (Original::node(), 0));
         let theirs = calls(&original.ask(&json!({ "boot": boot })));
-        Self { original: Some(original), played, world, theirs, base_ms, slack_ms: 0, compared: 0 }
+        Self { original: Some(original), played, world, theirs, base_ms, compared: 0 }
     }
 
     fn original(&self) -> &Original {
@@ -170,27 +168,21 @@ impl Pair {
             })
             .collect();
         for (ours, theirs) in ours.iter().zip(&self.theirs).skip(self.compared) {
-            let close = (ours.start_ms - theirs.start_ms).abs() <= self.slack_ms;
-            let same = Call { start_ms: theirs.start_ms, ..ours.clone() } == *theirs;
-            assert!(close && same, "here {ours:?}, the original {theirs:?}");
+            assert_eq!(ours, theirs, "left here, right the original");
         }
-        if self.slack_ms == 0 {
-            assert_eq!(ours.len(), self.theirs.len(), "here {:?}, the original {:?}", ours.last(), self.theirs.last());
-        }
-        self.compared = ours.len().min(self.theirs.len());
-        if ours.len() == self.theirs.len() {
-            assert_eq!(self.our_page(), self.their_page(), "at {} ms", now_ms - self.base_ms);
-        }
+        assert_eq!(ours.len(), self.theirs.len(), "here {:?}, the original {:?}", ours.last(), self.theirs.last());
+        self.compared = ours.len();
+        assert_eq!(self.our_page(), self.their_page(), "at {} ms", now_ms - self.base_ms);
     }
 
     fn their_page(&self) -> BTreeMap<String, f64> {
         let series = self.original().view.metrics.iter().map(|(name, value)| (name.clone(), *value));
-        comparable(series, self.slack_ms == 0)
+        comparable(series)
     }
 
     fn our_page(&self) -> BTreeMap<String, f64> {
         let series = page(&self.world).into_iter().map(|(name, value)| (name, value.parse().unwrap()));
-        comparable(series, self.slack_ms == 0)
+        comparable(series)
     }
 }
 
@@ -206,14 +198,12 @@ impl Drop for Pair {
 }
 
 /// The series that mean the same on both sides: gauges by ENI and CIDR as sums, errors with a text by their place.
-fn comparable(series: impl Iterator<Item = (String, f64)>, exact: bool) -> BTreeMap<String, f64> {
+fn comparable(series: impl Iterator<Item = (String, f64)>) -> BTreeMap<String, f64> {
     let mut kept = BTreeMap::new();
     for (name, value) in series {
         let family = name.split('{').next().unwrap_or_default();
-        let left_out = family.contains("_duration_seconds")
-            || family.contains("connmark")
-            || family.contains("build_info")
-            || (!exact && (family.ends_with("_ms_sum") || family == "awscni_reconcile_count"));
+        let left_out =
+            family.contains("_duration_seconds") || family.contains("connmark") || family.contains("build_info");
         if left_out || !family.starts_with("awscni_") {
             continue;
         }

@@ -4,13 +4,14 @@
 mod chaos;
 mod ec2;
 mod services;
+mod without_jitter;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 
 use cni_types::ec2::{Ec2Code, Ec2Operation};
 use cni_types::limits::InstanceLimits;
-use ipamd_core::chooser::Seeded;
+use ipamd_core::chooser::{Chooser, Seeded};
 use ipamd_core::id::{EniId, Epoch, GroupId, InstanceId, Now, OpId, RpcId, SubnetId};
 use ipamd_core::input::{
     AddRequest, Answer, Boot, CheckpointEntry, DelReason, DelRequest, Ec2Eni, Ec2Failure, Ec2Reply, Fate, KubeError,
@@ -22,6 +23,7 @@ use ipamd_core::{Config, Core, Input};
 
 pub(crate) use chaos::Chaos;
 pub(crate) use ec2::Ec2;
+use without_jitter::WithoutJitter;
 
 /// The instance.
 pub(crate) const INSTANCE: InstanceId = InstanceId::from_bits(0x1a);
@@ -165,9 +167,17 @@ impl World {
         }));
     }
 
+    /// Where calls take an exact time, pauses do too.
+    fn next_core(&self, seed: u64) -> Core<u64> {
+        let chooser = Seeded::first_fit(seed);
+        let chooser: Box<dyn Chooser> =
+            if self.exact_ms.is_some() { Box::new(WithoutJitter(chooser)) } else { Box::new(chooser) };
+        Core::new(self.config.clone(), chooser)
+    }
+
     /// The life that a test has prepared begins anew.
     pub(crate) fn restart_same_life(&mut self) {
-        self.core = Core::new(self.config.clone(), Box::new(Seeded::first_fit(7)));
+        self.core = self.next_core(7);
         self.pending.clear();
         self.boot();
     }
@@ -175,7 +185,7 @@ impl World {
     /// The process dies and starts again; answers that are under way still come.
     pub(crate) fn restart(&mut self) {
         self.epoch += 1;
-        self.core = Core::new(self.config.clone(), Box::new(Seeded::first_fit(u64::from(self.epoch))));
+        self.core = self.next_core(u64::from(self.epoch));
         (self.ready_ms, self.fatal) = (None, None);
         self.boot();
     }

@@ -112,7 +112,6 @@ fn each_call_of_an_allocation_may_fail() {
 fn a_failed_modify_leads_to_a_wait_for_an_eni_that_is_not() {
     let mut pair = Pair::boot(&[], 3, 5);
     pair.pass(10_000);
-    pair.slack_ms = 40_000;
     pair.fail(Ec2Operation::ModifyNetworkInterfaceAttribute, Ec2Code::InternalError, 1);
     pair.add(1);
     for _ in 0..40 {
@@ -130,7 +129,6 @@ fn a_refused_detach_or_delete_is_tried_twelve_times() {
             pair.pass(10_000);
             pair.add(1);
             pair.pass(70_000);
-            pair.slack_ms = 60_000;
             pair.fail(op, Ec2Code::InternalError, times);
             pair.del(1);
             for _ in 0..60 {
@@ -289,7 +287,6 @@ fn a_missing_ipv6_prefix_is_asked_for_until_it_comes() {
     for code in [Ec2Code::InternalError, Ec2Code::UnauthorizedOperation] {
         let mut pair = ipv6(("ENABLE_SUBNET_DISCOVERY", "true"));
         pair.pass(10_000);
-        pair.slack_ms = 400_000;
         pair.fail(Ec2Operation::AssignIpv6Addresses, code, 14);
         pair.restart();
         for _ in 0..20 {
