@@ -27,8 +27,8 @@ const DEVICES: u8 = 100;
 /// The step.
 #[derive(Debug)]
 pub(crate) enum Allocating {
-    /// It is found out where; with custom networking how much is found out after that.
-    Plan(Plan),
+    /// It is found out where. How much is known before that, and with custom networking after it.
+    Plan(Plan, Option<u32>),
     /// It is created, in the first of these subnets where that works.
     Create(Creating),
     /// A free device number is looked up.
@@ -61,20 +61,21 @@ type End = Flow<Allocating, Result<(), ()>>;
 impl Allocating {
     pub(crate) fn begin<K: PodKey>(cx: &mut Cx<'_, K>) -> End {
         if cx.config.settings.custom_networking {
-            return Flow::Wait(Self::Plan(Plan::config(cx)));
+            return Flow::Wait(Self::Plan(Plan::config(cx), None));
         }
+        let count = wanted(cx);
         // Nothing needed is success.
-        if wanted(cx) == 0 {
+        if count == 0 {
             return Flow::Done(Ok(()));
         }
-        Flow::Wait(Self::Plan(Plan::subnets(cx)))
+        Flow::Wait(Self::Plan(Plan::subnets(cx), Some(count)))
     }
 
     pub(crate) fn resume<K: PodKey>(self, cx: &mut Cx<'_, K>, wake: Wake) -> End {
         match self {
-            Self::Plan(plan) => match plan.resume(cx, wake) {
-                Flow::Wait(plan) => Flow::Wait(Self::Plan(plan)),
-                Flow::Done(Ok(place)) => Creating::begin(cx, place),
+            Self::Plan(plan, count) => match plan.resume(cx, wake) {
+                Flow::Wait(plan) => Flow::Wait(Self::Plan(plan, count)),
+                Flow::Done(Ok(site)) => Creating::begin(cx, site, count),
                 Flow::Done(Err(PlanError::NoConfig)) => Flow::Done(Err(())),
                 Flow::Done(Err(PlanError::NoSubnet(trouble))) => failed(cx, &trouble),
             },
@@ -126,12 +127,12 @@ fn wanted<K: PodKey>(cx: &Cx<'_, K>) -> u32 {
 }
 
 impl Creating {
-    fn begin<K: PodKey>(cx: &mut Cx<'_, K>, place: Site) -> End {
-        let count = wanted(cx);
+    fn begin<K: PodKey>(cx: &mut Cx<'_, K>, site: Site, count: Option<u32>) -> End {
+        let count = count.unwrap_or_else(|| wanted(cx));
         if count == 0 {
             return Flow::Done(Ok(()));
         }
-        Self { left: place.subnets.into_iter(), groups: place.groups, count }.next(cx, None)
+        Self { left: site.subnets.into_iter(), groups: site.groups, count }.next(cx, None)
     }
 
     /// Tries the next subnet; the error of the last stands.

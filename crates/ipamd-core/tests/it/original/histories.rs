@@ -5,7 +5,7 @@ use ipamd_core::id::EniId;
 use ipamd_core::input::EniKind;
 use serde_json::json;
 
-use super::Pair;
+use super::{EC2_MS, Pair};
 
 /// A node that keeps two addresses free.
 const WARM_IP: [(&str, &str); 1] = [("WARM_IP_TARGET", "2")];
@@ -318,4 +318,67 @@ fn d15_an_ipv6_node_looks_for_a_trunk_every_five_seconds() {
     let now_ms = pair.world.now_ms;
     pair.world.ec2.attach_foreign(EniId::from_bits(0x33), EniKind::Trunk, 0, now_ms);
     pair.pass(30_000);
+}
+
+#[test]
+#[ignore = "needs Go: run .ci/run"]
+fn a_metadata_service_that_lags_is_waited_for() {
+    for lag_ms in [400, 2_000, 5_000] {
+        for variables in [&[][..], &WARM_IP, &PREFIXES] {
+            let more = json!({"imds_lag_ms": lag_ms});
+            // Calls take effect when they begin here, and when they end there.
+            let mut pair = Pair::boot_with(variables, 3, 5, &more, |world| world.imds_lag_ms = lag_ms + EC2_MS);
+            pair.pass(10_000);
+            for pod in 0..14 {
+                pair.add(pod);
+                pair.pass(9_000);
+            }
+            pair.pass(130_000);
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs Go: run .ci/run"]
+fn an_eni_that_the_metadata_service_leaves_out_loses_its_pods() {
+    let mut pair = Pair::boot(&[("MAX_ENI", "2")], 2, 5);
+    pair.pass(10_000);
+    for pod in 0..10 {
+        pair.add(pod);
+        pair.pass(9_000);
+    }
+    let theirs = pair.original().view.enis.iter().find(|(_, eni)| eni["primary"] == false).unwrap().0.clone();
+    let ours = pair.world.core.pool().enis().iter().find(|eni| !eni.primary).unwrap().id;
+    pair.ask(&json!({"imds": {"hide_enis": [theirs]}}));
+    pair.world.imds_hides.push(ours);
+    pair.pass(70_000);
+    pair.ask(&json!({"imds": {"hide_enis": []}}));
+    pair.world.imds_hides.clear();
+    pair.pass(140_000);
+}
+
+#[test]
+#[ignore = "needs Go: run .ci/run"]
+fn what_a_new_eni_is_made_with_is_decided_before_its_subnet() {
+    let mut pair = Pair::boot(&WARM_IP, 3, 5);
+    pair.pass(10_000);
+    let mut pods = 0..14;
+    let mut meanwhile = 0;
+    while let Some(pod) = pods.next() {
+        pair.add(pod);
+        for _ in 0..150 {
+            pair.pass(43);
+            let last = pair.world.log.last().unwrap();
+            let under_way = last.at_ms + EC2_MS > pair.world.now_ms;
+            if under_way
+                && last.call.operation() == Ec2Operation::DescribeSubnets
+                && let Some(pod) = pods.next()
+            {
+                pair.add(pod);
+                meanwhile += 1;
+            }
+        }
+    }
+    assert!(meanwhile > 0, "a pod came while subnets were looked up");
+    pair.pass(60_000);
 }

@@ -1,9 +1,11 @@
-//! Random histories of a node with one ENI, on which the order of maps decides nothing that is compared.
+//! Random histories on which the order of maps decides nothing that is compared: of a node with one ENI, and of one that grows to
+//! three.
 
 use cni_types::ec2::{Ec2Code, Ec2Operation};
 use proptest::prelude::*;
+use serde_json::json;
 
-use super::Pair;
+use super::{EC2_MS, Pair};
 
 /// What happens next.
 #[derive(Debug, Clone)]
@@ -53,6 +55,27 @@ fn settings() -> impl Strategy<Value = &'static [(&'static str, &'static str)]> 
     ])
 }
 
+impl Pair {
+    /// Each step on both sides, compared, and what follows from the last one.
+    fn play(&mut self, steps: Vec<Step>) {
+        for step in steps {
+            match step {
+                Step::Pass(ms) => self.pass(ms),
+                Step::Add(pod) => self.add(pod),
+                Step::Del(pod) => self.del(pod),
+                Step::Fail(op, code, times) => self.fail(op, code, times),
+                Step::Imds(down) => self.imds(down),
+                Step::Restart => {
+                    self.heal();
+                    self.restart();
+                    self.pass(5_000);
+                }
+            }
+        }
+        self.pass(100_000);
+    }
+}
+
 /// How many histories are played: `NODE_COMPARISON_HISTORIES`, or what a change must pass.
 fn histories() -> u32 {
     std::env::var("NODE_COMPARISON_HISTORIES").ok().and_then(|text| text.parse().ok()).unwrap_or(2_000)
@@ -69,20 +92,61 @@ proptest! {
     ) {
         let mut pair = Pair::boot(variables, 1, 9);
         pair.pass(5_000);
-        for step in steps {
-            match step {
-                Step::Pass(ms) => pair.pass(ms),
-                Step::Add(pod) => pair.add(pod),
-                Step::Del(pod) => pair.del(pod),
-                Step::Fail(op, code, times) => pair.fail(op, code, times),
-                Step::Imds(down) => pair.imds(down),
-                Step::Restart => {
-                    pair.heal();
-                    pair.restart();
-                    pair.pass(5_000);
-                }
-            }
-        }
-        pair.pass(100_000);
+        pair.play(steps);
+    }
+}
+
+/// Settings, and how far the metadata service lags: here it lags in what ENIs there are, and not in their addresses.
+fn growing_settings() -> impl Strategy<Value = (&'static [(&'static str, &'static str)], i64)> {
+    let whole_enis = (
+        prop::sample::select(vec![&[][..], &[("WARM_ENI_TARGET", "2")], &[("MAX_ENI", "2")]]),
+        prop::sample::select(vec![0_i64, 700, 3_000]),
+    );
+    let single =
+        prop::sample::select(vec![(&[("WARM_IP_TARGET", "2")][..], 0), (&[("ENABLE_PREFIX_DELEGATION", "true")], 0)]);
+    prop_oneof![2 => whole_enis, 1 => single]
+}
+
+/// What happens next on a node that gets more ENIs and loses no pods: it releases nothing, since which ENI loses addresses is a
+/// choice.
+fn growing_step() -> impl Strategy<Value = Step> {
+    let ops = prop::sample::select(vec![
+        Ec2Operation::CreateNetworkInterface,
+        Ec2Operation::AttachNetworkInterface,
+        Ec2Operation::DescribeSubnets,
+        Ec2Operation::DescribeInstances,
+        Ec2Operation::CreateTags,
+    ]);
+    let codes = prop::sample::select(vec![
+        Ec2Code::InternalError,
+        Ec2Code::UnauthorizedOperation,
+        Ec2Code::RequestLimitExceeded,
+    ]);
+    prop_oneof![
+        6 => (1..40_i64).prop_map(|seconds| Step::Pass(seconds * 1_000)),
+        8 => (0..14_u64).prop_map(Step::Add),
+        2 => (ops, codes, 1..4_u32).prop_map(|(op, code, times)| Step::Fail(op, code, times)),
+        1 => any::<bool>().prop_map(Step::Imds),
+        1 => Just(Step::Restart),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: histories() / 4, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    #[ignore = "needs Go: run .ci/run"]
+    fn random_histories_of_growth_to_three_enis_are_the_originals(
+        (variables, lag_ms) in growing_settings(),
+        steps in prop::collection::vec(growing_step(), 1..40),
+    ) {
+        // Pods that a restart or a silent metadata service loses leave addresses too many.
+        let releases = variables.iter().any(|(name, _)| *name == "WARM_IP_TARGET");
+        let steps = steps.into_iter().filter(|step| !(releases && matches!(step, Step::Restart | Step::Imds(_))));
+        let more = json!({"imds_lag_ms": lag_ms});
+        let ours = if lag_ms == 0 { 0 } else { lag_ms + EC2_MS };
+        let mut pair = Pair::boot_with(variables, 3, 5, &more, |world| world.imds_lag_ms = ours);
+        pair.pass(5_000);
+        pair.play(steps.collect());
     }
 }
