@@ -4,7 +4,7 @@ use ipamd_core::id::{Epoch, Now};
 use ipamd_core::input::{CheckpointEntry, Input};
 use ipamd_core::output::Output;
 
-/// The decisions of one node's agent: it is told what happens, and says what to do.
+/// The decisions of one node's agent: inputs in, outputs out.
 pub trait Agent {
     /// Something happened.
     fn handle(&mut self, now: Now, input: Input<u64>) -> Vec<Output>;

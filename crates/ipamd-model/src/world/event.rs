@@ -20,7 +20,7 @@ pub enum Event {
     Probe(Epoch),
     /// The agent's deadline comes.
     Wake(Epoch),
-    /// The agent of this life is told something.
+    /// An input for the agent of this life.
     Tell(Epoch, Box<Input<u64>>),
     /// An attempt of a call arrives at EC2.
     Ec2(Box<Exchange>),

@@ -210,7 +210,7 @@ mod tests {
         let eni = ec2.eni(id).unwrap();
         let (mac, attached_ms) = (eni.mac, eni.attachment.as_ref().unwrap().attached_ms);
         assert_eq!(host.observe(attached_ms, &ec2), [(attached_ms + 4_000, mac)]);
-        assert!(host.observe(attached_ms + 1, &ec2).is_empty(), "it is told once");
+        assert!(host.observe(attached_ms + 1, &ec2).is_empty(), "a link is reported once");
         // It is looked for every three seconds.
         assert_eq!(host.execute(attached_ms, &set_up(mac, 1), &ec2, &mut faults), (6_010, ready(2)));
         assert_eq!(host.execute(attached_ms + 4_000, &set_up(mac, 1), &ec2, &mut faults), (10, ready(2)));

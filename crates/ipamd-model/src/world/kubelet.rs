@@ -1,6 +1,6 @@
 //! A kubelet with its container runtime: the pods of one node, the RPCs of the plugin, and the agent's container.
 //!
-//! It sends; whoever owns the clock says what came of it: an answer, or that the agent could not be reached.
+//! It sends requests. The driver of the world hands back the answer of each, or that the agent could not be reached.
 
 pub mod container;
 

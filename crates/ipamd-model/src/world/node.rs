@@ -217,7 +217,7 @@ impl<F: Agents> WorldNode<F> {
 
     fn plan_wake(&mut self, at: &mut Moment<'_>) {
         let deadline_ms = self.agent.as_ref().and_then(Agent::deadline);
-        // An agent whose deadline has passed is told so, but not twice in one moment: time must go on.
+        // An agent whose deadline has passed gets one `Tick` at that time. A second one at the same time would stop the clock.
         let wake_ms = deadline_ms.map(|deadline_ms| deadline_ms.max(at.now_ms.saturating_add(1)));
         if wake_ms != self.wake_ms {
             self.wake_ms = wake_ms;

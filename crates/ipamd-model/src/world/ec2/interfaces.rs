@@ -137,7 +137,7 @@ impl Ec2 {
         attachment: Option<AttachmentId>,
     ) -> Result<Ec2Reply, Refusal> {
         let attachment = attachment.ok_or_else(|| Refusal::bad_parameter("attachmentId"))?;
-        // EC2 is told the attachment only; the ENI in the call is the caller's note.
+        // A detach names the attachment only. The ENI in the call is for the agent's own use.
         let holder = self.enis.get(&id).filter(|eni| eni.attachment.as_ref().is_some_and(|at| at.id == attachment));
         let holder = holder.ok_or_else(|| Refusal::no_attachment(attachment))?;
         if holder.attachment.as_ref().is_some_and(|at| at.device == 0 && at.card == 0) {
