@@ -30,6 +30,7 @@ type nodeAnswer struct {
 	At   int64    `json:"at_us"`
 	Life lifeForm `json:"life"`
 	record
+	Flying  []flyingCall  `json:"flying,omitempty"`
 	Store   *storeChange  `json:"store,omitempty"`
 	Metrics metricsChange `json:"metrics"`
 	World   *worldForm    `json:"world,omitempty"`
@@ -81,6 +82,9 @@ func (n *nodeLevel) answer() nodeAnswer {
 	synctest.Wait()
 	n.world.Lock()
 	answer := nodeAnswer{At: now(), Life: n.life.form(), record: n.world.Log}
+	for _, one := range n.world.Log.flying {
+		answer.Flying = append(answer.Flying, flyingCall{one.Op, one.Arguments, one.Start})
+	}
 	n.world.Log = record{flying: n.world.Log.flying}
 	store := n.life.store
 	if n.whole {

@@ -140,6 +140,13 @@ type call struct {
 	Error     *callError     `json:"error,omitempty"`
 }
 
+// flyingCall is one that has begun and not ended.
+type flyingCall struct {
+	Op        string         `json:"op"`
+	Arguments map[string]any `json:"arguments"`
+	Start     int64          `json:"start_us"`
+}
+
 type callError struct {
 	Code string `json:"code,omitempty"`
 	Text string `json:"text,omitempty"`

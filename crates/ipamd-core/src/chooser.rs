@@ -19,6 +19,8 @@ pub enum Purpose {
     Release,
     /// It is given up.
     Spare,
+    /// It is compared or set up next, of those that EC2 has described.
+    Next,
 }
 
 /// Makes the choices that no rule makes. A comparison with the original replaces it by one that follows the original's.

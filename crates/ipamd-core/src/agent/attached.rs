@@ -1,5 +1,6 @@
 //! The attached ENIs, as the metadata service lists them and EC2 describes them.
 
+use crate::chooser::{Chooser, Purpose};
 use crate::id::EniId;
 use crate::input::{Ec2Eni, EniKind, ImdsEni};
 
@@ -26,6 +27,8 @@ pub(crate) struct Attached {
     pub(crate) enis: Vec<ImdsEni>,
     /// As described; none where EC2 was not asked.
     pub(crate) described: Vec<Described>,
+    /// EC2 was asked: the original then keeps no order.
+    any_order: bool,
 }
 
 impl Attached {
@@ -37,7 +40,26 @@ impl Attached {
             card: eni.attachment.map(|attachment| attachment.card),
             tags: eni.tags,
         });
-        Self { enis, described: described.collect() }
+        Self { enis, described: described.collect(), any_order: true }
+    }
+
+    /// A listing alone.
+    pub(crate) fn not_described(enis: Vec<ImdsEni>) -> Self {
+        Self { enis, ..Self::default() }
+    }
+
+    /// Takes the ENI that is worked on next out of those that are left.
+    pub(crate) fn take_next(&self, left: &mut Vec<ImdsEni>, chooser: &mut dyn Chooser) -> Option<ImdsEni> {
+        if left.is_empty() {
+            return None;
+        }
+        let index = if self.any_order && left.len() > 1 {
+            let candidates: Vec<_> = left.iter().map(|eni| eni.id).collect();
+            chooser.eni(Purpose::Next, &candidates)
+        } else {
+            0
+        };
+        Some(left.remove(if index < left.len() { index } else { 0 }))
     }
 
     fn of(&self, eni: EniId) -> Option<&Described> {

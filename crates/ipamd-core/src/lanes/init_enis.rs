@@ -47,7 +47,7 @@ pub(crate) struct Sorting {
 /// ENIs that are left, and the tries of the one at hand.
 #[derive(Debug)]
 pub(crate) struct Queue {
-    left: std::vec::IntoIter<ImdsEni>,
+    left: Vec<ImdsEni>,
     attached: Attached,
     tried: u8,
 }
@@ -59,7 +59,7 @@ impl InitEnis {
         if cx.facts.mode == Mode::Ipv6 && cx.config.settings.subnet_discovery {
             return look_up(cx, enis.into_iter(), Vec::new(), attached);
         }
-        Queue { left: enis.into_iter(), attached, tried: 0 }.next(cx)
+        Queue { left: enis, attached, tried: 0 }.next(cx)
     }
 
     pub(crate) fn resume<K: PodKey>(self, cx: &mut Cx<'_, K>, wake: Wake) -> End {
@@ -86,7 +86,7 @@ fn look_up<K: PodKey>(
     if kept.is_empty() {
         return replaced(cx, attached, Allocating::begin);
     }
-    Queue { left: kept.into_iter(), attached, tried: 0 }.next(cx)
+    Queue { left: kept, attached, tried: 0 }.next(cx)
 }
 
 impl Sorting {
@@ -110,7 +110,7 @@ fn replaced<K: PodKey>(
 ) -> End {
     match go_on(cx) {
         Flow::Wait(step) => Flow::Wait(InitEnis::Replace(attached, step)),
-        Flow::Done(Ok(())) => Queue { left: Vec::new().into_iter(), attached, tried: 0 }.next(cx),
+        Flow::Done(Ok(())) => Queue { left: Vec::new(), attached, tried: 0 }.next(cx),
         Flow::Done(Err(())) => Flow::Done(Err("every ENI is in an excluded subnet, and none could be made".into())),
     }
 }
@@ -118,7 +118,7 @@ fn replaced<K: PodKey>(
 impl Queue {
     fn next<K: PodKey>(mut self, cx: &mut Cx<'_, K>) -> End {
         self.tried = 0;
-        let Some(eni) = self.left.next() else { return Flow::Done(Ok(())) };
+        let Some(eni) = self.attached.take_next(&mut self.left, &mut *cx.chooser) else { return Flow::Done(Ok(())) };
         let trunk = self.attached.kind(eni.id) == EniKind::Trunk;
         let missing = cx.missing_tags(self.attached.tags(eni.id));
         let tags = if trunk || !cx.config.settings.provisioning { Vec::new() } else { missing };

@@ -50,7 +50,7 @@ impl DescribeAll {
                 Err(error) => {
                     Flow::Done(Err(Trouble::plain(format!("the attached ENIs could not be listed: {error}"))))
                 }
-                Ok(enis) if cx.config.settings.imds_only => Flow::Done(Ok(Attached::new(enis, Vec::new()))),
+                Ok(enis) if cx.config.settings.imds_only => Flow::Done(Ok(Attached::not_described(enis))),
                 Ok(enis) => Tries { enis, tried: 0, last: None }.ask(cx),
             },
             (Self::Describe(tries), Wake::Timer) => tries.ask(cx),

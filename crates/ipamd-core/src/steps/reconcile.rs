@@ -35,7 +35,7 @@ pub(crate) enum Reconciling {
 /// What is left of a pass.
 #[derive(Debug)]
 pub(crate) struct Pass {
-    left: std::vec::IntoIter<ImdsEni>,
+    left: Vec<ImdsEni>,
     /// ENIs of the store that were not met.
     unmet: Vec<EniId>,
     attached: Attached,
@@ -99,12 +99,12 @@ fn described<K: PodKey>(
 
 fn begin_pass<K: PodKey>(cx: &mut Cx<'_, K>, enis: Vec<ImdsEni>, attached: Attached) -> End {
     let unmet = cx.pool.enis().iter().map(|eni| eni.id).collect();
-    Pass { left: enis.into_iter(), unmet, attached }.next(cx)
+    Pass { left: enis, unmet, attached }.next(cx)
 }
 
 impl Pass {
     fn next<K: PodKey>(mut self, cx: &mut Cx<'_, K>) -> End {
-        let Some(eni) = self.left.next() else {
+        let Some(eni) = self.attached.take_next(&mut self.left, &mut *cx.chooser) else {
             // Careful: one listing without an ENI does not sweep it, and one with owners is only held.
             if cx.is_careful() {
                 let before = std::mem::replace(&mut cx.held.missing, self.unmet.clone());

@@ -5,7 +5,7 @@
 pub(crate) mod mirror;
 pub(crate) mod steps;
 mod known;
-mod theirs;
+pub(crate) mod theirs;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

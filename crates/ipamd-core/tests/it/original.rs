@@ -1,34 +1,34 @@
 //! The same histories in the original, in virtual time, and in the core in its small world: the calls of EC2 with their times,
-//! amounts and codes, the replies, the gauges and counters of the page.
+//! parameters and codes, the replies, the store, the gauges and counters of the page.
 //!
-//! Which ENI and which address are taken is the order of Go's maps there and the first here, so histories are chosen in which
-//! that makes no difference, and addresses and ENIs are not compared by name.
+//! Which ENI and which address are taken is the order of Go's maps there. The core is handed what the original chose, and it must
+//! be one of its own choices. EC2 gives out the same ids and addresses on both sides, so that they are compared by name.
 
+mod calls;
 mod histories;
 mod random;
+mod state;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use cni_testkit::original::Original;
 use cni_types::limits::InstanceLimits;
-use ipamd_core::output::{Ec2Call, Want};
+use ipamd_core::id::{EniId, GroupId};
+use ipamd_core::input::{EniKind, SubnetRole};
+use ipamd_core::output::Reply;
 use serde_json::{Value, json};
 
+use crate::comparison::theirs::list;
 use crate::machine::page;
-use crate::world::World;
+use crate::world::{Ec2, Fault, Numbered, PRIMARY, SUBNET, World};
+use calls::Call;
 
 /// What each call of EC2 takes.
 const EC2_MS: i64 = 150;
-
-/// A call, as far as it is compared.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Call {
-    op: String,
-    start_ms: i64,
-    amount: u64,
-    code: Option<String>,
-}
+/// Addresses of the subnet that EC2 gives out.
+const FREE: i64 = 1_000;
 
 /// Histories that one process of the original plays, one after the other: a start takes it longer than a history.
 const HISTORIES_PER_PROCESS: u32 = 100;
@@ -44,8 +44,12 @@ struct Pair {
     original: Option<Original>,
     played: u32,
     world: World,
+    /// Calls of the original that have ended and were not compared yet.
     theirs: Vec<Call>,
+    /// What shows its choices, the calls under way being the last.
+    shown: Vec<crate::world::follow::Shown>,
     base_ms: i64,
+    /// Calls that were compared.
     compared: usize,
 }
 
@@ -67,14 +71,20 @@ impl Pair {
         for (name, value) in variables {
             settings[*name] = json!(value);
         }
-        let limits = json!({"enis": enis, "ips": addresses});
-        let mut boot = json!({"limits": limits, "settings": settings, "node": {"max_pods": 110}, "latency_ms": EC2_MS, "jitter": false});
+        let mut boot = json!({
+            "limits": {"enis": enis, "ips": addresses}, "settings": settings, "node": {"max_pods": 110},
+            "subnets": [{"id": SUBNET.to_string(), "cidr": "10.0.0.0/16", "free": FREE}],
+            "enis": [{"id": PRIMARY.to_string()}], "groups": [GroupId::from_bits(9).to_string()],
+            "latency_ms": EC2_MS, "jitter": false,
+        });
         for (name, value) in more.as_object().into_iter().flatten() {
             boot[name] = value.clone();
         }
         let ours: Vec<_> =
             [("DISABLE_LEAKED_ENI_CLEANUP", "true")].into_iter().chain(variables.iter().copied()).collect();
-        let mut world = World::new(&ours, InstanceLimits::custom(enis, addresses));
+        let limits = InstanceLimits::custom(enis, addresses);
+        let mut world = World::new(&ours, limits);
+        world.ec2 = Ec2::numbered(limits, subnets(&boot));
         world.exact_ms = Some(EC2_MS);
         world.veths = Some(BTreeMap::new());
         world.cidrs = vec!["10.0.0.0/8".into()];
@@ -82,52 +92,101 @@ impl Pair {
         world.log.clear();
         world.restart_same_life();
         let base_ms = world.now_ms;
-        let (mut original, played) = IDLE.take().unwrap_or_else(|| (Original::node(), 0));
-        let theirs = calls(&original.ask(&json!({ "boot": boot })));
-        Self { original: Some(original), played, world, theirs, base_ms, compared: 0 }
+        let (original, played) = IDLE.take().unwrap_or_else(|| (Original::node(), 0));
+        let (theirs, shown) = (Vec::new(), Vec::new());
+        let mut pair = Self { original: Some(original), played, world, theirs, shown, base_ms, compared: 0 };
+        pair.ask(&json!({ "boot": boot }));
+        pair
     }
 
     fn original(&self) -> &Original {
         self.original.as_ref().unwrap()
     }
 
+    /// The original does something first, so that its choices are known here.
     fn ask(&mut self, command: &Value) -> Value {
         let answer = self.original.as_mut().unwrap().ask(command);
-        self.theirs.extend(calls(&answer));
+        let ended = list(&answer["calls"]);
+        self.theirs.extend(ended.iter().map(Call::theirs));
+        let base_ms = self.base_ms;
+        self.shown.retain(|call| call.end_ms.is_some());
+        let calls = ended.iter().chain(list(&answer["flying"]));
+        self.shown.extend(calls.filter_map(|call| calls::shown(call, base_ms)));
+        let held = state::theirs(&self.original().view).0;
+        let mut choices = self.world.script.lock();
+        choices.calls.clone_from(&self.shown);
+        choices.created_ms = held.iter().map(|(id, eni)| (*id, eni.created_ms + base_ms)).collect();
+        choices.held = held.into_iter().map(|(id, eni)| (id, eni.cidrs.into_keys().collect())).collect();
         answer
     }
 
     /// Lets time pass on both sides, and compares. The few milliseconds more keep the end of a call from being that of the time.
     fn pass(&mut self, ms: i64) {
-        let ms = ms + 7;
-        self.ask(&json!({ "pass": ms }));
-        self.world.run_ms(ms);
+        // In parts, so that little happens between two looks at the original's store.
+        let mut left_ms = ms + 7;
+        while left_ms > 0 {
+            let part_ms = left_ms.min(10_007);
+            self.ask(&json!({ "pass": part_ms }));
+            self.world.run_ms(part_ms);
+            left_ms -= part_ms;
+        }
         self.compare();
     }
 
-    /// A pod asks on both sides: whether each gave an address is the same.
+    /// A pod asks on both sides, and gets the same.
     fn add(&mut self, pod: u64) {
+        let before = self.original().view.clone();
         let answer = self.ask(&json!({"add": format!("c{pod}")}));
+        // An address is taken also where the request fails later, and one that could not be written down is free again.
+        let taken = state::taken(&before, &self.original().view);
+        self.world.script.lock().given = taken;
         let rpc = self.world.begin_add(pod);
         self.world.run_ms(0);
-        let ours = matches!(self.world.reply(rpc), ipamd_core::output::Reply::Added { .. });
-        assert_eq!(answer["replies"][0]["success"], ours, "{answer}");
+        self.world.script.lock().given = None;
+        let ours = match self.world.reply(rpc) {
+            Reply::Added { address, device, .. } => Some((address, u64::from(device))),
+            _ => None,
+        };
+        let theirs = &answer["replies"][0];
+        let given = &theirs["addresses"][0];
+        let address = given["v4"].as_str().or(given["v6"].as_str()).filter(|_| theirs["success"] == true);
+        let theirs = address.map(|address| (address.parse().unwrap(), given["device"].as_u64().unwrap()));
+        assert_eq!(ours, theirs, "left here, right the original: {answer}");
     }
 
     /// A pod goes on both sides.
     fn del(&mut self, pod: u64) {
-        self.ask(&json!({"del": format!("c{pod}")}));
-        self.world.begin_del(pod);
+        let answer = self.ask(&json!({"del": format!("c{pod}")}));
+        let rpc = self.world.begin_del(pod);
         self.world.run_ms(0);
+        let ours = matches!(self.world.reply(rpc), Reply::Deleted { .. } | Reply::Gone);
+        assert_eq!(answer["replies"][0]["success"], ours, "{answer}, here {:?}", self.world.reply(rpc));
     }
 
     /// An operation of EC2 fails so often on both sides.
     fn fail(&mut self, op: cni_types::ec2::Ec2Operation, code: cni_types::ec2::Ec2Code, times: u32) {
-        let fault = json!({"op": op.name(), "code": code.name(), "text": "made so", "times": times});
-        self.ask(&json!({ "fault": fault }));
+        let code = code.is_api_error().then(|| code.name());
+        self.fault(Fault { op, code, times, done: false, hold_ms: None });
+    }
+
+    /// The same with what else may befall a call.
+    fn fault(&mut self, fault: Fault) {
+        let fate = match (fault.code, fault.done) {
+            (_, true) => "unknown",
+            (Some(_), false) => "refused",
+            (None, false) => "not-sent",
+        };
+        let mut theirs = json!({"op": fault.op.name(), "text": "made so", "times": fault.times, "fate": fate});
+        if let Some(code) = fault.code {
+            theirs["code"] = json!(code);
+        }
+        if let Some(hold_ms) = fault.hold_ms {
+            theirs["hold_ms"] = json!(hold_ms);
+        }
+        self.ask(&json!({ "fault": theirs }));
         // A later fault takes the place of an earlier one of the same operation.
-        self.world.faults.retain(|fault| fault.op != op);
-        self.world.fail(op, code, times);
+        self.world.faults.retain(|known| known.op != fault.op);
+        self.world.faults.push(fault);
     }
 
     /// The metadata service answers, or does not, on both sides.
@@ -137,12 +196,39 @@ impl Pair {
         self.world.imds_down = down;
     }
 
-    /// The process starts anew on both sides, once no call is under way: whether one that is cut off takes place is not decided
-    /// alike.
+    /// Someone else attaches an ENI with these addresses on both sides.
+    fn attach(&mut self, eni: EniId, kind: EniKind, addresses: &[Ipv4Addr]) {
+        let name = match kind {
+            EniKind::Interface => "interface",
+            EniKind::Trunk => "trunk",
+            EniKind::Efa => "efa",
+            EniKind::EfaOnly => "efa-only",
+        };
+        let attached = json!({"id": eni.to_string(), "subnet": SUBNET.to_string(), "kind": name, "ips": addresses});
+        self.ask(&json!({"world": {"attach": attached}}));
+        let now_ms = self.world.now_ms;
+        self.world.ec2.attach_foreign(eni, kind, 0, now_ms);
+        self.world.ec2.enis.get_mut(&eni).unwrap().ipv4 = addresses.to_vec();
+        self.world.ec2.changed(now_ms);
+    }
+
+    /// An address leaves an ENI on both sides.
+    fn lose_address(&mut self, eni: EniId, address: Ipv4Addr) {
+        let lost = json!({"eni": eni.to_string(), "cidr": format!("{address}/32")});
+        self.ask(&json!({"world": {"lose_cidr": lost}}));
+        self.world.ec2.enis.get_mut(&eni).unwrap().ipv4.retain(|held| *held != address);
+        self.world.ec2.changed(self.world.now_ms);
+    }
+
+    /// An ENI is no more, on both sides.
+    fn lose_eni(&mut self, eni: EniId) {
+        self.ask(&json!({"world": {"lose_eni": eni.to_string()}}));
+        self.world.ec2.enis.remove(&eni);
+        self.world.ec2.changed(self.world.now_ms);
+    }
+
+    /// The process starts anew on both sides; calls that are under way are cut and have no effect.
     fn restart(&mut self) {
-        while self.world.log.last().is_some_and(|logged| logged.at_ms + EC2_MS > self.world.now_ms) {
-            self.pass(EC2_MS);
-        }
         self.ask(&json!({"restart": {}}));
         self.world.restart();
     }
@@ -157,22 +243,27 @@ impl Pair {
     }
 
     fn compare(&mut self) {
-        let now_ms = self.world.now_ms;
-        let ended = self.world.log.iter().filter(|logged| logged.at_ms + EC2_MS <= now_ms);
-        let ours: Vec<Call> = ended
-            .map(|logged| Call {
-                op: logged.call.operation().name().to_owned(),
-                start_ms: logged.at_ms - self.base_ms,
-                amount: amount(&logged.call),
-                code: logged.code.as_deref().map(str::to_owned),
-            })
-            .collect();
-        for (ours, theirs) in ours.iter().zip(&self.theirs).skip(self.compared) {
-            assert_eq!(ours, theirs, "left here, right the original");
+        let base_ms = self.base_ms;
+        let log = &mut self.world.log;
+        let mut ours: Vec<_> =
+            log.iter().filter_map(|logged| Call::ours(logged, base_ms)).skip(self.compared).collect();
+        ours.sort();
+        let mut theirs = std::mem::take(&mut self.theirs);
+        theirs.sort();
+        self.compared += ours.len();
+        let inadmissible = self.world.script.lock().inadmissible.clone();
+        let at = format!("at {} ms", self.world.now_ms - base_ms);
+        for (ours, theirs) in ours.iter().zip(&theirs) {
+            assert_eq!(ours, theirs, "left here, right the original, {at}; {inadmissible:?}");
         }
-        assert_eq!(ours.len(), self.theirs.len(), "here {:?}, the original {:?}", ours.last(), self.theirs.last());
-        self.compared = ours.len();
-        assert_eq!(self.our_page(), self.their_page(), "at {} ms", now_ms - self.base_ms);
+        assert_eq!(ours.len(), theirs.len(), "{at}, left here {ours:?}\nright {theirs:?}; {inadmissible:?}");
+        assert_eq!(inadmissible, None);
+        let (ours, theirs) = (state::ours(&self.world, base_ms), state::theirs(&self.original().view));
+        for (id, eni) in &ours.0 {
+            assert_eq!(Some(eni), theirs.0.get(id), "{id}: left here, right the original, {at}");
+        }
+        assert_eq!(ours, theirs, "the stores, left here, right the original, {at}");
+        assert_eq!(self.our_page(), self.their_page(), "{at}");
     }
 
     fn their_page(&self) -> BTreeMap<String, f64> {
@@ -186,6 +277,24 @@ impl Pair {
     }
 }
 
+/// The subnets of a boot command, as EC2 has them here.
+fn subnets(boot: &Value) -> Vec<(ipamd_core::id::SubnetId, SubnetRole, Numbered)> {
+    let subnets = list(&boot["subnets"]).iter().map(|subnet| {
+        let (base, length) = subnet["cidr"].as_str().unwrap().split_once('/').unwrap();
+        let ipv6 = subnet["cidr6"].as_str().filter(|text| !text.is_empty());
+        let ipv6 = ipv6.map(|text| text.split('/').next().unwrap().parse::<Ipv6Addr>().unwrap());
+        let base: Ipv4Addr = base.parse().unwrap();
+        let numbered = Numbered::new(base, length.parse().unwrap(), subnet["free"].as_i64().unwrap(), ipv6);
+        let role = match subnet["tags"]["kubernetes.io/role/cni"].as_str() {
+            None | Some("") => SubnetRole::Untagged,
+            Some("0") => SubnetRole::Off,
+            Some(_) => SubnetRole::On,
+        };
+        (ipamd_core::id::SubnetId::parse(subnet["id"].as_str().unwrap()).unwrap(), role, numbered)
+    });
+    subnets.collect()
+}
+
 impl Drop for Pair {
     fn drop(&mut self) {
         if let Some(original) = self.original.take()
@@ -197,7 +306,7 @@ impl Drop for Pair {
     }
 }
 
-/// The series that mean the same on both sides: gauges by ENI and CIDR as sums, errors with a text by their place.
+/// The series that mean the same on both sides; errors with a text by their place.
 fn comparable(series: impl Iterator<Item = (String, f64)>) -> BTreeMap<String, f64> {
     let mut kept = BTreeMap::new();
     for (name, value) in series {
@@ -208,7 +317,6 @@ fn comparable(series: impl Iterator<Item = (String, f64)>) -> BTreeMap<String, f
             continue;
         }
         let key = match family {
-            "awscni_assigned_ip_per_eni" | "awscni_assigned_ip_per_cidr" => family.to_owned(),
             "awscni_aws_utils_error_count" => {
                 name.rsplit_once("fn=").map_or(name.clone(), |(_, place)| place.to_owned())
             }
@@ -217,36 +325,4 @@ fn comparable(series: impl Iterator<Item = (String, f64)>) -> BTreeMap<String, f
         *kept.entry(key).or_insert(0.0) += value;
     }
     kept
-}
-
-fn calls(answer: &Value) -> Vec<Call> {
-    let calls = answer["calls"].as_array().into_iter().flatten();
-    let parsed = calls.map(|call| {
-        let arguments = &call["arguments"];
-        let number = |name: &str| arguments[name].as_u64().unwrap_or(0);
-        let length = |name: &str| arguments[name].as_array().map_or(0, |list| list.len() as u64);
-        let amount = match call["op"].as_str().unwrap_or_default() {
-            "UnassignPrivateIpAddresses" => length("v4") + length("prefixes"),
-            "AssignIpv6Addresses" => number("prefixes"),
-            "AssignPrivateIpAddresses" | "CreateNetworkInterface" => number("count") + number("prefixes"),
-            _ => 0,
-        };
-        Call {
-            op: call["op"].as_str().unwrap_or_default().to_owned(),
-            start_ms: call["start_us"].as_i64().unwrap_or_default() / 1_000,
-            amount,
-            code: call["error"].as_object().map(|error| error["code"].as_str().unwrap_or_default().to_owned()),
-        }
-    });
-    parsed.collect()
-}
-
-fn amount(call: &Ec2Call) -> u64 {
-    match call {
-        Ec2Call::Assign { want, .. } | Ec2Call::CreateEni { want, .. } => match want {
-            Want::Ipv4(count) | Want::Ipv4Prefixes(count) | Want::Ipv6Prefixes(count) => u64::from(*count),
-        },
-        Ec2Call::Unassign { ipv4, ipv4_prefixes, .. } => (ipv4.len() + ipv4_prefixes.len()) as u64,
-        _ => 0,
-    }
 }

@@ -3,8 +3,9 @@
 
 mod chaos;
 mod ec2;
+pub(crate) mod follow;
+mod numbered;
 mod services;
-mod without_jitter;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
@@ -23,7 +24,8 @@ use ipamd_core::{Config, Core, Input};
 
 pub(crate) use chaos::Chaos;
 pub(crate) use ec2::Ec2;
-use without_jitter::WithoutJitter;
+use follow::{Follow, Script};
+pub(crate) use numbered::Numbered;
 
 /// The instance.
 pub(crate) const INSTANCE: InstanceId = InstanceId::from_bits(0x1a);
@@ -38,6 +40,8 @@ pub(crate) struct Logged {
     pub(crate) at_ms: i64,
     pub(crate) call: Ec2Call,
     pub(crate) code: Option<Box<str>>,
+    /// When it was answered, or the process ended before that; only where calls take an exact time.
+    pub(crate) ended_ms: Option<i64>,
 }
 
 /// An operation of EC2 that fails so often.
@@ -46,6 +50,18 @@ pub(crate) struct Fault {
     pub(crate) op: Ec2Operation,
     pub(crate) code: Option<&'static str>,
     pub(crate) times: u32,
+    /// The call is done, and its answer lost; only where calls take an exact time.
+    pub(crate) done: bool,
+    /// The call takes so long; only where calls take an exact time.
+    pub(crate) hold_ms: Option<i64>,
+}
+
+/// What is to come.
+#[derive(Debug)]
+enum Due {
+    Input(Input<u64>),
+    /// A call of EC2 has its effect and is answered. Its place in the log, and what it fails with.
+    Call(OpId, Epoch, usize, Option<Fault>),
 }
 
 /// The world.
@@ -61,8 +77,11 @@ pub(crate) struct World {
     pub(crate) imds_down: bool,
     /// ENIs that the metadata service does not show.
     pub(crate) imds_hides: Vec<EniId>,
-    /// A new ENI shows that long after its attachment.
+    /// A new ENI shows that long after its attachment; where calls take an exact time, everything does.
     pub(crate) imds_lag_ms: i64,
+    /// Addresses and prefixes that the metadata service does not show, and addresses that it shows besides.
+    pub(crate) imds_hidden: Vec<Ipv4Addr>,
+    pub(crate) imds_added: Vec<(EniId, Ipv4Addr)>,
     /// ENIs that the metadata service shows and EC2 does not know.
     pub(crate) stale: Vec<Ec2Eni>,
     /// ENIs whose addresses the metadata service cannot say.
@@ -90,10 +109,12 @@ pub(crate) struct World {
     pub(crate) ready_ms: Option<i64>,
     pub(crate) fatal: Option<Box<str>>,
     pub(crate) chaos: Chaos,
-    /// EC2 takes exactly so long for each call, and everything else no time.
+    /// EC2 takes exactly so long for each call, whose effect is at its end, and everything else takes no time.
     pub(crate) exact_ms: Option<i64>,
+    /// What the original chose; the core chooses the same.
+    pub(crate) script: Script,
     pub(crate) outputs: u64,
-    pending: VecDeque<(i64, Input<u64>)>,
+    pending: VecDeque<(i64, Due)>,
     rpcs: u64,
     keys: BTreeMap<RpcId, u64>,
 }
@@ -119,6 +140,8 @@ impl World {
             imds_down: false,
             imds_hides: Vec::new(),
             imds_lag_ms: 0,
+            imds_hidden: Vec::new(),
+            imds_added: Vec::new(),
             stale: Vec::new(),
             unreadable: Vec::new(),
             imds_shows_at_most: None,
@@ -140,6 +163,7 @@ impl World {
             fatal: None,
             chaos: Chaos::none(),
             exact_ms: None,
+            script: Script::default(),
             outputs: 0,
             pending: VecDeque::new(),
             rpcs: 0,
@@ -167,11 +191,10 @@ impl World {
         }));
     }
 
-    /// Where calls take an exact time, pauses do too.
+    /// Where calls take an exact time, pauses do too, and the original's choices are followed.
     fn next_core(&self, seed: u64) -> Core<u64> {
-        let chooser = Seeded::first_fit(seed);
-        let chooser: Box<dyn Chooser> =
-            if self.exact_ms.is_some() { Box::new(WithoutJitter(chooser)) } else { Box::new(chooser) };
+        let follows = || Box::new(Follow(self.script.clone())) as Box<dyn Chooser>;
+        let chooser = self.exact_ms.map_or_else(|| Box::new(Seeded::first_fit(seed)) as _, |_| follows());
         Core::new(self.config.clone(), chooser)
     }
 
@@ -182,8 +205,15 @@ impl World {
         self.boot();
     }
 
-    /// The process dies and starts again; answers that are under way still come.
+    /// The process dies and starts again; answers that are under way still come. Where calls take an exact time, those that are
+    /// under way are cut and have no effect.
     pub(crate) fn restart(&mut self) {
+        if self.exact_ms.is_some() {
+            self.pending.clear();
+            for logged in self.log.iter_mut().filter(|logged| logged.ended_ms.is_none()) {
+                (logged.code, logged.ended_ms) = (Some(Box::default()), Some(self.now_ms));
+            }
+        }
         self.epoch += 1;
         self.core = self.next_core(u64::from(self.epoch));
         (self.ready_ms, self.fatal) = (None, None);
@@ -196,6 +226,7 @@ impl World {
 
     /// Hands an input in and does what is asked.
     pub(crate) fn input(&mut self, input: Input<u64>) {
+        self.script.lock().now_ms = self.now_ms;
         let outputs = self.core.handle(self.now(), input);
         self.outputs += outputs.len() as u64;
         for output in outputs {
@@ -228,8 +259,10 @@ impl World {
             if answer == Some(next_ms) {
                 let first = self.pending.iter().enumerate().min_by_key(|(at, (due_ms, _))| (*due_ms, *at));
                 let at = first.map(|(at, _)| at).unwrap();
-                let (_, input) = self.pending.remove(at).unwrap();
-                self.input(input);
+                match self.pending.remove(at).unwrap().1 {
+                    Due::Input(input) => self.input(input),
+                    Due::Call(op, epoch, logged, fault) => self.end_call(op, epoch, logged, fault),
+                }
             } else {
                 self.input(Input::Tick);
             }
@@ -316,7 +349,7 @@ impl World {
     /// Lets an operation fail.
     pub(crate) fn fail(&mut self, op: Ec2Operation, code: Ec2Code, times: u32) {
         let code = code.is_api_error().then(|| code.name());
-        self.faults.push(Fault { op, code, times });
+        self.faults.push(Fault { op, code, times, done: false, hold_ms: None });
     }
 
     fn answer_in(&mut self, usual_ms: i64, make: impl Fn(u32) -> Input<u64>) {
@@ -324,7 +357,7 @@ impl World {
         let ms = exact_ms.unwrap_or(usual_ms);
         let took_ms = u32::try_from(ms).unwrap();
         for due_ms in self.chaos.times(self.now_ms, ms) {
-            self.pending.push_back((due_ms, make(took_ms)));
+            self.pending.push_back((due_ms, Due::Input(make(took_ms))));
         }
     }
 
@@ -367,21 +400,48 @@ impl World {
         self.check_release(&call);
         let operation = call.operation();
         let fault = self.faults.iter_mut().find(|fault| fault.op == operation && fault.times > 0);
+        let fault = fault.map(|fault| {
+            fault.times -= 1;
+            fault.clone()
+        });
+        if let Some(exact_ms) = self.exact_ms {
+            let ms = fault.as_ref().and_then(|fault| fault.hold_ms).unwrap_or(exact_ms);
+            self.pending.push_back((self.now_ms + ms, Due::Call(op, epoch, self.log.len(), fault)));
+            self.log.push(Logged { at_ms: self.now_ms, call, code: None, ended_ms: None });
+            return;
+        }
         let result = match fault {
-            Some(fault) => {
-                fault.times -= 1;
-                Err(failure(fault.code))
-            }
+            Some(fault) => Err(failure(fault.code)),
             None => self.ec2.perform(&call, self.now_ms),
         };
         let code = result.as_ref().err().map(|failure| failure.code.clone().unwrap_or_default());
-        self.log.push(Logged { at_ms: self.now_ms, call, code });
+        self.log.push(Logged { at_ms: self.now_ms, call, code, ended_ms: None });
         if self.silent.contains(&operation) || self.answers_lost.contains(&operation) {
             return;
         }
         let result = self.chaos.distort(result);
         let ms = operation.typical_ms();
         self.answer_in(ms, |took_ms| Input::Ec2(Answer { op, epoch, took_ms, result: result.clone() }));
+    }
+}
+
+impl World {
+    /// A call whose time is over has its effect, if it has one, and is answered.
+    fn end_call(&mut self, op: OpId, epoch: Epoch, logged: usize, fault: Option<Fault>) {
+        let logged = &mut self.log[logged];
+        let result = match fault {
+            Some(fault) => {
+                if fault.done {
+                    let _lost = self.ec2.perform(&logged.call, self.now_ms);
+                }
+                Err(failure(fault.code))
+            }
+            None => self.ec2.perform(&logged.call, self.now_ms),
+        };
+        logged.code = result.as_ref().err().map(|failure| failure.code.clone().unwrap_or_default());
+        logged.ended_ms = Some(self.now_ms);
+        let took_ms = u32::try_from(self.now_ms - logged.at_ms).unwrap();
+        self.input(Input::Ec2(Answer { op, epoch, took_ms, result }));
     }
 }
 

@@ -1,11 +1,17 @@
 //! Chosen histories.
 
+use std::net::Ipv4Addr;
+
 use cni_types::ec2::{Ec2Code, Ec2Operation};
 use ipamd_core::id::EniId;
 use ipamd_core::input::EniKind;
 use serde_json::json;
 
 use super::{EC2_MS, Pair};
+use crate::world::SUBNET;
+
+/// An ENI that someone else attaches.
+const FOREIGN: EniId = EniId::from_bits(0x33);
 
 /// A node that keeps two addresses free.
 const WARM_IP: [(&str, &str); 1] = [("WARM_IP_TARGET", "2")];
@@ -155,12 +161,10 @@ fn a_silent_metadata_service_is_counted_the_same() {
 #[test]
 #[ignore = "needs Go: run .ci/run"]
 fn what_someone_else_attaches_is_adopted() {
-    for (kind, name) in [(EniKind::Interface, "interface"), (EniKind::Trunk, "trunk"), (EniKind::Efa, "efa")] {
+    for kind in [EniKind::Interface, EniKind::Trunk, EniKind::Efa] {
         let mut pair = Pair::boot(&[], 3, 5);
         pair.pass(20_000);
-        pair.ask(&json!({"world": {"attach": {"id": "eni-00000033", "subnet": "subnet-a", "kind": name}}}));
-        let now_ms = pair.world.now_ms;
-        pair.world.ec2.attach_foreign(EniId::from_bits(0x33), kind, 0, now_ms);
+        pair.attach(FOREIGN, kind, &[]);
         for _ in 0..20 {
             pair.pass(10_000);
         }
@@ -172,15 +176,12 @@ fn what_someone_else_attaches_is_adopted() {
 fn lost_enis_and_addresses_are_swept() {
     let mut pair = Pair::boot(&[], 3, 5);
     pair.pass(20_000);
-    pair.ask(&json!({"world": {"attach": {"id": "eni-00000033", "subnet": "subnet-a", "ips": ["10.0.7.7"]}}}));
-    let now_ms = pair.world.now_ms;
-    pair.world.ec2.attach_foreign(EniId::from_bits(0x33), EniKind::Interface, 1, now_ms);
+    let address = Ipv4Addr::new(10, 0, 7, 7);
+    pair.attach(FOREIGN, EniKind::Interface, &[address]);
     pair.pass(80_000);
-    pair.ask(&json!({"world": {"lose_cidr": {"eni": "eni-00000033", "cidr": "10.0.7.7/32"}}}));
-    pair.world.ec2.enis.get_mut(&EniId::from_bits(0x33)).unwrap().ipv4.clear();
+    pair.lose_address(FOREIGN, address);
     pair.pass(130_000);
-    pair.ask(&json!({"world": {"lose_eni": "eni-00000033"}}));
-    pair.world.ec2.enis.remove(&EniId::from_bits(0x33));
+    pair.lose_eni(FOREIGN);
     pair.pass(130_000);
 }
 
@@ -259,7 +260,7 @@ const IPV6: [(&str, &str); 3] =
     [("ENABLE_IPv4", "false"), ("ENABLE_IPv6", "true"), ("ENABLE_PREFIX_DELEGATION", "true")];
 
 fn ipv6(more: (&str, &str)) -> Pair {
-    let subnet = json!({"id": "subnet-a", "cidr": "10.0.0.0/16", "cidr6": "2001:db8::/64", "free": 1000});
+    let subnet = json!({"id": SUBNET.to_string(), "cidr": "10.0.0.0/16", "cidr6": "2001:db8::/64", "free": 1000});
     let subnets = json!({"subnets": [subnet], "cninode": true});
     Pair::boot_with(&[IPV6[0], IPV6[1], IPV6[2], more], 3, 5, &subnets, |_| {})
 }
@@ -314,9 +315,7 @@ fn d14_an_ipv6_start_without_describe_subnets_fails() {
 fn d15_an_ipv6_node_looks_for_a_trunk_every_five_seconds() {
     let mut pair = ipv6(("ENABLE_POD_ENI", "true"));
     pair.pass(23_000);
-    pair.ask(&json!({"world": {"attach": {"id": "eni-00000033", "subnet": "subnet-a", "kind": "trunk"}}}));
-    let now_ms = pair.world.now_ms;
-    pair.world.ec2.attach_foreign(EniId::from_bits(0x33), EniKind::Trunk, 0, now_ms);
+    pair.attach(FOREIGN, EniKind::Trunk, &[]);
     pair.pass(30_000);
 }
 
@@ -326,8 +325,7 @@ fn a_metadata_service_that_lags_is_waited_for() {
     for lag_ms in [400, 2_000, 5_000] {
         for variables in [&[][..], &WARM_IP, &PREFIXES] {
             let more = json!({"imds_lag_ms": lag_ms});
-            // Calls take effect when they begin here, and when they end there.
-            let mut pair = Pair::boot_with(variables, 3, 5, &more, |world| world.imds_lag_ms = lag_ms + EC2_MS);
+            let mut pair = Pair::boot_with(variables, 3, 5, &more, |world| world.imds_lag_ms = lag_ms);
             pair.pass(10_000);
             for pod in 0..14 {
                 pair.add(pod);

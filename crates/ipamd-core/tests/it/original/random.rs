@@ -5,7 +5,7 @@ use cni_types::ec2::{Ec2Code, Ec2Operation};
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::{EC2_MS, Pair};
+use super::Pair;
 
 /// What happens next.
 #[derive(Debug, Clone)]
@@ -144,8 +144,7 @@ proptest! {
         let releases = variables.iter().any(|(name, _)| *name == "WARM_IP_TARGET");
         let steps = steps.into_iter().filter(|step| !(releases && matches!(step, Step::Restart | Step::Imds(_))));
         let more = json!({"imds_lag_ms": lag_ms});
-        let ours = if lag_ms == 0 { 0 } else { lag_ms + EC2_MS };
-        let mut pair = Pair::boot_with(variables, 3, 5, &more, |world| world.imds_lag_ms = ours);
+        let mut pair = Pair::boot_with(variables, 3, 5, &more, |world| world.imds_lag_ms = lag_ms);
         pair.pass(5_000);
         pair.play(steps.collect());
     }

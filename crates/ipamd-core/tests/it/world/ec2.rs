@@ -1,6 +1,6 @@
 //! EC2 as far as one instance sees it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::Bound::{Excluded, Unbounded};
 
@@ -11,6 +11,7 @@ use ipamd_core::input::{
 };
 use ipamd_core::output::{Ec2Call, Want};
 
+use super::numbered::Numbered;
 use super::{Ec2Result, PRIMARY, SUBNET, failure};
 
 /// A subnet and what is free in it.
@@ -21,9 +22,23 @@ pub(crate) struct Subnet {
     pub(crate) free: BTreeSet<Ipv4Addr>,
     /// The last that was given out: those after it come first, so that one that came back is not given out soon.
     pub(crate) last: Option<Ipv4Addr>,
+    /// Its addresses are given out as the original's simulated EC2 does, and not out of `free`.
+    pub(crate) numbered: Option<Numbered>,
 }
 
 impl Subnet {
+    fn available(&self) -> u32 {
+        let numbered = self.numbered.as_ref().map(|numbered| numbered.free.max(0));
+        numbered.map_or(self.free.len(), |free| usize::try_from(free).unwrap()).try_into().unwrap()
+    }
+
+    fn give_back(&mut self, addresses: impl Iterator<Item = Ipv4Addr>) {
+        match &mut self.numbered {
+            Some(numbered) => numbered.free += i64::try_from(addresses.count()).unwrap(),
+            None => self.free.extend(addresses),
+        }
+    }
+
     fn take(&mut self) -> Option<Ipv4Addr> {
         let after = self.last.and_then(|last| self.free.range((Excluded(last), Unbounded)).next().copied());
         self.last = after.or(self.free.first().copied());
@@ -40,24 +55,77 @@ pub(crate) struct Ec2 {
     /// When an ENI was attached.
     pub(crate) since_ms: BTreeMap<EniId, i64>,
     made: u32,
+    /// ENIs in the order in which they were made.
+    born: Vec<EniId>,
+    /// The original's simulated EC2 gives these addresses out next.
+    pub(crate) reuse: VecDeque<Ipv4Addr>,
+    /// The ENIs after each change, where the metadata service lags.
+    shots: Vec<(i64, Vec<Ec2Eni>)>,
 }
+
+/// How many of the last changes the metadata service may lag.
+const SHOTS: usize = 256;
 
 impl Ec2 {
     pub(crate) fn new(limits: InstanceLimits) -> Self {
         let free = (16..4_080).map(|host: u32| Ipv4Addr::from(0x0a00_0000 + host)).collect();
-        let subnets = BTreeMap::from([(SUBNET, Subnet { role: SubnetRole::Untagged, fits: true, free, last: None })]);
-        let mut ec2 = Self { limits, subnets, enis: BTreeMap::new(), since_ms: BTreeMap::new(), made: 1 };
+        let subnet = Subnet { role: SubnetRole::Untagged, fits: true, free, last: None, numbered: None };
+        Self::with_subnets(limits, BTreeMap::from([(SUBNET, subnet)]), 1)
+    }
+
+    /// One that gives out ids and addresses as the original's simulated EC2 does.
+    pub(crate) fn numbered(limits: InstanceLimits, subnets: Vec<(SubnetId, SubnetRole, Numbered)>) -> Self {
+        let subnet = |(id, role, numbered)| {
+            (id, Subnet { role, fits: true, free: BTreeSet::new(), last: None, numbered: Some(numbered) })
+        };
+        Self::with_subnets(limits, subnets.into_iter().map(subnet).collect(), 0)
+    }
+
+    fn with_subnets(limits: InstanceLimits, subnets: BTreeMap<SubnetId, Subnet>, made: u32) -> Self {
+        let (enis, since_ms) = (BTreeMap::new(), BTreeMap::new());
+        let (born, reuse, shots) = (Vec::new(), VecDeque::new(), Vec::new());
+        let mut ec2 = Self { limits, subnets, enis, since_ms, made, born, reuse, shots };
         let mut primary = ec2.bare(PRIMARY, SUBNET).unwrap();
         primary.attachment = Some(attachment(PRIMARY, 0));
         ec2.enis.insert(PRIMARY, primary);
+        ec2.changed(i64::MIN);
         ec2
+    }
+
+    fn is_numbered(&self) -> bool {
+        self.subnets.values().any(|subnet| subnet.numbered.is_some())
+    }
+
+    /// Notes what a metadata service that lags shows a while later.
+    pub(crate) fn changed(&mut self, now_ms: i64) {
+        if self.is_numbered() {
+            self.shots.push((now_ms, self.attached_in_order()));
+            let beyond = self.shots.len().saturating_sub(SHOTS);
+            self.shots.drain(..beyond);
+        }
+    }
+
+    fn attached_in_order(&self) -> Vec<Ec2Eni> {
+        let mut attached: Vec<_> = self.attached().cloned().collect();
+        attached.sort_by_key(|eni| self.born.iter().position(|id| *id == eni.id));
+        attached
+    }
+
+    /// The ENIs as the metadata service shows them that lags by so much, in the order in which they were made.
+    pub(crate) fn shown(&self, now_ms: i64, lag_ms: i64) -> Vec<ImdsEni> {
+        let then = now_ms - lag_ms;
+        let shot = self.shots.iter().rfind(|(at_ms, _)| *at_ms <= then).or(self.shots.first());
+        match shot.filter(|_| lag_ms > 0) {
+            Some((_, enis)) => enis.iter().map(imds_eni).collect(),
+            None => self.attached_in_order().iter().map(imds_eni).collect(),
+        }
     }
 
     /// Puts a subnet there with so many addresses.
     pub(crate) fn add_subnet(&mut self, id: SubnetId, role: SubnetRole, addresses: u32) {
         let base = 0x0a00_0000 + ((u32::try_from(id.bits()).unwrap() & 0xff) << 16);
         let free = (16..16 + addresses).map(|host| Ipv4Addr::from(base + host)).collect();
-        self.subnets.insert(id, Subnet { role, fits: true, free, last: None });
+        self.subnets.insert(id, Subnet { role, fits: true, free, last: None, numbered: None });
     }
 
     /// Attaches an ENI from outside.
@@ -68,6 +136,7 @@ impl Ec2 {
         eni.attachment = Some(attachment(id, self.free_device()));
         self.since_ms.insert(id, now_ms);
         self.enis.insert(id, eni);
+        self.changed(now_ms);
     }
 
     fn free_device(&self) -> u8 {
@@ -91,8 +160,22 @@ impl Ec2 {
         listed
     }
 
+    fn next_id(&self) -> EniId {
+        if self.is_numbered() {
+            return EniId::parse(&format!("eni-{:08}", self.made + 1)).unwrap();
+        }
+        EniId::from_bits(0x100 + u128::from(self.made))
+    }
+
     fn bare(&mut self, id: EniId, subnet: SubnetId) -> Result<Ec2Eni, Ec2Failure> {
+        if self.is_numbered() {
+            self.made += 1;
+        }
+        self.born.push(id);
         let primary = self.take(subnet, 1)?.first().copied();
+        if let Some(numbered) = self.subnets.get_mut(&subnet).and_then(|subnet| subnet.numbered.as_mut()) {
+            numbered.ipv6_address();
+        }
         Ok(Ec2Eni {
             id,
             mac: Mac([2, 0, 0, 0, 0, u8::try_from(id.bits() & 0xff).unwrap()]),
@@ -111,6 +194,9 @@ impl Ec2 {
 
     fn take(&mut self, subnet: SubnetId, count: u32) -> Result<Vec<Ipv4Addr>, Ec2Failure> {
         let subnet = self.subnets.get_mut(&subnet).ok_or_else(|| failure(Some("InvalidSubnetID.NotFound")))?;
+        if let Some(numbered) = &mut subnet.numbered {
+            return Ok((0..count).map(|_| numbered.address(self.reuse.pop_front())).collect());
+        }
         if subnet.free.len() < count as usize {
             return Err(failure(Some("InsufficientFreeAddressesInSubnet")));
         }
@@ -119,6 +205,9 @@ impl Ec2 {
 
     fn take_prefixes(&mut self, subnet: SubnetId, count: u32) -> Result<Vec<Ipv4Addr>, Ec2Failure> {
         let subnet = self.subnets.get_mut(&subnet).unwrap();
+        if let Some(numbered) = &mut subnet.numbered {
+            return Ok((0..count).map(|_| numbered.prefix()).collect());
+        }
         let free = &mut subnet.free;
         let last = subnet.last.map_or(0, u32::from);
         let whole = |base: u32| (base..base + 16).all(|address| free.contains(&Ipv4Addr::from(address)));
@@ -134,6 +223,27 @@ impl Ec2 {
         Ok(bases.into_iter().map(Ipv4Addr::from).collect())
     }
 
+    /// Whether the subnet and the ENI have room, as the original's simulated EC2 sees it.
+    fn room(&self, subnet: SubnetId, want: Want, eni: Option<&Ec2Eni>) -> Result<(), Ec2Failure> {
+        let Some(numbered) = self.subnets.get(&subnet).and_then(|subnet| subnet.numbered.as_ref()) else {
+            return Ok(());
+        };
+        let (addresses, prefixes) = match want {
+            Want::Ipv4(count) => (count, 0),
+            Want::Ipv4Prefixes(count) => (0, count),
+            Want::Ipv6Prefixes(_) if eni.is_some() => {
+                return numbered.has_ipv6().then_some(()).ok_or(failure(Some("InvalidParameterValue")));
+            }
+            Want::Ipv6Prefixes(_) => (0, 0),
+        };
+        let held = eni.map_or(0, |eni| eni.ipv4.len() + eni.ipv4_prefixes.len());
+        if 1 + held + (addresses + prefixes) as usize > usize::from(self.limits.ipv4_per_eni) {
+            return Err(failure(Some("PrivateIpAddressLimitExceeded")));
+        }
+        let has = numbered.has(addresses, prefixes, eni.is_none());
+        has.then_some(()).ok_or(failure(Some("InsufficientFreeAddressesInSubnet")))
+    }
+
     fn give(&mut self, subnet: SubnetId, want: Want, eni: &mut Ec2Eni) -> Result<Ec2Reply, Ec2Failure> {
         let (mut ipv4, mut ipv4_prefixes, mut ipv6_prefixes) = (Vec::new(), Vec::new(), Vec::new());
         let slots = usize::from(self.limits.ipv4_per_eni) - 1;
@@ -145,6 +255,10 @@ impl Ec2 {
             }
             Want::Ipv4(count) => ipv4 = self.take(subnet, count)?,
             Want::Ipv4Prefixes(count) => ipv4_prefixes = self.take_prefixes(subnet, count)?,
+            Want::Ipv6Prefixes(_) if self.is_numbered() => {
+                let numbered = self.subnets.get_mut(&subnet).and_then(|subnet| subnet.numbered.as_mut());
+                ipv6_prefixes = vec![numbered.unwrap().ipv6_prefix()];
+            }
             Want::Ipv6Prefixes(_) => {
                 self.made += 1;
                 ipv6_prefixes = vec![Ipv6Addr::from(0x2600_u128 << 112 | u128::from(self.made) << 48)];
@@ -158,6 +272,14 @@ impl Ec2 {
 
     /// Does what is asked, now.
     pub(crate) fn perform(&mut self, call: &Ec2Call, now_ms: i64) -> Ec2Result {
+        let result = self.execute(call, now_ms);
+        if result.is_ok() && call.is_mutation() {
+            self.changed(now_ms);
+        }
+        result
+    }
+
+    fn execute(&mut self, call: &Ec2Call, now_ms: i64) -> Ec2Result {
         match call {
             Ec2Call::DescribeSubnets => Ok(Ec2Reply::Subnets(self.described_subnets())),
             Ec2Call::DescribeEnis { ids } => {
@@ -174,16 +296,16 @@ impl Ec2 {
             }
             Ec2Call::DescribeInstanceType => Ok(Ec2Reply::Limits(self.limits)),
             Ec2Call::CreateEni { subnet, want, tags, description, .. } => {
-                self.made += 1;
-                let mut eni = self.bare(EniId::from_bits(0x100 + u128::from(self.made)), *subnet)?;
-                self.give(*subnet, *want, &mut eni)?;
-                (eni.tags, eni.description) = (tags.clone(), description.clone());
-                self.enis.insert(eni.id, eni.clone());
-                Ok(Ec2Reply::Created(Box::new(eni)))
+                self.create(*subnet, *want, tags, description)
             }
             Ec2Call::Attach { eni, device, .. } => self.attach(*eni, *device, now_ms),
             Ec2Call::SetDeleteOnTermination { eni, .. } | Ec2Call::SetGroups { eni, .. } => {
-                self.enis.get(eni).map(|_| Ec2Reply::Done).ok_or(missing(*eni))
+                let known = self.enis.get(eni).ok_or(missing(*eni))?;
+                let detached = matches!(call, Ec2Call::SetDeleteOnTermination { .. }) && known.attachment.is_none();
+                if detached && self.is_numbered() {
+                    return Err(failure(Some("InvalidAttachmentID.NotFound")));
+                }
+                Ok(Ec2Reply::Done)
             }
             Ec2Call::Tag { eni, tags } => {
                 let known = self.enis.get_mut(eni).ok_or(missing(*eni))?;
@@ -193,12 +315,17 @@ impl Ec2 {
             }
             Ec2Call::Detach { attachment: None, .. } => Err(Ec2Failure { fate: Fate::NotSent, ..failure(None) }),
             Ec2Call::Detach { eni, .. } => {
+                let attached = self.enis.get(eni).is_some_and(|eni| eni.attachment.is_some());
+                if self.is_numbered() && !attached {
+                    return Err(failure(Some("InvalidAttachmentID.NotFound")));
+                }
                 self.enis.get_mut(eni).ok_or(missing(*eni))?.attachment = None;
                 Ok(Ec2Reply::Done)
             }
             Ec2Call::Delete { eni } => self.delete(*eni),
             Ec2Call::Assign { eni, want } => {
                 let mut known = self.enis.get(eni).cloned().ok_or(missing(*eni))?;
+                self.room(known.subnet, *want, Some(&known))?;
                 let reply = self.give(known.subnet, *want, &mut known);
                 self.enis.insert(*eni, known);
                 reply
@@ -214,14 +341,43 @@ impl Ec2 {
     fn described_subnets(&self) -> Vec<Ec2Subnet> {
         let described = self.subnets.iter().map(|(id, subnet)| Ec2Subnet {
             id: *id,
-            free: u32::try_from(subnet.free.len()).unwrap(),
+            free: subnet.available(),
             role: subnet.role,
             cluster_fits: subnet.fits,
         });
         described.collect()
     }
 
+    fn create(
+        &mut self,
+        subnet: SubnetId,
+        want: Want,
+        tags: &[(Box<str>, Box<str>)],
+        description: &str,
+    ) -> Result<Ec2Reply, Ec2Failure> {
+        self.room(subnet, want, None)?;
+        if !self.is_numbered() {
+            self.made += 1;
+        }
+        let mut eni = self.bare(self.next_id(), subnet)?;
+        // An IPv6 node asks for an address, and for its prefix later.
+        if !self.is_numbered() || !matches!(want, Want::Ipv6Prefixes(_)) {
+            self.give(subnet, want, &mut eni)?;
+        }
+        (eni.tags, eni.description) = (tags.to_vec(), description.into());
+        self.enis.insert(eni.id, eni.clone());
+        Ok(Ec2Reply::Created(Box::new(eni)))
+    }
+
     fn attach(&mut self, id: EniId, device: u8, now_ms: i64) -> Ec2Result {
+        if self.is_numbered() {
+            if self.enis.get(&id).ok_or(missing(id))?.attachment.is_some() {
+                return Err(failure(Some("InvalidNetworkInterface.InUse")));
+            }
+            if self.attached().any(|eni| eni.attachment.is_some_and(|attachment| attachment.device == device)) {
+                return Err(failure(Some("InvalidParameterValue")));
+            }
+        }
         if self.attached().count() >= usize::from(self.limits.max_enis) {
             return Err(failure(Some("AttachmentLimitExceeded")));
         }
@@ -240,7 +396,7 @@ impl Ec2 {
         let prefixes =
             eni.ipv4_prefixes.iter().flat_map(|base| (0..16).map(|at| Ipv4Addr::from(u32::from(*base) + at)));
         let all = eni.primary.iter().chain(&eni.ipv4).copied().chain(prefixes);
-        self.subnets.get_mut(&eni.subnet).unwrap().free.extend(all);
+        self.subnets.get_mut(&eni.subnet).unwrap().give_back(all);
         Ok(Ec2Reply::Done)
     }
 
@@ -255,7 +411,7 @@ impl Ec2 {
         eni.ipv4.retain(|address| !ipv4.contains(address));
         eni.ipv4_prefixes.retain(|base| !prefixes.contains(base));
         let of_prefixes = prefixes.iter().flat_map(|base| (0..16).map(|at| Ipv4Addr::from(u32::from(*base) + at)));
-        self.subnets.get_mut(&eni.subnet).unwrap().free.extend(ipv4.iter().copied().chain(of_prefixes));
+        self.subnets.get_mut(&eni.subnet).unwrap().give_back(ipv4.iter().copied().chain(of_prefixes));
         Ok(Ec2Reply::Done)
     }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipamd_core::id::VpcId;
 use ipamd_core::input::{
-    HostError, HostPod, HostReply, Identity, ImdsError, ImdsErrorKind, ImdsReply, KubeError, KubeReply, Mac,
+    HostError, HostPod, HostReply, Identity, ImdsEni, ImdsError, ImdsErrorKind, ImdsReply, KubeError, KubeReply, Mac,
     StoreError, StoreReply,
 };
 use ipamd_core::output::{HostCall, ImdsRead, KubeCall, StoreCall};
@@ -19,13 +19,17 @@ impl World {
         Ok(match read {
             ImdsRead::Identity => ImdsReply::Identity(Box::new(self.identity())),
             ImdsRead::Enis => {
-                let mut enis = self.ec2.listed(self.now_ms - self.imds_lag_ms);
+                let mut enis = match self.exact_ms {
+                    Some(_) => self.ec2.shown(self.now_ms, self.imds_lag_ms),
+                    None => self.ec2.listed(self.now_ms - self.imds_lag_ms),
+                };
                 enis.extend(self.stale.iter().map(ec2::imds_eni));
                 enis.retain(|eni| !self.imds_hides.contains(&eni.id));
                 for eni in &mut enis {
                     if self.unreadable.contains(&eni.id) {
                         eni.ipv4 = None;
                     }
+                    self.show_wrongly(eni);
                     let most = self.imds_shows_at_most.unwrap_or(usize::MAX);
                     eni.ipv4_prefixes.truncate(most);
                     eni.ipv4.iter_mut().for_each(|addresses| addresses.truncate(most.saturating_add(1)));
@@ -35,6 +39,16 @@ impl World {
             ImdsRead::Groups => ImdsReply::Groups(self.groups.clone()),
             ImdsRead::VpcCidrs => ImdsReply::VpcCidrs(self.cidrs.clone()),
         })
+    }
+
+    /// Hides addresses and prefixes, and shows addresses that are not there.
+    fn show_wrongly(&self, eni: &mut ImdsEni) {
+        eni.ipv4_prefixes.retain(|base| !self.imds_hidden.contains(base));
+        if let Some(addresses) = &mut eni.ipv4 {
+            let primary = addresses.first().copied();
+            addresses.retain(|address| Some(*address) == primary || !self.imds_hidden.contains(address));
+            addresses.extend(self.imds_added.iter().filter(|(id, _)| *id == eni.id).map(|(_, address)| *address));
+        }
     }
 
     fn identity(&self) -> Identity {
