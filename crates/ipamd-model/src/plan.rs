@@ -1,11 +1,26 @@
 //! The model as a calculator: what a node settles at, and how many pods it may have.
+//!
+//! A node settles in a world of its own: the agent's core decides, and EC2 and the rest answer it without faults.
 
-use std::net::Ipv4Addr;
+use std::sync::Arc;
 
-use crate::ec2::{EniKind, SubnetId, SubnetSpec, Vpc};
-use crate::node::{AddOutcome, Node, NodeError, NodeSpec, PodKey};
-use crate::pool::{Placement, Pool, PoolEni};
+use cni_types::ec2::Ec2Operation;
+use ipamd_core::chooser::Seeded;
+use ipamd_core::id::{Epoch, GroupId, SubnetId, VpcId};
+use ipamd_core::input::{EniKind, PodName};
+use ipamd_core::store::{Pool, PoolEni};
+use ipamd_core::{Config, Core};
+
 use crate::settings::{Mode, Refusal};
+use crate::world::agent::Agents;
+use crate::world::ec2::Ec2Spec;
+use crate::world::host::HostSpec;
+use crate::world::imds::ImdsSpec;
+use crate::world::kube::Controller;
+use crate::world::kubelet::KubeletSpec;
+use crate::world::subnet::SubnetFacts;
+use crate::world::wire::WireSpec;
+use crate::world::{World, WorldNodeSpec};
 
 mod max_pods;
 mod question;
@@ -57,68 +72,141 @@ pub enum PlanError {
     /// IPv6 nodes have one prefix and no pool.
     #[error("an IPv6 node has one /80 prefix and no warm pool: there is nothing to plan")]
     Ipv6,
-    /// The imagined subnet is too small; cannot happen with real limits.
-    #[error(transparent)]
-    Node(#[from] NodeError),
     /// The agent never came up.
     #[error("the agent does not come up with these settings: no ENI can serve pods")]
     NeverReady,
 }
 
-/// The pool is looked at this often while it settles ...
-const LOOK_MS: i64 = 180_000;
+/// The pool is looked at this often while it settles: longer than any pause of an agent that meets no error, of which the
+/// longest is the minute for which it keeps a new ENI ...
+const LOOK_MS: i64 = 90_000;
 /// ... and this many times at most.
-const LOOKS: usize = 100;
+const LOOKS: usize = 200;
+/// A pool that is too small is enlarged within this: the agent looks at it every five seconds.
+const SHORT_LOOK_MS: i64 = 15_000;
 
-const SUBNET: SubnetId = SubnetId::from_bits(0);
-const SUBNETS: (Ipv4Addr, u8) = (Ipv4Addr::new(10, 0, 0, 0), 14);
+/// The subnet of the node and of its pods, a /16: more addresses than any instance can hold.
+const SUBNET: SubnetId = SubnetId::from_bits(1);
+
+/// Starts a node's agent: each choice is made by order, so that the answer is that of the documentation's tables.
+struct FirstFit(Arc<Config>);
+
+impl Agents for FirstFit {
+    type Agent = Core<u64>;
+
+    fn begin(&mut self, _epoch: Epoch) -> Core<u64> {
+        Core::new(Arc::clone(&self.0), Box::new(Seeded::first_fit(1)))
+    }
+}
 
 /// Settles a node: first-fit placement, a subnet that never runs out, every timer given time to pass.
 pub fn settle(question: &NodeQuestion) -> Result<NodePlan, PlanError> {
+    settle_with(question, OneNode::take_pod)
+}
+
+fn settle_with(question: &NodeQuestion, take_pod: impl Fn(&mut OneNode, u64) -> bool) -> Result<NodePlan, PlanError> {
     let mode = question.settings.mode(&question.limits)?;
     if mode == Mode::Ipv6 {
         return Err(PlanError::Ipv6);
     }
-    let mut vpc = Vpc::new(vec![SubnetSpec::new(SUBNET, SUBNETS.0, SUBNETS.1)], 0);
-    let mut spec = NodeSpec::new(question.limits, question.settings.clone(), SUBNET, 1);
-    spec.placement = Placement::FirstFit;
-    spec.eni_config = question.settings.custom_networking.then_some(SUBNET);
-    spec.max_pods = Some(question.max_pods);
-    spec.deletes_lag = false;
-    let mut node = Node::new(spec, 0, &mut vpc)?;
-    let mut now_ms = LOOK_MS;
-    node.advance(now_ms, &mut vpc);
-    if !node.is_serving() {
-        return Err(PlanError::NeverReady);
-    }
-    now_ms = quiet(&mut node, &mut vpc, now_ms);
+    let mut node = OneNode::launch(question)?;
     let mut refused = 0;
-    for pod in 0..question.pods {
-        if !matches!(node.add_pod(PodKey(u64::from(pod)), now_ms, &mut vpc), AddOutcome::Assigned(_)) {
-            refused = question.pods - pod;
-            break;
-        }
-        now_ms = quiet(&mut node, &mut vpc, now_ms);
-    }
-    let warnings = warning::find(question, mode, node.pool(), refused);
-    Ok(describe(node.pool(), mode, question, warnings))
-}
-
-/// Lets time pass until nothing changes any more.
-fn quiet(node: &mut Node, vpc: &mut Vpc, mut now_ms: i64) -> i64 {
-    let held = |node: &Node| (node.pool().enis().len(), node.pool().total());
-    for _ in 0..LOOKS {
-        let before = held(node);
-        now_ms += LOOK_MS;
-        node.advance(now_ms, vpc);
-        if held(node) == before {
+    for pod in 0..u64::from(question.pods) {
+        if !take_pod(&mut node, pod) {
+            refused = question.pods.saturating_sub(u32::try_from(pod).unwrap_or(u32::MAX));
             break;
         }
     }
-    now_ms
+    let pool = node.pool().ok_or(PlanError::NeverReady)?;
+    let warnings = warning::find(question, mode, pool, refused);
+    Ok(describe(pool, mode, question, warnings))
 }
 
-fn describe(pool: &Pool, mode: Mode, question: &NodeQuestion, warnings: Vec<Warning>) -> NodePlan {
+/// A world of one node, which serves and whose pool has settled.
+struct OneNode(World<FirstFit>);
+
+impl OneNode {
+    fn launch(question: &NodeQuestion) -> Result<Self, PlanError> {
+        let subnet = SubnetFacts::new(SUBNET, [10, 0, 0, 0].into(), 16);
+        let ec2 = Ec2Spec::new(vec![subnet], vec![GroupId::from_bits(1)], 1);
+        let mut world = World::new(ec2, WireSpec::default());
+        let agents = FirstFit(Arc::new(Config::upstream(question.settings.clone())));
+        let index = world.launch(spec(question), agents).map_err(|_| PlanError::NeverReady)?;
+        if let Some(node) = world.node_mut(index) {
+            node.kube.eni_configs.insert("default".into(), (SUBNET, Vec::new()));
+        }
+        let mut node = Self(world);
+        node.settle();
+        let serves = node.0.node(0).is_some_and(|node| node.serving_since_ms().is_some());
+        if serves { Ok(node) } else { Err(PlanError::NeverReady) }
+    }
+
+    fn pool(&self) -> Option<&Pool<u64>> {
+        self.0.node(0)?.agent().map(Core::pool)
+    }
+
+    /// Lets time pass until nothing changes any more.
+    fn settle(&mut self) {
+        let held = |node: &Self| node.pool().map(|pool| (pool.enis().len(), pool.total()));
+        for _ in 0..LOOKS {
+            let before = held(self);
+            self.0.pass(LOOK_MS);
+            if held(self) == before && before.is_some() {
+                break;
+            }
+        }
+    }
+
+    /// Calls that arrived at EC2.
+    fn calls(&self) -> u64 {
+        Ec2Operation::ALL.into_iter().map(|operation| self.0.account.wire.arrived(operation)).sum()
+    }
+
+    fn all_run(&self) -> bool {
+        self.0.node(0).is_some_and(|node| node.kubelet.waiting() == 0)
+    }
+
+    fn start(&mut self, pod: u64) {
+        let name = PodName { namespace: "default".into(), name: format!("pod-{pod}").into() };
+        self.0.start_pod(0, pod, name);
+    }
+
+    /// A pod is scheduled; false if it gets no address, however often the kubelet tries. It is deleted then.
+    fn take_pod(&mut self, pod: u64) -> bool {
+        let before = self.calls();
+        self.start(pod);
+        self.0.pass(SHORT_LOOK_MS);
+        // A pod makes no pool too large: one that was settled and is not enlarged now stays as it is.
+        (self.all_run() && self.calls() == before) || self.settle_pod(pod)
+    }
+
+    fn settle_pod(&mut self, pod: u64) -> bool {
+        self.settle();
+        let runs = self.all_run();
+        if !runs {
+            self.0.stop_pod(0, pod);
+            self.settle();
+        }
+        runs
+    }
+}
+
+fn spec(question: &NodeQuestion) -> WorldNodeSpec {
+    // The VPC resource controller knows which types can carry a trunk.
+    let trunk = question.limits.trunk_compatible;
+    WorldNodeSpec {
+        instance_type: "planned".into(),
+        limits: question.limits,
+        subnet: SUBNET,
+        imds: ImdsSpec::new(VpcId::from_bits(1), vec!["10.0.0.0/16".into()]),
+        host: HostSpec::default(),
+        kubelet: KubeletSpec::default(),
+        controller: if trunk { Controller::Attaches(1_000, 1_000) } else { Controller::Silent },
+        max_pods: Some(question.max_pods),
+    }
+}
+
+fn describe(pool: &Pool<u64>, mode: Mode, question: &NodeQuestion, warnings: Vec<Warning>) -> NodePlan {
     let narrow = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     let enis = pool.enis();
     let ips_per_eni: Vec<_> = enis.iter().map(PoolEni::addresses).collect();
@@ -146,5 +234,36 @@ fn describe(pool: &Pool, mode: Mode, question: &NodeQuestion, warnings: Vec<Warn
         node_subnet_addresses,
         max_pods: question.max_pods,
         warnings,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Settings;
+
+    #[test]
+    fn a_short_look_after_each_pod_gives_what_a_long_one_gives() {
+        let patient = |node: &mut OneNode, pod| {
+            node.start(pod);
+            node.settle_pod(pod)
+        };
+        for env in [
+            vec![],
+            vec![("WARM_ENI_TARGET", "0")],
+            vec![("WARM_IP_TARGET", "2"), ("MINIMUM_IP_TARGET", "7")],
+            vec![("MINIMUM_IP_TARGET", "6")],
+            vec![("ENABLE_PREFIX_DELEGATION", "true")],
+            vec![("ENABLE_PREFIX_DELEGATION", "true"), ("WARM_IP_TARGET", "3"), ("ENABLE_POD_ENI", "true")],
+            vec![("AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG", "true")],
+        ] {
+            let (limits, settings) =
+                (cni_types::limits::find("m5.large").unwrap(), Settings::manifest_with(env.clone()));
+            for pods in [3, 20] {
+                let (settings, max_pods) = (settings.clone(), 40);
+                let question = NodeQuestion { limits, settings, pods, max_pods, host_network_pods: 2 };
+                assert_eq!(settle(&question), settle_with(&question, patient), "{env:?}, {pods} pods");
+            }
+        }
     }
 }

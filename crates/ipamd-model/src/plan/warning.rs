@@ -3,10 +3,10 @@
 use std::fmt;
 
 use super::question::NodeQuestion;
-use crate::ec2::EniKind;
-use crate::pool::Pool;
 use crate::settings::Mode;
 use cni_types::limits::ADDRESSES_PER_PREFIX;
+use ipamd_core::input::EniKind;
+use ipamd_core::store::Pool;
 
 /// One trap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,7 +144,7 @@ impl fmt::Display for Warning {
     }
 }
 
-pub(super) fn find(question: &NodeQuestion, mode: Mode, pool: &Pool, refused: u32) -> Vec<Warning> {
+pub(super) fn find(question: &NodeQuestion, mode: Mode, pool: &Pool<u64>, refused: u32) -> Vec<Warning> {
     let mut found = ignored(question, mode);
     let settings = &question.settings;
     let limit = u32::from(question.limits.max_enis);
