@@ -284,7 +284,8 @@ impl World {
         self.rpcs += 1;
         let rpc = RpcId(self.rpcs);
         self.keys.insert(rpc, key);
-        self.input(Input::Add(AddRequest { rpc, key, pod: pod_name(key) }));
+        let pod = self.pod_name(key);
+        self.input(Input::Add(AddRequest { rpc, key, pod }));
         rpc
     }
 
@@ -304,7 +305,7 @@ impl World {
     /// The same for a pod that wants no branch ENI, where the API server is asked.
     pub(crate) fn add_plain(&mut self, key: u64) -> Option<Ipv4Addr> {
         let pod = KubeReply::Pod { uid: "uid".into(), branch: None, wants_branch: vec![false] };
-        self.pods.insert(pod_name(key).name, pod);
+        self.pods.insert(self.pod_name(key).name, pod);
         self.add(key)
     }
 
@@ -320,7 +321,7 @@ impl World {
     pub(crate) fn begin_del(&mut self, key: u64) -> RpcId {
         self.rpcs += 1;
         let rpc = RpcId(self.rpcs);
-        let (pod, uid, reason) = (pod_name(key), "uid".into(), DelReason::PodDeleted);
+        let (pod, uid, reason) = (self.pod_name(key), "uid".into(), DelReason::PodDeleted);
         self.forget_veth(key);
         self.input(Input::Del(DelRequest { rpc, key, pod, uid, reason }));
         rpc
@@ -426,6 +427,15 @@ impl World {
 }
 
 impl World {
+    /// Most pods of these worlds have no names: the address decides whether one lives. In a comparison they have the original's.
+    pub(crate) fn pod_name(&self, key: u64) -> PodName {
+        if self.exact_ms.is_some() {
+            return PodName { namespace: "default".into(), name: format!("c{key}").into() };
+        }
+        let name = if key >= 1_000 { format!("pod-{key}").into() } else { Box::default() };
+        PodName { namespace: Box::default(), name }
+    }
+
     /// A call whose time is over has its effect, if it has one, and is answered.
     fn end_call(&mut self, op: OpId, epoch: Epoch, logged: usize, fault: Option<Fault>) {
         let logged = &mut self.log[logged];
@@ -443,12 +453,6 @@ impl World {
         let took_ms = u32::try_from(self.now_ms - logged.at_ms).unwrap();
         self.input(Input::Ec2(Answer { op, epoch, took_ms, result }));
     }
-}
-
-/// The pods of these worlds have no names: the address decides whether one lives.
-fn pod_name(key: u64) -> PodName {
-    let name = if key >= 1_000 { format!("pod-{key}").into() } else { Box::default() };
-    PodName { namespace: Box::default(), name }
 }
 
 /// A failure as the SDK would return it; without a code no answer came.

@@ -28,7 +28,7 @@ pub(super) struct Call {
 }
 
 /// What a call names.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(super) struct Parameters {
     enis: Vec<EniId>,
     /// Addresses, prefixes, IPv6 prefixes.
@@ -44,6 +44,29 @@ pub(super) struct Parameters {
     description: String,
     attachment: bool,
     leaked: bool,
+}
+
+impl std::fmt::Debug for Parameters {
+    /// Only what is there.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { enis, counts, ipv4, ipv4_prefixes, ipv6_prefixes, device, subnet, groups, tags, .. } = self;
+        let parts = [
+            (enis.is_empty(), format!("{enis:?}")),
+            (*counts == [0; 3], format!("counts {counts:?}")),
+            (ipv4.is_empty(), format!("{ipv4:?}")),
+            (ipv4_prefixes.is_empty(), format!("prefixes {ipv4_prefixes:?}")),
+            (ipv6_prefixes.is_empty(), format!("prefixes {ipv6_prefixes:?}")),
+            (device.is_none(), format!("device, card {device:?}")),
+            (subnet.is_none(), format!("{subnet:?}")),
+            (groups.is_empty(), format!("{groups:?}")),
+            (tags.is_empty(), format!("{tags:?}")),
+            (self.description.is_empty(), self.description.clone()),
+            (!self.attachment, "attachment".to_owned()),
+            (!self.leaked, "leaked".to_owned()),
+        ];
+        let there: Vec<_> = parts.into_iter().filter(|(absent, _)| !absent).map(|(_, part)| part).collect();
+        f.write_str(&there.join(" "))
+    }
 }
 
 impl Call {

@@ -1,11 +1,15 @@
-//! Random histories on which the order of maps decides nothing that is compared: of a node with one ENI, and of one that grows to
-//! three.
+//! Random histories: of a node with one ENI, and of one with several that grows, releases and gives ENIs up.
 
 use cni_types::ec2::{Ec2Code, Ec2Operation};
+use ipamd_core::id::EniId;
+use ipamd_core::input::EniKind;
+use ipamd_core::output::Ec2Call;
 use proptest::prelude::*;
+use proptest::sample::Index;
 use serde_json::json;
 
 use super::Pair;
+use crate::world::{Fault, PRIMARY};
 
 /// What happens next.
 #[derive(Debug, Clone)]
@@ -14,44 +18,102 @@ enum Step {
     Add(u64),
     Del(u64),
     Fail(Ec2Operation, Ec2Code, u32),
+    /// Calls are not answered; those that are done all the same.
+    Silent(Ec2Operation, bool, u32),
+    /// Calls take so long.
+    Hold(Ec2Operation, i64),
     Imds(bool),
     Restart,
+    /// Someone else attaches an ENI.
+    Foreign(EniKind),
+    /// An ENI other than the primary one, or a secondary address, is no more.
+    LoseEni(Index),
+    LoseAddress(Index),
+    /// The metadata service does not show some of the addresses and prefixes, or all again.
+    Hide(Vec<Index>),
+    /// Addresses that were released are given out again.
+    Reuse,
 }
 
-fn step() -> impl Strategy<Value = Step> {
-    let ops = prop::sample::select(vec![
+fn codes() -> impl Strategy<Value = Ec2Code> {
+    prop::sample::select(vec![
+        Ec2Code::InternalError,
+        Ec2Code::InsufficientFreeAddressesInSubnet,
+        Ec2Code::UnauthorizedOperation,
+        Ec2Code::RequestLimitExceeded,
+        Ec2Code::InvalidNetworkInterfaceIdNotFound,
+        Ec2Code::PrivateIpAddressLimitExceeded,
+    ])
+}
+
+fn ops(several: bool) -> impl Strategy<Value = Ec2Operation> {
+    let mut ops = vec![
         Ec2Operation::AssignPrivateIpAddresses,
         Ec2Operation::UnassignPrivateIpAddresses,
         Ec2Operation::DescribeNetworkInterfaces,
         Ec2Operation::DescribeSubnets,
         Ec2Operation::ModifyNetworkInterfaceAttribute,
-    ]);
-    let codes = prop::sample::select(vec![
-        Ec2Code::InternalError,
-        Ec2Code::InsufficientFreeAddressesInSubnet,
-        Ec2Code::UnauthorizedOperation,
-        Ec2Code::RequestLimitExceeded,
-    ]);
-    prop_oneof![
-        6 => (1..40_i64).prop_map(|seconds| Step::Pass(seconds * 1_000)),
-        6 => (0..12_u64).prop_map(Step::Add),
-        4 => (0..12_u64).prop_map(Step::Del),
-        2 => (ops, codes, 1..4_u32).prop_map(|(op, code, times)| Step::Fail(op, code, times)),
-        1 => any::<bool>().prop_map(Step::Imds),
-        1 => Just(Step::Restart),
-    ]
+    ];
+    if several {
+        ops.extend([
+            Ec2Operation::CreateNetworkInterface,
+            Ec2Operation::AttachNetworkInterface,
+            Ec2Operation::DescribeInstances,
+            Ec2Operation::CreateTags,
+            Ec2Operation::DetachNetworkInterface,
+            Ec2Operation::DeleteNetworkInterface,
+        ]);
+    }
+    prop::sample::select(ops)
 }
 
-/// Where addresses are released, the original may release such as rest or such as could be used, so that there none rests.
-fn settings() -> impl Strategy<Value = &'static [(&'static str, &'static str)]> {
-    const NO_REST: (&str, &str) = ("IP_COOLDOWN_PERIOD", "0");
+fn step(several: bool) -> impl Strategy<Value = Step> {
+    let fails = (ops(several), codes(), 1..4_u32).prop_map(|(op, code, times)| Step::Fail(op, code, times));
+    let silent = (ops(several), any::<bool>(), 1..3_u32).prop_map(|(op, done, times)| Step::Silent(op, done, times));
+    let hold = (ops(several), 1..9_i64).prop_map(|(op, tenths)| Step::Hold(op, tenths * 1_010));
+    let kinds = prop::sample::select(vec![EniKind::Interface, EniKind::Trunk, EniKind::Efa, EniKind::EfaOnly]);
+    let hidden = prop::collection::vec(any::<Index>(), 0..4);
+    let mut steps = vec![
+        (12, (1..40_000_i64).prop_map(Step::Pass).boxed()),
+        (14, (0..14_u64).prop_map(Step::Add).boxed()),
+        (8, (0..14_u64).prop_map(Step::Del).boxed()),
+        (3, fails.boxed()),
+        (1, silent.boxed()),
+        (1, hold.boxed()),
+        (1, any::<bool>().prop_map(Step::Imds).boxed()),
+        (2, Just(Step::Restart).boxed()),
+        (1, any::<Index>().prop_map(Step::LoseAddress).boxed()),
+        (1, hidden.prop_map(Step::Hide).boxed()),
+        (1, Just(Step::Reuse).boxed()),
+    ];
+    if several {
+        steps.push((1, kinds.prop_map(Step::Foreign).boxed()));
+        steps.push((1, any::<Index>().prop_map(Step::LoseEni).boxed()));
+    }
+    prop::strategy::Union::new_weighted(steps)
+}
+
+type Variables = &'static [(&'static str, &'static str)];
+
+const NO_REST: (&str, &str) = ("IP_COOLDOWN_PERIOD", "0");
+const NO_DISCOVERY: (&str, &str) = ("ENABLE_SUBNET_DISCOVERY", "false");
+const PREFIXES: (&str, &str) = ("ENABLE_PREFIX_DELEGATION", "true");
+
+fn settings() -> impl Strategy<Value = Variables> {
     prop::sample::select(vec![
-        &[("WARM_IP_TARGET", "2"), NO_REST][..],
+        &[][..],
+        &[("WARM_ENI_TARGET", "0"), NO_DISCOVERY],
+        &[("WARM_ENI_TARGET", "2"), NO_REST],
+        &[("MAX_ENI", "2")],
+        &[("WARM_IP_TARGET", "2")],
+        &[("WARM_IP_TARGET", "2"), NO_REST],
         &[("WARM_IP_TARGET", "1"), ("MINIMUM_IP_TARGET", "5"), NO_REST],
-        &[("WARM_IP_TARGET", "3"), ("ENABLE_SUBNET_DISCOVERY", "false"), NO_REST],
-        &[("ENABLE_PREFIX_DELEGATION", "true"), NO_REST],
-        &[("ENABLE_PREFIX_DELEGATION", "true"), ("WARM_IP_TARGET", "20"), NO_REST],
-        &[],
+        &[("WARM_IP_TARGET", "1"), ("MINIMUM_IP_TARGET", "7")],
+        &[("WARM_IP_TARGET", "3"), NO_DISCOVERY],
+        &[PREFIXES],
+        &[PREFIXES, NO_REST],
+        &[PREFIXES, ("WARM_IP_TARGET", "5"), ("MINIMUM_IP_TARGET", "20"), NO_REST],
+        &[PREFIXES, ("WARM_IP_TARGET", "20")],
     ])
 }
 
@@ -64,15 +126,88 @@ impl Pair {
                 Step::Add(pod) => self.add(pod),
                 Step::Del(pod) => self.del(pod),
                 Step::Fail(op, code, times) => self.fail(op, code, times),
+                Step::Silent(op, done, times) => self.fault(Fault { op, code: None, times, done, hold_ms: None }),
+                Step::Hold(op, ms) => {
+                    let code = Some(Ec2Code::InternalError.name());
+                    self.fault(Fault { op, code, times: 1, done: false, hold_ms: Some(ms) });
+                }
                 Step::Imds(down) => self.imds(down),
                 Step::Restart => {
                     self.heal();
                     self.restart();
                     self.pass(5_000);
                 }
+                Step::Foreign(kind) => self.foreign(kind),
+                Step::LoseEni(index) => self.lose_some_eni(index),
+                Step::LoseAddress(index) => self.lose_some_address(index),
+                Step::Hide(indices) => self.hide(&indices),
+                Step::Reuse => self.reuse(),
             }
         }
         self.pass(100_000);
+    }
+
+    /// An instance has one trunk at most.
+    fn foreign(&mut self, kind: EniKind) {
+        let attached = || self.world.ec2.attached();
+        let second_trunk = kind == EniKind::Trunk && attached().any(|eni| eni.kind == kind);
+        if attached().count() < usize::from(self.world.limits.max_enis) && !second_trunk {
+            self.foreign += 1;
+            self.attach(EniId::from_bits(0x1_0000 + self.foreign), kind, &[]);
+        }
+    }
+
+    fn lose_some_eni(&mut self, index: Index) {
+        let enis: Vec<_> = self.world.ec2.enis.keys().copied().filter(|id| *id != PRIMARY).collect();
+        if !enis.is_empty() {
+            self.lose_eni(*index.get(&enis));
+        }
+    }
+
+    fn lose_some_address(&mut self, index: Index) {
+        let enis = self.world.ec2.enis.values();
+        let held: Vec<_> = enis.flat_map(|eni| eni.ipv4.iter().map(|address| (eni.id, *address))).collect();
+        if !held.is_empty() {
+            let (eni, address) = *index.get(&held);
+            self.lose_address(eni, address);
+        }
+    }
+
+    fn hide(&mut self, indices: &[Index]) {
+        let enis = self.world.ec2.enis.values();
+        let all: Vec<_> = enis
+            .flat_map(|eni| {
+                let addresses = eni.ipv4.iter().map(|address| (eni.id, *address, address.to_string()));
+                addresses.chain(eni.ipv4_prefixes.iter().map(|base| (eni.id, *base, format!("{base}/28"))))
+            })
+            .collect();
+        let hidden: Vec<_> =
+            if all.is_empty() { Vec::new() } else { indices.iter().map(|index| index.get(&all)).collect() };
+        let mut theirs = json!({});
+        for (eni, _, text) in &hidden {
+            let list = &mut theirs[eni.to_string()];
+            let mut texts = list.as_array().cloned().unwrap_or_default();
+            texts.push(json!(text));
+            *list = json!(texts);
+        }
+        let ours = hidden.iter().map(|(_, base, _)| *base).collect();
+        self.ask(&json!({"imds": {"hide": theirs}}));
+        self.world.imds_hidden = ours;
+    }
+
+    fn reuse(&mut self) {
+        let held = |address| {
+            self.world.ec2.enis.values().any(|eni| eni.primary == Some(address) || eni.ipv4.contains(&address))
+        };
+        let released = self.world.log.iter().filter_map(|logged| match &logged.call {
+            Ec2Call::Unassign { ipv4, .. } => Some(ipv4),
+            _ => None,
+        });
+        let mut free: Vec<_> = released.flatten().copied().filter(|address| !held(*address)).collect();
+        free.sort_unstable();
+        free.dedup();
+        self.ask(&json!({"world": {"reuse": free}}));
+        self.world.ec2.reuse = free.into();
     }
 }
 
@@ -81,14 +216,18 @@ fn histories() -> u32 {
     std::env::var("NODE_COMPARISON_HISTORIES").ok().and_then(|text| text.parse().ok()).unwrap_or(2_000)
 }
 
+fn config(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: histories(), failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config(histories() / 4))]
 
     #[test]
     #[ignore = "needs Go: run .ci/run"]
     fn random_histories_of_one_eni_are_the_originals(
         variables in settings(),
-        steps in prop::collection::vec(step(), 1..40),
+        steps in prop::collection::vec(step(false), 1..40),
     ) {
         let mut pair = Pair::boot(variables, 1, 9);
         pair.pass(5_000);
@@ -96,56 +235,19 @@ proptest! {
     }
 }
 
-/// Settings, and how far the metadata service lags: here it lags in what ENIs there are, and not in their addresses.
-fn growing_settings() -> impl Strategy<Value = (&'static [(&'static str, &'static str)], i64)> {
-    let whole_enis = (
-        prop::sample::select(vec![&[][..], &[("WARM_ENI_TARGET", "2")], &[("MAX_ENI", "2")]]),
-        prop::sample::select(vec![0_i64, 700, 3_000]),
-    );
-    let single =
-        prop::sample::select(vec![(&[("WARM_IP_TARGET", "2")][..], 0), (&[("ENABLE_PREFIX_DELEGATION", "true")], 0)]);
-    prop_oneof![2 => whole_enis, 1 => single]
-}
-
-/// What happens next on a node that gets more ENIs and loses no pods: it releases nothing, since which ENI loses addresses is a
-/// choice.
-fn growing_step() -> impl Strategy<Value = Step> {
-    let ops = prop::sample::select(vec![
-        Ec2Operation::CreateNetworkInterface,
-        Ec2Operation::AttachNetworkInterface,
-        Ec2Operation::DescribeSubnets,
-        Ec2Operation::DescribeInstances,
-        Ec2Operation::CreateTags,
-    ]);
-    let codes = prop::sample::select(vec![
-        Ec2Code::InternalError,
-        Ec2Code::UnauthorizedOperation,
-        Ec2Code::RequestLimitExceeded,
-    ]);
-    prop_oneof![
-        6 => (1..40_i64).prop_map(|seconds| Step::Pass(seconds * 1_000)),
-        8 => (0..14_u64).prop_map(Step::Add),
-        2 => (ops, codes, 1..4_u32).prop_map(|(op, code, times)| Step::Fail(op, code, times)),
-        1 => any::<bool>().prop_map(Step::Imds),
-        1 => Just(Step::Restart),
-    ]
-}
-
 proptest! {
-    #![proptest_config(ProptestConfig { cases: histories() / 4, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config(histories() / 2))]
 
     #[test]
     #[ignore = "needs Go: run .ci/run"]
-    fn random_histories_of_growth_to_three_enis_are_the_originals(
-        (variables, lag_ms) in growing_settings(),
-        steps in prop::collection::vec(growing_step(), 1..40),
+    fn random_histories_of_several_enis_are_the_originals(
+        variables in settings(),
+        lag_ms in prop::sample::select(vec![0_i64, 0, 700, 3_000, 20_000]),
+        steps in prop::collection::vec(step(true), 1..40),
     ) {
-        // Pods that a restart or a silent metadata service loses leave addresses too many.
-        let releases = variables.iter().any(|(name, _)| *name == "WARM_IP_TARGET");
-        let steps = steps.into_iter().filter(|step| !(releases && matches!(step, Step::Restart | Step::Imds(_))));
         let more = json!({"imds_lag_ms": lag_ms});
         let mut pair = Pair::boot_with(variables, 3, 5, &more, |world| world.imds_lag_ms = lag_ms);
         pair.pass(5_000);
-        pair.play(steps.collect());
+        pair.play(steps);
     }
 }

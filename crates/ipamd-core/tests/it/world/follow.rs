@@ -85,6 +85,15 @@ impl Choices {
         self.calls.iter().filter(|call| call.start_ms == self.now_ms)
     }
 
+    /// The described ENI that the original works on now. One that came without a call was before one that was called about. One
+    /// without trace may be taken at any time, as the steps of these histories do not end before all have been.
+    fn next(&self, candidates: &[EniId]) -> Option<EniId> {
+        let named = |call: &&Shown| matches!(call.what, What::Describe | What::Tag);
+        let named: Vec<_> = self.now().filter(named).map(|call| call.eni).collect();
+        let came = candidates.iter().find(|eni| self.created_ms.get(eni) == Some(&self.now_ms));
+        came.or_else(|| candidates.iter().find(|eni| named.contains(eni))).copied()
+    }
+
     /// What the original releases of an ENI now: prefixes and addresses go in two calls, the second when the first has ended.
     fn released(&self, eni: EniId, candidates: &[Block], count: usize) -> Vec<Block> {
         let blocks = |call: &Shown| match &call.what {
@@ -125,14 +134,7 @@ impl Chooser for Follow {
                 unassigned.map(|call| call.eni).filter(|eni| candidates.contains(eni))
             }
             Purpose::Extend => choices.now().find(|call| matches!(call.what, What::Assign)).map(|call| call.eni),
-            // One that leaves no trace may be taken at any time.
-            Purpose::Next => {
-                let named = |call: &&Shown| matches!(call.what, What::Describe | What::Tag);
-                let named: Vec<_> = choices.now().filter(named).map(|call| call.eni).collect();
-                let came = |eni: &EniId| choices.created_ms.get(eni) == Some(&choices.now_ms);
-                let named = candidates.iter().find(|eni| named.contains(eni));
-                named.or_else(|| candidates.iter().find(|eni| came(eni))).copied()
-            }
+            Purpose::Next => choices.next(candidates),
             Purpose::Spare => {
                 let described = |call: &&Shown| matches!(call.what, What::Describe) && candidates.contains(&call.eni);
                 choices.now().find(described).map(|call| call.eni)

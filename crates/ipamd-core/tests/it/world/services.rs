@@ -106,6 +106,14 @@ impl World {
 
     fn host_pods(&self) -> Vec<HostPod> {
         let Some(veths) = &self.veths else { return Vec::new() };
+        if self.exact_ms.is_some() {
+            let named = veths.iter().zip(1..).map(|((key, route), ifindex)| HostPod {
+                name: format!("eni{}", ipamd_core::veth_suffix(&self.pod_name(*key))).into(),
+                ifindex,
+                routes: vec![*route],
+            });
+            return named.collect();
+        }
         // Something else on the host has an interface, too, so that there are routes to look at.
         let routes = veths.values().copied().chain([IpAddr::from([192, 0, 2, 1])]);
         let pods = routes.zip(1..).map(|(route, ifindex)| HostPod {
