@@ -21,6 +21,7 @@ pub mod input;
 mod lanes;
 pub mod metrics;
 pub mod output;
+mod rare;
 pub mod settings;
 pub mod small_map;
 mod steps;

@@ -4,6 +4,7 @@
 //! hold what the store last wrote, which is not always what the store has.
 
 mod agent;
+mod codes;
 mod counts;
 mod flavour;
 mod labels;
@@ -14,7 +15,7 @@ mod runtime;
 mod truth;
 
 pub use agent::Shown;
-pub use counts::{Call, Metrics};
+pub use counts::{Call, Metrics, Timed};
 pub use flavour::{PageFlavour, Release};
 pub use labels::{Action, IpamdError, PodEniError, Reconcile, UtilsError};
 pub use per_cidr::PerCidr;

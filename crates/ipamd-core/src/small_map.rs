@@ -74,9 +74,27 @@ impl<K: Ord, V> SmallMap<K, V> {
         }
     }
 
-    /// Removes a key; the answer is its value.
+    /// The value of a key, to change it; the default one where there is none yet.
+    pub fn or_default(&mut self, key: K) -> &mut V
+    where
+        V: Default,
+    {
+        let index = self.place(&key).unwrap_or_else(|index| {
+            make_room(&mut self.0);
+            self.0.insert(index, (key, V::default()));
+            index
+        });
+        #[expect(clippy::indexing_slicing, reason = "the entry was found or inserted here")]
+        &mut self.0[index].1
+    }
+
+    /// Removes a key; the answer is its value. The last one leaves no memory behind.
     pub fn remove(&mut self, key: &K) -> Option<V> {
-        self.place(key).ok().map(|index| self.0.remove(index).1)
+        let removed = self.place(key).ok().map(|index| self.0.remove(index).1);
+        if self.0.is_empty() {
+            self.0 = Vec::new();
+        }
+        removed
     }
 
     /// Keeps the entries that `keep` says.
@@ -123,6 +141,10 @@ mod tests {
                     theirs.insert(key, number);
                 }
                 2 => assert_eq!(ours.remove(&key), theirs.remove(&key)),
+                3 if key % 2 == 0 => {
+                    *ours.or_default(key) += 1;
+                    *theirs.entry(key).or_default() += 1;
+                }
                 3 => assert_eq!(
                     ours.get_mut(&key).map(|value| *value += 1),
                     theirs.get_mut(&key).map(|value| *value += 1)
@@ -143,5 +165,7 @@ mod tests {
         }
         assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
         assert!(ours.0.capacity() <= 100 + 100 / 8 + 1);
+        (0..100).for_each(|key| assert_eq!(ours.remove(&key), theirs.remove(&key)));
+        assert_eq!(ours.0.capacity(), 0, "no entries, no memory");
     }
 }

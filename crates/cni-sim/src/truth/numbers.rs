@@ -2,6 +2,7 @@
 
 use cni_types::ec2::Ec2Operation;
 use ipamd_model::metrics::{LabelCount, PageFlavour, Truth as ModelTruth};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// Published names of the counters, in the order of [`NodeNumbers::counters`].
@@ -58,7 +59,7 @@ pub struct ApiLatency {
 }
 
 /// A family, and the names and values of the labels that tell causes apart.
-pub type LabelSet = (&'static str, [(&'static str, &'static str); 2]);
+pub type LabelSet = (&'static str, [(&'static str, Cow<'static, str>); 2]);
 
 /// Events by label set. Which label sets there are hardly ever changes, so pages share it.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -71,19 +72,19 @@ impl LabelCounts {
     /// From the model's list.
     pub fn of(list: &[LabelCount]) -> Self {
         Self {
-            sets: list.iter().map(|one| (one.family, one.labels)).collect(),
+            sets: list.iter().map(|one| (one.family, one.labels.clone())).collect(),
             counts: list.iter().map(|one| one.count).collect(),
         }
     }
 
-    fn iter(&self) -> impl Iterator<Item = (LabelSet, u64)> {
-        self.sets.iter().copied().zip(self.counts.iter().copied())
+    fn iter(&self) -> impl Iterator<Item = (&LabelSet, u64)> {
+        self.sets.iter().zip(self.counts.iter().copied())
     }
 
     /// What each label set gained since `base`; without one, since the process began.
     pub(super) fn gained_since(&self, base: Option<&Self>) -> Vec<(LabelSet, u64)> {
-        let before = |set: LabelSet| base?.iter().find(|(known, _)| *known == set).map(|(_, count)| count);
-        self.iter().map(|(set, count)| (set, count.saturating_sub(before(set).unwrap_or(0)))).collect()
+        let before = |set: &LabelSet| base?.iter().find(|(known, _)| *known == set).map(|(_, count)| count);
+        self.iter().map(|(set, count)| (set.clone(), count.saturating_sub(before(set).unwrap_or(0)))).collect()
     }
 }
 

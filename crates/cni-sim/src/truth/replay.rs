@@ -102,7 +102,7 @@ pub(crate) fn round(pods: &[PodRecord], sim_at: impl Fn(i64) -> i64, window: Win
         latency = latency.into_iter().chain(slowest).reduce(f64::max);
         fold_gauges(last, &mut answer);
         for (set, gained) in part.labels.iter().filter(|(_, gained)| *gained > 0) {
-            *answer.breakdown.entry(series_name(*set)).or_default() += gained;
+            *answer.breakdown.entry(series_name(set)).or_default() += gained;
         }
         answer.nodes.insert(pod.facts.node.clone(), node_row(last, &part.increase, slowest));
     }
@@ -119,7 +119,7 @@ pub(crate) fn round(pods: &[PodRecord], sim_at: impl Fn(i64) -> i64, window: Win
 }
 
 /// A series as a page writes it.
-fn series_name((family, labels): LabelSet) -> String {
+fn series_name((family, labels): &LabelSet) -> String {
     let labels = labels.iter().filter(|(name, _)| !name.is_empty());
     let labels: Vec<String> = labels.map(|(name, value)| format!("{name}=\"{value}\"")).collect();
     format!("{family}{{{}}}", labels.join(","))

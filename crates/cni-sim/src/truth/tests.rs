@@ -12,8 +12,10 @@ fn page(process_start_ms: i64, add: f64, assigned: f64, (count, sum_ms): (u64, u
     let mut gauges = [Some(0.0); GAUGES.len()];
     gauges[..2].fill(Some(assigned));
     let latency = [ApiLatency { api: "CreateTags", sum_ms, count }];
-    let set =
-        |reason, count| LabelCount { family: "awscni_del_ip_req_count", labels: [("reason", reason), ("", "")], count };
+    let set = |reason: &'static str, count| {
+        let labels = [("reason", reason.into()), ("", "".into())];
+        LabelCount { family: "awscni_del_ip_req_count", labels, count }
+    };
     // One that counts as the API does, and one that never counts after its first page.
     let labels = [set("PodDeleted", count), set("SetupNSFailed", 5)];
     let labels = LabelCounts::of(&labels);

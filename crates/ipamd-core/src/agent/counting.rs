@@ -10,22 +10,18 @@ use crate::metrics::{Call, UtilsError};
 use crate::output::{Effect, ImdsRead, KubeCall};
 use crate::settings::Mode;
 
-/// The code that labels show for a failure.
-fn shown(failure: &Ec2Failure) -> Ec2Code {
-    let known = |code: &&Ec2Code| failure.code.as_deref() == Some(code.name());
-    Ec2Code::ANSWERED.iter().find(known).copied().unwrap_or(Ec2Code::NoAnswer)
-}
-
 impl<K: PodKey> Agent<K> {
     /// Counts an answer of EC2's, and says it on the pod where a permission is missing.
     pub(crate) fn count_ec2(&mut self, asked: Asked, failure: Option<&Ec2Failure>, ms: u32) {
         let Asked::Ec2(op, _, count) = asked else { return };
-        let call = Call { op, code: failure.map(shown), ms };
+        // Where no answer came there is no code.
+        let code = failure.map(|failure| failure.code.as_deref().unwrap_or_default());
+        let call = Call { op, code, ms };
         let at_ms = self.now.unix_ms();
         match count {
             Count::Always => {
                 self.metrics.call(call, at_ms);
-                if call.code == Some(Ec2Code::InvalidNetworkInterfaceIdNotFound) {
+                if call.code == Some(Ec2Code::InvalidNetworkInterfaceIdNotFound.name()) {
                     self.metrics.scan(call);
                 }
             }
@@ -35,7 +31,7 @@ impl<K: PodKey> Agent<K> {
             Count::FailureOnly => {}
         }
         // The original looks at the wrong variable after a detach.
-        if call.code == Some(Ec2Code::UnauthorizedOperation) && op != Ec2Operation::DetachNetworkInterface {
+        if call.code == Some(Ec2Code::UnauthorizedOperation.name()) && op != Ec2Operation::DetachNetworkInterface {
             self.operations.tell(Effect::Kube(KubeCall::WarnMissingPermission { operation: op }));
         }
     }

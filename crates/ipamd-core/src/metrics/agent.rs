@@ -1,10 +1,9 @@
 //! The `awscni_` families.
 
-use super::counts::Metrics;
+use super::counts::{Metrics, Started};
 use super::flavour::PageFlavour;
 use super::page::{Kind, Labels, Page};
 use crate::block::Block;
-use cni_types::ec2::Ec2Operation;
 
 /// Upper bounds of the two duration histograms, as text and as seconds.
 const BOUNDS: [(&str, f64); 12] = [
@@ -71,18 +70,21 @@ impl Metrics {
 
     fn aws_calls(&self, page: &mut Page<'_>, shown: Shown) {
         let name = "awscni_aws_api_error_count";
-        if !self.api_errors.is_empty() && page.family(name, Kind::Counter, "Errors that AWS answered, by call and code")
-        {
-            for ((api, code), count) in &self.api_errors {
-                page.sample(name, &[("api", api), ("error", code)], *count as f64);
+        let errors = &*self.errors;
+        if !errors.api.is_empty() && page.family(name, Kind::Counter, "Errors that AWS answered, by call and code") {
+            let api = errors.api.iter().map(|((api, code), count)| (*api, errors.codes.name(*code), *count));
+            let mut series: Vec<_> = api.collect();
+            series.sort_unstable();
+            for (api, code, count) in series {
+                page.sample(name, &[("api", api), ("error", code)], count as f64);
             }
         }
         self.latencies(page, shown);
         let name = "awscni_aws_utils_error_count";
         let help = "Errors of composite AWS steps, by step and whole error text";
-        if !self.utils_errors.is_empty() && page.family(name, Kind::Counter, help) {
+        if !errors.utils.is_empty() && page.family(name, Kind::Counter, help) {
             // Labels compare in name order: the error text before the step.
-            let mut series: Vec<_> = self.utils_errors.iter().collect();
+            let mut series: Vec<_> = errors.utils.iter().collect();
             series.sort_by_key(|((site, text), _)| (text, site.name()));
             for ((site, text), count) in series {
                 page.sample(name, &[("error", text), ("fn", site.name())], *count as f64);
@@ -99,7 +101,7 @@ impl Metrics {
         }
         for series in series {
             let error = if series.error { "true" } else { "false" };
-            let all: Labels<'_> = &[("api", series.api), ("error", error), ("status", series.status)];
+            let all: Labels<'_> = &[("api", series.api), ("error", error), ("status", &series.status)];
             let labels = if legacy { all.get(..2).unwrap_or(all) } else { all };
             if legacy {
                 let mean = series.sum_ms as f64 / (series.count as f64).max(1.0);
@@ -144,16 +146,17 @@ impl Metrics {
     }
 
     fn ec2_requests(&self, page: &mut Page<'_>) {
-        let families = [
-            ("awscni_ec2api_error_count", "EC2 operations that failed, by operation", &self.failures),
-            ("awscni_ec2api_req_count", "EC2 operations started, by operation", &self.requests),
-        ];
-        for (name, help, counts) in families {
-            if counts.iter().all(|count| *count == 0) || !page.family(name, Kind::Counter, help) {
-                continue;
-            }
-            for (op, count) in Ec2Operation::ALL.iter().zip(counts).filter(|(_, count)| **count > 0) {
-                page.sample(name, &[("fn", op.name())], *count as f64);
+        let help = "EC2 operations that failed, by operation";
+        self.operations(page, ("awscni_ec2api_error_count", help), |started| started.failures);
+        let help = "EC2 operations started, by operation";
+        self.operations(page, ("awscni_ec2api_req_count", help), |started| started.requests);
+    }
+
+    fn operations(&self, page: &mut Page<'_>, (name, help): (&str, &str), count: impl Fn(&Started) -> u32) {
+        let counts = || self.started.iter().map(|(op, started)| (*op, count(started))).filter(|(_, count)| *count > 0);
+        if counts().next().is_some() && page.family(name, Kind::Counter, help) {
+            for (op, count) in counts() {
+                page.sample(name, &[("fn", op.name())], f64::from(count));
             }
         }
     }
@@ -175,7 +178,7 @@ impl Metrics {
         let name = "awscni_ipamd_action_inprogress";
         if !self.in_progress.is_empty() && page.family(name, Kind::Gauge, "Steps of the agent under way, by step") {
             let legacy = page.flavour.is_before_counters();
-            for (action, count) in &self.in_progress {
+            for (action, count) in self.in_progress.iter() {
                 let shown = match action.name() {
                     "increaseDatastorePool" if legacy => "increaseIPPool",
                     "decreaseDatastorePool" if legacy => "decreaseIPPool",
@@ -188,8 +191,8 @@ impl Metrics {
             }
         }
         let name = "awscni_ipamd_error_count";
-        if !self.ipamd_errors.is_empty() && page.family(name, Kind::Counter, "Errors inside the agent, by place") {
-            for (site, count) in &self.ipamd_errors {
+        if !self.errors.ipamd.is_empty() && page.family(name, Kind::Counter, "Errors inside the agent, by place") {
+            for (site, count) in self.errors.ipamd.iter() {
                 page.sample(name, &[("fn", site.name())], *count as f64);
             }
         }
@@ -211,14 +214,14 @@ impl Metrics {
         page.plain("awscni_no_available_ip_addresses", Kind::Counter, help, self.no_available as f64);
         let name = "awscni_pod_eni_error_count";
         let help = "Errors around security groups for pods, by place";
-        if !self.pod_eni_errors.is_empty() && page.family(name, Kind::Counter, help) {
-            for (site, count) in &self.pod_eni_errors {
+        if !self.errors.pod_eni.is_empty() && page.family(name, Kind::Counter, help) {
+            for (site, count) in self.errors.pod_eni.iter() {
                 page.sample(name, &[("fn", site.name())], *count as f64);
             }
         }
         let name = "awscni_reconcile_count";
         if !self.reconcile.is_empty() && page.family(name, Kind::Counter, "What reconciling met, by kind") {
-            for (kind, count) in &self.reconcile {
+            for (kind, count) in self.reconcile.iter() {
                 page.sample(name, &[("fn", kind.name())], *count as f64);
             }
         }

@@ -1,11 +1,11 @@
 //! What one process counts.
 
-use std::collections::BTreeMap;
-
+use super::codes::{Code, Codes};
 use super::labels::{Action, IpamdError, PodEniError, Reconcile, UtilsError};
 use super::per_cidr::PerCidr;
 use crate::id::EniId;
-use crate::small_map::SmallMap;
+use crate::rare::{Empty, Rare};
+use crate::small_map::{SmallMap, make_room};
 use cni_types::ec2::{Ec2Code, Ec2Operation};
 
 /// Old agents forget an observation after ten minutes; their quantiles then read NaN.
@@ -18,27 +18,83 @@ const LONGEST_TEXT: usize = 4_096;
 /// Under this text errors are counted for whose own there is no room.
 const FURTHER_TEXTS: &str = "errors of further texts, which are not counted apart";
 
+/// What has a latency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Timed {
+    /// A call of EC2.
+    Call(Ec2Operation),
+    /// The wait for a new ENI to appear in the instance metadata service.
+    WaitAttached,
+}
+
+impl Timed {
+    /// The label `api`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Call(op) => op.latency_name(),
+            Self::WaitAttached => "waitForENIAndIPsAttached",
+        }
+    }
+}
+
 /// One series of the latency summary.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Latency {
-    pub(super) api: &'static str,
-    pub(super) error: bool,
-    pub(super) status: &'static str,
+    pub(super) timed: Timed,
+    /// `None`: it worked.
+    pub(super) failed: Option<Code>,
+    pub(super) recent_max_ms: u32,
     pub(super) sum_ms: u64,
     pub(super) count: u64,
     pub(super) last_ms: i64,
-    pub(super) recent_max_ms: u32,
 }
 
 /// What an EC2 operation left behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Call {
+pub struct Call<'a> {
     /// Which.
     pub op: Ec2Operation,
-    /// How it failed; `None` if it did not.
-    pub code: Option<Ec2Code>,
+    /// The code with which it failed, empty where no answer came; `None` if it did not fail.
+    pub code: Option<&'a str>,
     /// How long it took, milliseconds.
     pub ms: u32,
+}
+
+/// How often an EC2 operation was started, and how often it failed.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Started {
+    pub(super) requests: u32,
+    pub(super) failures: u32,
+}
+
+/// What only a process counts that met errors.
+#[derive(Debug, Clone)]
+pub(super) struct Errors {
+    pub(super) codes: Codes,
+    pub(super) api: SmallMap<(&'static str, Code), u64>,
+    pub(super) utils: SmallMap<(UtilsError, Box<str>), u64>,
+    pub(super) ipamd: SmallMap<IpamdError, u64>,
+    pub(super) pod_eni: SmallMap<PodEniError, u64>,
+}
+
+impl Errors {
+    const fn new() -> Self {
+        Self {
+            codes: Codes::new(),
+            api: SmallMap::new(),
+            utils: SmallMap::new(),
+            ipamd: SmallMap::new(),
+            pod_eni: SmallMap::new(),
+        }
+    }
+}
+
+impl Empty for Errors {
+    const EMPTY: &'static Self = &Self::new();
+
+    fn empty() -> Self {
+        Self::new()
+    }
 }
 
 /// Everything one process counts.
@@ -86,15 +142,12 @@ pub struct Metrics {
     pub scrapes: [u64; 3],
     /// Reads of the instance metadata service, which old agents show.
     pub imds_reads: u64,
-    pub(super) requests: [u64; 14],
-    pub(super) failures: [u64; 14],
+    pub(super) started: SmallMap<Ec2Operation, Started>,
+    /// In the order of what they are, not of their labels.
     pub(super) latency: Vec<Latency>,
-    pub(super) api_errors: BTreeMap<(&'static str, &'static str), u64>,
-    pub(super) utils_errors: BTreeMap<(UtilsError, Box<str>), u64>,
-    pub(super) ipamd_errors: BTreeMap<IpamdError, u64>,
-    pub(super) pod_eni_errors: BTreeMap<PodEniError, u64>,
-    pub(super) reconcile: BTreeMap<Reconcile, u64>,
-    pub(super) in_progress: BTreeMap<Action, i32>,
+    pub(super) errors: Rare<Errors>,
+    pub(super) reconcile: SmallMap<Reconcile, u64>,
+    pub(super) in_progress: SmallMap<Action, i32>,
 }
 
 impl Metrics {
@@ -122,75 +175,85 @@ impl Metrics {
             with_api_server: true,
             scrapes: [0; 3],
             imds_reads: 0,
-            requests: [0; 14],
-            failures: [0; 14],
+            started: SmallMap::new(),
             latency: Vec::new(),
-            api_errors: BTreeMap::new(),
-            utils_errors: BTreeMap::new(),
-            ipamd_errors: BTreeMap::new(),
-            pod_eni_errors: BTreeMap::new(),
-            reconcile: BTreeMap::new(),
-            in_progress: BTreeMap::new(),
+            errors: Rare::EMPTY,
+            reconcile: SmallMap::new(),
+            in_progress: SmallMap::new(),
         }
     }
 
     /// Counts one EC2 operation in all four families.
     ///
     /// An ENI that EC2 does not know is not an error in the request families; only the latency family counts it.
-    pub fn call(&mut self, call: Call, at_ms: i64) {
-        self.observe((call.op.latency_name(), call.code), call.ms, at_ms);
-        bump(&mut self.requests, call.op);
-        if call.code.is_some_and(|code| code != Ec2Code::InvalidNetworkInterfaceIdNotFound) {
+    pub fn call(&mut self, call: Call<'_>, at_ms: i64) {
+        self.observe((Timed::Call(call.op), call.code), call.ms, at_ms);
+        self.requested(call.op);
+        if call.code.is_some_and(|code| code != Ec2Code::InvalidNetworkInterfaceIdNotFound.name()) {
             self.failed(call);
         }
     }
 
     /// Counts a whole leak scan: a request only if it worked, and never a latency.
-    pub fn scan(&mut self, call: Call) {
+    pub fn scan(&mut self, call: Call<'_>) {
         if call.code.is_some() {
             self.failed(call);
         } else {
-            bump(&mut self.requests, call.op);
+            self.requested(call.op);
         }
     }
 
     /// Counts a request that is not otherwise instrumented.
-    pub fn plain_request(&mut self, call: Call) {
-        bump(&mut self.requests, call.op);
+    pub fn plain_request(&mut self, call: Call<'_>) {
+        self.requested(call.op);
         if call.code.is_some() {
-            bump(&mut self.failures, call.op);
+            let count = &mut self.started.or_default(call.op).failures;
+            *count = count.saturating_add(1);
         }
     }
 
-    fn failed(&mut self, call: Call) {
-        bump(&mut self.failures, call.op);
-        if let Some(code) = call.code.filter(|code| code.is_api_error()) {
-            self.api_error(call.op.name(), code.name());
+    fn requested(&mut self, op: Ec2Operation) {
+        let count = &mut self.started.or_default(op).requests;
+        *count = count.saturating_add(1);
+    }
+
+    fn failed(&mut self, call: Call<'_>) {
+        let count = &mut self.started.or_default(call.op).failures;
+        *count = count.saturating_add(1);
+        if let Some(code) = call.code.filter(|code| !code.is_empty()) {
+            self.api_error(call.op.name(), code);
         }
     }
 
-    /// One latency observation; `code` is `None` for a success.
-    pub fn observe(&mut self, (api, code): (&'static str, Option<Ec2Code>), ms: u32, at_ms: i64) {
-        let (error, status) = (code.is_some(), code.map_or("200", Ec2Code::name));
-        let key = (api, error, status);
-        let place = self.latency.binary_search_by(|known| (known.api, known.error, known.status).cmp(&key));
+    /// The number of a code.
+    fn code(&mut self, code: &str) -> Code {
+        self.errors.codes.find(code).unwrap_or_else(|| self.errors.codes.add(code))
+    }
+
+    /// One latency observation; `code` is `None` for a success, and empty where no answer came.
+    pub fn observe(&mut self, (timed, code): (Timed, Option<&str>), ms: u32, at_ms: i64) {
+        let failed = code.map(|code| self.code(code));
+        let place = self.latency.binary_search_by(|known| (known.timed, known.failed).cmp(&(timed, failed)));
         let index = place.unwrap_or_else(|index| {
-            let fresh = Latency { api, error, status, sum_ms: 0, count: 0, last_ms: at_ms, recent_max_ms: 0 };
+            let fresh = Latency { timed, failed, sum_ms: 0, count: 0, last_ms: at_ms, recent_max_ms: 0 };
+            make_room(&mut self.latency);
             self.latency.insert(index, fresh);
             index
         });
         if let Some(series) = self.latency.get_mut(index) {
             let stale = at_ms.saturating_sub(series.last_ms) > QUANTILE_WINDOW_MS;
             series.recent_max_ms = if stale { ms } else { series.recent_max_ms.max(ms) };
-            series.sum_ms += u64::from(ms);
-            series.count += 1;
+            series.sum_ms = series.sum_ms.saturating_add(u64::from(ms));
+            series.count = series.count.saturating_add(1);
             series.last_ms = at_ms;
         }
     }
 
-    /// Counts an error of an AWS API by its code.
-    pub fn api_error(&mut self, api: &'static str, code: &'static str) {
-        *self.api_errors.entry((api, code)).or_default() += 1;
+    /// Counts an error of an AWS API by its code. Codes for which there is no room are counted under one label that says so;
+    /// the original has no such limit.
+    pub fn api_error(&mut self, api: &'static str, code: &str) {
+        let code = self.code(code);
+        add(&mut self.errors.api, (api, code), 1);
     }
 
     /// Counts an error of a composite step by its text. An agent that counts as many texts as there is room for counts errors
@@ -198,32 +261,33 @@ impl Metrics {
     pub fn utils_error(&mut self, site: UtilsError, mut text: String) {
         text.truncate(text.floor_char_boundary(LONGEST_TEXT));
         let mut key = (site, text.into_boxed_str());
-        if self.utils_errors.len() >= MOST_TEXTS && !self.utils_errors.contains_key(&key) {
+        if self.errors.utils.len() >= MOST_TEXTS && !self.errors.utils.contains_key(&key) {
             key.1 = FURTHER_TEXTS.into();
         }
-        *self.utils_errors.entry(key).or_default() += 1;
+        add(&mut self.errors.utils, key, 1);
     }
 
     /// Counts an error inside the agent.
     pub fn ipamd_error(&mut self, site: IpamdError) {
-        *self.ipamd_errors.entry(site).or_default() += 1;
+        add(&mut self.errors.ipamd, site, 1);
     }
 
     /// Counts an error around security groups for pods.
     pub fn pod_eni_error(&mut self, site: PodEniError) {
-        *self.pod_eni_errors.entry(site).or_default() += 1;
+        add(&mut self.errors.pod_eni, site, 1);
     }
 
     /// Counts what a reconcile met.
     pub fn reconciled(&mut self, kind: Reconcile, count: u64) {
         if count > 0 {
-            *self.reconcile.entry(kind).or_default() += count;
+            add(&mut self.reconcile, kind, count);
         }
     }
 
     /// Changes the number of steps of this kind that are under way.
     pub fn progress(&mut self, action: Action, change: i32) {
-        *self.in_progress.entry(action).or_default() += change;
+        let count = self.in_progress.or_default(action);
+        *count = count.saturating_add(change);
     }
 
     /// Counts an answered scrape by its status.
@@ -239,12 +303,15 @@ impl Metrics {
     }
 }
 
-fn bump(counts: &mut [u64; 14], op: Ec2Operation) {
-    counts.iter_mut().zip(Ec2Operation::ALL).filter(|(_, known)| *known == op).for_each(|(count, _)| *count += 1);
+fn add<K: Ord>(counts: &mut SmallMap<K, u64>, key: K, events: u64) {
+    let count = counts.or_default(key);
+    *count = count.saturating_add(events);
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::codes::FURTHER;
+    use super::super::flavour::PageFlavour;
     use super::*;
 
     #[test]
@@ -253,10 +320,26 @@ mod tests {
         for number in 0..5_000 {
             metrics.utils_error(UtilsError::CleanUpLeaked, format!("{number}: {}", "ä".repeat(4_096)));
         }
-        assert_eq!(metrics.utils_errors.len(), MOST_TEXTS + 1);
-        assert_eq!(metrics.utils_errors.values().sum::<u64>(), 5_000);
-        assert!(metrics.utils_errors.keys().all(|(_, text)| text.len() <= LONGEST_TEXT));
-        let further = (UtilsError::CleanUpLeaked, FURTHER_TEXTS.into());
-        assert_eq!(metrics.utils_errors.get(&further), Some(&4_000));
+        assert_eq!(metrics.errors.utils.len(), MOST_TEXTS + 1);
+        assert_eq!(metrics.errors.utils.values().sum::<u64>(), 5_000);
+        assert!(metrics.errors.utils.keys().all(|(_, text)| text.len() <= LONGEST_TEXT));
+        let further = (UtilsError::CleanUpLeaked, Box::from(FURTHER_TEXTS));
+        assert_eq!(metrics.errors.utils.get(&further), Some(&4_000));
+    }
+
+    #[test]
+    fn codes_are_counted_as_ec2_sent_them_and_those_without_room_together() {
+        let mut metrics = Metrics::new(0, false);
+        let op = Ec2Operation::CreateNetworkInterface;
+        for number in 0..1_000 {
+            metrics.call(Call { op, code: Some(&format!("Code.{number}")), ms: 1 }, 0);
+        }
+        let truth = metrics.truth(0, PageFlavour::V1_23);
+        let of_family = truth.labels.iter().filter(|count| count.family == "awscni_aws_api_error_count");
+        let counts: Vec<_> = of_family.map(|count| (count.labels[1].1.to_string(), count.count)).collect();
+        assert_eq!((counts.len(), counts.iter().map(|(_, count)| count).sum::<u64>()), (257, 1_000));
+        assert!(counts.contains(&("Code.255".to_owned(), 1)) && counts.contains(&(FURTHER.to_owned(), 744)));
+        assert_eq!((truth.aws_api_errors, truth.ec2_requests, truth.ec2_errors), (1_000, 1_000, 1_000));
+        assert!(truth.latency.iter().any(|series| series.error && series.status == "Code.7" && series.count == 1));
     }
 }

@@ -1,10 +1,12 @@
 //! The page's numbers without the page.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use super::codes::Codes;
 use super::counts::{Latency, Metrics, QUANTILE_WINDOW_MS};
 use super::flavour::PageFlavour;
-use cni_types::ec2::{Ec2Code, Ec2Operation};
+use cni_types::ec2::Ec2Code;
 
 /// One latency series.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,7 +16,7 @@ pub struct LatencyTruth {
     /// Label `error`.
     pub error: bool,
     /// Label `status`.
-    pub status: &'static str,
+    pub status: Cow<'static, str>,
     /// Sum of observations, milliseconds.
     pub sum_ms: u64,
     /// Number of observations.
@@ -24,15 +26,15 @@ pub struct LatencyTruth {
 }
 
 /// A family, and the names and values of the labels that tell causes apart; the second is empty where there is one label.
-type LabelSet = (&'static str, [(&'static str, &'static str); 2]);
+type LabelSet = (&'static str, [(&'static str, Cow<'static, str>); 2]);
 
 /// How often one label set of a family with labels was counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LabelCount {
     /// The family.
     pub family: &'static str,
     /// Names and values of the labels that tell causes apart; the second is empty where there is one label.
-    pub labels: [(&'static str, &'static str); 2],
+    pub labels: [(&'static str, Cow<'static, str>); 2],
     /// Events.
     pub count: u64,
 }
@@ -113,12 +115,12 @@ impl Metrics {
             force_removed_enis: kept("awscni_force_removed_enis", self.force_removed_enis),
             force_removed_ips: kept("awscni_force_removed_ips", self.force_removed_ips),
             reconcile: self.reconcile.values().sum(),
-            ipamd_errors: self.ipamd_errors.values().sum(),
-            pod_eni_errors: kept("awscni_pod_eni_error_count", self.pod_eni_errors.values().sum()),
-            aws_api_errors: self.api_errors.values().sum(),
-            aws_utils_errors: self.utils_errors.values().sum(),
-            ec2_requests: kept("awscni_ec2api_req_count", self.requests.iter().sum()),
-            ec2_errors: kept("awscni_ec2api_error_count", self.failures.iter().sum()),
+            ipamd_errors: self.errors.ipamd.values().sum(),
+            pod_eni_errors: kept("awscni_pod_eni_error_count", self.errors.pod_eni.values().sum()),
+            aws_api_errors: self.errors.api.values().sum(),
+            aws_utils_errors: self.errors.utils.values().sum(),
+            ec2_requests: kept("awscni_ec2api_req_count", self.started.values().map(|of| u64::from(of.requests)).sum()),
+            ec2_errors: kept("awscni_ec2api_error_count", self.started.values().map(|of| u64::from(of.failures)).sum()),
             latency: self.latency_truth(now_ms, flavour),
             labels: self.label_truth(flavour),
         }
@@ -127,27 +129,30 @@ impl Metrics {
     fn label_truth(&self, flavour: PageFlavour) -> Vec<LabelCount> {
         let mut found: BTreeMap<LabelSet, u64> = BTreeMap::new();
         let mut add = |family, labels, count| *found.entry((family, labels)).or_default() += count;
-        let one = |name, value| [(name, value), ("", "")];
-        for ((api, code), count) in &self.api_errors {
-            add("awscni_aws_api_error_count", [("api", *api), ("error", *code)], *count);
+        let one = |name, value| [(name, Cow::Borrowed(value)), ("", Cow::Borrowed(""))];
+        let errors = &*self.errors;
+        for ((api, code), count) in errors.api.iter() {
+            let labels = [("api", (*api).into()), ("error", errors.codes.label(*code))];
+            add("awscni_aws_api_error_count", labels, *count);
         }
-        for ((site, text), count) in &self.utils_errors {
-            add("awscni_aws_utils_error_count", [("fn", site.name()), ("code", code_in(text))], *count);
+        for ((site, text), count) in errors.utils.iter() {
+            let labels = [("fn", site.name().into()), ("code", code_in(text).into())];
+            add("awscni_aws_utils_error_count", labels, *count);
         }
         for (reason, count) in ["PodDeleted", "SetupNSFailed"].into_iter().zip(self.del_requests) {
             add("awscni_del_ip_req_count", one("reason", reason), count);
         }
-        for (op, (failures, requests)) in Ec2Operation::ALL.into_iter().zip(self.failures.iter().zip(&self.requests)) {
-            add("awscni_ec2api_error_count", one("fn", op.name()), *failures);
-            add("awscni_ec2api_req_count", one("fn", op.name()), *requests);
+        for (op, started) in self.started.iter() {
+            add("awscni_ec2api_error_count", one("fn", op.name()), started.failures.into());
+            add("awscni_ec2api_req_count", one("fn", op.name()), started.requests.into());
         }
-        for (site, count) in &self.ipamd_errors {
+        for (site, count) in errors.ipamd.iter() {
             add("awscni_ipamd_error_count", one("fn", site.name()), *count);
         }
-        for (site, count) in &self.pod_eni_errors {
+        for (site, count) in errors.pod_eni.iter() {
             add("awscni_pod_eni_error_count", one("fn", site.name()), *count);
         }
-        for (kind, count) in &self.reconcile {
+        for (kind, count) in self.reconcile.iter() {
             add("awscni_reconcile_count", one("fn", kind.name()), *count);
         }
         let shown = found.into_iter().filter(|((family, _), count)| *count > 0 && flavour.exposes(family));
@@ -156,21 +161,22 @@ impl Metrics {
 
     /// The summary's series in page order; an old agent adds its IMDS reads, a very old one merges statuses.
     pub(super) fn latency_truth(&self, now_ms: i64, flavour: PageFlavour) -> Vec<LatencyTruth> {
-        let all = self.latency.iter().map(|series| series.truth(now_ms));
+        let mut all: Vec<_> = self.latency.iter().map(|series| series.truth(now_ms, &self.errors.codes)).collect();
+        all.sort_by(|one, other| (one.api, one.error, &one.status).cmp(&(other.api, other.error, &other.status)));
         if !flavour.is_legacy() {
-            return all.collect();
+            return all;
         }
         let merges = flavour.has_quantiles();
         let metadata = LatencyTruth {
             api: "GetMetadata",
             error: false,
-            status: if merges { "" } else { "200" },
+            status: if merges { "" } else { "200" }.into(),
             sum_ms: self.imds_reads,
             count: self.imds_reads,
             p99_ms: (self.imds_reads > 0).then_some(1.0),
         };
         let mut merged: Vec<LatencyTruth> = Vec::new();
-        for series in all.chain([metadata]) {
+        for series in all.into_iter().chain([metadata]) {
             let same = |known: &&mut LatencyTruth| merges && known.api == series.api && known.error == series.error;
             match merged.iter_mut().find(same) {
                 Some(known) => {
@@ -178,11 +184,11 @@ impl Metrics {
                     known.count += series.count;
                     known.p99_ms = known.p99_ms.into_iter().chain(series.p99_ms).reduce(f64::max);
                 }
-                None if merges => merged.push(LatencyTruth { status: "", ..series }),
+                None if merges => merged.push(LatencyTruth { status: "".into(), ..series }),
                 None => merged.push(series),
             }
         }
-        merged.sort_by_key(|series| (series.api, series.error, series.status));
+        merged.sort_by(|one, other| (one.api, one.error, &one.status).cmp(&(other.api, other.error, &other.status)));
         merged
     }
 }
@@ -195,12 +201,12 @@ fn code_in(text: &str) -> &'static str {
 }
 
 impl Latency {
-    fn truth(&self, now_ms: i64) -> LatencyTruth {
+    fn truth(&self, now_ms: i64, codes: &Codes) -> LatencyTruth {
         let fresh = now_ms.saturating_sub(self.last_ms) <= QUANTILE_WINDOW_MS;
         LatencyTruth {
-            api: self.api,
-            error: self.error,
-            status: self.status,
+            api: self.timed.name(),
+            error: self.failed.is_some(),
+            status: self.failed.map_or(Cow::Borrowed("200"), |code| codes.label(code)),
             sum_ms: self.sum_ms,
             count: self.count,
             p99_ms: fresh.then(|| f64::from(self.recent_max_ms)),

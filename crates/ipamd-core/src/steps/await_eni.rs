@@ -1,18 +1,14 @@
 //! Waiting for a new ENI to appear in the metadata service with its addresses.
 
-use cni_types::ec2::Ec2Code;
-
 use crate::agent::backoff::Backoff;
 use crate::agent::cx::Cx;
 use crate::agent::memory::PodKey;
 use crate::agent::wake::{Flow, Wake};
 use crate::id::EniId;
 use crate::input::ImdsEni;
+use crate::metrics::Timed;
 use crate::output::ImdsRead;
 use crate::settings::Mode;
-
-/// How the wait stands in the latency family.
-const LABEL: &str = "waitForENIAndIPsAttached";
 
 /// The step: a look waits for its answer, or the next for its time.
 #[derive(Debug)]
@@ -59,7 +55,7 @@ impl AwaitEni {
     fn observe<K: PodKey>(&self, cx: &mut Cx<'_, K>, complete: bool) {
         let ms = u32::try_from(cx.ms().saturating_sub(self.began_ms)).unwrap_or(u32::MAX);
         let at_ms = cx.now.unix_ms();
-        cx.metrics.observe((LABEL, (!complete).then_some(Ec2Code::NoAnswer)), ms, at_ms);
+        cx.metrics.observe((Timed::WaitAttached, (!complete).then_some("")), ms, at_ms);
     }
 }
 

@@ -3,6 +3,7 @@
 mod background;
 mod careful;
 mod chaos;
+mod codes;
 mod growth;
 mod reconcile;
 mod release;

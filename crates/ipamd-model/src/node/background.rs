@@ -4,7 +4,7 @@ use super::effect::Script;
 use super::state::{Leaked, Node};
 use crate::ec2::{Cloud, ImdsRead};
 use crate::metrics::{Call, UtilsError};
-use cni_types::ec2::Ec2Operation;
+use cni_types::ec2::{Ec2Code, Ec2Operation};
 
 /// Security groups and VPC CIDRs are looked at this often.
 const WATCH_INTERVAL_MS: i64 = 30_000;
@@ -40,7 +40,7 @@ impl Node {
         let mut script = Script::new(at_ms);
         let op = Ec2Operation::DescribeNetworkInterfaces;
         let code = cloud.fault(op, at_ms);
-        self.metrics.scan(Call { op, code, ms: 0 });
+        self.metrics.scan(Call { op, code: code.map(Ec2Code::name), ms: 0 });
         if code.is_none() {
             let old = |leaked: &Leaked| at_ms - leaked.since_ms >= LEAK_MINIMUM_AGE_MS;
             let (due, young) = std::mem::take(&mut self.leaked).into_iter().partition(old);

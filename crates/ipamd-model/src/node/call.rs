@@ -22,7 +22,8 @@ impl Node {
         let code = result.as_ref().err().copied();
         let ms = self.latency_ms(op, code);
         script.at_ms += ms;
-        script.push(Effect::Call(Call { op, code, ms: u32::try_from(ms).unwrap_or(u32::MAX) }));
+        let (code, ms) = (code.map(Ec2Code::name), u32::try_from(ms).unwrap_or(u32::MAX));
+        script.push(Effect::Call(Call { op, code, ms }));
         result
     }
 

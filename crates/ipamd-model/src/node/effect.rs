@@ -14,8 +14,8 @@ pub(super) struct Script {
 /// Something that changes counters or store when its time comes.
 #[derive(Debug, Clone)]
 pub(super) enum Effect {
-    Call(Call),
-    PlainRequest(Call),
+    Call(Call<'static>),
+    PlainRequest(Call<'static>),
     /// The wait for a new ENI in IMDS ended.
     Waited {
         ms: u32,

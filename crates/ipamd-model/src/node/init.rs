@@ -106,7 +106,7 @@ impl Node {
         if !self.spec.limits.listed {
             let op = Ec2Operation::DescribeInstanceTypes;
             let code = cloud.fault(op, s.at_ms);
-            s.push(Effect::PlainRequest(crate::metrics::Call { op, code, ms: 0 }));
+            s.push(Effect::PlainRequest(crate::metrics::Call { op, code: code.map(Ec2Code::name), ms: 0 }));
             code.map_or(Ok(()), |code| Err(InitFailure::Ec2(code)))?;
         }
         if self.mode != Mode::Ipv6 {

@@ -3,7 +3,7 @@
 use super::effect::Effect;
 use super::state::Node;
 use crate::ec2::{Block, EniId};
-use crate::metrics::Reconcile;
+use crate::metrics::{Reconcile, Timed};
 use crate::pool::{PodKey, PoolEni};
 use ipamd_core::chooser::Placement;
 use ipamd_core::store::{Ledger, Refused};
@@ -14,8 +14,7 @@ impl Node {
             Effect::Call(call) => self.metrics.call(call, at_ms),
             Effect::PlainRequest(call) => self.metrics.plain_request(call),
             Effect::Waited { ms, seen } => {
-                let code = (!seen).then_some(cni_types::ec2::Ec2Code::NoAnswer);
-                self.metrics.observe(("waitForENIAndIPsAttached", code), ms, at_ms);
+                self.metrics.observe((Timed::WaitAttached, (!seen).then_some("")), ms, at_ms);
             }
             Effect::ApiError(api, code) => self.metrics.api_error(api, code),
             Effect::Ipamd(site) => self.metrics.ipamd_error(site),
