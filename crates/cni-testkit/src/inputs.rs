@@ -124,6 +124,7 @@ impl<'a> Run<'a> {
             node_name: bytes.text(),
             api_server_reachable: !bytes.seldom(4),
             waited_ms: if bytes.seldom(4) { bytes.extreme() } else { 0 },
+            syn_sent_timeout_s: Some(120),
         })
     }
 
@@ -205,7 +206,8 @@ impl<'a> Run<'a> {
     fn add(&mut self) {
         let (rpc, key) = (RpcId(self.bytes.byte().into()), u64::from(self.bytes.below(40)));
         let pod = answers::pod(&mut self.bytes);
-        self.hand_in(Input::Add(AddRequest { rpc, key, pod }));
+        let limit_ms = self.bytes.flag().then(|| self.bytes.extreme());
+        self.hand_in(Input::Add(AddRequest { rpc, key, pod, limit_ms }));
     }
 
     fn del(&mut self) {
@@ -285,6 +287,7 @@ impl<'a> Run<'a> {
                 self.reached.given += u64::from(matches!(reply, ipamd_core::output::Reply::Added { .. }));
             }
             Output::Ready => self.reached.served = true,
+            Output::Warn(warning) => assert!(!warning.to_string().is_empty()),
             Output::Fatal { reason } => assert!(!reason.is_empty() && matches!(self.core.phase(), Phase::Ended(_))),
         }
     }

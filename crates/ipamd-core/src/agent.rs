@@ -3,6 +3,7 @@
 pub(crate) mod attached;
 pub(crate) mod backoff;
 pub(crate) mod bad;
+pub(crate) mod careful;
 pub(crate) mod clock;
 pub(crate) mod counting;
 pub(crate) mod cx;
@@ -10,6 +11,7 @@ pub(crate) mod operations;
 pub(crate) mod foreign;
 pub(crate) mod held;
 pub(crate) mod holding;
+pub(crate) mod jobs;
 pub(crate) mod ledger;
 pub(crate) mod managed;
 pub(crate) mod memory;

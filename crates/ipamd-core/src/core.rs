@@ -16,12 +16,13 @@ use crate::lanes::cidrs::Cidrs;
 use crate::lanes::early::Early;
 use crate::lanes::init::Init;
 use crate::lanes::ipv6::Ipv6Loop;
+use crate::lanes::jobs::Jobs;
 use crate::lanes::leak::Leak;
 use crate::lanes::pool::PoolLoop;
 use crate::lanes::rpc::Rpcs;
 use crate::lanes::security::Security;
 use crate::metrics::Action;
-use crate::output::{Output, Reply};
+use crate::output::{Output, Reply, Warning};
 use crate::settings::Mode;
 
 /// Later times of the steady clock count as this one: what is due after it never comes, instead of being due at once for want
@@ -66,6 +67,8 @@ pub struct Core<K> {
     cidrs: Cidrs,
     leak: Leak,
     rpcs: Rpcs<K>,
+    /// Careful: growth under way.
+    jobs: Option<Box<Jobs>>,
 }
 
 impl<K: PodKey> Core<K> {
@@ -82,6 +85,7 @@ impl<K: PodKey> Core<K> {
             cidrs: Cidrs::default(),
             leak: Leak::default(),
             rpcs: Rpcs::default(),
+            jobs: None,
         }
     }
 
@@ -100,6 +104,7 @@ impl<K: PodKey> Core<K> {
             (_, input) => {
                 self.take(input);
                 self.catch_up();
+                self.plan();
             }
         }
         self.agent.operations.take_outputs()
@@ -108,7 +113,8 @@ impl<K: PodKey> Core<K> {
     /// When something is to be done without another input, milliseconds of the steady clock.
     pub fn deadline(&self) -> Option<i64> {
         let cleanup = self.agent.pool.clean_up_at_ms();
-        self.agent.operations.deadline().into_iter().chain(cleanup).min()
+        let growth = self.agent.growth_deadline();
+        self.agent.operations.deadline().into_iter().chain(cleanup).chain(growth).min()
     }
 
     fn boot(&mut self, boot: &Boot) {
@@ -118,6 +124,12 @@ impl<K: PodKey> Core<K> {
         self.boot_ms = self.agent.ms();
         self.agent.metrics.startup_seconds = seconds(boot.waited_ms);
         self.phase = Phase::Starting;
+        let cooldown_s = self.agent.config.settings.ip_cooldown_s;
+        if let Some(timeout_s) = boot.syn_sent_timeout_s.filter(|timeout_s| cooldown_s < i64::from(*timeout_s))
+            && self.agent.is_careful()
+        {
+            self.agent.operations.put(Output::Warn(Warning::ShortCooldown { cooldown_s, timeout_s }));
+        }
         let mut cx = self.agent.lane(Lane::Init);
         if cx.is_careful() {
             self.early = Some(Early::begin(&mut cx));
@@ -156,7 +168,7 @@ impl<K: PodKey> Core<K> {
                 let mut cx = self.agent.lane(Lane::Rpc(request.rpc));
                 self.rpcs.del(&mut cx, request);
             }
-            Input::RpcGone { rpc } => self.rpcs.gone(rpc),
+            Input::RpcGone { rpc } => self.rpcs.gone(&mut self.agent.lane(Lane::Rpc(rpc)), rpc),
         }
     }
 
@@ -181,6 +193,19 @@ impl<K: PodKey> Core<K> {
         }
     }
 
+    /// Careful: requests that wait are served or end, and growth begins.
+    fn plan(&mut self) {
+        if self.phase != Phase::Serving || self.agent.own.is_none() {
+            return;
+        }
+        let mut cx = self.agent.lane(Lane::Store);
+        self.rpcs.serve(&mut cx);
+        let jobs = self.jobs.get_or_insert_default();
+        if self.agent.growth_is_due() {
+            jobs.plan(&mut self.agent);
+        }
+    }
+
     /// Lets a lane go on.
     fn wake(&mut self, lane: Lane, wake: Wake) {
         let mut cx = self.agent.lane(lane);
@@ -196,6 +221,11 @@ impl<K: PodKey> Core<K> {
             Lane::Cidrs => self.cidrs = self.cidrs.resume(&mut cx, wake),
             Lane::Leak => self.leak = std::mem::take(&mut self.leak).resume(&mut cx, wake),
             Lane::Store => self.rpcs.written(&mut cx, wake),
+            Lane::Job(lane) => {
+                if let Some(jobs) = &mut self.jobs {
+                    jobs.resume(&mut cx, lane, wake);
+                }
+            }
             Lane::Rpc(rpc) => self.rpcs.resume(&mut cx, rpc, wake),
         }
     }

@@ -87,6 +87,8 @@ pub struct Boot {
     pub api_server_reachable: bool,
     /// How long ago the process started, milliseconds: it may have waited for the API server.
     pub waited_ms: i64,
+    /// The host's `nf_conntrack_tcp_timeout_syn_sent`, seconds, where it could be read.
+    pub syn_sent_timeout_s: Option<u32>,
 }
 
 /// The answer to one effect.
@@ -111,6 +113,8 @@ pub struct AddRequest<K> {
     pub key: K,
     /// Its pod.
     pub pod: PodName,
+    /// How long the caller waits, milliseconds, where it says: a careful agent answers before that.
+    pub limit_ms: Option<i64>,
 }
 
 /// A plugin gives an address back. It may overtake the request for it.

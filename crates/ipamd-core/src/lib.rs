@@ -28,6 +28,7 @@ mod steps;
 pub mod store;
 
 pub use self::core::{Core, Phase};
+pub use agent::careful::Waits;
 pub use agent::memory::PodKey;
 pub use agent::veth::suffix as veth_suffix;
 pub use config::{Config, Policy};

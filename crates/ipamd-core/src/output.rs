@@ -30,10 +30,28 @@ pub enum Output {
     },
     /// The node can serve pods: open the socket, the metrics page and the introspection.
     Ready,
+    /// Write this to the log; nothing else is done.
+    Warn(Warning),
     /// End the process with this reason; nothing comes after it.
     Fatal {
         /// One line.
         reason: Box<str>,
+    },
+}
+
+/// Something that works worse than it could, and what to do about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Warning {
+    /// Addresses rest shorter than the host remembers connections that were never answered.
+    #[error(
+        "IP_COOLDOWN_PERIOD is {cooldown_s} s, net.netfilter.nf_conntrack_tcp_timeout_syn_sent is {timeout_s} s: a pod may get \
+         packets that were meant for the pod that had its address before; set IP_COOLDOWN_PERIOD to {timeout_s} or more"
+    )]
+    ShortCooldown {
+        /// `IP_COOLDOWN_PERIOD`, seconds.
+        cooldown_s: i64,
+        /// The host's timeout, seconds.
+        timeout_s: u32,
     },
 }
 
@@ -292,6 +310,11 @@ pub enum HostCall {
     ListPods,
     /// Addresses of the host's own interfaces.
     ListHostAddrs,
+    /// Deletes the host's connection tracking entries whose original or reply tuple holds this address. Not answered.
+    ForgetConnections {
+        /// The address that a pod is about to get.
+        address: IpAddr,
+    },
 }
 
 /// Something to do with the files of the agent. Writes are serial.

@@ -7,6 +7,7 @@ use crate::block::Block;
 use crate::id::EniId;
 use crate::input::{BadInput, EniKind, ImdsEni, PodName};
 use crate::metrics::{IpamdError, Reconcile};
+use crate::output::{Effect, HostCall};
 use crate::store::{Assignment, Ledger, Place, PoolEni, Refused};
 
 /// No instance type has an ENI with more addresses and prefixes; the largest number that EC2 publishes is 50.
@@ -80,8 +81,18 @@ impl<K: PodKey> Agent<K> {
     pub(crate) fn assign(&mut self, key: K, pod: PodName) -> Result<Assignment, Refused> {
         let (mode, now) = (self.facts.mode, self.now);
         let mut ledger = Ledger { pool: &mut self.pool, metrics: &mut self.metrics };
-        let given = ledger.assign(key.clone(), mode, now.mono_ms, &mut *self.chooser)?;
+        // Careful: what was never used, then what rested longest.
+        let given = if self.own.is_some() {
+            ledger.assign_in_order(key.clone(), mode, now.mono_ms)?
+        } else {
+            ledger.assign(key.clone(), mode, now.mono_ms, &mut *self.chooser)?
+        };
         if !given.repeated {
+            // Careful: connections of the pod that had the address before are none of this one's. That they could not be
+            // forgotten is no error of a request.
+            if self.own.is_some() {
+                self.operations.tell(Effect::Host(HostCall::ForgetConnections { address: given.place.address }));
+            }
             self.remember(key, pod, now.unix_ns);
         }
         Ok(given)

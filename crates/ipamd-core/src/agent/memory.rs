@@ -8,12 +8,13 @@ use std::sync::Arc;
 use cni_types::limits::InstanceLimits;
 
 use super::bad::BadInputs;
+use super::careful::Careful;
 use super::foreign::Foreign;
 use super::held::Held;
 use super::operations::Operations;
 use super::released::Released;
 use crate::chooser::Chooser;
-use crate::config::Config;
+use crate::config::{Config, Policy};
 use crate::id::{EniId, Epoch, GroupId, Now};
 use crate::input::{Boot, CheckpointEntry, EniKind, Identity, NodeSeen, PodName};
 use crate::metrics::Metrics;
@@ -115,6 +116,8 @@ pub(crate) struct Agent<K> {
     pub(crate) bad: BadInputs,
     /// What a careful agent keeps.
     pub(crate) held: Held<K>,
+    /// What only a careful agent has.
+    pub(crate) own: Option<Box<Careful>>,
     /// What the checkpoint held, between its reading and its use.
     pub(crate) restored: Vec<CheckpointEntry<K>>,
     /// The pod whose address is being freed: the checkpoint that is written lacks it.
@@ -138,6 +141,7 @@ impl<K: PodKey> Agent<K> {
         let cooldown_ms = config.settings.ip_cooldown_s.saturating_mul(1_000);
         let mut metrics = Metrics::new(now.unix_ms().saturating_sub(boot.waited_ms), config.settings.ipv6);
         metrics.with_api_server = boot.api_server_reachable;
+        let own = (config.policy == Policy::Careful).then(Box::default);
         Self {
             now,
             config,
@@ -153,6 +157,7 @@ impl<K: PodKey> Agent<K> {
             allocations: BTreeMap::new(),
             bad: BadInputs::default(),
             held: Held::default(),
+            own,
             restored: Vec::new(),
             releasing: None,
             terminating: false,
@@ -218,9 +223,14 @@ impl<K: PodKey> Agent<K> {
 
     /// Room for one more ENI, one place being kept for a trunk that is to come.
     pub(crate) fn has_room(&self) -> bool {
+        self.has_room_for(1)
+    }
+
+    /// The same for so many.
+    pub(crate) fn has_room_for(&self, more: usize) -> bool {
         let compatible = self.facts.limits.is_some_and(|limits| limits.trunk_compatible);
         let trunk = usize::from(self.config.settings.pod_eni && compatible && !self.has_trunk());
-        self.pool.enis().len() + trunk + self.foreign.on_first_card < self.max_enis() as usize
+        self.pool.enis().len() + trunk + self.foreign.on_first_card + more <= self.max_enis() as usize
     }
 
     /// This is the instance's first ENI.

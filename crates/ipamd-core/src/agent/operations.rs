@@ -21,6 +21,8 @@ pub(crate) enum Lane {
     Leak,
     /// Writes of the checkpoint.
     Store,
+    /// Careful: growth.
+    Job(u8),
     /// One RPC.
     Rpc(RpcId),
 }
@@ -141,6 +143,7 @@ impl Asked {
                 HostCall::SetUpHost { .. }
                 | HostCall::UpdateSnat { .. }
                 | HostCall::DropEniRules { .. }
+                | HostCall::ForgetConnections { .. }
                 | HostCall::RefreshPodRules { .. } => HostAnswer::Done,
             }),
             Effect::Store(StoreCall::ReadCheckpoint) => Self::ReadCheckpoint,

@@ -2,7 +2,7 @@
 
 use super::Core;
 use crate::agent::memory::PodKey;
-use crate::agent::operations::{Asked, Open};
+use crate::agent::operations::{Asked, Lane, Open};
 use crate::agent::wake::{Wake, no_answer};
 use crate::id::{Epoch, OpId};
 use crate::input::{
@@ -32,6 +32,9 @@ impl<K: PodKey> Core<K> {
         let reply = answer.result.as_ref().ok();
         if let Some(open) = self.question(answer.op, answer.epoch, |asked| asked.takes_ec2(reply)) {
             self.agent.count_ec2(open.asked, answer.result.as_ref().err(), answer.took_ms);
+            if matches!(open.lane, Lane::Job(_)) && reply.is_some() {
+                self.agent.growth_answered();
+            }
             self.wake(open.lane, Wake::Ec2(answer.result));
         }
     }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::{Core, Phase};
+use crate::agent::careful::Waits;
 use crate::agent::memory::PodKey;
 use crate::config::Config;
 use crate::input::{BadInput, CheckpointEntry};
@@ -85,6 +86,12 @@ impl<K: PodKey> Core<K> {
     /// RPCs that are not answered yet.
     pub fn open_rpcs(&self) -> usize {
         self.rpcs.open.len()
+    }
+
+    /// ADDs that wait for an address, in numbers; all 0 for an agent that decides as the original does.
+    pub fn waits(&self) -> Waits {
+        let own = self.agent.own.as_deref();
+        own.map(|own| Waits { waiting: own.line.len(), ..own.waits }).unwrap_or_default()
     }
 
     /// Effects that are not answered yet.

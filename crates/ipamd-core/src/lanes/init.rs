@@ -286,6 +286,11 @@ fn announce<K: PodKey>(cx: &mut Cx<'_, K>) -> End {
 }
 
 fn prescale<K: PodKey>(cx: &mut Cx<'_, K>) -> End {
+    // Careful: growth has lanes of its own.
+    if let Some(own) = &mut cx.own {
+        (own.settled, own.look) = (true, true);
+        return end(cx);
+    }
     let low = cx.targets().too_low(&cx.pool.stats(cx.facts.mode, cx.ms()));
     if low && cx.config.settings.provisioning && cx.facts.mode != Mode::Ipv6 {
         return grown(cx, Growing::begin);
@@ -296,8 +301,6 @@ fn prescale<K: PodKey>(cx: &mut Cx<'_, K>) -> End {
 fn grown<K: PodKey>(cx: &mut Cx<'_, K>, go_on: impl FnOnce(&mut Cx<'_, K>) -> grow::End) -> End {
     match go_on(cx) {
         Flow::Wait(step) => Flow::Wait(Init::Prescale(Box::new(step))),
-        // Careful: the loop tries again.
-        Flow::Done(_) if cx.is_careful() => end(cx),
         Flow::Done(Err(trouble)) => fatal(format!("the pool could not grow: {}", trouble.text())),
         Flow::Done(Ok(())) => {
             let empty = cx.pool.stats(cx.facts.mode, cx.ms()).total == 0;

@@ -111,6 +111,13 @@ fn unhold<K: PodKey>(cx: &mut Cx<'_, K>, subnets: &[Ec2Subnet]) {
 /// Grow or shrink, then see about an ENI too many, by the numbers from before.
 fn check<K: PodKey>(cx: &mut Cx<'_, K>) -> PoolLoop {
     let (targets, stats) = (cx.targets(), cx.pool.stats(cx.facts.mode, cx.ms()));
+    // Careful: the pool grows on lanes of its own, and gives nothing up meanwhile.
+    if let Some(own) = &mut cx.own {
+        own.look = true;
+        if targets.too_low(&stats) || !own.growing.is_empty() || !own.line.is_empty() {
+            return checked(cx, false);
+        }
+    }
     if targets.too_low(&stats) {
         return grown(cx, stats, Growing::begin);
     }

@@ -41,6 +41,8 @@ pub(crate) struct Rpc<K> {
     pub(crate) pod: PodName,
     /// Its caller is gone: nothing is replied.
     pub(crate) gone: bool,
+    /// Its caller waits no longer than this, milliseconds of the steady clock.
+    pub(crate) limit_ms: Option<i64>,
     pub(crate) state: State,
 }
 
@@ -53,6 +55,8 @@ pub(crate) enum State {
     AddTrunk(Option<BranchEni>),
     /// It waits for its turn at the store.
     AddTurn,
+    /// Careful: it waits for an address.
+    AddWait,
     /// Its address is being written down.
     AddWrite(Given),
     /// It reads the VPC's CIDRs.
@@ -109,7 +113,8 @@ impl<K: PodKey> Rpcs<K> {
         } else {
             Next::Turn(State::AddTurn)
         };
-        let rpc = Rpc { key: request.key, pod: request.pod, gone: false, state: State::AddTurn };
+        let limit_ms = request.limit_ms.map(|limit_ms| cx.ms().saturating_add(limit_ms));
+        let rpc = Rpc { key: request.key, pod: request.pod, gone: false, limit_ms, state: State::AddTurn };
         self.open.insert(request.rpc, rpc);
         self.follow(cx, request.rpc, next);
     }
@@ -125,7 +130,7 @@ impl<K: PodKey> Rpcs<K> {
         if !self.admit(cx, request.rpc) {
             return;
         }
-        let rpc = Rpc { key: request.key, pod: request.pod, gone: false, state: State::AddTurn };
+        let rpc = Rpc { key: request.key, pod: request.pod, gone: false, limit_ms: None, state: State::AddTurn };
         self.open.insert(request.rpc, rpc);
         self.follow(cx, request.rpc, Next::Turn(State::DelTurn(request.uid)));
     }
@@ -145,7 +150,11 @@ impl<K: PodKey> Rpcs<K> {
     }
 
     /// The caller is gone. An RPC that was answered in the meantime is not here any more.
-    pub(crate) fn gone(&mut self, rpc: RpcId) {
+    pub(crate) fn gone(&mut self, cx: &mut Cx<'_, K>, rpc: RpcId) {
+        // Careful: a request that waits ends here.
+        if self.caller_left(cx, rpc) {
+            return;
+        }
         if let Some(rpc) = self.open.get_mut(&rpc) {
             rpc.gone = true;
         }
@@ -216,7 +225,9 @@ fn step<K: PodKey>(cx: &mut Cx<'_, K>, pod: &PodName, state: State, wake: Wake) 
         },
         State::DelPod(uid) => unknown_pod(&uid, wake.kube()),
         // These wait for the store, which wakes no RPC's lane.
-        turn @ (State::AddTurn | State::AddWrite(_) | State::DelTurn(_) | State::DelWrite) => Next::Wait(turn),
+        turn @ (State::AddTurn | State::AddWait | State::AddWrite(_) | State::DelTurn(_) | State::DelWrite) => {
+            Next::Wait(turn)
+        }
     }
 }
 

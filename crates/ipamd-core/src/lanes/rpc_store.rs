@@ -19,14 +19,21 @@ impl<K: PodKey> Rpcs<K> {
     /// Lets RPCs have their turns until one writes.
     pub(crate) fn take_turns(&mut self, cx: &mut Cx<'_, K>) {
         while !self.busy
-            && let Some(id) = self.queue.pop_front()
+            && let Some(id) = cx.next_served().or_else(|| self.queue.pop_front())
         {
             let mut own = Cx { agent: &mut *cx.agent, lane: Lane::Rpc(id) };
             let Some(rpc) = self.open.get_mut(&id) else { continue };
             let state = std::mem::replace(&mut rpc.state, State::AddTurn);
+            let (key, pod) = (rpc.key.clone(), rpc.pod.clone());
             let (next, writes) = match state {
-                State::DelTurn(uid) => begin_del(&mut own, &rpc.key, &rpc.pod, uid),
-                _ => begin_add(&mut own, &rpc.key, &rpc.pod),
+                State::DelTurn(uid) => {
+                    // Careful: the pod is gone, and with it what it waits for.
+                    self.end_waits(&mut own, &key);
+                    begin_del(&mut own, &key, &pod, uid)
+                }
+                // Careful: without an address it waits, behind those that do.
+                State::AddTurn if own.must_wait() && own.has_nothing(&key) => (self.wait(&mut own, id), false),
+                _ => begin_add(&mut own, &key, &pod),
             };
             if writes {
                 self.writing = matches!(next, Next::Wait(State::AddWrite(_) | State::DelWrite)).then_some(id);
@@ -91,6 +98,11 @@ impl<K: PodKey> Rpcs<K> {
 }
 
 impl<K: PodKey> Agent<K> {
+    /// The pod has no address, and none that no ENI is known to have yet.
+    fn has_nothing(&self, key: &K) -> bool {
+        !self.pool.owners().contains_key(key) && !self.held.orphans.iter().any(|orphan| orphan.key == *key)
+    }
+
     /// The number of the next write of the checkpoint.
     pub(crate) fn next_generation(&mut self) -> u64 {
         self.generation = self.generation.saturating_add(1);

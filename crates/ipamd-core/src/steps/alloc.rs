@@ -51,6 +51,8 @@ pub(crate) enum Allocating {
 #[derive(Debug)]
 pub(crate) struct Creating {
     left: std::vec::IntoIter<SubnetId>,
+    /// The one that is tried.
+    asked: Option<SubnetId>,
     groups: Vec<GroupId>,
     count: u32,
 }
@@ -71,6 +73,12 @@ impl Allocating {
         Flow::Wait(Self::Plan(Plan::subnets(cx), Some(count)))
     }
 
+    /// Careful: with so many addresses or prefixes.
+    pub(crate) fn begin_with<K: PodKey>(cx: &mut Cx<'_, K>, count: u32) -> End {
+        let plan = if cx.config.settings.custom_networking { Plan::config(cx) } else { Plan::subnets(cx) };
+        Flow::Wait(Self::Plan(plan, Some(count)))
+    }
+
     pub(crate) fn resume<K: PodKey>(self, cx: &mut Cx<'_, K>, wake: Wake) -> End {
         match self {
             Self::Plan(plan, count) => match plan.resume(cx, wake) {
@@ -81,6 +89,8 @@ impl Allocating {
             },
             Self::Create(creating) => match wake.created() {
                 Ok(eni) => {
+                    let lane = cx.lane;
+                    cx.note_growth(lane, |growth| growth.eni = Some(eni.id));
                     cx.ec2(Ec2Call::DescribeInstance, Count::Always);
                     Flow::Wait(Self::Device(eni.id, creating.count))
                 }
@@ -132,14 +142,23 @@ impl Creating {
         if count == 0 {
             return Flow::Done(Ok(()));
         }
-        Self { left: site.subnets.into_iter(), groups: site.groups, count }.next(cx, None)
+        Self { left: site.subnets.into_iter(), asked: None, groups: site.groups, count }.next(cx, None)
     }
 
     /// Tries the next subnet; the error of the last stands.
     fn next<K: PodKey>(mut self, cx: &mut Cx<'_, K>, last: Option<Trouble>) -> End {
-        let Some(subnet) = self.left.next() else {
+        // Careful: a subnet that lacks addresses is left alone for a while.
+        if let (Some(trouble), Some(subnet)) = (&last, self.asked)
+            && trouble.is_insufficient()
+        {
+            cx.subnet_is_short(subnet);
+        }
+        self.asked = self.left.find(|subnet| !cx.subnet_rests(*subnet));
+        let Some(subnet) = self.asked else {
             return failed(cx, &last.unwrap_or_else(|| Trouble::plain("no subnet to create an ENI in")));
         };
+        let lane = cx.lane;
+        cx.note_growth(lane, |growth| growth.subnet = Some(subnet));
         let want = match cx.facts.mode {
             Mode::Secondary => Want::Ipv4(self.count),
             Mode::Prefix => Want::Ipv4Prefixes(self.count),

@@ -15,6 +15,7 @@ use crate::input::Ec2Eni;
 use crate::metrics::{Action, IpamdError};
 use crate::output::{Ec2Call, Want};
 use crate::settings::Mode;
+use crate::store::PoolEni;
 
 /// Pause of growth after a subnet had no more addresses.
 const INSUFFICIENT_REST_MS: i64 = 120_000;
@@ -37,6 +38,8 @@ pub(crate) struct Extending {
     second_try: bool,
     /// An assignment was not answered: what the ENI has decides whether it was done.
     unknown: bool,
+    /// Careful: what the ENI had when it was asked for more. A comparison may have found the rest meanwhile.
+    had: Vec<Block>,
     left: Vec<(EniId, u32)>,
 }
 
@@ -72,6 +75,20 @@ impl Growing {
         closing(cx, end)
     }
 
+    /// Careful: so many addresses or prefixes more on this ENI.
+    pub(crate) fn extend<K: PodKey>(cx: &mut Cx<'_, K>, eni: EniId, count: u32) -> End {
+        cx.metrics.progress(Action::Increase, 1);
+        let had = cx.pool.eni(eni).into_iter().flat_map(PoolEni::blocks).collect();
+        Extending { eni, second_try: false, unknown: false, had, left: Vec::new() }.ask(cx, count)
+    }
+
+    /// Careful: one more ENI with so many.
+    pub(crate) fn allocate<K: PodKey>(cx: &mut Cx<'_, K>, count: u32) -> End {
+        cx.metrics.progress(Action::Increase, 1);
+        let end = allocated(cx, |cx| Allocating::begin_with(cx, count));
+        closing(cx, end)
+    }
+
     pub(crate) fn resume<K: PodKey>(self, cx: &mut Cx<'_, K>, wake: Wake) -> End {
         let end = match self {
             Self::Assign(extending) => extending.answered(cx, wake.assigned()),
@@ -97,7 +114,7 @@ fn next_eni<K: PodKey>(cx: &mut Cx<'_, K>, mut left: Vec<(EniId, u32)>) -> End {
     let candidates: Vec<_> = left.iter().map(|(eni, _)| *eni).collect();
     let index = cx.chooser.eni(Purpose::Extend, &candidates);
     let (eni, count) = left.remove(if index < left.len() { index } else { 0 });
-    Extending { eni, second_try: false, unknown: false, left }.ask(cx, count)
+    Extending { eni, second_try: false, unknown: false, had: Vec::new(), left }.ask(cx, count)
 }
 
 impl Extending {
@@ -127,6 +144,11 @@ impl Extending {
         if cx.config.settings.subnet_discovery && trouble.is_insufficient() {
             return next_eni(cx, self.left);
         }
+        if trouble.is_insufficient()
+            && let Some(subnet) = cx.pool.eni(self.eni).map(|eni| eni.subnet)
+        {
+            cx.subnet_is_short(subnet);
+        }
         gave_up(cx, trouble)
     }
 }
@@ -149,8 +171,7 @@ impl Extending {
                 return gave_up(cx, trouble);
             }
         };
-        let known = |block: &Block| cx.pool.eni(self.eni).is_some_and(|eni| eni.assigned_in(*block).is_some());
-        if self.unknown && !self.second_try && found.iter().all(known) {
+        if self.unknown && !self.second_try && found.iter().all(|block| self.had.contains(block)) {
             self.second_try = true;
             return self.ask(cx, 1);
         }
@@ -165,8 +186,16 @@ fn blocks(assigned: &Assigned) -> Vec<Block> {
 
 fn grew<K: PodKey>(cx: &mut Cx<'_, K>, eni: EniId, blocks: Vec<Block>) -> End {
     cx.take_blocks_in(eni, blocks);
-    cx.acted();
+    cx.has_grown();
     Flow::Done(Ok(()))
+}
+
+impl<K: PodKey> Cx<'_, K> {
+    fn has_grown(&mut self) {
+        let lane = self.lane;
+        self.note_growth(lane, |growth| growth.done = true);
+        self.acted();
+    }
 }
 
 fn gave_up<K: PodKey>(cx: &mut Cx<'_, K>, trouble: Trouble) -> End {
@@ -186,7 +215,7 @@ fn allocated<K: PodKey>(
         Flow::Wait(step) => Flow::Wait(Growing::Allocate(step)),
         Flow::Done(result) => {
             if result.is_ok() {
-                cx.acted();
+                cx.has_grown();
             }
             Flow::Done(Ok(()))
         }

@@ -118,7 +118,18 @@ impl<K: Ord + Clone> Ledger<'_, K> {
         now_ms: i64,
         chooser: &mut dyn Chooser,
     ) -> Result<Assignment, Refused> {
-        let Some(given) = self.pool.assign(key, mode, now_ms, chooser) else {
+        let given = self.pool.assign(key, mode, now_ms, chooser);
+        self.assigned(given, mode)
+    }
+
+    /// The same in a careful agent's order.
+    pub fn assign_in_order(&mut self, key: K, mode: Mode, now_ms: i64) -> Result<Assignment, Refused> {
+        let given = self.pool.assign_in_order(key, mode, now_ms);
+        self.assigned(given, mode)
+    }
+
+    fn assigned(&mut self, given: Option<Assignment>, mode: Mode) -> Result<Assignment, Refused> {
+        let Some(given) = given else {
             self.metrics.no_available += 1;
             return Err(Refused::NoAddress);
         };

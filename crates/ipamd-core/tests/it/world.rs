@@ -18,7 +18,7 @@ use ipamd_core::input::{
     AddRequest, Answer, Boot, CheckpointEntry, DelReason, DelRequest, Ec2Eni, Ec2Failure, Ec2Reply, Fate, KubeError,
     KubeReply, NodeSeen, PodName,
 };
-use ipamd_core::output::{Ec2Call, Effect, KubeCall, Output, Reply};
+use ipamd_core::output::{Ec2Call, Effect, HostCall, KubeCall, Output, Reply, Warning};
 use ipamd_core::settings::Settings;
 use ipamd_core::{Config, Core, Input};
 
@@ -108,6 +108,9 @@ pub(crate) struct World {
     pub(crate) replies: BTreeMap<RpcId, Vec<Reply>>,
     pub(crate) ready_ms: Option<i64>,
     pub(crate) fatal: Option<Box<str>>,
+    pub(crate) warnings: Vec<Warning>,
+    /// Addresses whose connections the host forgot, in order.
+    pub(crate) forgotten: Vec<IpAddr>,
     pub(crate) chaos: Chaos,
     /// EC2 takes exactly so long for each call, whose effect is at its end, and everything else takes no time.
     pub(crate) exact_ms: Option<i64>,
@@ -161,6 +164,8 @@ impl World {
             replies: BTreeMap::new(),
             ready_ms: None,
             fatal: None,
+            warnings: Vec::new(),
+            forgotten: Vec::new(),
             chaos: Chaos::none(),
             exact_ms: None,
             script: Script::default(),
@@ -188,6 +193,7 @@ impl World {
             node_name: "node".into(),
             api_server_reachable: self.api_server,
             waited_ms: 0,
+            syn_sent_timeout_s: Some(120),
         }));
     }
 
@@ -241,6 +247,7 @@ impl World {
                     self.replies.entry(rpc).or_default().push(reply);
                 }
                 Output::Ready => self.ready_ms = Some(self.now_ms),
+                Output::Warn(warning) => self.warnings.push(warning),
                 Output::Fatal { reason } => self.fatal = Some(reason),
             }
         }
@@ -281,11 +288,16 @@ impl World {
 
     /// Asks for an address.
     pub(crate) fn begin_add(&mut self, key: u64) -> RpcId {
+        self.begin_add_within(key, None)
+    }
+
+    /// The same for a caller who waits no longer than this.
+    pub(crate) fn begin_add_within(&mut self, key: u64, limit_ms: Option<i64>) -> RpcId {
         self.rpcs += 1;
         let rpc = RpcId(self.rpcs);
         self.keys.insert(rpc, key);
         let pod = self.pod_name(key);
-        self.input(Input::Add(AddRequest { rpc, key, pod }));
+        self.input(Input::Add(AddRequest { rpc, key, pod, limit_ms }));
         rpc
     }
 
@@ -293,6 +305,8 @@ impl World {
     pub(crate) fn add(&mut self, key: u64) -> Option<Ipv4Addr> {
         let rpc = self.begin_add(key);
         self.run_ms(200);
+        // A careful agent lets it wait for an address.
+        self.run_until(30_000, |world| world.replies.contains_key(&rpc));
         match self.reply(rpc) {
             Reply::Added { address, .. } => match address {
                 IpAddr::V4(address) => Some(address),
@@ -369,6 +383,7 @@ impl World {
                 let result = self.read_imds(read);
                 self.answer_in(4, |took_ms| Input::Imds(Answer { op, epoch, took_ms, result: result.clone() }));
             }
+            Effect::Host(HostCall::ForgetConnections { address }) => self.forgotten.push(address),
             // Not answered.
             Effect::Kube(KubeCall::WarnMissingPermission { .. }) => {}
             Effect::Kube(call) => {

@@ -209,7 +209,12 @@ impl Case {
             Self::Failing { .. } => (1, 5),
             _ => (1, 9),
         };
-        let enis = if *self == Self::ForeignEni { 4 } else { 3 };
+        let enis = match self {
+            Self::ForeignEni => 4,
+            // Room for twice as many pods as are replaced.
+            Self::Replacement => 6,
+            _ => 3,
+        };
         let mut play = Play::begin(seed, (nodes, enis), pods, agents);
         match self {
             Self::ThrottledRestart(lasts_ms) => {

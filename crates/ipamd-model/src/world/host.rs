@@ -1,6 +1,6 @@
 //! The host's network: links of ENIs that appear some time after the attach, and the interfaces of pods.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use cni_types::random::Random;
@@ -51,6 +51,10 @@ pub struct Host {
     veths: BTreeMap<Box<str>, Veth>,
     /// Addresses whose rules the agent wrote anew last.
     rules: Vec<IpAddr>,
+    /// Addresses of pods that are gone, of which the kernel still tracks connections.
+    tracked: BTreeSet<IpAddr>,
+    /// Pods that got such an address.
+    inherited: u64,
     next_ifindex: u32,
     random: Random,
 }
@@ -60,7 +64,8 @@ impl Host {
     pub fn new(spec: HostSpec, who: InstanceId, now_ms: i64, ec2: &Ec2, seed: u64) -> Self {
         let links = ec2.attached(now_ms, who).into_iter().map(|eni| (eni.mac, now_ms)).collect();
         let (veths, rules) = (BTreeMap::new(), Vec::new());
-        Self { spec, who, links, veths, rules, next_ifindex: 10, random: Random::stream(seed, 5) }
+        let (tracked, random) = (BTreeSet::new(), Random::stream(seed, 5));
+        Self { spec, who, links, veths, rules, tracked, inherited: 0, next_ifindex: 10, random }
     }
 
     /// Takes notice of the ENIs that are attached now; the answer holds links that will appear, each with its time.
@@ -106,6 +111,10 @@ impl Host {
                 self.rules.clone_from(ips);
                 Ok(HostReply::Done)
             }
+            HostCall::ForgetConnections { address } => {
+                self.forget_connections(*address);
+                Ok(HostReply::Done)
+            }
             HostCall::SetUpHost { .. } | HostCall::UpdateSnat { .. } | HostCall::DropEniRules { .. } => {
                 Ok(HostReply::Done)
             }
@@ -128,14 +137,28 @@ impl Host {
     pub fn add_pod(&mut self, name: &str, address: IpAddr) -> u32 {
         let ifindex = self.next_ifindex;
         self.next_ifindex = self.next_ifindex.wrapping_add(1).max(10);
-        self.veths.insert(name.into(), Veth { ifindex, routes: vec![address] });
+        self.inherited += u64::from(self.tracked.contains(&address));
+        let replaced = self.veths.insert(name.into(), Veth { ifindex, routes: vec![address] });
+        self.tracked.extend(replaced.into_iter().flat_map(|veth| veth.routes));
         ifindex
     }
 
     /// The interface of this name and index goes, if it is there; true if it was.
     pub fn remove_pod(&mut self, name: &str, ifindex: u32) -> bool {
         let there = self.veths.get(name).is_some_and(|veth| veth.ifindex == ifindex);
+        let gone = self.veths.get(name).filter(|_| there).map(|veth| veth.routes.clone());
+        self.tracked.extend(gone.unwrap_or_default());
         there && self.veths.remove(name).is_some()
+    }
+
+    /// The kernel forgets connections of an address.
+    pub fn forget_connections(&mut self, address: IpAddr) {
+        self.tracked.remove(&address);
+    }
+
+    /// Pods that got an address while the kernel tracked connections of the pod that had it before.
+    pub fn inherited(&self) -> u64 {
+        self.inherited
     }
 
     /// The instance starts anew: no interface of a pod is left.

@@ -300,7 +300,7 @@ impl Kubelet {
         let found = self.pods.get_mut(&pod)?;
         found.sandbox = key;
         found.state = State::Adding { rpc, since_ms: now_ms, doomed: false };
-        let request = AddRequest { rpc, key, pod: found.name.clone() };
+        let request = AddRequest { rpc, key, pod: found.name.clone(), limit_ms: Some(self.spec.add_limit_ms) };
         self.adds.insert(rpc, pod);
         Some(Send::Add(request))
     }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use ipamd_core::id::{Epoch, InstanceId, OpId, RpcId};
 use ipamd_core::input::{Answer, Boot, ImdsErrorKind, Input, PodName};
-use ipamd_core::output::{Effect, Output, Reply, StoreCall};
+use ipamd_core::output::{Effect, HostCall, Output, Reply, StoreCall, Warning};
 
 use super::account::{Account, Moment};
 use super::agent::{Agent, Agents, clock};
@@ -61,6 +61,7 @@ pub struct WorldNode<F: Agents> {
     /// Interfaces of pods that run or were deleted by force: name and index.
     links: BTreeMap<u64, (Box<str>, u32)>,
     fatal: Vec<Box<str>>,
+    warning: Option<Warning>,
 }
 
 /// The parts of a node.
@@ -94,6 +95,7 @@ impl<F: Agents> WorldNode<F> {
             kubelet_ms: None,
             links: BTreeMap::new(),
             fatal: Vec::new(),
+            warning: None,
         }
     }
 
@@ -110,6 +112,11 @@ impl<F: Agents> WorldNode<F> {
     /// The life of the agent's process.
     pub fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// What the agent warned of last.
+    pub fn warning(&self) -> Option<Warning> {
+        self.warning
     }
 
     /// Why processes ended by themselves, the oldest first.
@@ -171,6 +178,7 @@ impl<F: Agents> WorldNode<F> {
             node_name: self.name.clone(),
             api_server_reachable: at.account.faults.kube(at.now_ms).is_none(),
             waited_ms: 0,
+            syn_sent_timeout_s: Some(120),
         };
         self.tell(Input::Boot(boot), at);
     }
@@ -231,6 +239,7 @@ impl<F: Agents> WorldNode<F> {
         match output {
             Output::Effect { op, epoch, effect, .. } => self.effect(op, epoch, effect, at),
             Output::Reply { rpc, reply } => self.reply(rpc, &reply, at),
+            Output::Warn(warning) => self.warning = Some(warning),
             Output::Ready => self.serving_since_ms = self.serving_since_ms.or(Some(at.now_ms)),
             Output::Fatal { reason } => {
                 if self.fatal.len() < 1_000 {
@@ -262,6 +271,7 @@ impl<F: Agents> WorldNode<F> {
                     at.after(outcome.took_ms, tell(epoch, Input::Kube(answer)));
                 }
             }
+            Effect::Host(HostCall::ForgetConnections { address }) => self.host.forget_connections(address),
             Effect::Host(call) => {
                 let (after_ms, result) = self.host.execute(at.now_ms, &call, &at.account.ec2, &mut at.account.faults);
                 let answer = Answer { op, epoch, took_ms: took(0, after_ms), result };

@@ -1,6 +1,7 @@
 //! The world that answers an agent: EC2's own invariants, and the driver under a scripted agent.
 
 mod agent;
+mod careful;
 mod cases;
 mod chaos;
 mod core;

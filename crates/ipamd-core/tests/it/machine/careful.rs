@@ -219,3 +219,107 @@ fn a_del_does_not_wait_for_a_full_disk() {
     assert_eq!(world.file.as_ref().unwrap().len(), 0);
     assert!(world.add(2).is_some());
 }
+
+/// Requests that wait are answered in their order.
+fn answered_in_order(world: &World, rpcs: &[ipamd_core::id::RpcId]) -> Vec<bool> {
+    rpcs.iter().map(|rpc| matches!(world.reply(*rpc), Reply::Added { .. })).collect()
+}
+
+#[test]
+fn requests_wait_in_line_for_growth_that_begins_at_once() {
+    let mut world = careful(&[("WARM_IP_TARGET", "1"), ("MINIMUM_IP_TARGET", "1")], 3, 5);
+    let rpcs: Vec<_> = (1..=7).map(|key| world.begin_add(key)).collect();
+    let begun_ms = world.now_ms;
+    world.run_ms(10);
+    assert_eq!((world.core.waits().waiting, world.core.metrics().no_available), (6, 0));
+    // Nothing but the first has an address; the growth for the others has begun with them.
+    assert!(world.run_until(30_000, |world| world.core.waits().waiting == 0));
+    assert!(world.now_ms - begun_ms < 10_000, "{} ms", world.now_ms - begun_ms);
+    world.run_ms(1_000);
+    assert_eq!(answered_in_order(&world, &rpcs), [true; 7]);
+    let waits = world.core.waits();
+    assert_eq!((waits.begun, waits.served, waits.refused), (6, 6, 0));
+}
+
+#[test]
+fn a_request_waits_for_a_rest_that_ends_before_growth_would() {
+    let mut world = careful(&[("WARM_IP_TARGET", "0"), ("WARM_ENI_TARGET", "0"), ("IP_COOLDOWN_PERIOD", "5")], 1, 4);
+    assert!((1..=3).all(|key| world.add(key).is_some()));
+    assert!(matches!(world.del(1), Reply::Deleted { .. }));
+    world.log.clear();
+    let rpc = world.begin_add(9);
+    world.run_ms(4_000);
+    assert!(!world.replies.contains_key(&rpc));
+    world.run_ms(1_200);
+    assert!(matches!(world.reply(rpc), Reply::Added { .. }));
+    // Nothing is to be hoped for on a full node whose addresses do not rest.
+    let refused = world.begin_add(10);
+    assert!(matches!(world.reply(refused), Reply::AddRefused));
+    assert_eq!((world.core.metrics().no_available, world.core.waits().refused), (1, 1));
+}
+
+#[test]
+fn no_request_waits_longer_than_its_limit_or_its_callers() {
+    for (limit_ms, most_ms) in [(None, 10_000), (Some(4_000), 3_000), (Some(i64::MAX), 10_000)] {
+        let mut world = careful(&[("WARM_IP_TARGET", "1"), ("MINIMUM_IP_TARGET", "1")], 1, 5);
+        world.silent = vec![Ec2Operation::AssignPrivateIpAddresses];
+        assert!(world.add(1).is_some());
+        let rpc = world.begin_add_within(2, limit_ms);
+        world.run_ms(most_ms - 100);
+        assert!(!world.replies.contains_key(&rpc), "{limit_ms:?}");
+        world.run_ms(200);
+        assert!(matches!(world.reply(rpc), Reply::AddRefused), "{limit_ms:?}");
+    }
+}
+
+#[test]
+fn a_request_waits_longer_once_ec2_has_answered_growth() {
+    let mut world = careful(&[("WARM_IP_TARGET", "1"), ("MINIMUM_IP_TARGET", "1")], 3, 2);
+    assert!(world.add(1).is_some());
+    // The new ENI is made, but the metadata service does not show it.
+    world.imds_lag_ms = 600_000;
+    let rpc = world.begin_add(2);
+    world.run_ms(24_900);
+    assert!(!world.replies.contains_key(&rpc));
+    world.run_ms(200);
+    assert!(matches!(world.reply(rpc), Reply::AddRefused));
+}
+
+#[test]
+fn a_request_that_waits_ends_with_its_caller_or_its_pod() {
+    let mut world = careful(&[("WARM_IP_TARGET", "1"), ("MINIMUM_IP_TARGET", "1")], 1, 5);
+    world.fail(Ec2Operation::AssignPrivateIpAddresses, Ec2Code::InternalError, u32::MAX);
+    assert!(world.add(1).is_some());
+    let (gone, deleted, again) = (world.begin_add(2), world.begin_add(3), world.begin_add(3));
+    assert_eq!(world.core.waits().waiting, 3);
+    world.input(ipamd_core::Input::RpcGone { rpc: gone });
+    assert!(matches!(world.del(3), Reply::UnknownPod));
+    assert!(matches!((world.reply(deleted), world.reply(again)), (Reply::AddRefused, Reply::AddRefused)));
+    assert!(!world.replies.contains_key(&gone));
+    let waits = world.core.waits();
+    assert_eq!((waits.waiting, waits.gone, waits.deleted, world.core.open_rpcs()), (0, 1, 2, 0));
+}
+
+#[test]
+fn addresses_are_given_in_the_order_of_their_rest_and_their_connections_forgotten() {
+    let mut world = careful(&[("WARM_IP_TARGET", "6"), ("IP_COOLDOWN_PERIOD", "0")], 1, 9);
+    let first: Vec<_> = (1..=3).filter_map(|key| world.add(key)).collect();
+    for key in [2, 1, 3] {
+        assert!(matches!(world.del(key), Reply::Deleted { .. }));
+    }
+    world.run_ms(25_000);
+    // What was never used comes first, then what rested longest.
+    let later: Vec<_> = (4..=9).filter_map(|key| world.add(key)).collect();
+    assert_eq!((later.len(), &later[3..]), (6, &[first[1], first[0], first[2]][..]));
+    let given: Vec<_> = first.iter().chain(&later).copied().map(IpAddr::from).collect();
+    assert_eq!(world.forgotten, given);
+}
+
+#[test]
+fn a_start_warns_of_addresses_that_rest_shorter_than_the_host_tracks_connections() {
+    use ipamd_core::output::Warning;
+    let warned = |cooldown| careful(&[("IP_COOLDOWN_PERIOD", cooldown)], 1, 4).warnings;
+    assert_eq!(warned("30"), [Warning::ShortCooldown { cooldown_s: 30, timeout_s: 120 }]);
+    assert_eq!(warned("120"), []);
+    assert_eq!(World::serving(&[], 1, 4).warnings, [], "the original says nothing");
+}

@@ -89,6 +89,7 @@ impl World {
             HostCall::SetUpHost { .. }
             | HostCall::UpdateSnat { .. }
             | HostCall::DropEniRules { .. }
+            | HostCall::ForgetConnections { .. }
             | HostCall::RefreshPodRules { .. } => Ok(HostReply::Done),
         }
     }

@@ -1,0 +1,64 @@
+//! What only a careful agent knows. An agent that decides as the original does has none of it.
+
+use std::collections::VecDeque;
+
+use super::jobs::Growth;
+use crate::id::{RpcId, SubnetId};
+
+/// An ADD waits no longer than this for an address, milliseconds ...
+pub(crate) const WAIT_MS: i64 = 10_000;
+/// ... or no longer than this, once EC2 has answered growth since it began to wait. Container runtimes give a plugin minutes.
+pub(crate) const WAIT_FOR_EC2_MS: i64 = 25_000;
+
+/// Requests that wait for an address, in numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Waits {
+    /// How many wait now.
+    pub waiting: usize,
+    /// How many began to wait.
+    pub begun: u64,
+    /// Of these, how many were given an address.
+    pub served: u64,
+    /// How many were refused: the time was over, or nothing was to be hoped for any more.
+    pub refused: u64,
+    /// How many ended because the caller was gone.
+    pub gone: u64,
+    /// How many ended because the pod's DEL came.
+    pub deleted: u64,
+}
+
+/// An ADD that waits.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Waiter {
+    /// Which.
+    pub(crate) rpc: RpcId,
+    /// Since when.
+    pub(crate) since_ms: i64,
+    /// It is refused then.
+    pub(crate) until_ms: i64,
+    /// The caller's own limit.
+    pub(crate) caller_ms: i64,
+    /// An earlier one waits for the same key: one address serves both.
+    pub(crate) again: bool,
+}
+
+/// The state of a careful agent.
+#[derive(Debug, Default)]
+pub(crate) struct Careful {
+    /// ADDs that wait, the first before the others.
+    pub(crate) line: VecDeque<Waiter>,
+    /// Their numbers.
+    pub(crate) waits: Waits,
+    /// The start is over: security groups, pods of the node and ENIs that are not ours are known.
+    pub(crate) settled: bool,
+    /// Growth under way.
+    pub(crate) growing: Vec<Growth>,
+    /// The pool's loop wants the warm targets looked at.
+    pub(crate) look: bool,
+    /// Growth failed: it is not tried again before this time.
+    pub(crate) again_ms: Option<i64>,
+    /// How often in a row it failed.
+    pub(crate) failures: u8,
+    /// Subnets that had no more addresses when they were asked last, and when that was.
+    pub(crate) short: Vec<(SubnetId, i64)>,
+}

@@ -1,0 +1,44 @@
+//! A careful agent in the histories from the field.
+
+use ipamd_core::chooser::Seeded;
+use ipamd_core::id::Epoch;
+use ipamd_core::settings::Settings;
+use ipamd_core::{Config, Core};
+use ipamd_model::world::World;
+use ipamd_model::world::cases::{Case, CaseOutcome};
+
+type Make = Box<dyn FnMut(Epoch) -> Core<u64>>;
+
+fn play(case: &Case, env: &[(&str, &str)]) -> (World<Make>, CaseOutcome) {
+    play_with(case, &Config::careful(Settings::manifest_with(env.iter().copied())))
+}
+
+fn play_with(case: &Case, config: &Config) -> (World<Make>, CaseOutcome) {
+    case.play(5, |index| -> Make {
+        let config = config.clone();
+        Box::new(move |epoch| Core::new(config.clone(), Box::new(Seeded::random(u64::from(epoch.0) ^ index as u64))))
+    })
+}
+
+/// Six pods of eight addresses are replaced by eight: the original refuses for half a minute, until addresses have rested.
+#[test]
+fn pods_that_replace_others_wait_for_growth_and_none_is_refused() {
+    let (world, outcome) = play(&Case::Replacement, &[("WARM_IP_TARGET", "2"), ("MINIMUM_IP_TARGET", "8")]);
+    assert!(outcome.harm.is_none() && outcome.refused == 0, "{outcome:?}");
+    assert!(outcome.all_run_ms.is_some_and(|ms| ms <= 15_000), "{outcome:?}");
+    let waits = world.node(0).unwrap().agent().unwrap().waits();
+    assert!(waits.served >= 6 && waits.refused == 0 && waits.waiting == 0, "{waits:?}");
+}
+
+/// A client's packet for a pod that is gone went to another pod: the kernel tracks a connection that was never answered for two
+/// minutes, and addresses rest for half a minute.
+#[test]
+fn no_pod_inherits_the_connections_of_another() {
+    let inherited = |config: &Config| {
+        let (world, outcome) = play_with(&Case::SameName, config);
+        assert!(outcome.harm.is_none() && outcome.serves, "{outcome:?}");
+        world.node(0).unwrap().host.inherited()
+    };
+    assert!(inherited(&Config::upstream(Settings::manifest())) > 20);
+    assert_eq!(inherited(&Config::careful(Settings::manifest())), 0);
+}
