@@ -23,6 +23,7 @@ use crate::lanes::rpc::Rpcs;
 use crate::lanes::security::Security;
 use crate::metrics::Action;
 use crate::output::{Output, Reply, Warning};
+use crate::rare::Rare;
 use crate::settings::Mode;
 
 /// Later times of the steady clock count as this one: what is due after it never comes, instead of being due at once for want
@@ -66,7 +67,7 @@ pub struct Core<K> {
     security: Security,
     cidrs: Cidrs,
     leak: Leak,
-    rpcs: Rpcs<K>,
+    rpcs: Rare<Rpcs<K>>,
     /// Careful: growth under way.
     jobs: Option<Box<Jobs>>,
 }
@@ -84,7 +85,7 @@ impl<K: PodKey> Core<K> {
             security: Security::default(),
             cidrs: Cidrs::default(),
             leak: Leak::default(),
-            rpcs: Rpcs::default(),
+            rpcs: Rare::EMPTY,
             jobs: None,
         }
     }
@@ -106,6 +107,9 @@ impl<K: PodKey> Core<K> {
                 self.catch_up();
                 self.plan();
             }
+        }
+        if self.rpcs.is_idle() {
+            self.rpcs = Rare::EMPTY;
         }
         self.agent.operations.take_outputs()
     }

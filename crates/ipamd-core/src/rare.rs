@@ -41,9 +41,12 @@ impl<T: Empty> DerefMut for Rare<T> {
     }
 }
 
-impl<T: Empty + fmt::Debug> fmt::Debug for Rare<T> {
+impl<T: fmt::Debug> fmt::Debug for Rare<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
+        match &self.0 {
+            Some(value) => value.fmt(f),
+            None => f.write_str("(empty)"),
+        }
     }
 }
 

@@ -1,20 +1,28 @@
 //! Inputs that were not used, counted by what was wrong with them.
 
-use std::collections::BTreeMap;
-
 use crate::input::BadInput;
+use crate::rare::Empty;
+use crate::small_map::SmallMap;
 
 /// Counts by name, and the last of all.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct BadInputs {
-    counts: BTreeMap<&'static str, u64>,
+    counts: SmallMap<&'static str, u64>,
     last: Option<BadInput>,
+}
+
+impl Empty for BadInputs {
+    const EMPTY: &'static Self = &Self { counts: SmallMap::new(), last: None };
+
+    fn empty() -> Self {
+        Self { counts: SmallMap::new(), last: None }
+    }
 }
 
 impl BadInputs {
     /// Counts one.
     pub(crate) fn add(&mut self, bad: BadInput) {
-        let count = self.counts.entry(bad.name()).or_default();
+        let count = self.counts.or_default(bad.name());
         *count = count.saturating_add(1);
         self.last = Some(bad);
     }

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use crate::id::EniId;
 use crate::input::CheckpointEntry;
+use crate::rare::Empty;
 
 /// What is kept.
 #[derive(Debug)]
@@ -22,8 +23,8 @@ pub(crate) struct Held<K> {
     pub(crate) orphans: Vec<CheckpointEntry<K>>,
 }
 
-impl<K> Default for Held<K> {
-    fn default() -> Self {
+impl<K> Held<K> {
+    const fn new() -> Self {
         Self {
             enis: Vec::new(),
             doubted: Vec::new(),
@@ -32,5 +33,13 @@ impl<K> Default for Held<K> {
             occupied: Vec::new(),
             orphans: Vec::new(),
         }
+    }
+}
+
+impl<K: 'static> Empty for Held<K> {
+    const EMPTY: &'static Self = &Self::new();
+
+    fn empty() -> Self {
+        Self::new()
     }
 }

@@ -8,6 +8,7 @@ use crate::id::EniId;
 use crate::input::{BadInput, EniKind, ImdsEni, PodName};
 use crate::metrics::{IpamdError, Reconcile};
 use crate::output::{Effect, HostCall};
+use crate::small_map::make_room;
 use crate::store::{Assignment, Ledger, Place, PoolEni, Refused};
 
 /// No instance type has an ENI with more addresses and prefixes; the largest number that EC2 publishes is 50.
@@ -23,6 +24,7 @@ impl<K: PodKey> Agent<K> {
     pub(crate) fn take_eni_in(&mut self, eni: &ImdsEni, kind: EniKind) {
         let primary = eni.ipv4.as_ref().and_then(|addresses| addresses.first().copied());
         self.links.retain(|known| known.eni != eni.id);
+        make_room(&mut self.links);
         self.links.push(Link { eni: eni.id, device: eni.device, primary });
         let (now_ms, primary) = (self.ms(), self.is_primary(eni.id));
         // One that is there already stays as it is.

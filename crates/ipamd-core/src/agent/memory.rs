@@ -1,6 +1,5 @@
 //! Everything that one life of the agent holds in memory.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -15,16 +14,18 @@ use super::operations::Operations;
 use super::released::Released;
 use crate::chooser::Chooser;
 use crate::config::{Config, Policy};
-use crate::id::{EniId, Epoch, GroupId, Now};
+use crate::id::{EniId, Epoch, GroupId, InstanceId, Now, SubnetId};
 use crate::input::{Boot, CheckpointEntry, EniKind, Identity, NodeSeen, PodName};
 use crate::metrics::Metrics;
+use crate::rare::Rare;
 use crate::settings::Mode;
+use crate::small_map::SmallMap;
 use crate::store::{Pool, Targets};
 
 /// What names a pod's network attachment.
-pub trait PodKey: Ord + Clone + fmt::Debug {}
+pub trait PodKey: Ord + Clone + fmt::Debug + 'static {}
 
-impl<K: Ord + Clone + fmt::Debug> PodKey for K {}
+impl<K: Ord + Clone + fmt::Debug + 'static> PodKey for K {}
 
 /// What is known of an ENI's link.
 #[derive(Debug, Clone, Copy)]
@@ -46,11 +47,29 @@ pub(crate) struct Allocation {
     pub(crate) allocated_ns: i64,
 }
 
+/// What is kept of the instance's identity.
+#[derive(Debug, Clone)]
+pub(crate) struct Own {
+    pub(crate) instance: InstanceId,
+    pub(crate) instance_type: Box<str>,
+    pub(crate) subnet: SubnetId,
+    pub(crate) primary_eni: EniId,
+    pub(crate) ipv4: Option<Ipv4Addr>,
+    pub(crate) ipv6: Option<Ipv6Addr>,
+}
+
+impl From<Identity> for Own {
+    fn from(identity: Identity) -> Self {
+        let Identity { instance, instance_type, subnet, primary_eni, ipv4, ipv6, .. } = identity;
+        Self { instance, instance_type, subnet, primary_eni, ipv4, ipv6 }
+    }
+}
+
 /// What the start found out about the node.
 #[derive(Debug, Clone)]
 pub(crate) struct Facts {
     /// Who the instance is.
-    pub(crate) identity: Option<Box<Identity>>,
+    pub(crate) identity: Option<Own>,
     /// Limits of its type.
     pub(crate) limits: Option<InstanceLimits>,
     /// How addresses are had.
@@ -112,10 +131,10 @@ pub(crate) struct Agent<K> {
     pub(crate) foreign: Foreign,
     pub(crate) times: Times,
     pub(crate) released: Released,
-    pub(crate) allocations: BTreeMap<K, Allocation>,
-    pub(crate) bad: BadInputs,
+    pub(crate) allocations: SmallMap<K, Allocation>,
+    pub(crate) bad: Rare<BadInputs>,
     /// What a careful agent keeps.
-    pub(crate) held: Held<K>,
+    pub(crate) held: Rare<Held<K>>,
     /// What only a careful agent has.
     pub(crate) own: Option<Box<Careful>>,
     /// What the checkpoint held, between its reading and its use.
@@ -154,9 +173,9 @@ impl<K: PodKey> Agent<K> {
             foreign: Foreign::default(),
             times: Times::default(),
             released: Released::default(),
-            allocations: BTreeMap::new(),
-            bad: BadInputs::default(),
-            held: Held::default(),
+            allocations: SmallMap::new(),
+            bad: Rare::EMPTY,
+            held: Rare::EMPTY,
             own,
             restored: Vec::new(),
             releasing: None,

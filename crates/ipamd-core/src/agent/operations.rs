@@ -5,6 +5,7 @@ use cni_types::ec2::Ec2Operation;
 use crate::id::{Epoch, OpId, RpcId};
 use crate::input::{Ec2Reply, HostReply, ImdsReply, KubeReply};
 use crate::output::{Ec2Call, Effect, HostCall, ImdsRead, KubeCall, Output, StoreCall};
+use crate::small_map::make_room;
 
 /// A sequence of its own: at most one of its effects waits for an answer at any time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -212,6 +213,9 @@ pub(crate) struct Open {
     pub(crate) asked: Asked,
 }
 
+/// Memory for so few effects is kept while none waits.
+const FEW: usize = 2;
+
 /// Effects, sleeps and outputs of one life.
 #[derive(Debug, Default)]
 pub(crate) struct Operations {
@@ -233,6 +237,7 @@ impl Operations {
     pub(crate) fn ask(&mut self, lane: Lane, asked_ms: i64, budget_ms: i64, effect: Effect, count: Count) {
         let op = self.next_op();
         let due_ms = asked_ms.saturating_add(budget_ms);
+        make_room(&mut self.open);
         self.open.push(Open { op, lane, due_ms, asked_ms, asked: Asked::by(&effect, count) });
         self.outputs.push(Output::Effect { op, epoch: self.epoch, budget_ms, effect });
     }
@@ -266,10 +271,14 @@ impl Operations {
     /// The effect of this number waits no longer.
     pub(crate) fn close(&mut self, op: OpId) {
         self.open.retain(|open| open.op != op);
+        if self.open.is_empty() && self.open.capacity() > FEW {
+            self.open = Vec::new();
+        }
     }
 
     /// Lets a lane sleep.
     pub(crate) fn sleep(&mut self, lane: Lane, until_ms: i64) {
+        make_room(&mut self.sleeps);
         self.sleeps.push((until_ms, lane));
     }
 

@@ -1,8 +1,7 @@
 //! CIDRs that were released: a reconcile that still sees one does not take it back for a minute.
 
-use std::collections::BTreeMap;
-
 use crate::block::Block;
+use crate::small_map::SmallMap;
 
 /// A released CIDR is left alone for less than this.
 const REST_MS: i64 = 60_000;
@@ -23,7 +22,7 @@ pub(crate) enum SinceRelease {
 /// When CIDRs were released, by the CIDR alone: the ENI plays no part.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Released {
-    until_ms: BTreeMap<Block, i64>,
+    until_ms: SmallMap<Block, i64>,
     forgotten: u64,
 }
 

@@ -33,7 +33,7 @@ impl Cidrs {
                 if let Ok(ImdsReply::VpcCidrs(read)) = wake.imds()
                     && differ(&read, &cx.facts.vpc_cidrs)
                 {
-                    cx.facts.vpc_cidrs.clone_from(&read);
+                    cx.facts.vpc_cidrs = Vec::from(&*read);
                     cx.host(HostCall::UpdateSnat { vpc_cidrs: read });
                     return Self::Update;
                 }

@@ -82,7 +82,7 @@ impl Early {
         }
         match self {
             Self::Identity => match wake.imds() {
-                Ok(ImdsReply::Identity(identity)) => identified(cx, identity),
+                Ok(ImdsReply::Identity(identity)) => identified(cx, *identity),
                 _ => self.again(cx),
             },
             Self::VpcCidrs => match wake.imds() {
@@ -123,11 +123,11 @@ impl Early {
     }
 }
 
-fn identified<K: PodKey>(cx: &mut Cx<'_, K>, identity: Box<Identity>) -> End {
+fn identified<K: PodKey>(cx: &mut Cx<'_, K>, identity: Identity) -> End {
     // A type that is in no table is asked for later; until then no ENI can hold more than it has.
     let limits = identity.limits.unwrap_or_else(|| InstanceLimits::custom(1, 1));
     cx.facts.limits = identity.limits;
-    cx.facts.identity = Some(identity);
+    cx.facts.identity = Some(identity.into());
     match cx.config.settings.mode(&limits) {
         Ok(mode) => {
             cx.facts.mode = mode;

@@ -88,7 +88,7 @@ impl Init {
     pub(crate) fn resume<K: PodKey>(self, cx: &mut Cx<'_, K>, wake: Wake) -> End {
         match self {
             Self::Identity => match wake.imds() {
-                Ok(ImdsReply::Identity(identity)) => identified(cx, identity),
+                Ok(ImdsReply::Identity(identity)) => identified(cx, *identity),
                 Ok(_) => fatal("the instance metadata service does not say who the instance is"),
                 Err(error) => unreadable("the instance's identity", &error),
             },
@@ -104,7 +104,7 @@ impl Init {
             },
             Self::VpcCidrs => match wake.imds() {
                 Ok(ImdsReply::VpcCidrs(cidrs)) => {
-                    cx.facts.vpc_cidrs.clone_from(&cidrs);
+                    cx.facts.vpc_cidrs = Vec::from(&*cidrs);
                     let primary = cx.node_address();
                     cx.host(HostCall::SetUpHost { vpc_cidrs: cidrs, primary });
                     Flow::Wait(Self::Host)
@@ -141,9 +141,9 @@ impl Init {
     }
 }
 
-fn identified<K: PodKey>(cx: &mut Cx<'_, K>, identity: Box<Identity>) -> End {
+fn identified<K: PodKey>(cx: &mut Cx<'_, K>, identity: Identity) -> End {
     let limits = identity.limits;
-    cx.facts.identity = Some(identity);
+    cx.facts.identity = Some(identity.into());
     if cx.config.settings.leak_cleanup {
         let until_ms = cx.ms() + leak::delay_ms(cx);
         cx.operations.sleep(Lane::Leak, until_ms);

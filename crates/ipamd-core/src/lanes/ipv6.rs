@@ -29,7 +29,7 @@ pub(crate) enum Ipv6Loop {
     /// It sleeps before the next look for a missing /80.
     BeforeHeal,
     /// An ENI gets its /80; these are left.
-    Heal(std::vec::IntoIter<EniId>, Prefix6),
+    Heal(Box<(std::vec::IntoIter<EniId>, Prefix6)>),
 }
 
 impl Ipv6Loop {
@@ -51,7 +51,10 @@ impl Ipv6Loop {
                 let enis: Vec<_> = enis.map(|eni| eni.id).collect();
                 next(cx, enis.into_iter())
             }
-            Self::Heal(left, step) => healed(cx, left, |cx| step.resume(cx, wake)),
+            Self::Heal(state) => {
+                let (left, step) = *state;
+                healed(cx, left, |cx| step.resume(cx, wake))
+            }
         }
     }
 }
@@ -106,7 +109,7 @@ fn healed<K: PodKey>(
     go_on: impl FnOnce(&mut Cx<'_, K>) -> Flow<Prefix6, Result<(), Trouble>>,
 ) -> Ipv6Loop {
     match go_on(cx) {
-        Flow::Wait(step) => Ipv6Loop::Heal(left, step),
+        Flow::Wait(step) => Ipv6Loop::Heal(Box::new((left, step))),
         Flow::Done(_) => next(cx, left),
     }
 }

@@ -34,9 +34,9 @@ pub(crate) enum Leak {
     /// A page is read; these were found leaked on those before.
     Page(Vec<EniId>),
     /// An ENI without a time gets one; the rest of its page follows.
-    Tag(Search, Tagging),
+    Tag(Box<(Search, Tagging)>),
     /// A leaked ENI is deleted; these are left.
-    Delete(std::vec::IntoIter<EniId>, Deleting),
+    Delete(Box<(std::vec::IntoIter<EniId>, Deleting)>),
 }
 
 /// A page, as far as it is worked off.
@@ -60,8 +60,14 @@ impl Leak {
                 Ok((found, next)) => Search { left: found.into_iter(), next, leaked }.go_on(cx),
                 Err(_) => rest(cx),
             },
-            Self::Tag(search, step) => tagged(cx, search, |cx| step.resume(cx, wake)),
-            Self::Delete(left, step) => deleted(cx, left, |cx| step.resume(cx, wake)),
+            Self::Tag(state) => {
+                let (search, step) = *state;
+                tagged(cx, search, |cx| step.resume(cx, wake))
+            }
+            Self::Delete(state) => {
+                let (left, step) = *state;
+                deleted(cx, left, |cx| step.resume(cx, wake))
+            }
         }
     }
 }
@@ -119,7 +125,7 @@ fn tagged<K: PodKey>(
     go_on: impl FnOnce(&mut Cx<'_, K>) -> Flow<Tagging, Result<(), Trouble>>,
 ) -> Leak {
     match go_on(cx) {
-        Flow::Wait(step) => Leak::Tag(search, step),
+        Flow::Wait(step) => Leak::Tag(Box::new((search, step))),
         Flow::Done(_) => search.go_on(cx),
     }
 }
@@ -137,7 +143,7 @@ fn deleted<K: PodKey>(
     go_on: impl FnOnce(&mut Cx<'_, K>) -> Flow<Deleting, Result<(), Trouble>>,
 ) -> Leak {
     match go_on(cx) {
-        Flow::Wait(step) => Leak::Delete(left, step),
+        Flow::Wait(step) => Leak::Delete(Box::new((left, step))),
         Flow::Done(result) => {
             if let Err(trouble) = result {
                 cx.count_utils(UtilsError::CleanUpLeaked, &trouble);

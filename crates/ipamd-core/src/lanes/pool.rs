@@ -31,9 +31,9 @@ pub(crate) enum PoolLoop {
     /// It announces security groups for pods.
     Announce,
     /// The pool grows; these numbers were true before.
-    Grow(Box<Growing>, Stats),
+    Grow(Box<(Growing, Stats)>),
     /// The pool shrinks.
-    Shrink(Box<Shrinking>, Stats),
+    Shrink(Box<(Shrinking, Stats)>),
     /// An ENI is given up, after a release or not.
     Spare(Box<Sparing>, bool),
     /// It sleeps before a comparison.
@@ -72,8 +72,14 @@ impl PoolLoop {
                 trunk::announced(cx, wake);
                 check(cx)
             }
-            Self::Grow(step, stats) => grown(cx, stats, |cx| step.resume(cx, wake)),
-            Self::Shrink(step, stats) => shrunk(cx, stats, |cx| step.resume(cx, wake)),
+            Self::Grow(state) => {
+                let (step, stats) = *state;
+                grown(cx, stats, |cx| step.resume(cx, wake))
+            }
+            Self::Shrink(state) => {
+                let (step, stats) = *state;
+                shrunk(cx, stats, |cx| step.resume(cx, wake))
+            }
             Self::Spare(step, released) => spared(cx, released, |cx| step.resume(cx, wake)),
             Self::BeforeReconcile => {
                 if cx.reconcile_is_due() {
@@ -131,7 +137,7 @@ fn check<K: PodKey>(cx: &mut Cx<'_, K>) -> PoolLoop {
 /// The next cycle tries again, whatever became of this one.
 fn grown<K: PodKey>(cx: &mut Cx<'_, K>, stats: Stats, go_on: impl FnOnce(&mut Cx<'_, K>) -> grow::End) -> PoolLoop {
     match go_on(cx) {
-        Flow::Wait(step) => PoolLoop::Grow(Box::new(step), stats),
+        Flow::Wait(step) => PoolLoop::Grow(Box::new((step, stats))),
         Flow::Done(_) => spare(cx, &stats, false),
     }
 }
@@ -142,7 +148,7 @@ fn shrunk<K: PodKey>(
     go_on: impl FnOnce(&mut Cx<'_, K>) -> Flow<Shrinking, ()>,
 ) -> PoolLoop {
     match go_on(cx) {
-        Flow::Wait(step) => PoolLoop::Shrink(Box::new(step), stats),
+        Flow::Wait(step) => PoolLoop::Shrink(Box::new((step, stats))),
         Flow::Done(()) => spare(cx, &stats, true),
     }
 }

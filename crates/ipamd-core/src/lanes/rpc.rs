@@ -2,7 +2,7 @@
 //!
 //! An RPC takes its turn at the store (`rpc_store`), and does the rest on its own.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use crate::agent::cx::Cx;
@@ -14,6 +14,8 @@ use crate::input::{
     PodName,
 };
 use crate::output::{ImdsRead, KubeCall, Output, Reply};
+use crate::rare::Empty;
+use crate::small_map::SmallMap;
 use crate::steps::unassign::Unassigning;
 use crate::store::Place;
 
@@ -23,7 +25,7 @@ const MOST: usize = 1_024;
 /// RPCs under way.
 #[derive(Debug)]
 pub(crate) struct Rpcs<K> {
-    pub(crate) open: BTreeMap<RpcId, Rpc<K>>,
+    pub(crate) open: SmallMap<RpcId, Rpc<K>>,
     /// Those that wait for their turn at the store.
     pub(crate) queue: VecDeque<RpcId>,
     /// The one that waits for the checkpoint that is being written.
@@ -84,9 +86,22 @@ pub(crate) enum Given {
     Branch(Box<BranchEni>),
 }
 
-impl<K> Default for Rpcs<K> {
-    fn default() -> Self {
-        Self { open: BTreeMap::new(), queue: VecDeque::new(), writing: None, busy: false, stale: false }
+impl<K> Rpcs<K> {
+    const fn new() -> Self {
+        Self { open: SmallMap::new(), queue: VecDeque::new(), writing: None, busy: false, stale: false }
+    }
+
+    /// No RPC is under way and nothing is to be written: nothing need be remembered.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.open.is_empty() && self.queue.is_empty() && self.writing.is_none() && !self.busy && !self.stale
+    }
+}
+
+impl<K: 'static> Empty for Rpcs<K> {
+    const EMPTY: &'static Self = &Self::new();
+
+    fn empty() -> Self {
+        Self::new()
     }
 }
 

@@ -15,7 +15,7 @@ pub(crate) enum Security {
     #[default]
     Rest,
     /// A look is under way.
-    Look(Refreshing),
+    Look(Box<Refreshing>),
 }
 
 impl Security {
@@ -25,7 +25,7 @@ impl Security {
             Self::Look(step) => step.resume(cx, wake),
         };
         match flow {
-            Flow::Wait(step) => Self::Look(step),
+            Flow::Wait(step) => Self::Look(Box::new(step)),
             // A failed read is counted, and the next look is not far.
             Flow::Done(_) => {
                 cx.sleep(PAUSE_MS);

@@ -9,6 +9,7 @@ use crate::block::Block;
 use crate::chooser::{Chooser, Purpose, chosen};
 use crate::id::EniId;
 use crate::settings::Mode;
+use crate::small_map::make_room;
 
 /// What a pod was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,6 +110,7 @@ impl<K: Ord + Clone> Pool<K> {
                 cidr.left |= cidr.bit(address);
                 let prefix = cidr.prefix;
                 eni.freed.retain(|freed| freed.address != address);
+                make_room(&mut eni.freed);
                 eni.freed.push(Freed { address, prefix, at_ms: now_ms });
             }
             IpAddr::V6(v6) => {

@@ -6,6 +6,7 @@ use super::cidr::Freed;
 use super::pool::{Pool, PoolEni};
 use crate::block::Block;
 use crate::id::EniId;
+use crate::small_map::make_room;
 
 /// Stands for the time when such an address was left: it never has rested.
 const OCCUPIED: i64 = i64::MAX;
@@ -46,6 +47,7 @@ impl<K: Ord + Clone> Pool<K> {
                 cidr.left |= cidr.bit(address);
                 let prefix = cidr.prefix;
                 eni.freed.retain(|freed| freed.address != address);
+                make_room(&mut eni.freed);
                 eni.freed.push(Freed { address, prefix, at_ms });
             }
             IpAddr::V6(v6) => {

@@ -9,6 +9,7 @@ extern crate cni_testkit;
 mod comparison;
 mod differences;
 mod machine;
+mod memory;
 mod original;
 mod fuzz_corpus;
 mod properties;
