@@ -206,8 +206,9 @@ impl<'a> Run<'a> {
     fn add(&mut self) {
         let (rpc, key) = (RpcId(self.bytes.byte().into()), u64::from(self.bytes.below(40)));
         let pod = answers::pod(&mut self.bytes);
+        let uid = self.bytes.text();
         let limit_ms = self.bytes.flag().then(|| self.bytes.extreme());
-        self.hand_in(Input::Add(AddRequest { rpc, key, pod, limit_ms }));
+        self.hand_in(Input::Add(AddRequest { rpc, key, pod, uid, limit_ms }));
     }
 
     fn del(&mut self) {
@@ -240,8 +241,9 @@ impl<'a> Run<'a> {
 
     fn other(&mut self) -> Input<u64> {
         let bytes = &mut self.bytes;
-        match bytes.below(8) {
+        match bytes.below(9) {
             0 => self.boot(),
+            8 => Input::Bound { key: bytes.below(40).into(), ifindex: bytes.byte().into() },
             1 => Input::Terminate { grace_ms: bytes.extreme() },
             2 => Input::ApiServer { reachable: bytes.flag() },
             3 => Input::NodeSeen(answers::node(bytes)),

@@ -3,10 +3,12 @@
 pub(crate) mod attached;
 pub(crate) mod backoff;
 pub(crate) mod bad;
+pub(crate) mod bindings;
 pub(crate) mod careful;
 pub(crate) mod clock;
 pub(crate) mod counting;
 pub(crate) mod cx;
+pub(crate) mod notes;
 pub(crate) mod operations;
 pub(crate) mod foreign;
 pub(crate) mod held;

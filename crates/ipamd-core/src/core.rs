@@ -151,7 +151,12 @@ impl<K: PodKey> Core<K> {
         match input {
             Input::Boot(_) => self.agent.bad.add(BadInput::SecondBoot),
             // Careful: what the interface used is free.
-            Input::VethGone { ifindex, .. } if self.agent.is_careful() => self.agent.veth_gone(ifindex),
+            Input::VethGone { ifindex, .. } if self.agent.is_careful() => {
+                if self.agent.veth_gone(ifindex) {
+                    self.rpcs.rewrite(&mut self.agent.lane(Lane::Store));
+                }
+            }
+            Input::Bound { key, ifindex } => self.agent.bind(&key, ifindex),
             // Nothing of the original's hastens a wait or hears of links.
             Input::Tick | Input::LinkSeen { .. } | Input::LinkChanged { .. } | Input::VethGone { .. } => {}
             Input::Terminate { .. } => self.agent.terminating = true,
@@ -228,6 +233,12 @@ impl<K: PodKey> Core<K> {
             Lane::Job(lane) => {
                 if let Some(jobs) = &mut self.jobs {
                     jobs.resume(&mut cx, lane, wake);
+                }
+            }
+            Lane::Notes => self.agent.noted(wake),
+            Lane::Links => {
+                if self.agent.look_at_links(wake) {
+                    self.rpcs.rewrite(&mut self.agent.lane(Lane::Store));
                 }
             }
             Lane::Rpc(rpc) => self.rpcs.resume(&mut cx, rpc, wake),

@@ -65,6 +65,13 @@ pub enum Input<K> {
         /// Its index: a later interface of the same name has another one.
         ifindex: u32,
     },
+    /// A plugin made a pod's interface.
+    Bound {
+        /// The attachment that it was made for.
+        key: K,
+        /// Its index.
+        ifindex: u32,
+    },
     /// A plugin asks for an address.
     Add(AddRequest<K>),
     /// A plugin gives an address back.
@@ -113,6 +120,8 @@ pub struct AddRequest<K> {
     pub key: K,
     /// Its pod.
     pub pod: PodName,
+    /// The pod's UID, where the plugin knows it.
+    pub uid: Box<str>,
     /// How long the caller waits, milliseconds, where it says: a careful agent answers before that.
     pub limit_ms: Option<i64>,
 }

@@ -254,9 +254,11 @@ pub enum KubeCall {
     AnnotatePod {
         /// Whose.
         pod: PodName,
+        /// Its UID: a pod of the name with another one is not found. Empty: any.
+        uid: Box<str>,
         /// The address to write, `None` to clear it.
         set: Option<IpAddr>,
-        /// The address that is cleared.
+        /// The address that is cleared; another one stays.
         release: Option<IpAddr>,
     },
     /// A warning event about a permission that is missing. Not answered.

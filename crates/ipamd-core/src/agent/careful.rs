@@ -1,8 +1,10 @@
 //! What only a careful agent knows. An agent that decides as the original does has none of it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
+use super::bindings::Binding;
 use super::jobs::Growth;
+use super::notes::Notes;
 use crate::id::{RpcId, SubnetId};
 
 /// An ADD waits no longer than this for an address, milliseconds ...
@@ -43,8 +45,8 @@ pub(crate) struct Waiter {
 }
 
 /// The state of a careful agent.
-#[derive(Debug, Default)]
-pub(crate) struct Careful {
+#[derive(Debug)]
+pub(crate) struct Careful<K> {
     /// ADDs that wait, the first before the others.
     pub(crate) line: VecDeque<Waiter>,
     /// Their numbers.
@@ -61,4 +63,31 @@ pub(crate) struct Careful {
     pub(crate) failures: u8,
     /// Subnets that had no more addresses when they were asked last, and when that was.
     pub(crate) short: Vec<(SubnetId, i64)>,
+    /// The interfaces of allocations whose pods were told their addresses.
+    pub(crate) bindings: BTreeMap<K, Binding>,
+    /// The look at interfaces waits for its time or its answer.
+    pub(crate) watches_links: bool,
+    /// Allocations that ended with their interfaces.
+    pub(crate) links_ended: u64,
+    /// Annotations of pods.
+    pub(crate) notes: Notes,
+}
+
+impl<K> Default for Careful<K> {
+    fn default() -> Self {
+        Self {
+            line: VecDeque::new(),
+            waits: Waits::default(),
+            settled: false,
+            growing: Vec::new(),
+            look: false,
+            again_ms: None,
+            failures: 0,
+            short: Vec::new(),
+            bindings: BTreeMap::new(),
+            watches_links: false,
+            links_ended: 0,
+            notes: Notes::default(),
+        }
+    }
 }

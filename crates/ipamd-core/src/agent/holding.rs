@@ -107,8 +107,8 @@ impl<K: PodKey> Agent<K> {
         self.keep_traces();
     }
 
-    /// An interface is gone: what it used is free, and rests.
-    pub(crate) fn veth_gone(&mut self, ifindex: u32) {
+    /// An interface is gone: what it used is free, and rests. True if an allocation was made for it.
+    pub(crate) fn veth_gone(&mut self, ifindex: u32) -> bool {
         let now_ms = self.ms();
         let occupied = std::mem::take(&mut self.held.occupied);
         let (gone, kept): (Vec<_>, Vec<_>) = occupied.into_iter().partition(|(index, _)| *index == ifindex);
@@ -118,6 +118,7 @@ impl<K: PodKey> Agent<K> {
                 self.pool.vacate(address, now_ms);
             }
         }
+        self.link_gone(ifindex)
     }
 
     /// CIDRs were added: allocations and traces that lie in them are kept before anything is given out of them.

@@ -104,6 +104,7 @@ impl<K: PodKey> Agent<K> {
     pub(crate) fn withdraw(&mut self, key: &K) {
         self.ledger().withdraw(key);
         self.allocations.remove(key);
+        self.unbind(key);
     }
 
     /// A pod's address is free again, and rests.
@@ -112,6 +113,7 @@ impl<K: PodKey> Agent<K> {
         let place = self.ledger().unassign(key, now_ms)?;
         self.ledger().unassign_written(place);
         self.allocations.remove(key);
+        self.unbind(key);
         Ok(place)
     }
 
@@ -169,9 +171,15 @@ impl<K: PodKey> Agent<K> {
     }
 
     fn forget_lost_pods(&mut self, lost: bool) {
-        if lost && !self.allocations.is_empty() {
-            let owners = self.pool.owners();
+        if !lost {
+            return;
+        }
+        let owners = self.pool.owners();
+        if !self.allocations.is_empty() {
             self.allocations.retain(|key, _| owners.contains_key(key));
+        }
+        if let Some(own) = &mut self.own {
+            own.bindings.retain(|key, _| owners.contains_key(key));
         }
     }
 }

@@ -136,7 +136,7 @@ pub(crate) struct Agent<K> {
     /// What a careful agent keeps.
     pub(crate) held: Rare<Held<K>>,
     /// What only a careful agent has.
-    pub(crate) own: Option<Box<Careful>>,
+    pub(crate) own: Option<Box<Careful<K>>>,
     /// What the checkpoint held, between its reading and its use.
     pub(crate) restored: Vec<CheckpointEntry<K>>,
     /// The pod whose address is being freed: the checkpoint that is written lacks it.

@@ -24,6 +24,10 @@ pub(crate) enum Lane {
     Store,
     /// Careful: growth.
     Job(u8),
+    /// Careful: annotations of pods.
+    Notes,
+    /// Careful: the look at interfaces of pods.
+    Links,
     /// One RPC.
     Rpc(RpcId),
 }

@@ -94,6 +94,21 @@ impl<K: PodKey> Core<K> {
         own.map(|own| Waits { waiting: own.line.len(), ..own.waits }).unwrap_or_default()
     }
 
+    /// Allocations that are bound to an interface of the host, and how many ended with theirs.
+    pub fn links(&self) -> (usize, u64) {
+        let own = self.agent.own.as_deref();
+        own.map_or((0, 0), |own| {
+            let bound = own.bindings.values().filter(|binding| binding.ifindex.is_some());
+            (bound.count(), own.links_ended)
+        })
+    }
+
+    /// Annotations that are still to be written, and how many were given up.
+    pub fn annotations(&self) -> (usize, u64) {
+        let own = self.agent.own.as_deref();
+        own.map_or((0, 0), |own| (own.notes.len(), own.notes.lost))
+    }
+
     /// Effects that are not answered yet.
     pub fn open_effects(&self) -> usize {
         self.agent.operations.open().len()

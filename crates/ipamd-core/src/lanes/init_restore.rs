@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+use crate::agent::bindings::BIND_MS;
 use crate::agent::cx::Cx;
 use crate::agent::memory::PodKey;
 use crate::agent::veth;
@@ -80,9 +81,16 @@ impl Restore {
 /// Allocations of pods whose interface is gone are dropped, and those whose address no CIDR holds.
 pub(super) fn take_over<K: PodKey>(cx: &mut Cx<'_, K>, pods: &[HostPod]) -> Result<(), Box<str>> {
     let ipv6 = cx.facts.mode == Mode::Ipv6;
+    let now_ns = cx.now.unix_ns;
+    // Careful: the interface of a pod that was told its address a moment ago is still to come.
+    let young = |entry: &CheckpointEntry<K>| now_ns.saturating_sub(entry.allocated_ns) < BIND_MS * 1_000_000;
     for entry in std::mem::take(&mut cx.restored) {
         let address = if ipv6 { entry.ipv6.map(IpAddr::from) } else { entry.ipv4.map(IpAddr::from) };
-        let Some(address) = address.filter(|address| is_alive(&entry, *address, pods)) else { continue };
+        let Some(address) =
+            address.filter(|address| is_alive(&entry, *address, pods) || cx.is_careful() && young(&entry))
+        else {
+            continue;
+        };
         match cx.recover(entry.key.clone(), address, entry.pod.clone(), entry.allocated_ns) {
             // Careful: a listing may be old, and the address is the pod's when it comes.
             Err(Refused::UnknownAddress) if cx.is_careful() => cx.held.orphans.push(entry),
@@ -92,6 +100,12 @@ pub(super) fn take_over<K: PodKey>(cx: &mut Cx<'_, K>, pods: &[HostPod]) -> Resu
         }
     }
     if cx.is_careful() {
+        let keys: Vec<K> =
+            cx.pool.owners().keys().chain(cx.held.orphans.iter().map(|entry| &entry.key)).cloned().collect();
+        for key in keys {
+            cx.expect_link(key, None);
+        }
+        cx.see_links(pods);
         cx.see_traces(pods);
     }
     Ok(())

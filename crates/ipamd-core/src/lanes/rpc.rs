@@ -41,6 +41,8 @@ pub(crate) struct Rpcs<K> {
 pub(crate) struct Rpc<K> {
     pub(crate) key: K,
     pub(crate) pod: PodName,
+    /// The pod's UID, where the plugin knows it.
+    pub(crate) uid: Box<str>,
     /// Its caller is gone: nothing is replied.
     pub(crate) gone: bool,
     /// Its caller waits no longer than this, milliseconds of the steady clock.
@@ -129,7 +131,8 @@ impl<K: PodKey> Rpcs<K> {
             Next::Turn(State::AddTurn)
         };
         let limit_ms = request.limit_ms.map(|limit_ms| cx.ms().saturating_add(limit_ms));
-        let rpc = Rpc { key: request.key, pod: request.pod, gone: false, limit_ms, state: State::AddTurn };
+        let rpc =
+            Rpc { key: request.key, pod: request.pod, uid: request.uid, gone: false, limit_ms, state: State::AddTurn };
         self.open.insert(request.rpc, rpc);
         self.follow(cx, request.rpc, next);
     }
@@ -145,7 +148,14 @@ impl<K: PodKey> Rpcs<K> {
         if !self.admit(cx, request.rpc) {
             return;
         }
-        let rpc = Rpc { key: request.key, pod: request.pod, gone: false, limit_ms: None, state: State::AddTurn };
+        let rpc = Rpc {
+            key: request.key,
+            pod: request.pod,
+            uid: request.uid.clone(),
+            gone: false,
+            limit_ms: None,
+            state: State::AddTurn,
+        };
         self.open.insert(request.rpc, rpc);
         self.follow(cx, request.rpc, Next::Turn(State::DelTurn(request.uid)));
     }
@@ -197,7 +207,11 @@ impl<K: PodKey> Rpcs<K> {
         match next {
             Next::Wait(state) => self.set(id, state),
             Next::Reply(reply) => {
-                if self.open.remove(&id).is_some_and(|rpc| !rpc.gone) {
+                let answered = self.open.remove(&id);
+                if let Some(rpc) = answered.as_ref().filter(|_| cx.is_careful()) {
+                    told(cx, rpc, &reply);
+                }
+                if answered.is_some_and(|rpc| !rpc.gone) {
                     cx.operations.put(Output::Reply { rpc: id, reply });
                 }
             }
@@ -213,6 +227,24 @@ impl<K: PodKey> Rpcs<K> {
         if let Some(rpc) = self.open.get_mut(&id) {
             rpc.state = state;
         }
+    }
+}
+
+/// Careful: what follows a reply.
+fn told<K: PodKey>(cx: &mut Cx<'_, K>, rpc: &Rpc<K>, reply: &Reply) {
+    if matches!(reply, Reply::Added { .. }) {
+        cx.expect_link(rpc.key.clone(), None);
+    }
+    let of_branch = |branch: &BranchEni| branch.ipv4.map(IpAddr::from).or(branch.ipv6.map(IpAddr::from));
+    let (address, release) = match reply {
+        Reply::Added { address, .. } => (Some(*address), false),
+        Reply::AddedBranch { branch, .. } => (of_branch(branch), false),
+        Reply::Deleted { address, .. } => (Some(*address), true),
+        Reply::DeletedBranch { branch } => (of_branch(branch), true),
+        _ => (None, false),
+    };
+    if let Some(address) = address {
+        cx.note_address(rpc.pod.clone(), rpc.uid.clone(), address, release);
     }
 }
 
@@ -253,7 +285,13 @@ fn failed(text: &str) -> Next {
 /// Whether the pod wants a branch ENI. The original looks at its first container only.
 fn pod_read<K: PodKey>(cx: &mut Cx<'_, K>, result: Result<KubeReply, KubeError>) -> Next {
     let Ok(KubeReply::Pod { branch, wants_branch, .. }) = result else { return Next::Reply(Reply::AddRefused) };
-    if !wants_branch.first().copied().unwrap_or(false) {
+    // Careful: any container may be the one, and so may the annotation of a branch ENI.
+    let claims = if cx.is_careful() {
+        branch.is_some() || wants_branch.contains(&true)
+    } else {
+        wants_branch.first() == Some(&true)
+    };
+    if !claims {
         return Next::Turn(State::AddTurn);
     }
     if !cx.has_trunk() {
@@ -279,6 +317,11 @@ fn trunk_found<K: PodKey>(
 
 /// The VPC's CIDRs are read anew for every pod, after the address is taken.
 pub(crate) fn read_cidrs<K: PodKey>(cx: &mut Cx<'_, K>, given: Given) -> Next {
+    // Careful: those of the last look, so that no pod waits for the metadata service.
+    if cx.is_careful() && !cx.facts.vpc_cidrs.is_empty() {
+        let cidrs = cx.facts.vpc_cidrs.clone();
+        return added(cx, given, cidrs);
+    }
     cx.imds(ImdsRead::VpcCidrs);
     Next::Wait(State::AddCidrs(given))
 }
@@ -291,10 +334,11 @@ fn address(given: &Given) -> Option<IpAddr> {
 }
 
 fn annotate<K: PodKey>(cx: &mut Cx<'_, K>, pod: &PodName, given: Given, cidrs: Vec<Box<str>>) -> Next {
-    if !cx.config.settings.annotate_pod_ip {
+    // Careful: the annotation follows the reply.
+    if !cx.config.settings.annotate_pod_ip || cx.is_careful() {
         return added(cx, given, cidrs);
     }
-    cx.kube(KubeCall::AnnotatePod { pod: pod.clone(), set: address(&given), release: None });
+    cx.kube(KubeCall::AnnotatePod { pod: pod.clone(), uid: Box::default(), set: address(&given), release: None });
     Next::Wait(State::AddAnnotate(given, cidrs))
 }
 
@@ -311,10 +355,11 @@ fn added<K: PodKey>(cx: &Cx<'_, K>, given: Given, vpc_cidrs: Vec<Box<str>>) -> N
 
 /// The address is free: what is left to do is the pod's annotation.
 pub(crate) fn clear_annotation<K: PodKey>(cx: &mut Cx<'_, K>, pod: &PodName, given: Given) -> Next {
-    if !cx.config.settings.annotate_pod_ip {
+    // Careful: the annotation follows the reply.
+    if !cx.config.settings.annotate_pod_ip || cx.is_careful() {
         return deleted(cx, &given);
     }
-    cx.kube(KubeCall::AnnotatePod { pod: pod.clone(), set: None, release: address(&given) });
+    cx.kube(KubeCall::AnnotatePod { pod: pod.clone(), uid: Box::default(), set: None, release: address(&given) });
     Next::Wait(State::DelAnnotate(given))
 }
 

@@ -49,6 +49,19 @@ impl<K: PodKey> Rpcs<K> {
         Cx { agent: &mut *cx.agent, lane: Lane::Store }.store(StoreCall::WriteCheckpoint { generation });
     }
 
+    /// Careful: the checkpoint lacks something that no request waits for.
+    pub(crate) fn rewrite(&mut self, cx: &mut Cx<'_, K>) {
+        if self.stale {
+            return;
+        }
+        if self.busy {
+            self.stale = true;
+            cx.sleep(WRITE_AGAIN_MS);
+        } else {
+            self.write(cx);
+        }
+    }
+
     /// As `follow`, for an RPC whose turn is over: it does not want another.
     fn conclude(&mut self, cx: &mut Cx<'_, K>, id: RpcId, next: Next) {
         debug_assert!(!matches!(next, Next::Turn(_)), "an RPC has one turn");
@@ -58,7 +71,9 @@ impl<K: PodKey> Rpcs<K> {
     /// The checkpoint is written, or is not.
     pub(crate) fn written(&mut self, cx: &mut Cx<'_, K>, wake: Wake) {
         if matches!(wake, Wake::Timer) {
-            if std::mem::take(&mut self.stale) && !self.busy {
+            if self.busy && self.stale {
+                cx.sleep(WRITE_AGAIN_MS);
+            } else if std::mem::take(&mut self.stale) {
                 self.write(cx);
             }
             return;

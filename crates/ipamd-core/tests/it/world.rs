@@ -15,8 +15,8 @@ use cni_types::limits::InstanceLimits;
 use ipamd_core::chooser::{Chooser, Seeded};
 use ipamd_core::id::{EniId, Epoch, GroupId, InstanceId, Now, OpId, RpcId, SubnetId};
 use ipamd_core::input::{
-    AddRequest, Answer, Boot, CheckpointEntry, DelReason, DelRequest, Ec2Eni, Ec2Failure, Ec2Reply, Fate, KubeError,
-    KubeReply, NodeSeen, PodName,
+    AddRequest, Answer, Boot, CheckpointEntry, DelReason, DelRequest, Ec2Eni, Ec2Failure, Ec2Reply, Fate, HostPod,
+    KubeError, KubeReply, NodeSeen, PodName,
 };
 use ipamd_core::output::{Ec2Call, Effect, HostCall, KubeCall, Output, Reply, Warning};
 use ipamd_core::settings::Settings;
@@ -109,6 +109,8 @@ pub(crate) struct World {
     pub(crate) ready_ms: Option<i64>,
     pub(crate) fatal: Option<Box<str>>,
     pub(crate) warnings: Vec<Warning>,
+    /// Interfaces that the host lists, where a test says so.
+    pub(crate) links: Option<Vec<HostPod>>,
     /// Addresses whose connections the host forgot, in order.
     pub(crate) forgotten: Vec<IpAddr>,
     pub(crate) chaos: Chaos,
@@ -165,6 +167,7 @@ impl World {
             ready_ms: None,
             fatal: None,
             warnings: Vec::new(),
+            links: None,
             forgotten: Vec::new(),
             chaos: Chaos::none(),
             exact_ms: None,
@@ -297,7 +300,7 @@ impl World {
         let rpc = RpcId(self.rpcs);
         self.keys.insert(rpc, key);
         let pod = self.pod_name(key);
-        self.input(Input::Add(AddRequest { rpc, key, pod, limit_ms }));
+        self.input(Input::Add(AddRequest { rpc, key, pod, uid: "uid".into(), limit_ms }));
         rpc
     }
 

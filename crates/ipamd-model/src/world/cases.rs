@@ -13,7 +13,7 @@ use super::faults::{Fault, How, ImdsPath, Target};
 use super::host::HostSpec;
 use super::imds::ImdsSpec;
 use super::kube::Controller;
-use super::kubelet::KubeletSpec;
+use super::kubelet::{KubeletSpec, LinksTold};
 use super::run::{World, WorldNodeSpec};
 use super::subnet::SubnetFacts;
 use super::wire::WireSpec;
@@ -95,7 +95,7 @@ fn node(enis: u16) -> WorldNodeSpec {
         subnet: SubnetId::from_bits(1),
         imds,
         host: HostSpec::default(),
-        kubelet: KubeletSpec::default(),
+        kubelet: KubeletSpec { links_told: LinksTold::EverySecond, ..KubeletSpec::default() },
         controller: Controller::Silent,
         max_pods: Some(20),
     }

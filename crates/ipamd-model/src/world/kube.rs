@@ -130,7 +130,7 @@ impl Kube {
             }
             KubeCall::GetPod(pod) => self.pod(pod),
             KubeCall::PatchCniNode { feature, value } => return self.patch(at_ms, feature, value),
-            KubeCall::AnnotatePod { pod, set, release } => self.annotate(pod, *set, *release),
+            KubeCall::AnnotatePod { pod, uid, set, release } => self.annotate((pod, uid), *set, *release),
             KubeCall::WarnMissingPermission { .. } => {
                 self.warnings = self.warnings.saturating_add(1);
                 Ok(KubeReply::Annotated)
@@ -162,12 +162,13 @@ impl Kube {
 
     fn annotate(
         &mut self,
-        pod: &PodName,
+        (pod, uid): (&PodName, &str),
         set: Option<IpAddr>,
         release: Option<IpAddr>,
     ) -> Result<KubeReply, KubeError> {
         let key = (pod.namespace.clone(), pod.name.clone());
-        let found = self.pods.get_mut(&key).ok_or(KubeError::NotFound)?;
+        let meant = |found: &&mut KubePod| uid.is_empty() || *found.uid == *uid;
+        let found = self.pods.get_mut(&key).filter(meant).ok_or(KubeError::NotFound)?;
         // A late release must not take the address of a pod that has another one by now.
         if set.is_some() || release.is_none() || found.annotation == release {
             found.annotation = set;
@@ -176,7 +177,8 @@ impl Kube {
     }
 }
 
-fn uid(pod: u64) -> Box<str> {
+/// The UID of a pod.
+pub(super) fn uid(pod: u64) -> Box<str> {
     format!("{pod:08x}-0000-4000-8000-000000000000").into()
 }
 
@@ -240,7 +242,7 @@ mod tests {
         kube.pods.insert(("default".into(), "web-0".into()), KubePod::default());
         let [one, two]: [IpAddr; 2] = ["10.0.0.8".parse().unwrap(), "10.0.0.9".parse().unwrap()];
         let mut annotate = |set, release| {
-            let call = KubeCall::AnnotatePod { pod: name.clone(), set, release };
+            let call = KubeCall::AnnotatePod { pod: name.clone(), uid: "".into(), set, release };
             assert_eq!(kube.execute(0, &call, &mut faults).result, Ok(KubeReply::Annotated));
             kube.pods.values().next().unwrap().annotation
         };

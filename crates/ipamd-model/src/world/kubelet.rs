@@ -21,12 +21,25 @@ pub struct KubeletSpec {
     pub add_limit_ms: i64,
     /// Share of the ADDs after whose answer the plugin cannot set the namespace up.
     pub broken_namespaces: f64,
+    /// Of which pods' interfaces the plugin tells the agent: the others it learns from the host's routes.
+    pub links_told: LinksTold,
 }
 
 impl Default for KubeletSpec {
     fn default() -> Self {
-        Self { retry_ms: (8_000, 14_000), add_limit_ms: 120_000, broken_namespaces: 0.0 }
+        Self { retry_ms: (8_000, 14_000), add_limit_ms: 120_000, broken_namespaces: 0.0, links_told: LinksTold::All }
     }
+}
+
+/// Which interfaces the plugin tells the agent of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinksTold {
+    /// Every one.
+    All,
+    /// Those of every second sandbox.
+    EverySecond,
+    /// None.
+    None,
 }
 
 /// Something for the agent.
@@ -280,6 +293,15 @@ impl Kubelet {
         sends
     }
 
+    /// The sandbox that the plugin says it made the pod's interface for.
+    pub fn reported(&self, pod: u64) -> Option<u64> {
+        self.sandbox(pod).filter(|sandbox| match self.spec.links_told {
+            LinksTold::All => true,
+            LinksTold::EverySecond => sandbox % 2 == 0,
+            LinksTold::None => false,
+        })
+    }
+
     /// RPCs that wait for an answer.
     pub fn open(&self) -> Vec<RpcId> {
         self.adds.keys().chain(self.dels.keys()).copied().collect()
@@ -300,7 +322,13 @@ impl Kubelet {
         let found = self.pods.get_mut(&pod)?;
         found.sandbox = key;
         found.state = State::Adding { rpc, since_ms: now_ms, doomed: false };
-        let request = AddRequest { rpc, key, pod: found.name.clone(), limit_ms: Some(self.spec.add_limit_ms) };
+        let request = AddRequest {
+            rpc,
+            key,
+            pod: found.name.clone(),
+            uid: super::kube::uid(pod),
+            limit_ms: Some(self.spec.add_limit_ms),
+        };
         self.adds.insert(rpc, pod);
         Some(Send::Add(request))
     }

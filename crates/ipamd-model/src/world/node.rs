@@ -369,6 +369,9 @@ impl<F: Agents> WorldNode<F> {
         if let Some(ifindex) = replaced {
             at.after(0, tell(self.epoch, Input::VethGone { name: veth.clone(), ifindex }));
         }
+        if let Some(key) = self.kubelet.reported(pod) {
+            at.after(RPC_MS, tell(self.epoch, Input::Bound { key, ifindex }));
+        }
         self.links.insert(pod, (veth, ifindex));
     }
 

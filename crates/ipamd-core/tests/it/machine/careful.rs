@@ -7,6 +7,7 @@ use cni_types::ec2::{Ec2Code, Ec2Operation};
 use cni_types::limits::InstanceLimits;
 use ipamd_core::Config;
 use ipamd_core::id::EniId;
+use ipamd_core::input::{BranchEni, HostPod, KubeReply, PodName};
 use ipamd_core::output::{Ec2Call, Reply};
 use ipamd_core::settings::Settings;
 
@@ -322,4 +323,71 @@ fn a_start_warns_of_addresses_that_rest_shorter_than_the_host_tracks_connections
     assert_eq!(warned("30"), [Warning::ShortCooldown { cooldown_s: 30, timeout_s: 120 }]);
     assert_eq!(warned("120"), []);
     assert_eq!(World::serving(&[], 1, 4).warnings, [], "the original says nothing");
+}
+
+/// An interface of the host, by index, name and address.
+fn link(ifindex: u32, key: u64, address: std::net::Ipv4Addr) -> HostPod {
+    let pod = PodName { namespace: "".into(), name: format!("pod-{key}").into() };
+    HostPod { name: format!("eni{}", ipamd_core::veth_suffix(&pod)).into(), ifindex, routes: vec![address.into()] }
+}
+
+#[test]
+fn an_allocation_without_an_interface_of_its_name_is_freed_after_a_minute() {
+    let mut world = careful(&[], 1, 9);
+    // The second sandbox has the first one's name, the third has none of an interface; the fourth's route is not there yet.
+    let given: Vec<_> = (1_001..=1_004).filter_map(|key| world.add(key)).collect();
+    let late = HostPod { routes: Vec::new(), ..link(14, 1_004, given[3]) };
+    world.links = Some(vec![link(11, 1_001, given[0]), late.clone()]);
+    world.input(ipamd_core::Input::Bound { key: 1_002, ifindex: 12 });
+    world.run_ms(58_000);
+    assert_eq!(owners(&world).len(), 4);
+    world.run_ms(4_000);
+    assert_eq!(owners(&world).into_keys().collect::<Vec<_>>(), [1_001, 1_002, 1_004]);
+    assert_eq!(world.core.links(), (2, 1));
+    // Its route comes, and then its interface goes: by its index, whatever the name.
+    world.links = Some(vec![HostPod { routes: vec![given[3].into()], ..late }]);
+    world.run_ms(62_000);
+    assert_eq!(world.core.links(), (3, 1));
+    world.input(ipamd_core::Input::VethGone { name: "eni0".into(), ifindex: 14 });
+    world.input(ipamd_core::Input::VethGone { name: "eni0".into(), ifindex: 12 });
+    world.input(ipamd_core::Input::VethGone { name: "eni0".into(), ifindex: 99 });
+    world.run_ms(2_000);
+    assert_eq!(owners(&world).into_keys().collect::<Vec<_>>(), [1_001]);
+    assert_eq!(world.file.as_ref().unwrap().len(), 1);
+}
+
+#[test]
+fn a_pod_that_was_told_its_address_a_moment_before_a_restart_keeps_it() {
+    let mut world = careful(&[], 1, 9);
+    let given = world.add(1_001).unwrap();
+    world.links = Some(vec![link(7, 1_009, "192.0.2.1".parse().unwrap())]);
+    world.restart();
+    world.run_ms(30_000);
+    assert_eq!(owners(&world).get(&1_001), Some(&IpAddr::from(given)));
+    world.run_ms(40_000);
+    assert_eq!(owners(&world).len(), 0);
+}
+
+/// A webhook has put a container before the one that claims a branch ENI, and the pod got the node's security groups.
+#[test]
+fn any_container_or_the_annotation_makes_a_pod_one_with_a_branch_eni() {
+    let branch = BranchEni {
+        eni: EniId::from_bits(0xb1),
+        mac: ipamd_core::id::Mac::default(),
+        ipv4: Some([10, 0, 9, 9].into()),
+        ipv6: None,
+        vlan: 3,
+        gateway: None,
+    };
+    let claims = [(vec![true], None), (vec![false, true], None), (vec![false], Some(branch)), (vec![], None)];
+    for (wants_branch, branch) in claims {
+        let mut world = careful(&[("ENABLE_POD_ENI", "true")], 3, 4);
+        let plain = wants_branch.is_empty();
+        world.pods.insert("pod-1001".into(), KubeReply::Pod { uid: "uid".into(), branch, wants_branch });
+        let rpc = world.begin_add(1_001);
+        world.run_ms(200);
+        // There is no trunk, so that a pod with a claim is refused, and has no address of the node's.
+        assert_eq!(matches!(world.reply(rpc), Reply::Added { .. }), plain);
+        assert_eq!(owners(&world).contains_key(&1_001), plain);
+    }
 }

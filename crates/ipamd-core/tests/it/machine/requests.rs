@@ -99,7 +99,13 @@ fn requests_before_the_start_is_done_are_not_counted() {
 fn a_number_that_is_in_use_and_too_many_requests_are_refused() {
     let mut world = World::serving(&[], 3, 10);
     for number in 0..1_026_u64 {
-        let request = AddRequest { rpc: RpcId(number.max(1)), key: number, pod: PodName::default(), limit_ms: None };
+        let request = AddRequest {
+            rpc: RpcId(number.max(1)),
+            key: number,
+            pod: PodName::default(),
+            uid: "".into(),
+            limit_ms: None,
+        };
         world.input(Input::Add(request));
     }
     let bad: Vec<_> = world.core.bad_inputs().collect();

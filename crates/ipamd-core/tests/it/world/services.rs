@@ -106,6 +106,9 @@ impl World {
     }
 
     fn host_pods(&self) -> Vec<HostPod> {
+        if let Some(links) = &self.links {
+            return links.clone();
+        }
         let Some(veths) = &self.veths else { return Vec::new() };
         if self.exact_ms.is_some() {
             let named = veths.iter().zip(1..).map(|((key, route), ifindex)| HostPod {

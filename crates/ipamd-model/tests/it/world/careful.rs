@@ -2,6 +2,7 @@
 
 use ipamd_core::chooser::Seeded;
 use ipamd_core::id::Epoch;
+use ipamd_core::input::KubeError;
 use ipamd_core::settings::Settings;
 use ipamd_core::{Config, Core};
 use ipamd_model::world::World;
@@ -41,4 +42,41 @@ fn no_pod_inherits_the_connections_of_another() {
     };
     assert!(inherited(&Config::upstream(Settings::manifest())) > 20);
     assert_eq!(inherited(&Config::careful(Settings::manifest())), 0);
+}
+
+/// Pods deleted by force and made again under their names, DELs late, twice or never: the original keeps the address of a
+/// sandbox for as long as a pod has its name.
+#[test]
+fn an_allocation_ends_with_the_interface_it_was_made_for() {
+    let (world, outcome) = play(&Case::SameName, &[]);
+    assert!(outcome.serves && outcome.harm.is_none(), "{outcome:?}");
+    assert_eq!(outcome.unlike_checkpoint, (0, 0), "{outcome:?}");
+    let (bound, ended) = world.node(0).unwrap().agent().unwrap().links();
+    assert!(bound == 3 && ended > 20, "{bound} {ended}");
+}
+
+/// A pod that runs has its address in its annotation.
+fn annotated(world: &World<Make>) -> (usize, usize) {
+    let node = world.node(0).unwrap();
+    let name = |pod: u64| (Box::from("default"), format!("pod-{pod}").into());
+    let right = node
+        .kubelet
+        .running()
+        .filter(|(pod, address)| node.kube.pods.get(&name(*pod)).is_some_and(|pod| pod.annotation == Some(*address)));
+    (right.count(), node.kubelet.running().count())
+}
+
+/// A slow or refusing API server, or a webhook, refused pods for want of an annotation.
+#[test]
+fn an_annotation_follows_the_reply_and_no_request_fails_for_it() {
+    for error in [KubeError::Forbidden, KubeError::Timeout, KubeError::Conflict, KubeError::Other, KubeError::NotFound]
+    {
+        let (world, outcome) = play(&Case::Api(error), &[("ANNOTATE_POD_IP", "true")]);
+        assert!(outcome.serves && outcome.harm.is_none() && outcome.refused == 0, "{error:?}: {outcome:?}");
+        let core = world.node(0).unwrap().agent().unwrap();
+        assert_eq!(core.annotations(), (0, 0), "{error:?}");
+        let (right, running) = annotated(&world);
+        // A pod that is not found is not annotated.
+        assert!(running == 5 && (right == 5 || error == KubeError::NotFound), "{error:?}: {right} of {running}");
+    }
 }
