@@ -106,6 +106,8 @@ impl<K: PodKey> Core<K> {
                 self.take(input);
                 self.catch_up();
                 self.plan();
+                let now_ms = self.agent.ms();
+                self.agent.operations.release(now_ms);
             }
         }
         if self.rpcs.is_idle() {

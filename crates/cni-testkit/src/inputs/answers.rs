@@ -133,6 +133,8 @@ fn ec2_eni(bytes: &mut Bytes<'_>) -> Ec2Eni {
         mac: mac(bytes),
         kind: [EniKind::Interface, EniKind::Trunk, EniKind::Efa, EniKind::EfaOnly][bytes.index(4)],
         subnet: subnet(bytes),
+        vpc: bytes.seldom(8).then(|| VpcId::from_bits(u128::from(bytes.byte()))),
+        zone: bytes.seldom(8).then(|| bytes.text()),
         primary: bytes.maybe(|bytes| ipv4(bytes, 0)),
         ipv4: bytes.list(ipv4),
         ipv4_prefixes: bytes.list(prefix),

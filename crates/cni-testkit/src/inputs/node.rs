@@ -48,6 +48,8 @@ impl AnsweringNode {
             mac: Mac([2, 1, 0, 0, 0, u8::try_from(id.bits() & 0xff).unwrap_or(0)]),
             kind: EniKind::Interface,
             subnet: SUBNET,
+            vpc: None,
+            zone: None,
             primary: Some(self.address()),
             ipv4: Vec::new(),
             ipv4_prefixes: Vec::new(),

@@ -1,7 +1,7 @@
 //! The attached ENIs, as the metadata service lists them and EC2 describes them.
 
 use crate::chooser::{Chooser, Purpose};
-use crate::id::EniId;
+use crate::id::{EniId, VpcId};
 use crate::input::{Ec2Eni, EniKind, ImdsEni};
 
 /// A tag: its key and its value.
@@ -18,6 +18,11 @@ pub(crate) struct Described {
     pub(crate) card: Option<u8>,
     /// Its tags.
     pub(crate) tags: Vec<Tag>,
+    /// Its description.
+    pub(crate) description: Box<str>,
+    /// Its VPC and its zone, where EC2 says.
+    pub(crate) vpc: Option<VpcId>,
+    pub(crate) zone: Option<Box<str>>,
 }
 
 /// All of them.
@@ -39,6 +44,9 @@ impl Attached {
             kind: eni.kind,
             card: eni.attachment.map(|attachment| attachment.card),
             tags: eni.tags,
+            description: eni.description,
+            vpc: eni.vpc,
+            zone: eni.zone,
         });
         Self { enis, described: described.collect(), any_order: true }
     }

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, VecDeque};
 use super::bindings::Binding;
 use super::jobs::Growth;
 use super::notes::Notes;
-use crate::id::{RpcId, SubnetId};
+use crate::block::Block;
+use crate::id::{EniId, RpcId, SubnetId};
+use crate::input::Identity;
 
 /// An ADD waits no longer than this for an address, milliseconds ...
 pub(crate) const WAIT_MS: i64 = 10_000;
@@ -71,6 +73,14 @@ pub(crate) struct Careful<K> {
     pub(crate) links_ended: u64,
     /// Annotations of pods.
     pub(crate) notes: Notes,
+    /// Attached ENIs that this agent made, or an earlier life of it.
+    pub(crate) proven: Vec<EniId>,
+    /// When the listing was read that the pool is compared with.
+    pub(crate) listed_ms: i64,
+    /// CIDRs that this agent assigned to ENIs that it did not make.
+    pub(crate) lent: Vec<(EniId, Block)>,
+    /// What the metadata service said about the instance.
+    pub(crate) identity: Option<Identity>,
 }
 
 impl<K> Default for Careful<K> {
@@ -88,6 +98,10 @@ impl<K> Default for Careful<K> {
             watches_links: false,
             links_ended: 0,
             notes: Notes::default(),
+            proven: Vec::new(),
+            listed_ms: 0,
+            lent: Vec::new(),
+            identity: None,
         }
     }
 }

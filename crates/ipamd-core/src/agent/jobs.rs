@@ -38,6 +38,8 @@ pub(crate) struct Growth {
     pub(crate) subnet: Option<SubnetId>,
     /// Addresses or prefixes that it is to bring.
     pub(crate) count: u32,
+    /// The device number that the new ENI is to have.
+    pub(crate) device: Option<u8>,
     /// It brought something.
     pub(crate) done: bool,
 }
@@ -236,6 +238,30 @@ impl<K: PodKey> Agent<K> {
         if let Some(growth) = growing.find(|growth| Lane::Job(growth.lane) == lane) {
             note(growth);
         }
+    }
+
+    /// Devices in use, with those that growth under way has chosen.
+    pub(crate) fn with_reserved(&self, mut used: Vec<(u8, u8)>) -> Vec<(u8, u8)> {
+        let growing = self.own.iter().flat_map(|own| &own.growing);
+        used.extend(growing.filter_map(|growth| growth.device).map(|device| (0, device)));
+        used
+    }
+
+    /// Growth works on the ENI.
+    pub(crate) fn is_growing(&self, eni: EniId) -> bool {
+        self.own.iter().flat_map(|own| &own.growing).any(|growth| growth.eni == Some(eni))
+    }
+
+    /// Attached ENIs are listed now.
+    pub(crate) fn listing(&mut self) {
+        let now_ms = self.ms();
+        self.own.iter_mut().for_each(|own| own.listed_ms = now_ms);
+    }
+
+    /// The ENI is being changed, or was since ENIs were listed.
+    pub(crate) fn is_changing(&self, eni: EniId) -> bool {
+        let listed_ms = self.own.as_ref().map_or(0, |own| own.listed_ms);
+        self.is_growing(eni) || self.operations.outdates(eni, listed_ms)
     }
 
     /// EC2 answered growth: those that wait now may wait longer.

@@ -1,8 +1,8 @@
 //! Which attached ENIs the agent works with.
 
-use super::attached::Attached;
+use super::attached::{Attached, Described};
 use super::memory::{Agent, PodKey};
-use crate::input::{BadInput, EniKind, ImdsEni};
+use crate::input::{BadInput, EniKind, Identity, ImdsEni};
 use crate::settings::Mode;
 
 /// Tag of an ENI that agents must leave alone.
@@ -29,9 +29,20 @@ impl<K: PodKey> Agent<K> {
                 None => untagged_too || value(INSTANCE) == Some(&*instance),
             }
         };
-        let left_alone = attached.described.iter().filter(|eni| !managed(&eni.tags)).map(|eni| eni.id);
+        // Careful: an ENI of another VPC or zone is left alone, whatever its tags.
+        let identity = self.own.as_deref().and_then(|own| own.identity.as_ref());
+        let elsewhere = |eni: &Described| {
+            let other = |identity: &Identity| {
+                eni.vpc.is_some_and(|vpc| vpc != identity.vpc)
+                    || eni.zone.as_ref().is_some_and(|zone| *zone != identity.zone)
+            };
+            identity.is_some_and(other)
+        };
+        let alone = |eni: &&Described| !managed(&eni.tags) || elsewhere(eni);
+        let left_alone = attached.described.iter().filter(alone).map(|eni| eni.id);
         let ids = left_alone.filter(|eni| !self.is_primary(*eni)).collect();
         self.foreign.unmanaged = ids;
+        self.prove(attached);
     }
 
     /// Remembers which ENIs are EFA without addresses.

@@ -155,17 +155,26 @@ impl<K: fmt::Debug> fmt::Debug for Agent<K> {
 }
 
 impl<K: PodKey> Agent<K> {
+    /// The metadata service has said what the instance is.
+    pub(crate) fn identified(&mut self, identity: Identity) {
+        if let Some(own) = &mut self.own {
+            own.identity = Some(identity.clone());
+        }
+        self.facts.identity = Some(identity.into());
+    }
+
     /// A life that begins.
     pub(crate) fn new(config: Arc<Config>, chooser: Box<dyn Chooser>, now: Now, boot: &Boot) -> Self {
         let cooldown_ms = config.settings.ip_cooldown_s.saturating_mul(1_000);
         let mut metrics = Metrics::new(now.unix_ms().saturating_sub(boot.waited_ms), config.settings.ipv6);
         metrics.with_api_server = boot.api_server_reachable;
-        let own = (config.policy == Policy::Careful).then(Box::default);
+        let gate = config.policy == Policy::Careful;
+        let own = gate.then(Box::default);
         Self {
             now,
             config,
             chooser,
-            operations: Operations::new(boot.epoch),
+            operations: Operations::new(boot.epoch, gate),
             metrics,
             pool: Pool::new(cooldown_ms),
             facts: Facts::new(boot),

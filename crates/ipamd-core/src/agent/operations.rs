@@ -2,7 +2,8 @@
 
 use cni_types::ec2::Ec2Operation;
 
-use crate::id::{Epoch, OpId, RpcId};
+use super::gate::{Deferred, Gate};
+use crate::id::{EniId, Epoch, OpId, RpcId};
 use crate::input::{Ec2Reply, HostReply, ImdsReply, KubeReply};
 use crate::output::{Ec2Call, Effect, HostCall, ImdsRead, KubeCall, Output, StoreCall};
 use crate::small_map::make_room;
@@ -219,6 +220,8 @@ pub(crate) struct Open {
 
 /// Memory for so few effects is kept while none waits.
 const FEW: usize = 2;
+/// An effect that waits has no end yet.
+const NEVER_MS: i64 = i64::MAX;
 
 /// Effects, sleeps and outputs of one life.
 #[derive(Debug, Default)]
@@ -229,21 +232,50 @@ pub(crate) struct Operations {
     open: Vec<Open>,
     sleeps: Vec<(i64, Lane)>,
     outputs: Vec<Output>,
+    /// Careful: calls of EC2 that wait.
+    gate: Option<Box<Gate>>,
 }
 
 impl Operations {
     /// No operation is open yet.
-    pub(crate) fn new(epoch: Epoch) -> Self {
-        Self { epoch, ..Self::default() }
+    pub(crate) fn new(epoch: Epoch, gate: bool) -> Self {
+        Self { epoch, gate: gate.then(Box::default), ..Self::default() }
     }
 
     /// Hands an effect out and remembers who waits for its answer.
     pub(crate) fn ask(&mut self, lane: Lane, asked_ms: i64, budget_ms: i64, effect: Effect, count: Count) {
         let op = self.next_op();
         let due_ms = asked_ms.saturating_add(budget_ms);
+        let asked = Asked::by(&effect, count);
         make_room(&mut self.open);
-        self.open.push(Open { op, lane, due_ms, asked_ms, asked: Asked::by(&effect, count) });
+        if let Some(gate) = &mut self.gate {
+            if gate.holds(&effect) {
+                self.open.push(Open { op, lane, due_ms: NEVER_MS, asked_ms, asked });
+                gate.defer(Deferred { op, lane, budget_ms, effect });
+                return;
+            }
+            gate.sent(op, &effect, asked_ms);
+        }
+        self.open.push(Open { op, lane, due_ms, asked_ms, asked });
         self.outputs.push(Output::Effect { op, epoch: self.epoch, budget_ms, effect });
+    }
+
+    /// Careful: calls go out that waited for others.
+    pub(crate) fn release(&mut self, now_ms: i64) {
+        while let Some(Deferred { op, budget_ms, effect, .. }) = self.gate.as_mut().and_then(|gate| gate.next()) {
+            if let Some(gate) = &mut self.gate {
+                gate.sent(op, &effect, now_ms);
+            }
+            if let Some(open) = self.open.iter_mut().find(|open| open.op == op) {
+                (open.asked_ms, open.due_ms) = (now_ms, now_ms.saturating_add(budget_ms));
+            }
+            self.outputs.push(Output::Effect { op, epoch: self.epoch, budget_ms, effect });
+        }
+    }
+
+    /// Careful: what was read of an ENI at this time may be older than its last change.
+    pub(crate) fn outdates(&self, eni: EniId, read_ms: i64) -> bool {
+        self.gate.as_ref().is_some_and(|gate| gate.outdates(eni, read_ms))
     }
 
     /// Hands an effect out that is not answered.
@@ -273,10 +305,13 @@ impl Operations {
     }
 
     /// The effect of this number waits no longer.
-    pub(crate) fn close(&mut self, op: OpId) {
+    pub(crate) fn close(&mut self, op: OpId, now_ms: i64) {
         self.open.retain(|open| open.op != op);
         if self.open.is_empty() && self.open.capacity() > FEW {
             self.open = Vec::new();
+        }
+        if let Some(gate) = &mut self.gate {
+            gate.closed(op, now_ms);
         }
     }
 
@@ -304,12 +339,16 @@ impl Operations {
 
     /// An effect whose time is over: the one that was to be answered first.
     pub(crate) fn overdue(&self, now_ms: i64) -> Option<Open> {
-        self.open.iter().min_by_key(|open| (open.due_ms, open.op)).filter(|open| open.due_ms <= now_ms).copied()
+        self.open
+            .iter()
+            .min_by_key(|open| (open.due_ms, open.op))
+            .filter(|open| open.due_ms <= now_ms && open.due_ms < NEVER_MS)
+            .copied()
     }
 
     /// When something is to be done without an input.
     pub(crate) fn deadline(&self) -> Option<i64> {
-        let open = self.open.iter().map(|open| open.due_ms);
+        let open = self.open.iter().map(|open| open.due_ms).filter(|due_ms| *due_ms < NEVER_MS);
         open.chain(self.sleeps.iter().map(|(until_ms, _)| *until_ms)).min()
     }
 
@@ -321,6 +360,7 @@ impl Operations {
     /// Forgets every effect and sleep: the process ends.
     pub(crate) fn clear(&mut self) {
         self.open.clear();
+        self.gate = None;
         self.sleeps.clear();
     }
 }

@@ -18,7 +18,7 @@ impl<K: PodKey> Core<K> {
             _ if epoch != self.agent.epoch() => BadInput::EarlierLife(op.0),
             None => BadInput::UnknownOperation(op.0),
             Some(open) if takes(open.asked) => {
-                self.agent.operations.close(op);
+                self.agent.operations.close(op, self.agent.now.mono_ms);
                 return found;
             }
             // The effect waits on: its own answer may still come.
@@ -83,7 +83,7 @@ impl<K: PodKey> Core<K> {
 
     /// The time of an effect is over: whether it was done is unknown.
     pub(super) fn unanswered(&mut self, open: Open) {
-        self.agent.operations.close(open.op);
+        self.agent.operations.close(open.op, self.agent.now.mono_ms);
         let wake = match open.asked {
             Asked::Ec2(..) => {
                 let (failure, took_ms) = (no_answer(), open.due_ms.saturating_sub(open.asked_ms));

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use cni_types::limits::InstanceLimits;
 
-use crate::id::{AttachmentId, EniId, GroupId, Mac, SubnetId};
+use crate::id::{AttachmentId, EniId, GroupId, Mac, SubnetId, VpcId};
 
 /// An answer of EC2.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +75,10 @@ pub struct Ec2Eni {
     pub kind: EniKind,
     /// Its subnet.
     pub subnet: SubnetId,
+    /// Its VPC, where EC2 says.
+    pub vpc: Option<VpcId>,
+    /// Its availability zone, where EC2 says.
+    pub zone: Option<Box<str>>,
     /// Its primary address.
     pub primary: Option<Ipv4Addr>,
     /// Its other addresses.

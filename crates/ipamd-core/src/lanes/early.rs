@@ -127,7 +127,7 @@ fn identified<K: PodKey>(cx: &mut Cx<'_, K>, identity: Identity) -> End {
     // A type that is in no table is asked for later; until then no ENI can hold more than it has.
     let limits = identity.limits.unwrap_or_else(|| InstanceLimits::custom(1, 1));
     cx.facts.limits = identity.limits;
-    cx.facts.identity = Some(identity.into());
+    cx.identified(identity);
     match cx.config.settings.mode(&limits) {
         Ok(mode) => {
             cx.facts.mode = mode;

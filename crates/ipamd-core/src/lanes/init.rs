@@ -143,7 +143,7 @@ impl Init {
 
 fn identified<K: PodKey>(cx: &mut Cx<'_, K>, identity: Identity) -> End {
     let limits = identity.limits;
-    cx.facts.identity = Some(identity.into());
+    cx.identified(identity);
     if cx.config.settings.leak_cleanup {
         let until_ms = cx.ms() + leak::delay_ms(cx);
         cx.operations.sleep(Lane::Leak, until_ms);

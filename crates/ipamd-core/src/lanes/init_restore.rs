@@ -139,10 +139,8 @@ pub(super) fn clean<K: PodKey>(cx: &mut Cx<'_, K>) -> End {
 fn clean_next<K: PodKey>(cx: &mut Cx<'_, K>, mut left: std::vec::IntoIter<(EniId, bool)>) -> End {
     while let Some((eni, prefixes)) = left.next() {
         let mut blocks = cx.pool.unused_blocks(eni, prefixes);
-        // Careful: what the host shows in use stays.
-        if cx.is_careful() {
-            blocks.retain(|block| !cx.pool.is_occupied(eni, *block));
-        }
+        // Careful: what the host shows in use stays, and what somebody else assigned.
+        blocks.retain(|block| cx.may_give_back(eni, *block));
         if blocks.is_empty() {
             continue;
         }

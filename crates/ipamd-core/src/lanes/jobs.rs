@@ -8,7 +8,7 @@ use crate::agent::wake::{Flow, Wake};
 use crate::steps::grow::{End, Growing};
 
 /// Jobs at a time.
-const MOST: u8 = 1;
+const MOST: u8 = 3;
 
 /// The jobs under way.
 #[derive(Debug, Default)]
@@ -27,7 +27,7 @@ impl Jobs {
                 Step::Allocate(count) => (None, count),
             };
             let subnet = eni.and_then(|eni| agent.pool.eni(eni)).map(|eni| eni.subnet);
-            let growth = Growth { lane, eni, new: eni.is_none(), subnet, count, done: false };
+            let growth = Growth { lane, eni, new: eni.is_none(), subnet, count, device: None, done: false };
             agent.own.iter_mut().for_each(|own| own.growing.push(growth));
             let mut cx = agent.lane(Lane::Job(lane));
             let end = match step {

@@ -86,7 +86,9 @@ fn rest<K: PodKey>(cx: &mut Cx<'_, K>) -> Leak {
 impl Search {
     fn go_on<K: PodKey>(mut self, cx: &mut Cx<'_, K>) -> Leak {
         while let Some(eni) = self.left.next() {
-            if !eni.description.starts_with(DESCRIPTION) {
+            // Careful: those of other instances are theirs to delete.
+            let own = cx.is_careful().then(|| cx.is_own_work(&eni.description, [CREATED_AT].into_iter()));
+            if !own.unwrap_or_else(|| eni.description.starts_with(DESCRIPTION)) {
                 continue;
             }
             let created = eni.tags.iter().find(|(key, _)| **key == *CREATED_AT).map(|(_, value)| parse_rfc3339(value));

@@ -172,10 +172,8 @@ fn freed<K: PodKey>(cx: &mut Cx<'_, K>, key: &K, pod: &crate::input::PodName) ->
     // The pod had an address of the time when prefix delegation was on: the ENI's free prefixes go.
     if cx.facts.mode == Mode::Secondary && matches!(place.block, Block::Prefix(_)) {
         let mut free = cx.pool.unused_blocks(place.eni, true);
-        // Careful: what the host shows in use stays.
-        if cx.is_careful() {
-            free.retain(|block| !cx.pool.is_occupied(place.eni, *block));
-        }
+        // Careful: what the host shows in use stays, and what somebody else assigned.
+        free.retain(|block| cx.may_give_back(place.eni, *block));
         let gone = cx.take_blocks_out(place.eni, free);
         if let Flow::Wait(call) = Unassigning::begin(cx, place.eni, gone) {
             return Next::Wait(State::DelPrefixes(given, call));

@@ -91,14 +91,21 @@ impl Allocating {
                 Ok(eni) => {
                     let lane = cx.lane;
                     cx.note_growth(lane, |growth| growth.eni = Some(eni.id));
+                    cx.made(eni.id);
                     cx.ec2(Ec2Call::DescribeInstance, Count::Always);
                     Flow::Wait(Self::Device(eni.id, creating.count))
                 }
                 Err(trouble) => creating.next(cx, Some(trouble)),
             },
             Self::Device(eni, count) => {
-                match wake.devices().map_err(device_unknown).and_then(|used| free_device(&used)) {
+                match wake
+                    .devices()
+                    .map_err(device_unknown)
+                    .and_then(|used| free_device(cx.with_reserved(used).as_slice()))
+                {
                     Ok(device) => {
+                        let lane = cx.lane;
+                        cx.note_growth(lane, |growth| growth.device = Some(device));
                         cx.ec2(Ec2Call::Attach { eni, device, card: 0 }, Count::Always);
                         Flow::Wait(Self::Attach(eni, count))
                     }

@@ -53,6 +53,8 @@ pub(crate) struct Comparing {
     doubtful: bool,
     verified: Option<Vec<Block>>,
     asks: Ask,
+    /// When EC2 was asked.
+    asked_ms: i64,
 }
 
 /// Why EC2 is asked.
@@ -81,17 +83,32 @@ impl Comparing {
         let similar = has_primary && listed.len() == stored.len() && listed.iter().all(|block| stored.contains(block));
         let (seen, verified) = (Vec::with_capacity(listed.len()), None);
         let asks = if similar { Ask::Verify } else { Ask::Mismatch };
-        let step = Self { eni: eni.id, half, stored, listed, done: 0, seen, doubtful: similar, verified, asks };
+        let step = Self {
+            eni: eni.id,
+            half,
+            stored,
+            listed,
+            done: 0,
+            seen,
+            doubtful: similar,
+            verified,
+            asks,
+            asked_ms: cx.ms(),
+        };
         if similar { step.go_on(cx) } else { step.ask(cx, Ask::Mismatch) }
     }
 
     fn ask<K: PodKey>(mut self, cx: &mut Cx<'_, K>, asks: Ask) -> End {
-        self.asks = asks;
+        (self.asks, self.asked_ms) = (asks, cx.ms());
         cx.ec2(Ec2Call::DescribeEnis { ids: vec![self.eni] }, Count::ExceptMissing);
         Flow::Wait(self)
     }
 
     pub(crate) fn resume<K: PodKey>(mut self, cx: &mut Cx<'_, K>, wake: Wake) -> End {
+        // Careful: the ENI was changed meanwhile, so that the answer may be older than the store.
+        if cx.operations.outdates(self.eni, self.asked_ms) {
+            return Flow::Done(());
+        }
         let none = || Trouble::plain("EC2 described no network interface");
         let described = wake.described().and_then(|found| found.into_iter().next().ok_or_else(none));
         match (self.asks, described) {

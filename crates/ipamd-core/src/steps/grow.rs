@@ -185,6 +185,7 @@ fn blocks(assigned: &Assigned) -> Vec<Block> {
 }
 
 fn grew<K: PodKey>(cx: &mut Cx<'_, K>, eni: EniId, blocks: Vec<Block>) -> End {
+    cx.lend(eni, &blocks);
     cx.take_blocks_in(eni, blocks);
     cx.has_grown();
     Flow::Done(Ok(()))

@@ -46,6 +46,7 @@ type End = Flow<Reconciling, ()>;
 impl Reconciling {
     pub(crate) fn begin<K: PodKey>(cx: &mut Cx<'_, K>) -> End {
         cx.metrics.progress(Action::Reconcile, 1);
+        cx.listing();
         cx.imds(ImdsRead::Enis);
         Flow::Wait(Self::List)
     }
@@ -74,7 +75,8 @@ fn listed<K: PodKey>(cx: &mut Cx<'_, K>, wake: Wake) -> End {
         return Flow::Done(());
     };
     let enis = cx.filter_managed(enis);
-    if enis.iter().any(|eni| cx.pool.eni(eni.id).is_none()) {
+    if enis.iter().any(|eni| cx.pool.eni(eni.id).is_none() && !cx.is_changing(eni.id)) {
+        cx.listing();
         return described(cx, DescribeAll::begin);
     }
     begin_pass(cx, enis, Attached::default())
@@ -98,8 +100,14 @@ fn described<K: PodKey>(
 }
 
 fn begin_pass<K: PodKey>(cx: &mut Cx<'_, K>, enis: Vec<ImdsEni>, attached: Attached) -> End {
-    let unmet = cx.pool.enis().iter().map(|eni| eni.id).collect();
-    Pass { left: enis, unmet, attached }.next(cx)
+    let mut unmet: Vec<_> = cx.pool.enis().iter().map(|eni| eni.id).collect();
+    let mut left = enis;
+    // Careful: what is being changed, or was changed since the listing was read, is compared the next time.
+    if cx.is_careful() {
+        left.retain(|eni| !cx.is_changing(eni.id));
+        unmet.retain(|eni| !cx.is_changing(*eni));
+    }
+    Pass { left, unmet, attached }.next(cx)
 }
 
 impl Pass {

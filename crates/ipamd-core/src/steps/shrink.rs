@@ -40,10 +40,8 @@ fn next_eni<K: PodKey>(cx: &mut Cx<'_, K>, mut over: u32, mut left: Vec<EniId>) 
         let index = cx.chooser.eni(Purpose::Release, &left);
         let eni = left.remove(if index < left.len() { index } else { 0 });
         let mut free = cx.pool.free_blocks(eni);
-        // Careful: what the host shows in use stays.
-        if cx.is_careful() {
-            free.retain(|block| !cx.pool.is_occupied(eni, *block));
-        }
+        // Careful: what the host shows in use stays, and what somebody else assigned.
+        free.retain(|block| cx.may_give_back(eni, *block));
         let chosen = cx.chooser.blocks(eni, free, over as usize);
         let gone = cx.take_blocks_out(eni, chosen);
         let now_ms = cx.ms();

@@ -26,6 +26,16 @@ impl Sparing {
             return Flow::Done(());
         }
         let (targets, now_ms) = (cx.targets(), cx.ms());
+        // Careful: only what was made here is detached and deleted, and nothing that is growing.
+        if cx.is_careful() {
+            return match cx.spare_of_ours() {
+                Some(eni) => {
+                    cx.ledger().retire_eni(eni);
+                    freed(cx, eni, |cx| Freeing::begin(cx, eni))
+                }
+                None => Flow::Done(()),
+            };
+        }
         let agent = &mut *cx.agent;
         let mut ledger = Ledger { pool: &mut agent.pool, metrics: &mut agent.metrics };
         let spare = ledger.remove_unused_eni(&targets, now_ms, &mut *agent.chooser);

@@ -20,7 +20,7 @@ use ipamd_core::input::{
 };
 use ipamd_core::output::{Ec2Call, Effect, HostCall, KubeCall, Output, Reply, Warning};
 use ipamd_core::settings::Settings;
-use ipamd_core::{Config, Core, Input};
+use ipamd_core::{Config, Core, Input, Policy};
 
 pub(crate) use chaos::Chaos;
 pub(crate) use ec2::Ec2;
@@ -109,6 +109,8 @@ pub(crate) struct World {
     pub(crate) ready_ms: Option<i64>,
     pub(crate) fatal: Option<Box<str>>,
     pub(crate) warnings: Vec<Warning>,
+    /// The mutation of each ENI that is not answered, and when it was sent.
+    mutating: BTreeMap<EniId, (OpId, i64)>,
     /// Interfaces that the host lists, where a test says so.
     pub(crate) links: Option<Vec<HostPod>>,
     /// Addresses whose connections the host forgot, in order.
@@ -167,6 +169,7 @@ impl World {
             ready_ms: None,
             fatal: None,
             warnings: Vec::new(),
+            mutating: BTreeMap::new(),
             links: None,
             forgotten: Vec::new(),
             chaos: Chaos::none(),
@@ -211,6 +214,7 @@ impl World {
     pub(crate) fn restart_same_life(&mut self) {
         self.core = self.next_core(7);
         self.pending.clear();
+        self.mutating.clear();
         self.boot();
     }
 
@@ -224,6 +228,7 @@ impl World {
             }
         }
         self.epoch += 1;
+        self.mutating.clear();
         self.core = self.next_core(u64::from(self.epoch));
         (self.ready_ms, self.fatal) = (None, None);
         self.boot();
@@ -236,6 +241,9 @@ impl World {
     /// Hands an input in and does what is asked.
     pub(crate) fn input(&mut self, input: Input<u64>) {
         self.script.lock().now_ms = self.now_ms;
+        if let Input::Ec2(answer) = &input {
+            self.mutating.retain(|_, (op, _)| *op != answer.op);
+        }
         let outputs = self.core.handle(self.now(), input);
         self.outputs += outputs.len() as u64;
         for output in outputs {
@@ -404,6 +412,26 @@ impl World {
         }
     }
 
+    /// A careful agent has one mutation of an ENI open at a time.
+    fn check_mutation(&mut self, op: OpId, call: &Ec2Call) {
+        let eni = match call {
+            Ec2Call::Attach { eni, .. }
+            | Ec2Call::SetDeleteOnTermination { eni, .. }
+            | Ec2Call::SetGroups { eni, .. }
+            | Ec2Call::Detach { eni, .. }
+            | Ec2Call::Delete { eni }
+            | Ec2Call::Tag { eni, .. }
+            | Ec2Call::Assign { eni, .. }
+            | Ec2Call::Unassign { eni, .. }
+            | Ec2Call::UnassignIpv6 { eni, .. } => *eni,
+            _ => return,
+        };
+        let earlier = self.mutating.insert(eni, (op, self.now_ms));
+        // An answer that does not come is waited for this long.
+        let open = earlier.filter(|(_, sent_ms)| self.now_ms - sent_ms < 300_000);
+        assert!(open.is_none() || !matches!(self.config.policy, Policy::Careful), "{call:?} while {open:?}");
+    }
+
     /// No release names an address that a pod has.
     fn check_release(&self, call: &Ec2Call) {
         if let Ec2Call::Unassign { ipv4, ipv4_prefixes, .. } = call {
@@ -417,6 +445,7 @@ impl World {
 
     fn perform_ec2(&mut self, op: OpId, epoch: Epoch, call: Ec2Call) {
         self.check_release(&call);
+        self.check_mutation(op, &call);
         let operation = call.operation();
         let fault = self.faults.iter_mut().find(|fault| fault.op == operation && fault.times > 0);
         let fault = fault.map(|fault| {

@@ -18,6 +18,8 @@ fn leaked(number: u128, description: &str, created_at: Option<&str>) -> Ec2Eni {
         mac: Mac::default(),
         kind: EniKind::Interface,
         subnet: SUBNET,
+        vpc: None,
+        zone: None,
         primary: None,
         ipv4: Vec::new(),
         ipv4_prefixes: Vec::new(),

@@ -391,3 +391,88 @@ fn any_container_or_the_annotation_makes_a_pod_one_with_a_branch_eni() {
         assert_eq!(owners(&world).contains_key(&1_001), plain);
     }
 }
+
+fn operations(world: &World) -> Vec<Ec2Operation> {
+    world.log.iter().map(|logged| logged.call.operation()).collect()
+}
+
+#[test]
+fn growth_of_several_enis_goes_on_at_the_same_time() {
+    let mut world = careful(&[("WARM_ENI_TARGET", "1")], 5, 4);
+    world.log.clear();
+    let begun_ms = world.now_ms;
+    let rpcs: Vec<_> = (1..=14).map(|key| world.begin_add(key)).collect();
+    assert!(world.run_until(25_000, |world| rpcs.iter().all(|rpc| world.replies.contains_key(rpc))));
+    assert_eq!(answered_in_order(&world, &rpcs), [true; 14]);
+    assert!(world.now_ms - begun_ms < 10_000, "{} ms", world.now_ms - begun_ms);
+    // Three ENIs are under way before the first is attached, each with a device number of its own.
+    let calls = operations(&world);
+    let attach = calls.iter().position(|op| *op == Ec2Operation::AttachNetworkInterface).unwrap();
+    assert_eq!(calls[..attach].iter().filter(|op| **op == Ec2Operation::CreateNetworkInterface).count(), 3);
+    assert!(world.log.iter().all(|logged| logged.code.is_none()), "{:?}", world.log);
+}
+
+#[test]
+fn a_subnet_that_lacks_addresses_is_asked_by_one_at_a_time() {
+    let mut world = careful(&[("WARM_ENI_TARGET", "3"), ("ENABLE_SUBNET_DISCOVERY", "false")], 5, 4);
+    world.run_ms(60_000);
+    world.fail(Ec2Operation::CreateNetworkInterface, Ec2Code::InsufficientFreeAddressesInSubnet, u32::MAX);
+    world.log.clear();
+    (1..=3).for_each(|key| assert!(world.add(key).is_some()));
+    world.run_ms(10 * 60_000);
+    let created = |world: &World| -> Vec<i64> {
+        let creates = world.log.iter().filter(|logged| matches!(logged.call, Ec2Call::CreateEni { .. }));
+        creates.map(|logged| logged.at_ms).collect()
+    };
+    let asked = created(&world);
+    assert!((3..=6).contains(&asked.len()), "{asked:?}");
+    // Two minutes lie between, but for what had begun together before the first answer.
+    assert!(asked.windows(2).skip(2).all(|pair| pair[1] - pair[0] > 120_000), "{asked:?}");
+    world.faults.clear();
+    world.run_ms(5 * 60_000);
+    assert_eq!(world.core.metrics().eni_allocated, 4);
+}
+
+#[test]
+fn an_eni_of_another_vpc_or_zone_is_left_alone() {
+    use ipamd_core::id::VpcId;
+    for (vpc, zone, used) in [
+        (Some(VpcId::from_bits(0x77)), Some("eu-west-1a"), true),
+        (None, None, true),
+        (Some(VpcId::from_bits(0x99)), None, false),
+        (None, Some("eu-west-1b"), false),
+    ] {
+        let mut world = careful(&[], 4, 4);
+        let (foreign, now_ms) = (EniId::from_bits(0x44), world.now_ms);
+        world.ec2.attach_foreign(foreign, ipamd_core::input::EniKind::Interface, 3, now_ms);
+        let eni = world.ec2.enis.get_mut(&foreign).unwrap();
+        (eni.vpc, eni.zone) = (vpc, zone.map(Box::from));
+        world.run_ms(200_000);
+        assert_eq!(world.core.pool().eni(foreign).is_some(), used, "{vpc:?} {zone:?}");
+        world.restart();
+        world.run_ms(60_000);
+        assert_eq!(world.core.pool().eni(foreign).is_some(), used, "{vpc:?} {zone:?}");
+    }
+}
+
+#[test]
+fn what_somebody_else_assigned_is_not_given_back() {
+    let mut world = careful(&[("WARM_IP_TARGET", "1")], 4, 9);
+    let (foreign, now_ms) = (EniId::from_bits(0x44), world.now_ms);
+    world.ec2.attach_foreign(foreign, ipamd_core::input::EniKind::Interface, 3, now_ms);
+    let theirs = world.ec2.enis[&foreign].ipv4.clone();
+    world.run_ms(200_000);
+    assert!(world.core.pool().eni(foreign).is_some());
+    // Pods fill both ENIs and end: what was assigned for them goes, what was there stays.
+    let pods: Vec<_> = (1..=14).filter(|key| world.add(*key).is_some()).collect();
+    assert_eq!(pods.len(), 14);
+    world.run_ms(30_000);
+    assert!(world.ec2.enis[&foreign].ipv4.len() > theirs.len());
+    for key in pods {
+        assert!(matches!(world.del(key), Reply::Deleted { .. }));
+    }
+    world.run_ms(600_000);
+    assert_eq!(world.ec2.enis[&foreign].ipv4, theirs);
+    let calls = operations(&world);
+    assert!(!calls.contains(&Ec2Operation::DetachNetworkInterface), "{calls:?}");
+}

@@ -181,6 +181,8 @@ impl Ec2 {
             mac: Mac([2, 0, 0, 0, 0, u8::try_from(id.bits() & 0xff).unwrap()]),
             kind: EniKind::Interface,
             subnet,
+            vpc: None,
+            zone: None,
             primary,
             ipv4: Vec::new(),
             ipv4_prefixes: Vec::new(),

@@ -118,6 +118,8 @@ impl Eni {
             mac: self.mac,
             kind: self.kind,
             subnet: self.subnet,
+            vpc: None,
+            zone: None,
             primary: self.primary,
             ipv4: self.ipv4.clone(),
             ipv4_prefixes: self.ipv4_prefixes.clone(),

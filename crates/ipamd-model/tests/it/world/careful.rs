@@ -1,5 +1,6 @@
 //! A careful agent in the histories from the field.
 
+use cni_types::ec2::Ec2Operation;
 use ipamd_core::chooser::Seeded;
 use ipamd_core::id::Epoch;
 use ipamd_core::input::KubeError;
@@ -78,5 +79,16 @@ fn an_annotation_follows_the_reply_and_no_request_fails_for_it() {
         let (right, running) = annotated(&world);
         // A pod that is not found is not annotated.
         assert!(running == 5 && (right == 5 || error == KubeError::NotFound), "{error:?}: {right} of {running}");
+    }
+}
+
+/// An ENI that somebody attached by hand was tagged after 46 s, detached and deleted.
+#[test]
+fn an_eni_that_somebody_attached_is_never_detached_or_deleted() {
+    for env in [&[("WARM_IP_TARGET", "2")][..], &[("WARM_IP_TARGET", "2"), ("MANAGE_UNTAGGED_ENI", "false")]] {
+        let (_, outcome) = play(&Case::ForeignEni, env);
+        assert!(outcome.serves && outcome.harm.is_none() && outcome.foreign_stays == Some(true), "{outcome:?}");
+        let removes = [Ec2Operation::DetachNetworkInterface, Ec2Operation::DeleteNetworkInterface];
+        assert!(!outcome.calls.iter().any(|(op, _)| removes.contains(op)), "{outcome:?}");
     }
 }

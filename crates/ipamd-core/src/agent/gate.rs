@@ -1,0 +1,112 @@
+//! Careful: which calls of EC2 may go out now. One mutation of an ENI waits for the one before it.
+
+use std::collections::VecDeque;
+
+use super::operations::Lane;
+use crate::id::{EniId, OpId};
+use crate::output::{Ec2Call, Effect};
+
+/// ENIs whose last change is remembered.
+const MOST_CHANGED: usize = 256;
+/// A listing is taken for older than a change up to so long after it, milliseconds: the metadata service and EC2's
+/// descriptions lag EC2.
+const LAG_MS: i64 = 5_000;
+
+/// A call that waits.
+#[derive(Debug)]
+pub(crate) struct Deferred {
+    pub(crate) op: OpId,
+    pub(crate) lane: Lane,
+    pub(crate) budget_ms: i64,
+    pub(crate) effect: Effect,
+}
+
+/// The calls that wait, and why.
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    /// The mutation of each ENI that has not been answered.
+    mutating: Vec<(OpId, EniId)>,
+    deferred: VecDeque<Deferred>,
+    /// When an ENI was changed last, or its change began.
+    changed: Vec<(EniId, i64)>,
+}
+
+impl Gate {
+    /// The call must wait.
+    pub(crate) fn holds(&self, effect: &Effect) -> bool {
+        let eni = mutated(effect);
+        eni.is_some_and(|eni| self.is_mutating(eni) || self.waits(eni))
+    }
+
+    fn is_mutating(&self, eni: EniId) -> bool {
+        self.mutating.iter().any(|(_, known)| *known == eni)
+    }
+
+    fn waits(&self, eni: EniId) -> bool {
+        self.deferred.iter().any(|deferred| mutated(&deferred.effect) == Some(eni))
+    }
+
+    /// It waits.
+    pub(crate) fn defer(&mut self, deferred: Deferred) {
+        self.deferred.push_back(deferred);
+    }
+
+    /// It goes out.
+    pub(crate) fn sent(&mut self, op: OpId, effect: &Effect, now_ms: i64) {
+        if let Some(eni) = mutated(effect) {
+            self.mutating.push((op, eni));
+            self.change(eni, now_ms);
+        }
+    }
+
+    /// It was answered, or is taken for unanswered.
+    pub(crate) fn closed(&mut self, op: OpId, now_ms: i64) {
+        let ended = self.mutating.iter().find(|(known, _)| *known == op).map(|(_, eni)| *eni);
+        self.mutating.retain(|(known, _)| *known != op);
+        self.deferred.retain(|deferred| deferred.op != op);
+        if let Some(eni) = ended {
+            self.change(eni, now_ms);
+        }
+    }
+
+    /// The next call that waits no longer; those of growth go first.
+    pub(crate) fn next(&mut self) -> Option<Deferred> {
+        let free = |deferred: &Deferred| mutated(&deferred.effect).is_none_or(|eni| !self.is_mutating(eni));
+        let grows = |deferred: &Deferred| matches!(deferred.lane, Lane::Job(_));
+        let first = self.deferred.iter().position(|deferred| grows(deferred) && free(deferred));
+        let at = first.or_else(|| self.deferred.iter().position(free))?;
+        self.deferred.remove(at)
+    }
+
+    fn change(&mut self, eni: EniId, now_ms: i64) {
+        self.changed.retain(|(known, _)| *known != eni);
+        if self.changed.len() >= MOST_CHANGED {
+            self.changed.remove(0);
+        }
+        self.changed.push((eni, now_ms));
+    }
+
+    /// What was read at this time may be older than the last change of the ENI.
+    pub(crate) fn outdates(&self, eni: EniId, read_ms: i64) -> bool {
+        let changed = self.changed.iter().find(|(known, _)| *known == eni);
+        self.is_mutating(eni) || changed.is_some_and(|(_, at_ms)| at_ms.saturating_add(LAG_MS) > read_ms)
+    }
+}
+
+/// The ENI that a call changes.
+fn mutated(effect: &Effect) -> Option<EniId> {
+    match effect {
+        Effect::Ec2(
+            Ec2Call::Attach { eni, .. }
+            | Ec2Call::SetDeleteOnTermination { eni, .. }
+            | Ec2Call::SetGroups { eni, .. }
+            | Ec2Call::Detach { eni, .. }
+            | Ec2Call::Delete { eni }
+            | Ec2Call::Tag { eni, .. }
+            | Ec2Call::Assign { eni, .. }
+            | Ec2Call::Unassign { eni, .. }
+            | Ec2Call::UnassignIpv6 { eni, .. },
+        ) => Some(*eni),
+        _ => None,
+    }
+}
