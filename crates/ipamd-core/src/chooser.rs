@@ -21,6 +21,8 @@ pub enum Purpose {
     Spare,
     /// It is compared or set up next, of those that EC2 has described.
     Next,
+    /// It gives back what is of no use next, at a start.
+    CleanUp,
 }
 
 /// Makes the choices that no rule makes. A comparison with the original replaces it by one that follows the original's.

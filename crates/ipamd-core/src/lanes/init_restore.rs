@@ -8,6 +8,7 @@ use crate::agent::cx::Cx;
 use crate::agent::memory::PodKey;
 use crate::agent::veth;
 use crate::agent::wake::{Flow, Wake};
+use crate::chooser::{Chooser, Purpose};
 use crate::id::EniId;
 use crate::input::{CheckpointEntry, HostPod, StoreError};
 use crate::output::{HostCall, StoreCall};
@@ -34,7 +35,7 @@ pub(crate) enum Restore {
 #[derive(Debug)]
 pub(crate) struct Cleaning {
     /// The ENI, and whether its prefixes or its addresses leave.
-    left: std::vec::IntoIter<(EniId, bool)>,
+    left: Vec<(EniId, bool)>,
     call: Unassigning,
 }
 
@@ -132,12 +133,21 @@ pub(super) fn clean<K: PodKey>(cx: &mut Cx<'_, K>) -> End {
         jobs.extend(excluded);
         jobs.extend(cx.pool.enis().iter().map(|eni| (eni.id, !prefixes)));
     }
-    clean_next(cx, jobs.into_iter())
+    clean_next(cx, jobs)
+}
+
+/// Excluded ENIs come first, then all for CIDRs of the other mode; within each the original keeps no order.
+fn take_next(left: &mut Vec<(EniId, bool)>, chooser: &mut dyn Chooser) -> Option<(EniId, bool)> {
+    let (_, prefixes) = *left.first()?;
+    let same = left.iter().take_while(|(_, kind)| *kind == prefixes);
+    let candidates: Vec<_> = same.map(|(eni, _)| *eni).collect();
+    let index = if candidates.len() > 1 { chooser.eni(Purpose::CleanUp, &candidates) } else { 0 };
+    Some(left.remove(if index < candidates.len() { index } else { 0 }))
 }
 
 /// These releases are not remembered: a comparison takes back at once what EC2 did not take.
-fn clean_next<K: PodKey>(cx: &mut Cx<'_, K>, mut left: std::vec::IntoIter<(EniId, bool)>) -> End {
-    while let Some((eni, prefixes)) = left.next() {
+fn clean_next<K: PodKey>(cx: &mut Cx<'_, K>, mut left: Vec<(EniId, bool)>) -> End {
+    while let Some((eni, prefixes)) = take_next(&mut left, &mut *cx.chooser) {
         let mut blocks = cx.pool.unused_blocks(eni, prefixes);
         // Careful: what the host shows in use stays, and what somebody else assigned.
         blocks.retain(|block| cx.may_give_back(eni, *block));

@@ -6,6 +6,7 @@
 
 mod calls;
 mod histories;
+mod places;
 mod random;
 mod state;
 
@@ -17,9 +18,10 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use cni_testkit::original::Original;
 use cni_types::ec2::{Ec2Code, Ec2Operation};
 use cni_types::limits::InstanceLimits;
-use ipamd_core::id::{EniId, GroupId};
-use ipamd_core::input::{EniKind, SubnetRole};
+use ipamd_core::id::{EniId, GroupId, RpcId};
+use ipamd_core::input::{BranchEni, EniKind, KubeReply, Mac, SubnetRole};
 use ipamd_core::output::Reply;
+use ipamd_core::settings::Settings;
 use serde_json::{Value, json};
 
 use crate::comparison::theirs::list;
@@ -55,6 +57,12 @@ struct Pair {
     base_ms: i64,
     /// Calls that were compared.
     compared: usize,
+    /// The process has ended on both sides, as a start can.
+    ended: bool,
+    /// When the original's history began by the clock of the wall, seconds since 1970.
+    history_s: i64,
+    /// The settings that differ from the manifest.
+    variables: BTreeMap<String, String>,
     /// The last calls, for a failing test.
     last: Vec<String>,
     /// ENIs that someone else has attached.
@@ -102,6 +110,7 @@ impl Pair {
         let base_ms = world.now_ms;
         let (original, played) = IDLE.take().unwrap_or_else(|| (Original::node(), 0));
         let (theirs, shown) = (Vec::new(), Vec::new());
+        let variables = ours.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let mut pair = Self {
             original: Some(original),
             played,
@@ -111,6 +120,9 @@ impl Pair {
             base_ms,
             compared: 0,
             last: Vec::new(),
+            ended: false,
+            history_s: 0,
+            variables,
             foreign: 0,
         };
         pair.ask(&json!({ "boot": boot }));
@@ -130,6 +142,8 @@ impl Pair {
         self.shown.retain(|call| call.end_ms.is_some());
         let calls = ended.iter().chain(list(&answer["flying"]));
         self.shown.extend(calls.filter_map(|call| calls::shown(call, base_ms)));
+        self.ended = answer["life"]["state"] == "ended";
+        self.history_s = answer["life"]["history_unix_s"].as_i64().unwrap();
         let held = state::theirs(&self.original().view).0;
         let mut choices = self.world.script.lock();
         choices.calls.clone_from(&self.shown);
@@ -176,26 +190,43 @@ impl Pair {
         let taken = state::taken(&before, &self.original().view);
         self.world.script.lock().given = taken;
         let rpc = self.world.begin_add(pod);
-        self.world.run_ms(0);
+        self.catch_up();
         self.world.script.lock().given = None;
-        let ours = match self.world.reply(rpc) {
-            Reply::Added { address, device, .. } => Some((address, u64::from(device))),
+        let ours = match self.reply(rpc) {
+            Reply::Added { address, device, .. } => Some((address, u64::from(device), 0)),
+            Reply::AddedBranch { branch, .. } => Some((branch.ipv4.unwrap().into(), 0, u64::from(branch.vlan))),
             _ => None,
         };
         let theirs = &answer["replies"][0];
         let given = &theirs["addresses"][0];
         let address = given["v4"].as_str().or(given["v6"].as_str()).filter(|_| theirs["success"] == true);
-        let theirs = address.map(|address| (address.parse().unwrap(), given["device"].as_u64().unwrap()));
+        let vlan = theirs["vlan"].as_u64().unwrap_or(0);
+        let theirs = address.map(|address| {
+            let device = if vlan == 0 { given["device"].as_u64().unwrap() } else { 0 };
+            (address.parse().unwrap(), device, vlan)
+        });
         assert_eq!(ours, theirs, "left here, right the original: {answer}");
+    }
+
+    /// A request takes as long as there: a DEL may have to give prefixes back.
+    fn catch_up(&mut self) {
+        let their_ms = self.base_ms + self.original().view.at_us.div_euclid(1_000);
+        self.world.run_ms(their_ms - self.world.now_ms);
+    }
+
+    /// What was replied; a process that has ended replies nothing.
+    fn reply(&self, rpc: RpcId) -> Reply {
+        if self.ended { Reply::NotReady } else { self.world.reply(rpc) }
     }
 
     /// A pod goes on both sides.
     fn del(&mut self, pod: u64) {
-        let answer = self.ask(&json!({"del": format!("c{pod}")}));
+        let answer = self.ask(&json!({"del": {"key": format!("c{pod}"), "uid": "uid"}}));
         let rpc = self.world.begin_del(pod);
-        self.world.run_ms(0);
-        let ours = matches!(self.world.reply(rpc), Reply::Deleted { .. } | Reply::Gone);
-        assert_eq!(answer["replies"][0]["success"], ours, "{answer}, here {:?}", self.world.reply(rpc));
+        self.catch_up();
+        let reply = self.reply(rpc);
+        let ours = matches!(reply, Reply::Deleted { .. } | Reply::DeletedBranch { .. } | Reply::Gone);
+        assert_eq!(answer["replies"][0]["success"], ours, "{answer}, here {reply:?}");
     }
 
     /// An operation of EC2 fails so often on both sides.
@@ -258,8 +289,67 @@ impl Pair {
     /// An ENI is no more, on both sides.
     fn lose_eni(&mut self, eni: EniId) {
         self.ask(&json!({"world": {"lose_eni": eni.to_string()}}));
-        self.world.ec2.enis.remove(&eni);
+        self.world.ec2.lose(eni);
         self.world.ec2.changed(self.world.now_ms);
+    }
+
+    /// Pods with a branch ENI of this VLAN, or that wait for one, on both sides.
+    fn branch_pods(&mut self, pods: impl Iterator<Item = (u64, Option<u16>)>) {
+        for (pod, vlan) in pods {
+            let address = Ipv4Addr::new(10, 0, 200, u8::try_from(pod).unwrap());
+            let (eni, mac) = (EniId::from_bits(0x2_0000 + u128::from(pod)), Mac([2, 1, 0, 0, 0, 1]));
+            let theirs = vlan.map(|vlan| {
+                let (mac, subnet) = ("02:01:00:00:00:01", "10.0.200.0/24");
+                json!({"eni": eni.to_string(), "mac": mac, "ip": address, "vlan": vlan, "subnet": subnet})
+            });
+            let theirs = json!({"uid": "uid", "wants_branch": true, "branch": theirs});
+            let named = json!({format!("default/c{pod}"): theirs});
+            self.ask(&json!({"kube": {"pods": named}}));
+            let gateway = Some(Ipv4Addr::new(10, 0, 200, 1));
+            let branch = vlan.map(|vlan| BranchEni { eni, mac, ipv4: Some(address), ipv6: None, vlan, gateway });
+            let reply = KubeReply::Pod { uid: "uid".into(), branch, wants_branch: vec![true] };
+            self.world.pods.insert(format!("c{pod}").into(), reply);
+        }
+    }
+
+    /// Someone leaves an ENI behind, made so long ago, or without or with another time, on both sides.
+    fn leave(&mut self, eni: EniId, description: &str, made: Made) {
+        const INSTANCE: &str = "node.k8s.amazonaws.com/instance_id";
+        const CREATED_AT: &str = "node.k8s.amazonaws.com/createdAt";
+        let since_s = (self.world.now_ms - self.base_ms).div_euclid(1_000);
+        let ours_s = self.world.now().unix_ms().div_euclid(1_000);
+        let created = |now_s: i64| match made {
+            Made::Ago(seconds) => Some(rfc3339(now_s - seconds)),
+            Made::Unreadable => Some("yesterday".to_owned()),
+            Made::Unknown => None,
+        };
+        let mut theirs = json!({INSTANCE: "i-2"});
+        let mut ours: Vec<(Box<str>, Box<str>)> = vec![(INSTANCE.into(), "i-2".into())];
+        if let (Some(here), Some(there)) = (created(ours_s), created(self.history_s + since_s)) {
+            theirs[CREATED_AT] = json!(there);
+            ours.push((CREATED_AT.into(), here.into()));
+        }
+        let (id, subnet) = (eni.to_string(), SUBNET.to_string());
+        let left = json!({"id": id, "subnet": subnet, "description": description, "tags": theirs});
+        self.ask(&json!({"world": {"create": left}}));
+        self.world.ec2.leave(eni, description, ours);
+    }
+
+    /// The security groups of the primary ENI change on both sides.
+    fn set_groups(&mut self, groups: &[GroupId]) {
+        let texts: Vec<_> = groups.iter().map(GroupId::to_string).collect();
+        self.ask(&json!({"world": {"groups": texts}}));
+        self.world.groups = groups.to_vec();
+    }
+
+    /// The process starts anew with other settings on both sides.
+    fn restart_with(&mut self, variables: &[(&str, &str)]) {
+        let settings: BTreeMap<_, _> = variables.iter().copied().collect();
+        self.ask(&json!({"restart": {"settings": settings}}));
+        self.variables.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let all = self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        self.world.config.settings = Settings::manifest_with(all);
+        self.world.restart();
     }
 
     /// The process starts anew on both sides; calls that are under way are cut and have no effect.
@@ -296,6 +386,15 @@ impl Pair {
         }
         assert_eq!(ours.len(), theirs.len(), "{at}, left here {ours:?}\nright {theirs:?}; {inadmissible:?}");
         assert_eq!(inadmissible, None);
+        assert_eq!(
+            self.world.fatal.is_some(),
+            self.ended,
+            "left here, right the original, {at}: {:?}",
+            self.world.fatal
+        );
+        if self.ended {
+            return;
+        }
         let (ours, theirs) = (state::ours(&self.world, base_ms), state::theirs(&self.original().view));
         for (id, eni) in &ours.0 {
             assert_eq!(Some(eni), theirs.0.get(id), "{id}: left here, right the original, {at}");
@@ -316,6 +415,32 @@ impl Pair {
         let series = page(&self.world).into_iter().map(|(name, value)| (name, value.parse().unwrap()));
         comparable(series)
     }
+}
+
+/// When an ENI was made that someone left behind.
+#[derive(Debug, Clone, Copy)]
+enum Made {
+    /// So many seconds ago.
+    Ago(i64),
+    /// Its tag is no time.
+    Unreadable,
+    /// It has no such tag.
+    Unknown,
+}
+
+/// A time as tags have it.
+fn rfc3339(unix_s: i64) -> String {
+    let (days, second) = (unix_s.div_euclid(86_400), unix_s.rem_euclid(86_400));
+    // Years begin in March, so that the leap day is a year's last.
+    let days = days + 719_468;
+    let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let month = (5 * of_year + 2) / 153;
+    let (day, month) = (of_year - (153 * month + 2) / 5 + 1, if month < 10 { month + 3 } else { month - 9 });
+    let year = year + era * 400 + i64::from(month <= 2);
+    let (hour, minute) = (second / 3_600, second / 60 % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{:02}Z", second % 60)
 }
 
 /// The subnets of a boot command, as EC2 has them here.

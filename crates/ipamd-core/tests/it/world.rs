@@ -62,6 +62,8 @@ enum Due {
     Input(Input<u64>),
     /// A call of EC2 has its effect and is answered. Its place in the log, and what it fails with.
     Call(OpId, Epoch, usize, Option<Fault>),
+    /// The controller attaches a trunk.
+    Trunk,
 }
 
 /// The world.
@@ -102,6 +104,8 @@ pub(crate) struct World {
     pub(crate) api_server: bool,
     pub(crate) cni_node: Result<(), KubeError>,
     pub(crate) pods: BTreeMap<Box<str>, KubeReply>,
+    /// So long after the announcement of security groups for pods a trunk is attached, once.
+    pub(crate) trunk_after_ms: Option<i64>,
     pub(crate) groups: Vec<GroupId>,
     pub(crate) cidrs: Vec<Box<str>>,
     pub(crate) log: Vec<Logged>,
@@ -162,6 +166,7 @@ impl World {
             api_server: true,
             cni_node: Ok(()),
             pods: BTreeMap::new(),
+            trunk_after_ms: None,
             groups: vec![GroupId::from_bits(9)],
             cidrs: vec!["10.0.0.0/16".into()],
             log: Vec::new(),
@@ -222,7 +227,7 @@ impl World {
     /// under way are cut and have no effect.
     pub(crate) fn restart(&mut self) {
         if self.exact_ms.is_some() {
-            self.pending.clear();
+            self.pending.retain(|(_, due)| matches!(due, Due::Trunk));
             for logged in self.log.iter_mut().filter(|logged| logged.ended_ms.is_none()) {
                 (logged.code, logged.ended_ms) = (Some(Box::default()), Some(self.now_ms));
             }
@@ -280,6 +285,7 @@ impl World {
                 match self.pending.remove(at).unwrap().1 {
                     Due::Input(input) => self.input(input),
                     Due::Call(op, epoch, logged, fault) => self.end_call(op, epoch, logged, fault),
+                    Due::Trunk => self.ec2.attach_trunk(self.now_ms),
                 }
             } else {
                 self.input(Input::Tick);
@@ -481,6 +487,11 @@ impl World {
         }
         let name = if key >= 1_000 { format!("pod-{key}").into() } else { Box::default() };
         PodName { namespace: Box::default(), name }
+    }
+
+    /// The controller is to attach a trunk.
+    pub(crate) fn expects_trunk(&self) -> bool {
+        self.trunk_after_ms.is_some() || self.pending.iter().any(|(_, due)| matches!(due, Due::Trunk))
     }
 
     /// A call whose time is over has its effect, if it has one, and is answered.

@@ -380,3 +380,37 @@ fn what_a_new_eni_is_made_with_is_decided_before_its_subnet() {
     assert!(meanwhile > 0, "a pod came while subnets were looked up");
     pair.pass(60_000);
 }
+
+/// A cycle releases the address of the only pod on the second ENI and gives the ENI up, which takes minutes, while more pods go.
+#[test]
+#[ignore = "needs Go: run .ci/run"]
+fn d10_a_release_counts_from_the_end_of_its_cycle() {
+    let mut pair = Pair::boot(&[("WARM_IP_TARGET", "1")], 3, 5);
+    pair.pass(10_000);
+    for pod in 1..=5 {
+        pair.add(pod);
+        pair.pass(20_000);
+    }
+    // Without a pod, an address is one too many.
+    pair.restart_with(&[("WARM_IP_TARGET", "0"), ("MINIMUM_IP_TARGET", "1"), ("IP_COOLDOWN_PERIOD", "0")]);
+    pair.pass(120_000);
+    assert_eq!((pair.world.core.pool().enis().len(), pair.world.core.pool().total()), (2, 5));
+    pair.fail(Ec2Operation::DetachNetworkInterface, Ec2Code::InternalError, 9);
+    let calls = |pair: &Pair, op| {
+        let of_op = pair.world.log.iter().filter(move |logged| logged.call.operation() == op);
+        of_op.map(|logged| logged.at_ms).collect::<Vec<_>>()
+    };
+    let before = calls(&pair, Ec2Operation::UnassignPrivateIpAddresses).len();
+    pair.del(5);
+    pair.pass(20_000);
+    assert!(!calls(&pair, Ec2Operation::DetachNetworkInterface).is_empty());
+    pair.del(4);
+    pair.del(3);
+    for _ in 0..60 {
+        pair.pass(10_000);
+    }
+    let released = calls(&pair, Ec2Operation::UnassignPrivateIpAddresses).split_off(before);
+    let deleted = calls(&pair, Ec2Operation::DeleteNetworkInterface);
+    let ([first, second], [deleted]) = (&released[..], &deleted[..]) else { panic!("{released:?} {deleted:?}") };
+    assert!(deleted - first > 60_000 && second - deleted > 30_000, "{first} {deleted} {second}");
+}

@@ -1,19 +1,19 @@
 //! Random histories: of a node with one ENI, and of one with several that grows, releases and gives ENIs up.
 
 use cni_types::ec2::{Ec2Code, Ec2Operation};
-use ipamd_core::id::EniId;
+use ipamd_core::id::{EniId, GroupId};
 use ipamd_core::input::EniKind;
 use ipamd_core::output::Ec2Call;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::json;
 
-use super::Pair;
+use super::{Made, Pair};
 use crate::world::{Fault, PRIMARY};
 
 /// What happens next.
 #[derive(Debug, Clone)]
-enum Step {
+pub(super) enum Step {
     Pass(i64),
     Add(u64),
     Del(u64),
@@ -33,6 +33,15 @@ enum Step {
     Hide(Vec<Index>),
     /// Addresses that were released are given out again.
     Reuse,
+    /// Someone, an agent or not, leaves an ENI behind.
+    Leave {
+        agents: bool,
+        made: Made,
+    },
+    /// The primary ENI gets other security groups.
+    Groups(Vec<u8>),
+    /// A restart with or without prefixes.
+    Mode(bool),
 }
 
 fn codes() -> impl Strategy<Value = Ec2Code> {
@@ -67,7 +76,8 @@ fn ops(several: bool) -> impl Strategy<Value = Ec2Operation> {
     prop::sample::select(ops)
 }
 
-fn step(several: bool) -> impl Strategy<Value = Step> {
+/// What may happen next, and how often it does.
+pub(super) fn steps(several: bool) -> Vec<(u32, BoxedStrategy<Step>)> {
     let fails = (ops(several), codes(), 1..4_u32).prop_map(|(op, code, times)| Step::Fail(op, code, times));
     let silent = (ops(several), any::<bool>(), 1..3_u32).prop_map(|(op, done, times)| Step::Silent(op, done, times));
     let hold = (ops(several), 1..9_i64).prop_map(|(op, tenths)| Step::Hold(op, tenths * 1_010));
@@ -90,7 +100,11 @@ fn step(several: bool) -> impl Strategy<Value = Step> {
         steps.push((1, kinds.prop_map(Step::Foreign).boxed()));
         steps.push((1, any::<Index>().prop_map(Step::LoseEni).boxed()));
     }
-    prop::strategy::Union::new_weighted(steps)
+    steps
+}
+
+fn step(several: bool) -> impl Strategy<Value = Step> {
+    prop::strategy::Union::new_weighted(steps(several))
 }
 
 type Variables = &'static [(&'static str, &'static str)];
@@ -119,7 +133,7 @@ fn settings() -> impl Strategy<Value = Variables> {
 
 impl Pair {
     /// Each step on both sides, compared, and what follows from the last one.
-    fn play(&mut self, steps: Vec<Step>) {
+    pub(super) fn play(&mut self, steps: Vec<Step>) {
         for step in steps {
             match step {
                 Step::Pass(ms) => self.pass(ms),
@@ -142,6 +156,20 @@ impl Pair {
                 Step::LoseAddress(index) => self.lose_some_address(index),
                 Step::Hide(indices) => self.hide(&indices),
                 Step::Reuse => self.reuse(),
+                Step::Leave { agents, made } => {
+                    self.foreign += 1;
+                    let description = if agents { "aws-K8S-i-2" } else { "a database" };
+                    self.leave(EniId::from_bits(0x1_0000 + self.foreign), description, made);
+                }
+                Step::Groups(groups) => {
+                    let groups: Vec<_> = groups.iter().map(|group| GroupId::from_bits((*group).into())).collect();
+                    self.set_groups(&groups);
+                }
+                Step::Mode(prefixes) => {
+                    self.heal();
+                    self.restart_with(&[("ENABLE_PREFIX_DELEGATION", if prefixes { "true" } else { "false" })]);
+                    self.pass(5_000);
+                }
             }
         }
         self.pass(100_000);
@@ -150,7 +178,8 @@ impl Pair {
     /// An instance has one trunk at most.
     fn foreign(&mut self, kind: EniKind) {
         let attached = || self.world.ec2.attached();
-        let second_trunk = kind == EniKind::Trunk && attached().any(|eni| eni.kind == kind);
+        let has_trunk = self.world.expects_trunk() || attached().any(|eni| eni.kind == EniKind::Trunk);
+        let second_trunk = kind == EniKind::Trunk && has_trunk;
         if attached().count() < usize::from(self.world.limits.max_enis) && !second_trunk {
             self.foreign += 1;
             self.attach(EniId::from_bits(0x1_0000 + self.foreign), kind, &[]);
@@ -212,11 +241,11 @@ impl Pair {
 }
 
 /// How many histories are played: `NODE_COMPARISON_HISTORIES`, or what a change must pass.
-fn histories() -> u32 {
+pub(super) fn histories() -> u32 {
     std::env::var("NODE_COMPARISON_HISTORIES").ok().and_then(|text| text.parse().ok()).unwrap_or(2_000)
 }
 
-fn config(cases: u32) -> ProptestConfig {
+pub(super) fn config(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 

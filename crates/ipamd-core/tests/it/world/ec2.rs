@@ -63,6 +63,8 @@ pub(crate) struct Ec2 {
     shots: Vec<(i64, Vec<Ec2Eni>)>,
 }
 
+/// Tag of ENIs that agents made.
+const INSTANCE_TAG: &str = "node.k8s.amazonaws.com/instance_id";
 /// How many of the last changes the metadata service may lag.
 const SHOTS: usize = 256;
 
@@ -137,6 +139,19 @@ impl Ec2 {
         self.since_ms.insert(id, now_ms);
         self.enis.insert(id, eni);
         self.changed(now_ms);
+    }
+
+    /// Someone leaves an ENI behind that is not attached.
+    pub(crate) fn leave(&mut self, id: EniId, description: &str, tags: Vec<(Box<str>, Box<str>)>) {
+        let eni = Ec2Eni { tags, description: description.into(), ..self.bare(id, SUBNET).unwrap() };
+        self.enis.insert(id, eni);
+    }
+
+    /// The VPC resource controller attaches a trunk, if the instance has room.
+    pub(crate) fn attach_trunk(&mut self, now_ms: i64) {
+        if self.attached().count() < usize::from(self.limits.max_enis) {
+            self.attach_foreign(self.next_id(), EniKind::Trunk, 0, now_ms);
+        }
     }
 
     fn free_device(&self) -> u8 {
@@ -290,8 +305,13 @@ impl Ec2 {
                 found.map(|found| Ec2Reply::Enis { found, next: None })
             }
             Ec2Call::DescribeLeaked { .. } => {
-                let leaked = |eni: &&Ec2Eni| eni.attachment.is_none() && !eni.tags.is_empty();
-                Ok(Ec2Reply::Enis { found: self.enis.values().filter(leaked).cloned().collect(), next: None })
+                let leaked =
+                    |eni: &&Ec2Eni| eni.attachment.is_none() && eni.tags.iter().any(|(key, _)| **key == *INSTANCE_TAG);
+                let mut found: Vec<_> = self.enis.values().filter(leaked).cloned().collect();
+                if self.is_numbered() {
+                    found.sort_by_key(|eni| self.born.iter().position(|id| *id == eni.id));
+                }
+                Ok(Ec2Reply::Enis { found, next: None })
             }
             Ec2Call::DescribeInstance => {
                 Ok(Ec2Reply::Devices(self.attached().map(|eni| (0, eni.attachment.unwrap().device)).collect()))
@@ -394,12 +414,17 @@ impl Ec2 {
         if eni.attachment.is_some() {
             return Err(failure(Some("InvalidParameterValue")));
         }
+        self.lose(id);
+        Ok(Ec2Reply::Done)
+    }
+
+    /// An ENI is no more, and its addresses are free.
+    pub(crate) fn lose(&mut self, id: EniId) {
         let eni = self.enis.remove(&id).unwrap();
         let prefixes =
             eni.ipv4_prefixes.iter().flat_map(|base| (0..16).map(|at| Ipv4Addr::from(u32::from(*base) + at)));
         let all = eni.primary.iter().chain(&eni.ipv4).copied().chain(prefixes);
         self.subnets.get_mut(&eni.subnet).unwrap().give_back(all);
-        Ok(Ec2Reply::Done)
     }
 
     /// All or nothing.

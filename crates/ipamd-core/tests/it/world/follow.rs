@@ -135,6 +135,11 @@ impl Chooser for Follow {
             }
             Purpose::Extend => choices.now().find(|call| matches!(call.what, What::Assign)).map(|call| call.eni),
             Purpose::Next => choices.next(candidates),
+            // One that has nothing to give back leaves no trace.
+            Purpose::CleanUp => {
+                let released = |call: &&Shown| matches!(call.what, What::Unassign(_)) && candidates.contains(&call.eni);
+                choices.now().find(released).map(|call| call.eni)
+            }
             Purpose::Spare => {
                 let described = |call: &&Shown| matches!(call.what, What::Describe) && candidates.contains(&call.eni);
                 choices.now().find(described).map(|call| call.eni)
@@ -142,6 +147,7 @@ impl Chooser for Follow {
         };
         let kind = match purpose {
             Purpose::Next => "the ENI that is next",
+            Purpose::CleanUp => "the ENI that is cleaned up",
             Purpose::Assign => "the ENI of a pod",
             Purpose::Extend => "the ENI that grows",
             Purpose::Release => "the ENI that releases",

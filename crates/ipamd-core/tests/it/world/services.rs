@@ -9,7 +9,7 @@ use ipamd_core::input::{
 };
 use ipamd_core::output::{HostCall, ImdsRead, KubeCall, StoreCall};
 
-use super::{INSTANCE, PRIMARY, SUBNET, World, ec2};
+use super::{Due, INSTANCE, PRIMARY, SUBNET, World, ec2};
 
 impl World {
     pub(super) fn read_imds(&self, read: ImdsRead) -> Result<ImdsReply, ImdsError> {
@@ -67,15 +67,28 @@ impl World {
         }
     }
 
-    pub(super) fn ask_kube(&self, call: &KubeCall) -> Result<KubeReply, KubeError> {
+    pub(super) fn ask_kube(&mut self, call: &KubeCall) -> Result<KubeReply, KubeError> {
         if !self.api_server {
             return Err(KubeError::Timeout);
         }
         match call {
             KubeCall::GetNode => self.node.clone().map(KubeReply::Node).ok_or(KubeError::NotFound),
             KubeCall::GetEniConfig { name } => self.pods.get(name).cloned().ok_or(KubeError::NotFound),
-            KubeCall::GetPod(pod) => self.pods.get(&pod.name).cloned().ok_or(KubeError::NotFound),
-            KubeCall::PatchCniNode { .. } => self.cni_node.map(|()| KubeReply::CniNodePatched),
+            KubeCall::GetPod(pod) => {
+                // In a comparison a pod that was not named exists and wants nothing.
+                let plain = || KubeReply::Pod { uid: "".into(), branch: None, wants_branch: vec![false] };
+                let known = self.pods.get(&pod.name).cloned();
+                known.or_else(|| self.exact_ms.map(|_| plain())).ok_or(KubeError::NotFound)
+            }
+            KubeCall::PatchCniNode { feature, .. } => {
+                let result = self.cni_node.map(|()| KubeReply::CniNodePatched);
+                if let Some(after_ms) =
+                    self.trunk_after_ms.take_if(|_| result.is_ok() && *feature == "SecurityGroupsForPods")
+                {
+                    self.pending.push_back((self.now_ms + after_ms, Due::Trunk));
+                }
+                result
+            }
             KubeCall::AnnotatePod { .. } | KubeCall::WarnMissingPermission { .. } => Ok(KubeReply::Annotated),
         }
     }
