@@ -27,8 +27,9 @@ const DEVICES: u8 = 100;
 /// The step.
 #[derive(Debug)]
 pub(crate) enum Allocating {
-    /// It is found out where. How much is known before that, and with custom networking after it.
-    Plan(Plan, Option<u32>),
+    /// It is found out where. How much, and the time that a tag says, are known before that, and with custom networking after
+    /// it.
+    Plan(Plan, Option<(u32, i64)>),
     /// It is created, in the first of these subnets where that works.
     Create(Creating),
     /// A free device number is looked up.
@@ -53,8 +54,10 @@ pub(crate) struct Creating {
     left: std::vec::IntoIter<SubnetId>,
     /// The one that is tried.
     asked: Option<SubnetId>,
-    groups: Vec<GroupId>,
+    groups: Option<Vec<GroupId>>,
     count: u32,
+    /// When it began, seconds since 1970.
+    began_s: i64,
 }
 
 /// The pool has an ENI more, or not; the reason is counted.
@@ -70,20 +73,21 @@ impl Allocating {
         if count == 0 {
             return Flow::Done(Ok(()));
         }
-        Flow::Wait(Self::Plan(Plan::subnets(cx), Some(count)))
+        let began_s = cx.now.unix_s();
+        Flow::Wait(Self::Plan(Plan::subnets(cx), Some((count, began_s))))
     }
 
     /// Careful: with so many addresses or prefixes.
     pub(crate) fn begin_with<K: PodKey>(cx: &mut Cx<'_, K>, count: u32) -> End {
         let plan = if cx.config.settings.custom_networking { Plan::config(cx) } else { Plan::subnets(cx) };
-        Flow::Wait(Self::Plan(plan, Some(count)))
+        Flow::Wait(Self::Plan(plan, Some((count, cx.now.unix_s()))))
     }
 
     pub(crate) fn resume<K: PodKey>(self, cx: &mut Cx<'_, K>, wake: Wake) -> End {
         match self {
-            Self::Plan(plan, count) => match plan.resume(cx, wake) {
-                Flow::Wait(plan) => Flow::Wait(Self::Plan(plan, count)),
-                Flow::Done(Ok(site)) => Creating::begin(cx, site, count),
+            Self::Plan(plan, known) => match plan.resume(cx, wake) {
+                Flow::Wait(plan) => Flow::Wait(Self::Plan(plan, known)),
+                Flow::Done(Ok(site)) => Creating::begin(cx, site, known),
                 Flow::Done(Err(PlanError::NoConfig)) => Flow::Done(Err(())),
                 Flow::Done(Err(PlanError::NoSubnet(trouble))) => failed(cx, &trouble),
             },
@@ -144,12 +148,12 @@ fn wanted<K: PodKey>(cx: &Cx<'_, K>) -> u32 {
 }
 
 impl Creating {
-    fn begin<K: PodKey>(cx: &mut Cx<'_, K>, site: Site, count: Option<u32>) -> End {
-        let count = count.unwrap_or_else(|| wanted(cx));
+    fn begin<K: PodKey>(cx: &mut Cx<'_, K>, site: Site, known: Option<(u32, i64)>) -> End {
+        let (count, began_s) = known.unwrap_or_else(|| (wanted(cx), cx.now.unix_s()));
         if count == 0 {
             return Flow::Done(Ok(()));
         }
-        Self { left: site.subnets.into_iter(), asked: None, groups: site.groups, count }.next(cx, None)
+        Self { left: site.subnets.into_iter(), asked: None, groups: site.groups, count, began_s }.next(cx, None)
     }
 
     /// Tries the next subnet; the error of the last stands.
@@ -173,11 +177,12 @@ impl Creating {
         };
         let instance = cx.facts.identity.as_ref().map(|identity| identity.instance.to_string()).unwrap_or_default();
         let mut tags = cx.own_tags();
-        tags.push((CREATED_AT.into(), rfc3339(cx.now.unix_s()).into()));
+        tags.push((CREATED_AT.into(), rfc3339(self.began_s).into()));
         tags.sort_unstable();
         cx.tokens = cx.tokens.saturating_add(1);
         let token = u64::from(cx.epoch().0) << 32 | cx.tokens;
-        let (groups, description) = (self.groups.clone(), format!("{DESCRIPTION}{instance}").into());
+        let groups = self.groups.clone().unwrap_or_else(|| cx.facts.groups.clone());
+        let description = format!("{DESCRIPTION}{instance}").into();
         cx.ec2(Ec2Call::CreateEni { token, subnet, groups, want, tags, description }, Count::Always);
         Flow::Wait(Allocating::Create(self))
     }

@@ -18,12 +18,12 @@ const DEFAULT_CONFIG: &str = "default";
 pub(crate) enum Plan {
     /// The node's `ENIConfig` is read.
     Config,
-    /// The subnets are listed.
-    Discover,
+    /// The subnets are listed. The groups from before hold if they cannot be.
+    Discover(Vec<GroupId>),
     /// They could not be, and the primary ENI's subnet is looked up.
-    Fallback,
+    Fallback(Vec<GroupId>),
     /// The primary ENI's subnet is looked up, without discovery.
-    Primary,
+    Primary(Vec<GroupId>),
 }
 
 /// Where.
@@ -31,8 +31,8 @@ pub(crate) enum Plan {
 pub(crate) struct Site {
     /// Subnets to try.
     pub(crate) subnets: Vec<SubnetId>,
-    /// Security groups.
-    pub(crate) groups: Vec<GroupId>,
+    /// Security groups; without any named, those that the primary ENI has at each try.
+    pub(crate) groups: Option<Vec<GroupId>>,
 }
 
 /// Why nowhere.
@@ -57,11 +57,12 @@ impl Plan {
     /// Looks for subnets, without custom networking.
     pub(crate) fn subnets<K: PodKey>(cx: &mut Cx<'_, K>) -> Self {
         cx.ec2(Ec2Call::DescribeSubnets, Count::Always);
-        if cx.config.settings.subnet_discovery { Self::Discover } else { Self::Primary }
+        let groups = cx.facts.groups.clone();
+        if cx.config.settings.subnet_discovery { Self::Discover(groups) } else { Self::Primary(groups) }
     }
 
     pub(crate) fn resume<K: PodKey>(self, cx: &mut Cx<'_, K>, wake: Wake) -> End {
-        let own = |subnets| Flow::Done(Ok(Site { subnets, groups: cx.facts.groups.clone() }));
+        let site = |subnets, groups| Flow::Done(Ok(Site { subnets, groups }));
         let none = |text: &str| Flow::Done(Err(PlanError::NoSubnet(Trouble::plain(text))));
         let primary = cx.facts.identity.as_ref().map(|identity| identity.subnet);
         let Some(primary) = primary else { return none("the primary ENI's subnet is unknown") };
@@ -69,26 +70,26 @@ impl Plan {
             Self::Config => match wake.kube() {
                 Ok(KubeReply::EniConfig { subnet, groups }) => {
                     let groups = if groups.is_empty() { cx.facts.groups.clone() } else { groups };
-                    Flow::Done(Ok(Site { subnets: vec![subnet], groups }))
+                    site(vec![subnet], Some(groups))
                 }
                 _ => Flow::Done(Err(PlanError::NoConfig)),
             },
-            Self::Discover => {
+            Self::Discover(groups) => {
                 let Ok(subnets) = wake.subnets() else {
                     cx.ec2(Ec2Call::DescribeSubnets, Count::Always);
-                    return Flow::Wait(Self::Fallback);
+                    return Flow::Wait(Self::Fallback(groups));
                 };
                 let valid = for_new_eni(subnets, primary);
-                if valid.is_empty() { none("no subnet is tagged for new ENIs") } else { own(valid) }
+                if valid.is_empty() { none("no subnet is tagged for new ENIs") } else { site(valid, None) }
             }
-            Self::Fallback => match wake.subnets() {
+            Self::Fallback(groups) => match wake.subnets() {
                 Ok(subnets) if is_excluded(&subnets, primary) => none("the primary ENI's subnet is excluded"),
-                Ok(_) => own(vec![primary]),
+                Ok(_) => site(vec![primary], Some(groups)),
                 Err(trouble) => Flow::Done(Err(PlanError::NoSubnet(trouble.without_code()))),
             },
-            Self::Primary => match wake.subnets() {
+            Self::Primary(groups) => match wake.subnets() {
                 Ok(subnets) if is_excluded(&subnets, primary) => none("the primary ENI's subnet is excluded"),
-                _ => own(vec![primary]),
+                _ => site(vec![primary], Some(groups)),
             },
         }
     }

@@ -10,7 +10,6 @@ mod places;
 mod random;
 mod state;
 
-use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -137,13 +136,13 @@ impl Pair {
     fn ask(&mut self, command: &Value) -> Value {
         let answer = self.original.as_mut().unwrap().ask(command);
         let ended = list(&answer["calls"]);
-        self.theirs.extend(ended.iter().map(Call::theirs));
+        self.history_s = answer["life"]["history_unix_s"].as_i64().unwrap();
+        self.theirs.extend(ended.iter().map(|call| Call::theirs(call, self.history_s)));
         let base_ms = self.base_ms;
         self.shown.retain(|call| call.end_ms.is_some());
         let calls = ended.iter().chain(list(&answer["flying"]));
         self.shown.extend(calls.filter_map(|call| calls::shown(call, base_ms)));
         self.ended = answer["life"]["state"] == "ended";
-        self.history_s = answer["life"]["history_unix_s"].as_i64().unwrap();
         let held = state::theirs(&self.original().view).0;
         let mut choices = self.world.script.lock();
         choices.calls.clone_from(&self.shown);
@@ -369,9 +368,10 @@ impl Pair {
 
     fn compare(&mut self) {
         let base_ms = self.base_ms;
+        let begin_s = (self.world.now().unix_ms() - self.world.now_ms + base_ms).div_euclid(1_000);
         let log = &mut self.world.log;
         let mut ours: Vec<_> =
-            log.iter().filter_map(|logged| Call::ours(logged, base_ms)).skip(self.compared).collect();
+            log.iter().filter_map(|logged| Call::ours(logged, base_ms, begin_s)).skip(self.compared).collect();
         ours.sort();
         let mut theirs = std::mem::take(&mut self.theirs);
         theirs.sort();
@@ -472,7 +472,7 @@ impl Drop for Pair {
     }
 }
 
-/// The series that mean the same on both sides; errors with a text by their place, codes that the table does not have as none.
+/// The series that mean the same on both sides; errors with a text by their place.
 fn comparable(series: impl Iterator<Item = (String, f64)>) -> BTreeMap<String, f64> {
     let mut kept = BTreeMap::new();
     for (name, value) in series {
@@ -482,9 +482,7 @@ fn comparable(series: impl Iterator<Item = (String, f64)>) -> BTreeMap<String, f
         if left_out || !family.starts_with("awscni_") {
             continue;
         }
-        let name = without_other_codes(&name).into_owned();
         let key = match family {
-            "awscni_aws_api_error_count" if name.contains("error=\"\"") => continue,
             "awscni_aws_utils_error_count" => {
                 name.rsplit_once("fn=").map_or(name.clone(), |(_, place)| place.to_owned())
             }
@@ -493,14 +491,4 @@ fn comparable(series: impl Iterator<Item = (String, f64)>) -> BTreeMap<String, f
         *kept.entry(key).or_insert(0.0) += value;
     }
     kept
-}
-
-/// A label whose value is a code that the table of codes does not have is that of a call without an answer.
-fn without_other_codes(name: &str) -> Cow<'_, str> {
-    let label = ["status=\"", "error=\""].into_iter().find_map(|label| {
-        let value = name.split_once(label)?.1.split_once('"')?.0;
-        let is_code = value.starts_with(char::is_uppercase);
-        (is_code && !Ec2Code::ANSWERED.iter().any(|code| code.name() == value)).then_some((label, value))
-    });
-    label.map_or(name.into(), |(label, value)| name.replace(&format!("{label}{value}\""), &format!("{label}\"")).into())
 }

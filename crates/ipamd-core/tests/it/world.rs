@@ -122,6 +122,8 @@ pub(crate) struct World {
     pub(crate) chaos: Chaos,
     /// EC2 takes exactly so long for each call, whose effect is at its end, and everything else takes no time.
     pub(crate) exact_ms: Option<i64>,
+    /// This operation takes longer.
+    pub(crate) slow: Option<(Ec2Operation, i64)>,
     /// What the original chose; the core chooses the same.
     pub(crate) script: Script,
     pub(crate) outputs: u64,
@@ -179,6 +181,7 @@ impl World {
             forgotten: Vec::new(),
             chaos: Chaos::none(),
             exact_ms: None,
+            slow: None,
             script: Script::default(),
             outputs: 0,
             pending: VecDeque::new(),
@@ -459,7 +462,8 @@ impl World {
             fault.clone()
         });
         if let Some(exact_ms) = self.exact_ms {
-            let ms = fault.as_ref().and_then(|fault| fault.hold_ms).unwrap_or(exact_ms);
+            let slow_ms = self.slow.filter(|(slow, _)| *slow == operation).map_or(exact_ms, |(_, ms)| ms);
+            let ms = fault.as_ref().and_then(|fault| fault.hold_ms).unwrap_or(slow_ms);
             self.pending.push_back((self.now_ms + ms, Due::Call(op, epoch, self.log.len(), fault)));
             self.log.push(Logged { at_ms: self.now_ms, call, code: None, ended_ms: None });
             return;

@@ -7,16 +7,17 @@ use ipamd_core::id::{EniId, GroupId, SubnetId};
 use ipamd_core::output::{Ec2Call, Want};
 use serde_json::Value;
 
+use super::rfc3339;
 use crate::comparison::theirs::list;
 use crate::world::follow::{Shown, What, named};
 use crate::world::{INSTANCE, Logged};
 
 /// The instance in the original's world.
 const THEIR_INSTANCE: &str = "i-1";
-/// Its value is the time of the wall, which differs.
+/// Its value is the time of the wall, which is compared from the begin of the history on.
 const CREATED_AT: &str = "node.k8s.amazonaws.com/createdAt";
 
-/// A call that has ended, as far as it is compared: all but texts and the time at which a tag says that an ENI was made.
+/// A call that has ended, as far as it is compared: all but texts.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Call {
     pub(super) start_ms: i64,
@@ -70,21 +71,21 @@ impl std::fmt::Debug for Parameters {
 }
 
 impl Call {
-    pub(super) fn ours(logged: &Logged, base_ms: i64) -> Option<Self> {
+    pub(super) fn ours(logged: &Logged, base_ms: i64, begin_s: i64) -> Option<Self> {
         Some(Self {
             start_ms: logged.at_ms - base_ms,
             op: logged.call.operation().name().to_owned(),
-            parameters: ours(&logged.call),
+            parameters: ours(&logged.call, &|text| time(text, (logged.at_ms - base_ms).div_euclid(1_000), begin_s)),
             end_ms: logged.ended_ms? - base_ms,
             code: logged.code.as_deref().map(str::to_owned),
         })
     }
 
-    pub(super) fn theirs(call: &Value) -> Self {
+    pub(super) fn theirs(call: &Value, begin_s: i64) -> Self {
         Self {
             start_ms: ms(&call["start_us"]),
             op: text(&call["op"]),
-            parameters: theirs(call),
+            parameters: theirs(call, &|text| time(text, ms(&call["start_us"]).div_euclid(1_000), begin_s)),
             end_ms: ms(&call["end_us"]),
             code: call["error"].as_object().map(|error| error.get("code").map(text).unwrap_or_default()),
         }
@@ -112,12 +113,18 @@ fn base<T: std::str::FromStr<Err = std::net::AddrParseError>>(cidr: &Value) -> T
     cidr.as_str().unwrap().split('/').next().unwrap().parse().unwrap()
 }
 
-fn theirs(call: &Value) -> Parameters {
+/// The second of a history that a tag says, at most five minutes before the call.
+fn time(text: &str, at_s: i64, begin_s: i64) -> String {
+    let second = (at_s - 300..=at_s + 1).rev().find(|second| rfc3339(begin_s + second) == text);
+    second.map_or_else(|| format!("not a time of this history: {text}"), |second| format!("second {second}"))
+}
+
+fn theirs(call: &Value, at: &dyn Fn(&str) -> String) -> Parameters {
     let given = &call["arguments"];
     let number = |name: &str| given[name].as_u64().unwrap_or(0);
     let one = given["eni"].as_str().map(|id| EniId::parse(id).unwrap());
     let tags = given["tags"].as_object().into_iter().flatten();
-    let tags = tags.map(|(key, value)| tag(key, value.as_str().unwrap(), THEIR_INSTANCE)).collect();
+    let tags = tags.map(|(key, value)| tag(key, value.as_str().unwrap(), THEIR_INSTANCE, at)).collect();
     let six = text(&call["op"]).contains("Ipv6");
     let counts = match (six, given["prefixes"].is_u64()) {
         (true, true) => [0, 0, number("prefixes")],
@@ -147,13 +154,13 @@ fn theirs(call: &Value) -> Parameters {
     }
 }
 
-fn tag(key: &str, value: &str, instance: &str) -> (String, String) {
+fn tag(key: &str, value: &str, instance: &str, at: &dyn Fn(&str) -> String) -> (String, String) {
     let value = match value {
-        _ if key == CREATED_AT => "TIME",
-        value if value == instance => "INSTANCE",
-        value => value,
+        value if key == CREATED_AT => at(value),
+        value if value == instance => "INSTANCE".to_owned(),
+        value => value.to_owned(),
     };
-    (key.to_owned(), value.to_owned())
+    (key.to_owned(), value)
 }
 
 fn counts(want: Want) -> [u64; 3] {
@@ -164,10 +171,10 @@ fn counts(want: Want) -> [u64; 3] {
     }
 }
 
-fn ours(call: &Ec2Call) -> Parameters {
+fn ours(call: &Ec2Call, at: &dyn Fn(&str) -> String) -> Parameters {
     let none = Parameters::default();
     let instance = INSTANCE.to_string();
-    let tagged = |tags: &[(Box<str>, Box<str>)]| sorted(tags.iter().map(|(k, v)| tag(k, v, &instance)).collect());
+    let tagged = |tags: &[(Box<str>, Box<str>)]| sorted(tags.iter().map(|(k, v)| tag(k, v, &instance, at)).collect());
     let of = |eni: &EniId| Parameters { enis: vec![*eni], ..Parameters::default() };
     match call {
         Ec2Call::DescribeSubnets | Ec2Call::DescribeInstance | Ec2Call::DescribeInstanceType => none,

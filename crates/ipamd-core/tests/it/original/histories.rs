@@ -3,8 +3,9 @@
 use std::net::Ipv4Addr;
 
 use cni_types::ec2::{Ec2Code, Ec2Operation};
-use ipamd_core::id::EniId;
+use ipamd_core::id::{EniId, GroupId};
 use ipamd_core::input::EniKind;
+use ipamd_core::output::Ec2Call;
 use serde_json::json;
 
 use super::{EC2_MS, Pair};
@@ -413,4 +414,40 @@ fn d10_a_release_counts_from_the_end_of_its_cycle() {
     let deleted = calls(&pair, Ec2Operation::DeleteNetworkInterface);
     let ([first, second], [deleted]) = (&released[..], &deleted[..]) else { panic!("{released:?} {deleted:?}") };
     assert!(deleted - first > 60_000 && second - deleted > 30_000, "{first} {deleted} {second}");
+}
+
+/// The groups of the primary ENI change while the subnet of a new ENI is looked up: without discovery, or where the look-up fails,
+/// the ENI gets those from before. With subnets found it gets the new ones.
+#[test]
+#[ignore = "needs Go: run .ci/run"]
+fn a_new_eni_gets_the_groups_from_before_its_subnet_was_looked_up() {
+    let looks_up = Ec2Operation::DescribeSubnets;
+    // Groups are looked at every 30 s.
+    const LONG_MS: i64 = 31_000;
+    for (discovery, fails) in [("true", 0), ("true", 1), ("false", 0)] {
+        let variables = [("ENABLE_SUBNET_DISCOVERY", discovery), ("WARM_ENI_TARGET", "0")];
+        let slow = json!({"latencies_ms": {looks_up.name(): LONG_MS}});
+        let mut pair = Pair::boot_with(&variables, 3, 5, &slow, |world| world.slow = Some((looks_up, LONG_MS)));
+        pair.pass(40_000);
+        for pod in 1..=4 {
+            pair.add(pod);
+        }
+        let before = pair.world.calls(looks_up).0;
+        if fails > 0 {
+            pair.fail(looks_up, Ec2Code::InternalError, fails);
+        }
+        for _ in 0..200 {
+            if pair.world.calls(looks_up).0 == before {
+                pair.pass(100);
+            }
+        }
+        pair.set_groups(&[GroupId::from_bits(8)]);
+        pair.pass(100_000);
+        let made = pair.world.log.iter().find_map(|logged| match &logged.call {
+            Ec2Call::CreateEni { groups, .. } => Some(groups.clone()),
+            _ => None,
+        });
+        let found = discovery == "true" && fails == 0;
+        assert_eq!(made, Some(vec![GroupId::from_bits(if found { 8 } else { 9 })]), "{discovery} {fails}");
+    }
 }
