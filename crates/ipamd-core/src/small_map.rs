@@ -1,5 +1,6 @@
 //! A map that is a sorted vector: few entries, many maps.
 
+use std::borrow::Borrow;
 use std::fmt;
 
 /// A map of some hundred entries at most, without the nodes of a tree: a simulated cluster has hundreds of thousands of them.
@@ -27,6 +28,16 @@ impl<K, V> SmallMap<K, V> {
         self.0.iter().map(|(key, value)| (key, value))
     }
 
+    /// Entries in the order of their keys, to change their values.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&K, &mut V)> {
+        self.0.iter_mut().map(|(key, value)| (&*key, value))
+    }
+
+    /// Removes every entry.
+    pub fn clear(&mut self) {
+        self.0 = Vec::new();
+    }
+
     /// Keys in their order.
     pub fn keys(&self) -> impl Iterator<Item = &K> {
         self.0.iter().map(|(key, _)| key)
@@ -39,37 +50,46 @@ impl<K, V> SmallMap<K, V> {
 }
 
 impl<K: Ord, V> SmallMap<K, V> {
-    fn place(&self, key: &K) -> Result<usize, usize> {
-        self.0.binary_search_by(|(known, _)| known.cmp(key))
+    fn place<Q: Ord + ?Sized>(&self, key: &Q) -> Result<usize, usize>
+    where
+        K: Borrow<Q>,
+    {
+        self.0.binary_search_by(|(known, _)| known.borrow().cmp(key))
     }
 
     /// The key is in the map.
-    pub fn contains_key(&self, key: &K) -> bool {
+    pub fn contains_key<Q: Ord + ?Sized>(&self, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+    {
         self.place(key).is_ok()
     }
 
     /// The value of a key.
-    pub fn get(&self, key: &K) -> Option<&V> {
+    pub fn get<Q: Ord + ?Sized>(&self, key: &Q) -> Option<&V>
+    where
+        K: Borrow<Q>,
+    {
         self.place(key).ok().and_then(|index| self.0.get(index)).map(|(_, value)| value)
     }
 
     /// The value of a key, to change it.
-    pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+    pub fn get_mut<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
+    where
+        K: Borrow<Q>,
+    {
         let index = self.place(key).ok()?;
         self.0.get_mut(index).map(|(_, value)| value)
     }
 
-    /// Sets the value of a key.
-    pub fn insert(&mut self, key: K, value: V) {
+    /// Sets the value of a key; the answer is the one that it had.
+    pub fn insert(&mut self, key: K, value: V) -> Option<V> {
         match self.place(&key) {
-            Ok(index) => {
-                if let Some((_, known)) = self.0.get_mut(index) {
-                    *known = value;
-                }
-            }
+            Ok(index) => self.0.get_mut(index).map(|(_, known)| std::mem::replace(known, value)),
             Err(index) => {
                 make_room(&mut self.0);
                 self.0.insert(index, (key, value));
+                None
             }
         }
     }
@@ -89,7 +109,10 @@ impl<K: Ord, V> SmallMap<K, V> {
     }
 
     /// Removes a key; the answer is its value. The last one leaves no memory behind.
-    pub fn remove(&mut self, key: &K) -> Option<V> {
+    pub fn remove<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+    {
         let removed = self.place(key).ok().map(|index| self.0.remove(index).1);
         if self.0.is_empty() {
             self.0 = Vec::new();
@@ -100,6 +123,22 @@ impl<K: Ord, V> SmallMap<K, V> {
     /// Keeps the entries that `keep` says.
     pub fn retain(&mut self, mut keep: impl FnMut(&K, &V) -> bool) {
         self.0.retain(|(key, value)| keep(key, value));
+    }
+}
+
+impl<K: Ord, V> Extend<(K, V)> for SmallMap<K, V> {
+    fn extend<I: IntoIterator<Item = (K, V)>>(&mut self, entries: I) {
+        for (key, value) in entries {
+            self.insert(key, value);
+        }
+    }
+}
+
+impl<K: Ord, V> FromIterator<(K, V)> for SmallMap<K, V> {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(entries: I) -> Self {
+        let mut map = Self::new();
+        map.extend(entries);
+        map
     }
 }
 
@@ -137,8 +176,7 @@ mod tests {
             let key = random.below(100);
             match random.below(5) {
                 0 | 1 => {
-                    ours.insert(key, number);
-                    theirs.insert(key, number);
+                    assert_eq!(ours.insert(key, number), theirs.insert(key, number));
                 }
                 2 => assert_eq!(ours.remove(&key), theirs.remove(&key)),
                 3 if key % 2 == 0 => {

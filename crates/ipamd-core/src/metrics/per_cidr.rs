@@ -54,8 +54,6 @@ impl PerCidr {
 }
 
 fn add<K: Ord>(series: &mut SmallMap<K, i32>, base: K, change: i32) {
-    match series.get_mut(&base) {
-        Some(pods) => *pods = pods.saturating_add(change),
-        None => series.insert(base, change),
-    }
+    let pods = series.or_default(base);
+    *pods = pods.saturating_add(change);
 }

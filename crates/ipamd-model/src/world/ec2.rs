@@ -16,6 +16,7 @@ use cni_types::random::Random;
 use ipamd_core::id::{AttachmentId, EniId, GroupId, InstanceId, SubnetId};
 use ipamd_core::input::{Ec2Reply, EniKind, Mac};
 use ipamd_core::output::Ec2Call;
+use ipamd_core::small_map::SmallMap;
 
 use self::eni::{Attachment, Eni, EniState};
 use self::refusal::Refusal;
@@ -66,7 +67,7 @@ pub struct Ec2Instance {
     /// `CLUSTER_NAME` of its agent, by which ENIs that were left behind are looked for.
     pub cluster: Option<Box<str>>,
     /// ENIs with an attachment to it, those being attached or detached included.
-    enis: BTreeSet<EniId>,
+    enis: SmallMap<EniId, ()>,
 }
 
 /// What a token has made, and with which parameters.
@@ -138,7 +139,7 @@ impl Ec2 {
             detached_ms: None,
             delete_on_termination: true,
         };
-        let (instance_type, enis) = (instance_type.into(), BTreeSet::new());
+        let (instance_type, enis) = (instance_type.into(), SmallMap::new());
         let instance = Ec2Instance { id, instance_type, limits, zone, primary_eni, cluster: None, enis };
         self.instances.insert(id, instance);
         self.bind(primary_eni, attachment);
@@ -149,7 +150,7 @@ impl Ec2 {
     /// Ends an instance: ENIs that go with it are deleted, others become available.
     pub fn terminate(&mut self, now_ms: i64, instance: InstanceId) {
         let Some(ended) = self.instances.remove(&instance) else { return };
-        for id in ended.enis {
+        for id in ended.enis.keys().copied() {
             self.change(now_ms, id);
             let Some(eni) = self.enis.get_mut(&id) else { continue };
             let goes = eni.attachment.take().is_none_or(|attachment| attachment.delete_on_termination);
@@ -215,7 +216,7 @@ impl Ec2 {
     /// ENIs with an attachment to the instance, whatever its state.
     pub fn bound(&self, instance: InstanceId) -> impl Iterator<Item = &Eni> {
         let ids = self.instances.get(&instance).map(|instance| &instance.enis);
-        ids.into_iter().flatten().filter_map(|id| self.enis.get(id))
+        ids.into_iter().flat_map(SmallMap::keys).filter_map(|id| self.enis.get(id))
     }
 
     /// Devices of the instance in use, as (card, device).
@@ -256,7 +257,7 @@ impl Ec2 {
     /// What ended before a call is executed has ended for it: detaching of the caller's ENIs and of the one that it names.
     fn settle(&mut self, now_ms: i64, who: InstanceId, call: &Ec2Call) {
         let mut ids: Vec<EniId> =
-            self.instances.get(&who).map(|at| at.enis.iter().copied().collect()).unwrap_or_default();
+            self.instances.get(&who).map(|at| at.enis.keys().copied().collect()).unwrap_or_default();
         if let Ec2Call::Attach { eni, .. } | Ec2Call::Delete { eni } = call {
             ids.push(*eni);
         }
@@ -288,7 +289,7 @@ impl Ec2 {
     fn bind(&mut self, id: EniId, attachment: Attachment) {
         let instance = self.instances.get_mut(&attachment.instance);
         if let (Some(eni), Some(instance)) = (self.enis.get_mut(&id), instance) {
-            instance.enis.insert(id);
+            instance.enis.insert(id, ());
             eni.attachment = Some(attachment);
             self.loose.remove(&id);
         }
@@ -320,7 +321,7 @@ impl Ec2 {
             ipv4_prefixes: Vec::new(),
             ipv6_prefixes: Vec::new(),
             attachment: None,
-            tags: BTreeMap::new(),
+            tags: SmallMap::new(),
             description: text.into(),
             groups,
             created_ms: now_ms,

@@ -7,6 +7,7 @@ use cni_types::random::Random;
 use ipamd_core::id::InstanceId;
 use ipamd_core::input::{HostError, HostPod, HostReply, Mac, PodName};
 use ipamd_core::output::HostCall;
+use ipamd_core::small_map::SmallMap;
 
 use super::ec2::Ec2;
 use super::faults::{Faults, Target};
@@ -47,8 +48,8 @@ pub struct Host {
     spec: HostSpec,
     who: InstanceId,
     /// When the link of each attached ENI is there.
-    links: BTreeMap<Mac, i64>,
-    veths: BTreeMap<Box<str>, Veth>,
+    links: SmallMap<Mac, i64>,
+    veths: SmallMap<Box<str>, Veth>,
     /// Addresses whose rules the agent wrote anew last.
     rules: Vec<IpAddr>,
     /// Addresses of pods that are gone, of which the kernel still tracks connections.
@@ -63,7 +64,7 @@ impl Host {
     /// The host of an instance that is being launched: the primary ENI's link is there.
     pub fn new(spec: HostSpec, who: InstanceId, now_ms: i64, ec2: &Ec2, seed: u64) -> Self {
         let links = ec2.attached(now_ms, who).into_iter().map(|eni| (eni.mac, now_ms)).collect();
-        let (veths, rules) = (BTreeMap::new(), Vec::new());
+        let (veths, rules) = (SmallMap::new(), Vec::new());
         let (tracked, random) = (BTreeSet::new(), Random::stream(seed, 5));
         Self { spec, who, links, veths, rules, tracked, inherited: 0, next_ifindex: 10, random }
     }

@@ -1,11 +1,13 @@
 //! The instance metadata service: it shows the instance's ENIs as EC2 has them, some time later.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use cni_types::random::Random;
 use ipamd_core::id::{EniId, GroupId, InstanceId, VpcId};
 use ipamd_core::input::{Identity, ImdsEni, ImdsError, ImdsErrorKind, ImdsReply};
 use ipamd_core::output::ImdsRead;
+use ipamd_core::small_map::SmallMap;
 
 use super::ec2::{Ec2, eni::Eni};
 use super::faults::{Faults, How, ImdsPath};
@@ -37,10 +39,10 @@ impl ImdsSpec {
 /// What is shown of one ENI now, and what will be. `None`: the ENI is not listed.
 #[derive(Debug, Default)]
 struct Shown {
-    now: Option<ImdsEni>,
+    now: Option<Arc<ImdsEni>>,
     /// What EC2 had last.
-    latest: Option<ImdsEni>,
-    later: VecDeque<(i64, Option<ImdsEni>)>,
+    latest: Option<Arc<ImdsEni>>,
+    later: VecDeque<(i64, Option<Arc<ImdsEni>>)>,
 }
 
 impl Shown {
@@ -51,6 +53,9 @@ impl Shown {
                 self.now = next;
             }
         }
+        if self.later.is_empty() {
+            self.later = VecDeque::new();
+        }
     }
 }
 
@@ -59,7 +64,7 @@ impl Shown {
 pub struct Imds {
     spec: ImdsSpec,
     who: InstanceId,
-    shown: BTreeMap<EniId, Shown>,
+    shown: SmallMap<EniId, Shown>,
     random: Random,
 }
 
@@ -67,7 +72,7 @@ impl Imds {
     /// The service of an instance that is being launched: it shows what is attached now.
     pub fn new(spec: ImdsSpec, who: InstanceId, now_ms: i64, ec2: &Ec2, seed: u64) -> Self {
         let shown = ec2.attached(now_ms, who).into_iter().map(|eni| {
-            let view = listed(eni);
+            let view = listed(eni).map(Arc::new);
             (eni.id, Shown { now: view.clone(), latest: view, later: VecDeque::new() })
         });
         Self { spec, who, shown: shown.collect(), random: Random::stream(seed, 4) }
@@ -81,29 +86,30 @@ impl Imds {
             .map(|eni| (eni.id, (eni.attachment.as_ref().map_or(now_ms, |at| at.attached_ms), listed(eni))))
             .collect();
         for id in truth.keys() {
-            self.shown.entry(*id).or_default();
+            self.shown.or_default(*id);
         }
-        for (id, shown) in &mut self.shown {
+        for (id, shown) in self.shown.iter_mut() {
             let (attached_ms, view) = truth.get(id).cloned().unwrap_or((now_ms, None));
-            if shown.latest == view {
+            if shown.latest.as_deref() == view.as_ref() {
                 continue;
             }
+            let view = view.map(Arc::new);
             // A new ENI counts from the end of its attach, every other change from now.
             let since_ms = if shown.latest.is_none() { attached_ms } else { now_ms };
             let lag_ms = self.random.between(self.spec.lag_ms.0, self.spec.lag_ms.1);
             let after = shown.later.back().map_or(i64::MIN, |(at_ms, _)| *at_ms);
             let at_ms = since_ms.saturating_add(lag_ms).max(after);
             if self.random.fraction() < self.spec.partial
-                && let Some(part) = view.as_ref().and_then(|view| part_of(shown.latest.as_ref(), view))
+                && let Some(part) = view.as_ref().and_then(|view| part_of(shown.latest.as_deref(), view))
             {
-                shown.later.push_back((at_ms, Some(part)));
+                shown.later.push_back((at_ms, Some(Arc::new(part))));
                 shown.later.push_back((at_ms.saturating_add(lag_ms), view.clone()));
             } else {
                 shown.later.push_back((at_ms, view.clone()));
             }
             shown.latest = view;
         }
-        for shown in self.shown.values_mut() {
+        for (_, shown) in self.shown.iter_mut() {
             shown.pass(now_ms);
         }
         self.shown.retain(|_, shown| shown.now.is_some() || !shown.later.is_empty());
@@ -143,7 +149,7 @@ impl Imds {
 
     fn enis(&self, now_ms: i64, unreadable: bool, faults: &mut Faults) -> Vec<ImdsEni> {
         let mut enis = Vec::with_capacity(self.shown.len());
-        for eni in self.shown.values().filter_map(|shown| shown.now.as_ref()) {
+        for eni in self.shown.values().filter_map(|shown| shown.now.as_deref()) {
             let mut eni = eni.clone();
             match faults.imds_eni(eni.id, now_ms) {
                 Some(How::Absent) => continue,

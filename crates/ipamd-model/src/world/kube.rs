@@ -7,6 +7,7 @@ use cni_types::random::Random;
 use ipamd_core::id::{GroupId, SubnetId};
 use ipamd_core::input::{BranchEni, KubeError, KubeReply, NodeSeen, PodName};
 use ipamd_core::output::KubeCall;
+use ipamd_core::small_map::SmallMap;
 
 use super::faults::{Faults, How};
 
@@ -30,7 +31,7 @@ pub struct KubePod {
     /// Its UID.
     pub uid: Box<str>,
     /// Its branch ENI.
-    pub branch: Option<BranchEni>,
+    pub branch: Option<Box<BranchEni>>,
     /// Each container's claim to a branch ENI.
     pub wants_branch: Vec<bool>,
     /// The annotation with its address.
@@ -45,7 +46,7 @@ pub struct Kube {
     /// `ENIConfig` by name.
     pub eni_configs: BTreeMap<Box<str>, (SubnetId, Vec<GroupId>)>,
     /// Pods by namespace and name.
-    pub pods: BTreeMap<(Box<str>, Box<str>), KubePod>,
+    pub pods: SmallMap<(Box<str>, Box<str>), KubePod>,
     /// How long an answer takes, milliseconds, from and to.
     pub latency_ms: (i64, i64),
     controller: Controller,
@@ -71,7 +72,7 @@ impl Kube {
         Self {
             node: Some(node),
             eni_configs: BTreeMap::new(),
-            pods: BTreeMap::new(),
+            pods: SmallMap::new(),
             latency_ms: (4, 30),
             controller,
             features: BTreeMap::new(),
@@ -92,7 +93,7 @@ impl Kube {
 
     /// A pod is there, under a UID of its own; what was said of its name before stands.
     pub fn schedule(&mut self, pod: u64, name: &PodName) {
-        let known = self.pods.entry((name.namespace.clone(), name.name.clone())).or_default();
+        let known = self.pods.or_default((name.namespace.clone(), name.name.clone()));
         (known.uid, known.annotation) = (uid(pod), None);
     }
 
@@ -142,7 +143,7 @@ impl Kube {
     fn pod(&self, pod: &PodName) -> Result<KubeReply, KubeError> {
         let found = self.pods.get(&(pod.namespace.clone(), pod.name.clone())).ok_or(KubeError::NotFound)?;
         let KubePod { uid, branch, wants_branch, .. } = found.clone();
-        Ok(KubeReply::Pod { uid, branch, wants_branch })
+        Ok(KubeReply::Pod { uid, branch: branch.map(|branch| *branch), wants_branch })
     }
 
     /// The first request for a trunk moves the controller.

@@ -4,13 +4,13 @@
 
 pub mod container;
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use cni_types::random::Random;
 use ipamd_core::id::RpcId;
 use ipamd_core::input::{AddRequest, DelReason, DelRequest, PodName};
 use ipamd_core::output::Reply;
+use ipamd_core::small_map::SmallMap;
 
 /// How kubelet and runtime behave.
 #[derive(Debug, Clone, Copy)]
@@ -107,9 +107,9 @@ pub struct Tally {
 #[derive(Debug)]
 pub struct Kubelet {
     spec: KubeletSpec,
-    pods: BTreeMap<u64, Pod>,
-    adds: BTreeMap<RpcId, u64>,
-    dels: BTreeMap<RpcId, DelReason>,
+    pods: SmallMap<u64, Pod>,
+    adds: SmallMap<RpcId, u64>,
+    dels: SmallMap<RpcId, DelReason>,
     next_rpc: u64,
     next_sandbox: u64,
     tally: Tally,
@@ -119,7 +119,7 @@ pub struct Kubelet {
 impl Kubelet {
     /// A kubelet without pods.
     pub fn new(spec: KubeletSpec, seed: u64) -> Self {
-        let (pods, adds, dels) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let (pods, adds, dels) = (SmallMap::new(), SmallMap::new(), SmallMap::new());
         let (next_rpc, next_sandbox, tally) = (0, 0, Tally::default());
         Self { spec, pods, adds, dels, next_rpc, next_sandbox, tally, random: Random::stream(seed, 7) }
     }
@@ -311,7 +311,7 @@ impl Kubelet {
     pub fn reboot(&mut self, now_ms: i64) {
         self.adds.clear();
         self.dels.clear();
-        for pod in self.pods.values_mut() {
+        for (_, pod) in self.pods.iter_mut() {
             pod.state = State::Waiting { until_ms: now_ms };
         }
     }

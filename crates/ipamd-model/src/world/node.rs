@@ -1,11 +1,11 @@
 //! One node of a world: its agent, and everything on it that answers the agent.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipamd_core::id::{Epoch, InstanceId, OpId, RpcId};
 use ipamd_core::input::{Answer, Boot, ImdsErrorKind, Input, PodName};
 use ipamd_core::output::{Effect, HostCall, Output, Reply, StoreCall, Warning};
+use ipamd_core::small_map::SmallMap;
 
 use super::account::{Account, Moment};
 use super::agent::{Agent, Agents, clock};
@@ -59,7 +59,7 @@ pub struct WorldNode<F: Agents> {
     wake_ms: Option<i64>,
     kubelet_ms: Option<i64>,
     /// Interfaces of pods that run or were deleted by force: name and index.
-    links: BTreeMap<u64, (Box<str>, u32)>,
+    links: SmallMap<u64, (Box<str>, u32)>,
     fatal: Vec<Box<str>>,
     warning: Option<Warning>,
 }
@@ -93,7 +93,7 @@ impl<F: Agents> WorldNode<F> {
             serving_since_ms: None,
             wake_ms: None,
             kubelet_ms: None,
-            links: BTreeMap::new(),
+            links: SmallMap::new(),
             fatal: Vec::new(),
             warning: None,
         }

@@ -7,3 +7,4 @@ mod chaos;
 mod core;
 mod driver;
 mod invariants;
+mod memory;

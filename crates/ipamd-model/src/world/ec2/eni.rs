@@ -1,10 +1,11 @@
 //! An ENI as EC2 keeps it.
 
-use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipamd_core::id::{AttachmentId, EniId, GroupId, InstanceId, SubnetId};
 use ipamd_core::input::{Ec2Attachment, Ec2Eni, EniKind, Mac};
+
+use ipamd_core::small_map::SmallMap;
 
 use crate::world::subnet::PREFIX_SIZE;
 
@@ -62,7 +63,7 @@ pub struct Eni {
     /// Its attachment.
     pub attachment: Option<Attachment>,
     /// Its tags.
-    pub tags: BTreeMap<Box<str>, Box<str>>,
+    pub tags: SmallMap<Box<str>, Box<str>>,
     /// Its description.
     pub description: Box<str>,
     /// Its security groups.
@@ -163,7 +164,7 @@ mod tests {
                 detached_ms: None,
                 delete_on_termination: false,
             }),
-            tags: BTreeMap::new(),
+            tags: SmallMap::new(),
             description: "".into(),
             groups: Vec::new(),
             created_ms: 0,
