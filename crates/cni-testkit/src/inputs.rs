@@ -124,6 +124,7 @@ impl<'a> Run<'a> {
             node_name: bytes.text(),
             api_server_reachable: !bytes.seldom(4),
             waited_ms: if bytes.seldom(4) { bytes.extreme() } else { 0 },
+            boot_id: if bytes.flag() { "boot".into() } else { bytes.text() },
             syn_sent_timeout_s: Some(120),
         })
     }

@@ -11,6 +11,7 @@ pub(crate) mod cx;
 pub(crate) mod notes;
 pub(crate) mod operations;
 pub(crate) mod ours;
+pub(crate) mod file;
 pub(crate) mod foreign;
 pub(crate) mod gate;
 pub(crate) mod held;

@@ -215,6 +215,7 @@ impl<K: PodKey> Core<K> {
         if self.agent.growth_is_due() {
             jobs.plan(&mut self.agent);
         }
+        self.agent.write_file();
     }
 
     /// Lets a lane go on.
@@ -238,6 +239,7 @@ impl<K: PodKey> Core<K> {
                 }
             }
             Lane::Notes => self.agent.noted(wake),
+            Lane::File => self.agent.file_written(wake),
             Lane::Links => {
                 if self.agent.look_at_links(wake) {
                     self.rpcs.rewrite(&mut self.agent.lane(Lane::Store));
@@ -253,8 +255,14 @@ impl<K: PodKey> Core<K> {
             return match early.resume(sleeps, &mut cx, wake) {
                 Flow::Wait(early) => self.early = Some(early),
                 Flow::Done(Ok(())) => {
-                    self.open();
-                    self.settle();
+                    if self.phase != Phase::Serving {
+                        self.open();
+                    }
+                    // What the second file said is held against the metadata service.
+                    match Early::confirm(&mut self.agent.lane(Lane::Init)) {
+                        Some(early) => self.early = Some(early),
+                        None => self.settle(),
+                    }
                 }
                 Flow::Done(Err(reason)) => self.end(reason),
             };

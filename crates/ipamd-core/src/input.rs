@@ -5,6 +5,7 @@ mod ec2;
 mod host;
 mod imds;
 mod kube;
+mod second;
 
 use crate::id::{EniId, Epoch, OpId, RpcId};
 
@@ -14,6 +15,7 @@ pub use ec2::{Ec2Attachment, Ec2Eni, Ec2Failure, Ec2Reply, Ec2Subnet, EniKind, F
 pub use host::{CheckpointEntry, HostError, HostPod, HostReply, PodName, StoreError, StoreReply};
 pub use imds::{Identity, ImdsEni, ImdsError, ImdsErrorKind, ImdsReply};
 pub use kube::{BranchEni, KubeError, KubeReply, NodeSeen};
+pub use second::{Intent, KnownEni, SECOND_FILE_VERSION, SecondFile, SecondFileTrouble};
 
 /// One thing that happened. `K` names a pod's attachment: network, container and interface for an agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,6 +96,8 @@ pub struct Boot {
     pub api_server_reachable: bool,
     /// How long ago the process started, milliseconds: it may have waited for the API server.
     pub waited_ms: i64,
+    /// The boot of the host (`/proc/sys/kernel/random/boot_id`); empty if it could not be read: then no second file is trusted.
+    pub boot_id: Box<str>,
     /// The host's `nf_conntrack_tcp_timeout_syn_sent`, seconds, where it could be read.
     pub syn_sent_timeout_s: Option<u32>,
 }

@@ -312,6 +312,8 @@ pub enum HostCall {
     ListPods,
     /// Addresses of the host's own interfaces.
     ListHostAddrs,
+    /// MACs of the host's links.
+    ListLinks,
     /// Deletes the host's connection tracking entries whose original or reply tuple holds this address. Not answered.
     ForgetConnections {
         /// The address that a pod is about to get.
@@ -324,6 +326,13 @@ pub enum HostCall {
 pub enum StoreCall {
     /// Read the checkpoint.
     ReadCheckpoint,
+    /// Read the second file.
+    ReadSecond,
+    /// Replace the second file by what `Core::second_file` says when the write begins.
+    WriteSecond {
+        /// Grows with each write.
+        generation: u64,
+    },
     /// Replace the checkpoint by what `Core::checkpoint` says when the write begins.
     WriteCheckpoint {
         /// Grows with each write.

@@ -11,6 +11,7 @@ pub(crate) mod groups;
 pub(crate) mod plan;
 pub(crate) mod prefix6;
 pub(crate) mod reconcile;
+pub(crate) mod replay;
 pub(crate) mod set_up;
 pub(crate) mod shrink;
 pub(crate) mod spare;

@@ -7,8 +7,8 @@ use cni_types::limits::{Hypervisor, InstanceLimits};
 use ipamd_core::id::{AttachmentId, EniId, Epoch, GroupId, InstanceId, OpId, SubnetId, VpcId};
 use ipamd_core::input::{
     Answer, BranchEni, CheckpointEntry, Ec2Attachment, Ec2Eni, Ec2Failure, Ec2Reply, Ec2Subnet, EniKind, Fate,
-    HostError, HostPod, HostReply, Identity, ImdsEni, ImdsError, ImdsErrorKind, ImdsReply, Input, KubeError, KubeReply,
-    Mac, NodeSeen, PodName, StoreError, StoreReply, SubnetRole,
+    HostError, HostPod, HostReply, Identity, ImdsEni, ImdsError, ImdsErrorKind, ImdsReply, Input, Intent, KnownEni,
+    KubeError, KubeReply, Mac, NodeSeen, PodName, SECOND_FILE_VERSION, SecondFile, StoreError, StoreReply, SubnetRole,
 };
 use ipamd_core::output::{Ec2Call, Effect, HostCall, ImdsRead, KubeCall, StoreCall};
 
@@ -262,6 +262,7 @@ fn host_reply(bytes: &mut Bytes<'_>, kind: u8) -> HostReply {
             ifindex: bytes.byte().into(),
             routes: vec![ipv4(bytes, place).into()],
         })),
+        4 => HostReply::Links(bytes.list(|bytes, _| mac(bytes))),
         _ => HostReply::HostAddrs(bytes.list(ipv4)),
     }
 }
@@ -271,6 +272,7 @@ fn host_kind(call: &HostCall) -> u8 {
         HostCall::SetUpEni { .. } => 1,
         HostCall::ListPods => 2,
         HostCall::ListHostAddrs => 3,
+        HostCall::ListLinks => 4,
         _ => 0,
     }
 }
@@ -284,6 +286,40 @@ fn checkpoint(bytes: &mut Bytes<'_>) -> StoreReply<u64> {
         allocated_ns: bytes.extreme(),
         pod: pod(bytes),
     }))
+}
+
+/// A second file that may be another host's, name an ENI twice, or contradict itself.
+fn second_file(bytes: &mut Bytes<'_>) -> Box<SecondFile> {
+    let mut enis = bytes.list(|bytes, place| KnownEni {
+        id: eni_id(bytes),
+        mac: mac(bytes),
+        device: bytes.byte(),
+        card: bytes.below(3),
+        subnet: subnet(bytes),
+        serves: bytes.flag(),
+        primary: bytes.maybe(|bytes| ipv4(bytes, place)),
+        ipv4: bytes.list(ipv4),
+        ipv4_prefixes: bytes.list(prefix),
+    });
+    let identity = identity(bytes);
+    if let Some(first) = enis.first_mut().filter(|_| bytes.flag()) {
+        first.id = identity.primary_eni;
+    }
+    let intents = bytes.list(|bytes, _| match bytes.below(3) {
+        0 => Intent::Create { token: bytes.byte().into(), subnet: subnet(bytes) },
+        1 => Intent::Attach { eni: eni_id(bytes) },
+        _ => Intent::Free { eni: eni_id(bytes) },
+    });
+    Box::new(SecondFile {
+        version: if bytes.seldom(8) { bytes.byte().into() } else { SECOND_FILE_VERSION },
+        boot_id: "boot".into(),
+        identity,
+        vpc_cidrs: bytes.list(|bytes, _| bytes.text()),
+        groups: groups(bytes),
+        enis,
+        intents,
+        left: bytes.list(|bytes, place| (ipv4(bytes, place).into(), bytes.extreme())),
+    })
 }
 
 fn store_error(bytes: &mut Bytes<'_>) -> StoreError {
@@ -327,8 +363,13 @@ pub(super) fn any(bytes: &mut Bytes<'_>, op: OpId, epoch: Epoch, effect: &Effect
             Input::Host(Answer { op, epoch, took_ms, result })
         }
         Effect::Store(call) => {
-            let reads = matches!(call, StoreCall::ReadCheckpoint) != crooked;
-            let reply = |bytes: &mut Bytes<'_>| if reads { checkpoint(bytes) } else { StoreReply::Written };
+            let reads = matches!(call, StoreCall::ReadCheckpoint | StoreCall::ReadSecond) != crooked;
+            let second = matches!(call, StoreCall::ReadSecond);
+            let reply = |bytes: &mut Bytes<'_>| match (reads, second) {
+                (true, true) => StoreReply::Second(second_file(bytes)),
+                (true, false) => checkpoint(bytes),
+                (false, _) => StoreReply::Written,
+            };
             let result = if fails { Err(store_error(bytes)) } else { Ok(reply(bytes)) };
             Input::Store(Answer { op, epoch, took_ms, result })
         }

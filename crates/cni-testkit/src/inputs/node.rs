@@ -6,7 +6,7 @@ use cni_types::limits::InstanceLimits;
 use ipamd_core::id::{AttachmentId, EniId, Epoch, GroupId, InstanceId, OpId, SubnetId, VpcId};
 use ipamd_core::input::{
     Answer, CheckpointEntry, Ec2Attachment, Ec2Eni, Ec2Reply, Ec2Subnet, EniKind, HostReply, Identity, ImdsEni,
-    ImdsReply, Input, KubeReply, Mac, NodeSeen, StoreReply, SubnetRole,
+    ImdsReply, Input, KubeReply, Mac, NodeSeen, StoreError, StoreReply, SubnetRole,
 };
 use ipamd_core::output::{Ec2Call, Effect, HostCall, ImdsRead, KubeCall, StoreCall, Want};
 
@@ -169,13 +169,16 @@ impl AnsweringNode {
             Effect::Kube(call) => Input::Kube(Answer { op, epoch, took_ms, result: Ok(kube(call)) }),
             Effect::Host(call) => Input::Host(Answer { op, epoch, took_ms, result: Ok(host(call)) }),
             Effect::Store(call) => {
-                let reply = if matches!(call, StoreCall::ReadCheckpoint) {
-                    StoreReply::Checkpoint(self.file.clone())
-                } else {
-                    self.file = file();
-                    StoreReply::Written
+                let result = match call {
+                    StoreCall::ReadCheckpoint => Ok(StoreReply::Checkpoint(self.file.clone())),
+                    StoreCall::ReadSecond => Err(StoreError::Missing),
+                    StoreCall::WriteSecond { .. } => Ok(StoreReply::Written),
+                    StoreCall::WriteCheckpoint { .. } => {
+                        self.file = file();
+                        Ok(StoreReply::Written)
+                    }
                 };
-                Input::Store(Answer { op, epoch, took_ms, result: Ok(reply) })
+                Input::Store(Answer { op, epoch, took_ms, result })
             }
         }
     }
@@ -216,6 +219,7 @@ fn host(call: &HostCall) -> HostReply {
         HostCall::SetUpEni { .. } => HostReply::EniReady { table: 2 },
         HostCall::ListPods => HostReply::Pods(Vec::new()),
         HostCall::ListHostAddrs => HostReply::HostAddrs(Vec::new()),
+        HostCall::ListLinks => HostReply::Links((0..=u8::MAX).map(|last| Mac([2, 1, 0, 0, 0, last])).collect()),
         _ => HostReply::Done,
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::bindings::Binding;
+use super::file::File;
 use super::jobs::Growth;
 use super::notes::Notes;
 use crate::block::Block;
@@ -48,6 +49,7 @@ pub(crate) struct Waiter {
 
 /// The state of a careful agent.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each belongs to another part of the agent")]
 pub(crate) struct Careful<K> {
     /// ADDs that wait, the first before the others.
     pub(crate) line: VecDeque<Waiter>,
@@ -71,10 +73,14 @@ pub(crate) struct Careful<K> {
     pub(crate) watches_links: bool,
     /// Allocations that ended with their interfaces.
     pub(crate) links_ended: u64,
+    /// The second file.
+    pub(crate) file: File,
     /// Annotations of pods.
     pub(crate) notes: Notes,
     /// Attached ENIs that this agent made, or an earlier life of it.
     pub(crate) proven: Vec<EniId>,
+    /// What the second file said of the instance is being asked for.
+    pub(crate) confirms: bool,
     /// When the listing was read that the pool is compared with.
     pub(crate) listed_ms: i64,
     /// CIDRs that this agent assigned to ENIs that it did not make.
@@ -97,8 +103,10 @@ impl<K> Default for Careful<K> {
             bindings: BTreeMap::new(),
             watches_links: false,
             links_ended: 0,
+            file: File::default(),
             notes: Notes::default(),
             proven: Vec::new(),
+            confirms: false,
             listed_ms: 0,
             lent: Vec::new(),
             identity: None,

@@ -48,6 +48,12 @@ impl<K: PodKey> Agent<K> {
         self.exclude(eni, true);
     }
 
+    /// It may not be ours any more; meanwhile it serves pods as before, if it did.
+    pub(crate) fn remember_doubt(&mut self, eni: EniId, serves: bool) {
+        self.held.doubted.push(eni);
+        self.exclude(eni, !serves);
+    }
+
     /// It is ours to use; true if that was in doubt.
     pub(crate) fn trust(&mut self, eni: EniId) -> bool {
         let before = self.held.doubted.len();
@@ -86,6 +92,7 @@ impl<K: PodKey> Agent<K> {
     fn exclude(&mut self, eni: EniId, excluded: bool) {
         // An ENI that has left the store serves no pods.
         let _gone: Result<(), Refused> = self.ledger().exclude(eni, excluded);
+        self.file_changed();
     }
 
     /// Where no other ENI serves pods, those that are held do: the original does so of all of them.

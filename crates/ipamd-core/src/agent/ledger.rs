@@ -26,6 +26,7 @@ impl<K: PodKey> Agent<K> {
         self.links.retain(|known| known.eni != eni.id);
         make_room(&mut self.links);
         self.links.push(Link { eni: eni.id, device: eni.device, primary });
+        self.eni_is_known(eni);
         let (now_ms, primary) = (self.ms(), self.is_primary(eni.id));
         // One that is there already stays as it is.
         let _known: Result<(), Refused> =
@@ -46,6 +47,7 @@ impl<K: PodKey> Agent<K> {
                 });
             }
         }
+        self.file_changed();
         // Careful: what is in use must not be given out of the new CIDRs.
         if self.is_careful() {
             self.keep_traces();
@@ -112,6 +114,7 @@ impl<K: PodKey> Agent<K> {
         let now_ms = self.ms();
         let place = self.ledger().unassign(key, now_ms)?;
         self.ledger().unassign_written(place);
+        self.file_changed();
         self.allocations.remove(key);
         self.unbind(key);
         Ok(place)
@@ -139,6 +142,7 @@ impl<K: PodKey> Agent<K> {
 
     /// Takes CIDRs without pods out of the store; answers those that went.
     pub(crate) fn take_blocks_out(&mut self, eni: EniId, blocks: Vec<Block>) -> Vec<Block> {
+        self.file_changed();
         let mut gone = Vec::with_capacity(blocks.len());
         for block in blocks {
             if self.ledger().remove_block(eni, block, false).is_ok() {
@@ -156,6 +160,7 @@ impl<K: PodKey> Agent<K> {
             self.metrics.ipamd_error(IpamdError::ReconcileDelIp);
             return;
         };
+        self.file_changed();
         self.forget_lost_pods(pods > 0);
         self.metrics.reconciled(Reconcile::PoolDel, 1);
     }
@@ -164,6 +169,7 @@ impl<K: PodKey> Agent<K> {
     pub(crate) fn drop_eni_by_force(&mut self, eni: EniId) -> bool {
         let removed = self.ledger().remove_eni(eni, true).is_ok();
         if removed {
+            self.file_changed();
             self.forget_lost_pods(true);
             self.links.retain(|link| link.eni != eni);
         }

@@ -169,7 +169,10 @@ impl<K: PodKey> Agent<K> {
         let mut metrics = Metrics::new(now.unix_ms().saturating_sub(boot.waited_ms), config.settings.ipv6);
         metrics.with_api_server = boot.api_server_reachable;
         let gate = config.policy == Policy::Careful;
-        let own = gate.then(Box::default);
+        let mut own: Option<Box<Careful<K>>> = gate.then(Box::default);
+        if let Some(own) = &mut own {
+            own.file.boot_id.clone_from(&boot.boot_id);
+        }
         Self {
             now,
             config,

@@ -25,6 +25,8 @@ pub(crate) enum Lane {
     Store,
     /// Careful: growth.
     Job(u8),
+    /// Careful: writes of the second file.
+    File,
     /// Careful: annotations of pods.
     Notes,
     /// Careful: the look at interfaces of pods.
@@ -61,6 +63,10 @@ pub(crate) enum Asked {
     ReadCheckpoint,
     /// Writing it.
     WriteCheckpoint,
+    /// Reading the second file.
+    ReadSecond,
+    /// Writing it.
+    WriteSecond,
 }
 
 /// Kind of an answer of EC2: each is the variant of `Ec2Reply` of this name.
@@ -93,6 +99,7 @@ pub(crate) enum HostAnswer {
     EniReady,
     Pods,
     HostAddrs,
+    Links,
 }
 
 impl Ec2Answer {
@@ -146,6 +153,7 @@ impl Asked {
                 HostCall::SetUpEni { .. } => HostAnswer::EniReady,
                 HostCall::ListPods => HostAnswer::Pods,
                 HostCall::ListHostAddrs => HostAnswer::HostAddrs,
+                HostCall::ListLinks => HostAnswer::Links,
                 HostCall::SetUpHost { .. }
                 | HostCall::UpdateSnat { .. }
                 | HostCall::DropEniRules { .. }
@@ -154,6 +162,8 @@ impl Asked {
             }),
             Effect::Store(StoreCall::ReadCheckpoint) => Self::ReadCheckpoint,
             Effect::Store(StoreCall::WriteCheckpoint { .. }) => Self::WriteCheckpoint,
+            Effect::Store(StoreCall::ReadSecond) => Self::ReadSecond,
+            Effect::Store(StoreCall::WriteSecond { .. }) => Self::WriteSecond,
         }
     }
 
@@ -198,6 +208,7 @@ impl Asked {
                 HostReply::EniReady { .. } => HostAnswer::EniReady,
                 HostReply::Pods(_) => HostAnswer::Pods,
                 HostReply::HostAddrs(_) => HostAnswer::HostAddrs,
+                HostReply::Links(_) => HostAnswer::Links,
             }
         })
     }

@@ -64,18 +64,22 @@ impl<K: PodKey> Core<K> {
     }
 
     pub(super) fn store(&mut self, answer: Answer<StoreReply<K>, StoreError>) {
-        let reads = matches!(answer.result, Ok(StoreReply::Checkpoint(_)));
-        let writes = matches!(answer.result, Ok(StoreReply::Written));
+        let result = &answer.result;
         let takes = |asked| match asked {
-            Asked::ReadCheckpoint => !writes,
-            Asked::WriteCheckpoint => !reads,
+            Asked::ReadCheckpoint => matches!(result, Ok(StoreReply::Checkpoint(_)) | Err(_)),
+            Asked::ReadSecond => matches!(result, Ok(StoreReply::Second(_)) | Err(_)),
+            Asked::WriteCheckpoint | Asked::WriteSecond => matches!(result, Ok(StoreReply::Written) | Err(_)),
             _ => false,
         };
         if let Some(open) = self.question(answer.op, answer.epoch, takes) {
-            let result = answer.result.map(|reply| {
-                if let StoreReply::Checkpoint(entries) = reply {
-                    self.agent.restored = entries;
+            let result = answer.result.map(|reply| match reply {
+                StoreReply::Checkpoint(entries) => self.agent.restored = entries,
+                StoreReply::Second(file) => {
+                    if let Some(own) = &mut self.agent.own {
+                        own.file.read = Some(file);
+                    }
                 }
+                StoreReply::Written => {}
             });
             self.wake(open.lane, Wake::Store(result));
         }
@@ -97,7 +101,7 @@ impl<K: PodKey> Core<K> {
             }
             Asked::Kube(_) => Wake::Kube(Err(KubeError::Timeout)),
             Asked::Host(_) => Wake::Host(Err(HostError::Other("the host did not answer in time".into()))),
-            Asked::ReadCheckpoint | Asked::WriteCheckpoint => {
+            Asked::ReadCheckpoint | Asked::WriteCheckpoint | Asked::ReadSecond | Asked::WriteSecond => {
                 Wake::Store(Err(StoreError::Io("the disk did not answer in time".into())))
             }
         };

@@ -6,7 +6,7 @@ use super::{Core, Phase};
 use crate::agent::careful::Waits;
 use crate::agent::memory::PodKey;
 use crate::config::Config;
-use crate::input::{BadInput, CheckpointEntry};
+use crate::input::{BadInput, CheckpointEntry, SecondFile};
 use crate::metrics::Metrics;
 use crate::settings::Mode;
 use crate::store::{Pool, Targets};
@@ -66,6 +66,12 @@ impl<K: PodKey> Core<K> {
         });
         // Careful: allocations whose addresses no ENI is known to have.
         held.chain(self.agent.held.orphans.iter().cloned())
+    }
+
+    /// What the second file is to hold: read it when a write begins. `None` for an agent that decides as the original does, and
+    /// before the instance is known.
+    pub fn second_file(&self) -> Option<SecondFile> {
+        self.agent.second_file()
     }
 
     /// Inputs that were not used, by name.

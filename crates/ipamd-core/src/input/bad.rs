@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 
+use super::SecondFileTrouble;
 use crate::id::{BadId, EniId};
 
 /// An input that contradicts itself or what is known: it is counted under this name, and otherwise ignored.
@@ -31,6 +32,9 @@ pub enum BadInput {
     /// The instance type is in no table, and EC2 was not asked.
     #[error("no limits are known for the instance type {0}")]
     UnknownInstanceType(Box<str>),
+    /// The second file is of no use: the start waits for the metadata service.
+    #[error("the second file {0}; the start waits for the metadata service")]
+    SecondFile(SecondFileTrouble),
     /// A text is no id.
     #[error(transparent)]
     Id(#[from] BadId),
@@ -81,6 +85,9 @@ impl BadInput {
             Self::DuplicateRpc(_) => "duplicate_rpc",
             Self::TooManyRpcs(_) => "too_many_rpcs",
             Self::UnknownInstanceType(_) => "unknown_instance_type",
+            Self::SecondFile(SecondFileTrouble::Damaged) => "second_file_damaged",
+            Self::SecondFile(SecondFileTrouble::Version) => "second_file_version",
+            Self::SecondFile(SecondFileTrouble::Foreign) => "second_file_foreign",
             Self::Id(_) => "bad_id",
             Self::DoubleAddress { .. } => "double_address",
             Self::TooManyEnis { .. } => "too_many_enis",

@@ -2,6 +2,9 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use super::SecondFile;
+use crate::id::Mac;
+
 /// The host did what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostReply {
@@ -16,6 +19,8 @@ pub enum HostReply {
     Pods(Vec<HostPod>),
     /// Addresses of the host's own interfaces.
     HostAddrs(Vec<Ipv4Addr>),
+    /// MACs of the host's links.
+    Links(Vec<Mac>),
 }
 
 /// A pod's interface on the host.
@@ -45,6 +50,8 @@ pub enum HostError {
 pub enum StoreReply<K> {
     /// The checkpoint.
     Checkpoint(Vec<CheckpointEntry<K>>),
+    /// The second file.
+    Second(Box<SecondFile>),
     /// Written.
     Written,
 }

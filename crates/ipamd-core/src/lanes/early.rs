@@ -1,6 +1,7 @@
 //! A careful agent's start up to the open page: nothing of it depends on EC2 or the API server.
 //!
-//! The addresses of all attached ENIs are loaded, then the checkpoint's allocations and what the host shows in use, and only
+//! The second file is read first: where its boot and its links are the host's, its ENIs and addresses are taken, and the
+//! metadata service is asked after the page is open. Otherwise the addresses of all attached ENIs are loaded, then the checkpoint's allocations and what the host shows in use, and only
 //! then are addresses given out. The rest of the start follows, and is tried again where it fails. The original opens its page
 //! last: a call that failed for a minute at a restart has cost pods their addresses.
 
@@ -9,7 +10,7 @@ use crate::agent::cx::Cx;
 use crate::agent::memory::PodKey;
 use crate::agent::operations::Lane;
 use crate::agent::wake::{Flow, Wake};
-use crate::input::{Identity, ImdsEni, ImdsReply, StoreError};
+use crate::input::{HostReply, Identity, ImdsEni, ImdsReply, SecondFileTrouble, StoreError};
 use crate::lanes::leak;
 use crate::metrics::Action;
 use crate::output::{HostCall, ImdsRead, StoreCall};
@@ -23,6 +24,10 @@ const PAUSE_MS: i64 = 1_000;
 /// The lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Early {
+    /// The second file is read.
+    Second,
+    /// The host lists its links: those of the file are among them, or it is of no use.
+    Links,
     /// Who the instance is.
     Identity,
     /// CIDRs of the VPC.
@@ -44,12 +49,23 @@ type End = Flow<(Early, bool), Result<(), Box<str>>>;
 impl Early {
     pub(crate) fn begin<K: PodKey>(cx: &mut Cx<'_, K>) -> (Self, bool) {
         cx.metrics.progress(Action::Init, 1);
-        Self::Identity.ask(cx)
+        Self::Second.ask(cx)
+    }
+
+    /// After a start that trusted the second file: what it said of the instance is asked for.
+    pub(crate) fn confirm<K: PodKey>(cx: &mut Cx<'_, K>) -> Option<(Self, bool)> {
+        let trusted = cx.own.as_mut().is_some_and(|own| std::mem::take(&mut own.file.trusted));
+        trusted.then(|| {
+            cx.own.iter_mut().for_each(|own| own.confirms = true);
+            Self::Identity.ask(cx)
+        })
     }
 
     /// Asks what this state waits for. The flag tells that it sleeps instead.
     fn ask<K: PodKey>(self, cx: &mut Cx<'_, K>) -> (Self, bool) {
         match self {
+            Self::Second => cx.store(StoreCall::ReadSecond),
+            Self::Links => cx.host(HostCall::ListLinks),
             Self::Identity => cx.imds(ImdsRead::Identity),
             Self::VpcCidrs => cx.imds(ImdsRead::VpcCidrs),
             Self::Host => {
@@ -81,6 +97,11 @@ impl Early {
             return self.next(cx);
         }
         match self {
+            Self::Second => second_read(cx, wake),
+            Self::Links => match wake.host() {
+                Ok(HostReply::Links(links)) if cx.trust_file(&links) => Self::Read.next(cx),
+                _ => Self::Identity.next(cx),
+            },
             Self::Identity => match wake.imds() {
                 Ok(ImdsReply::Identity(identity)) => identified(cx, *identity),
                 _ => self.again(cx),
@@ -98,6 +119,10 @@ impl Early {
                 }
                 if cx.facts.mode != Mode::Ipv6 {
                     cx.metrics.connmark = [0, 1];
+                }
+                // The rest of the start lists ENIs once more.
+                if cx.own.as_mut().is_some_and(|own| std::mem::take(&mut own.confirms)) {
+                    return Flow::Done(Ok(()));
                 }
                 Self::List.next(cx)
             }
@@ -121,6 +146,16 @@ impl Early {
             Self::Write => Flow::Done(Ok(())),
         }
     }
+}
+
+fn second_read<K: PodKey>(cx: &mut Cx<'_, K>, wake: Wake) -> End {
+    match wake.store() {
+        Ok(()) if cx.judge_file() => return Early::Links.next(cx),
+        Err(StoreError::Version) => cx.distrust(SecondFileTrouble::Version),
+        Err(StoreError::Malformed(_) | StoreError::Io(_)) => cx.distrust(SecondFileTrouble::Damaged),
+        Ok(()) | Err(StoreError::Missing) => {}
+    }
+    Early::Identity.next(cx)
 }
 
 fn identified<K: PodKey>(cx: &mut Cx<'_, K>, identity: Identity) -> End {

@@ -19,6 +19,7 @@ use crate::settings::Mode;
 use crate::steps::describe::DescribeAll;
 use crate::steps::groups::Refreshing;
 use crate::steps::grow::{self, Growing};
+use crate::steps::replay::Replaying;
 use crate::steps::trunk;
 use cni_types::limits::InstanceLimits;
 
@@ -54,6 +55,8 @@ pub(crate) enum Init {
     Custom,
     /// Security groups for pods are announced.
     Announce,
+    /// Careful: what an earlier life had begun is ended.
+    Replay(Box<Replaying>),
     /// The pool grows by one step.
     Prescale(Box<Growing>),
 }
@@ -136,6 +139,7 @@ impl Init {
                 trunk::announced(cx, wake);
                 prescale(cx)
             }
+            Self::Replay(step) => replayed(cx, |cx| step.resume(cx, wake)),
             Self::Prescale(step) => grown(cx, |cx| step.resume(cx, wake)),
         }
     }
@@ -287,13 +291,23 @@ fn announce<K: PodKey>(cx: &mut Cx<'_, K>) -> End {
 
 fn prescale<K: PodKey>(cx: &mut Cx<'_, K>) -> End {
     // Careful: growth has lanes of its own.
-    if let Some(own) = &mut cx.own {
-        (own.settled, own.look) = (true, true);
-        return end(cx);
+    if cx.is_careful() {
+        return replayed(cx, Replaying::begin);
     }
     let low = cx.targets().too_low(&cx.pool.stats(cx.facts.mode, cx.ms()));
     if low && cx.config.settings.provisioning && cx.facts.mode != Mode::Ipv6 {
         return grown(cx, Growing::begin);
+    }
+    end(cx)
+}
+
+/// Careful: the start is over, and growth has lanes of its own.
+fn replayed<K: PodKey>(cx: &mut Cx<'_, K>, go_on: impl FnOnce(&mut Cx<'_, K>) -> Flow<Replaying, ()>) -> End {
+    if let Flow::Wait(step) = go_on(cx) {
+        return Flow::Wait(Init::Replay(Box::new(step)));
+    }
+    if let Some(own) = &mut cx.own {
+        (own.settled, own.look) = (true, true);
     }
     end(cx)
 }

@@ -12,7 +12,7 @@ use crate::agent::operations::Count;
 use crate::agent::trouble::Trouble;
 use crate::agent::wake::{Flow, Wake};
 use crate::id::{EniId, GroupId, SubnetId};
-use crate::input::{EniKind, ImdsEni};
+use crate::input::{EniKind, ImdsEni, Intent};
 use crate::metrics::{IpamdError, UtilsError};
 use crate::output::{Ec2Call, Want};
 use crate::settings::Mode;
@@ -30,6 +30,8 @@ pub(crate) enum Allocating {
     /// It is found out where. How much, and the time that a tag says, are known before that, and with custom networking after
     /// it.
     Plan(Plan, Option<(u32, i64)>),
+    /// Careful: that it is about to be created is written down.
+    Intend(Creating, Box<Ec2Call>),
     /// It is created, in the first of these subnets where that works.
     Create(Creating),
     /// A free device number is looked up.
@@ -54,6 +56,10 @@ pub(crate) struct Creating {
     left: std::vec::IntoIter<SubnetId>,
     /// The one that is tried.
     asked: Option<SubnetId>,
+    /// The token of the call.
+    token: u64,
+    /// Careful: the call, to be sent once more if it is not answered.
+    again: Option<Box<Ec2Call>>,
     groups: Option<Vec<GroupId>>,
     count: u32,
     /// When it began, seconds since 1970.
@@ -91,16 +97,8 @@ impl Allocating {
                 Flow::Done(Err(PlanError::NoConfig)) => Flow::Done(Err(())),
                 Flow::Done(Err(PlanError::NoSubnet(trouble))) => failed(cx, &trouble),
             },
-            Self::Create(creating) => match wake.created() {
-                Ok(eni) => {
-                    let lane = cx.lane;
-                    cx.note_growth(lane, |growth| growth.eni = Some(eni.id));
-                    cx.made(eni.id);
-                    cx.ec2(Ec2Call::DescribeInstance, Count::Always);
-                    Flow::Wait(Self::Device(eni.id, creating.count))
-                }
-                Err(trouble) => creating.next(cx, Some(trouble)),
-            },
+            Self::Intend(creating, call) => intended(cx, creating, call, wake),
+            Self::Create(creating) => created(cx, creating, wake),
             Self::Device(eni, count) => {
                 match wake
                     .devices()
@@ -153,7 +151,8 @@ impl Creating {
         if count == 0 {
             return Flow::Done(Ok(()));
         }
-        Self { left: site.subnets.into_iter(), asked: None, groups: site.groups, count, began_s }.next(cx, None)
+        let (left, groups) = (site.subnets.into_iter(), site.groups);
+        Self { left, asked: None, token: 0, again: None, groups, count, began_s }.next(cx, None)
     }
 
     /// Tries the next subnet; the error of the last stands.
@@ -183,8 +182,66 @@ impl Creating {
         let token = u64::from(cx.epoch().0) << 32 | cx.tokens;
         let groups = self.groups.clone().unwrap_or_else(|| cx.facts.groups.clone());
         let description = format!("{DESCRIPTION}{instance}").into();
-        cx.ec2(Ec2Call::CreateEni { token, subnet, groups, want, tags, description }, Count::Always);
+        self.token = token;
+        let call = Ec2Call::CreateEni { token, subnet, groups, want, tags, description };
+        if cx.is_careful() {
+            cx.intend(Intent::Create { token, subnet });
+            let lane = cx.lane;
+            cx.ask_to_write(lane);
+            return Flow::Wait(Allocating::Intend(self, Box::new(call)));
+        }
+        cx.ec2(call, Count::Always);
         Flow::Wait(Allocating::Create(self))
+    }
+}
+
+fn created<K: PodKey>(cx: &mut Cx<'_, K>, mut creating: Creating, wake: Wake) -> End {
+    match wake.created() {
+        Ok(eni) => {
+            cx.is_created(creating.token, eni.id);
+            let lane = cx.lane;
+            cx.note_growth(lane, |growth| growth.eni = Some(eni.id));
+            cx.made(eni.id);
+            cx.ec2(Ec2Call::DescribeInstance, Count::Always);
+            Flow::Wait(Allocating::Device(eni.id, creating.count))
+        }
+        // Careful: whether it was created is unknown, and the same token makes no second one.
+        Err(trouble) if trouble.is_unknown() && creating.again.is_some() => {
+            if let Some(call) = creating.again.take() {
+                cx.ec2(*call, Count::Always);
+            }
+            Flow::Wait(Allocating::Create(creating))
+        }
+        Err(trouble) => {
+            if !trouble.is_unknown() {
+                cx.was_not_created(creating.token);
+            }
+            creating.next(cx, Some(trouble))
+        }
+    }
+}
+
+/// Careful: nothing begins that is not written down.
+fn intended<K: PodKey>(cx: &mut Cx<'_, K>, mut creating: Creating, call: Box<Ec2Call>, wake: Wake) -> End {
+    if let Err(error) = wake.store() {
+        cx.was_not_created(creating.token);
+        return failed(cx, &Trouble::plain(format!("the creation of an ENI could not be written down: {error}")));
+    }
+    creating.again = Some(call.clone());
+    cx.ec2(*call, Count::Always);
+    Flow::Wait(Allocating::Create(creating))
+}
+
+impl<K: PodKey> Cx<'_, K> {
+    fn is_created(&mut self, token: u64, eni: EniId) {
+        if self.is_careful() {
+            self.was_not_created(token);
+            self.intend(Intent::Attach { eni });
+        }
+    }
+
+    fn was_not_created(&mut self, token: u64) {
+        self.intent_ended(|intent| matches!(intent, Intent::Create { token: of, .. } if *of == token));
     }
 }
 

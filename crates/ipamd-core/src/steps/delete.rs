@@ -35,8 +35,14 @@ impl Deleting {
             return self.ask(cx);
         }
         let trouble = match wake.done() {
-            Ok(()) => return Flow::Done(Ok(())),
-            Err(trouble) if trouble.is(Ec2Code::InvalidNetworkInterfaceIdNotFound) => return Flow::Done(Ok(())),
+            Ok(()) => {
+                cx.eni_is_settled(self.eni);
+                return Flow::Done(Ok(()));
+            }
+            Err(trouble) if trouble.is(Ec2Code::InvalidNetworkInterfaceIdNotFound) => {
+                cx.eni_is_settled(self.eni);
+                return Flow::Done(Ok(()));
+            }
             Err(trouble) => trouble,
         };
         match self.backoff.failed(&mut *cx.chooser) {

@@ -78,7 +78,10 @@ impl Freeing {
 fn found<K: PodKey>(cx: &mut Cx<'_, K>, eni: EniId, described: Result<Vec<Ec2Eni>, Trouble>) -> End {
     match described {
         // It is gone already.
-        Err(trouble) if trouble.is(Ec2Code::InvalidNetworkInterfaceIdNotFound) => Flow::Done(Ok(())),
+        Err(trouble) if trouble.is(Ec2Code::InvalidNetworkInterfaceIdNotFound) => {
+            cx.eni_is_settled(eni);
+            Flow::Done(Ok(()))
+        }
         Err(trouble) => {
             let trouble = trouble.within("failed to describe network interface");
             cx.count_utils(UtilsError::GetAttachmentId, &trouble);

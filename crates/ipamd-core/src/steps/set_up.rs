@@ -52,8 +52,9 @@ impl SetUp {
         // whose subnet was unknown at a restart once lost its pods (agents 1.22.0 to 1.23.1).
         if cx.is_careful() {
             load(cx, &job.eni);
+            let serving = cx.was_serving(job.eni.id);
             let fresh = cx.trust(job.eni.id) || !known;
-            if fresh && cx.config.settings.subnet_discovery {
+            if fresh && !serving && cx.config.settings.subnet_discovery {
                 cx.hold(job.eni.id);
             }
         }
@@ -83,7 +84,10 @@ impl Job {
             }
             // Careful: it is held, and looked up again.
             Err(_) if cx.is_careful() => {
-                cx.hold(self.eni.id);
+                // The file says that it served.
+                if !cx.was_serving(self.eni.id) {
+                    cx.hold(self.eni.id);
+                }
                 self.prefix(cx)
             }
             // An IPv6 node excludes no ENI in the store.

@@ -5,6 +5,7 @@ use crate::agent::cx::Cx;
 use crate::agent::memory::PodKey;
 use crate::agent::wake::{Flow, Wake};
 use crate::id::EniId;
+use crate::input::Intent;
 use crate::metrics::IpamdError;
 use crate::output::HostCall;
 use crate::store::Ledger;
@@ -12,6 +13,8 @@ use crate::store::Ledger;
 /// The step.
 #[derive(Debug)]
 pub(crate) enum Sparing {
+    /// Careful: that it is about to be given up is written down.
+    Intend(EniId),
     /// It is being freed.
     Free(EniId, Freeing),
     /// Its rules are removed from the host.
@@ -30,8 +33,10 @@ impl Sparing {
         if cx.is_careful() {
             return match cx.spare_of_ours() {
                 Some(eni) => {
-                    cx.ledger().retire_eni(eni);
-                    freed(cx, eni, |cx| Freeing::begin(cx, eni))
+                    cx.intend(Intent::Free { eni });
+                    let lane = cx.lane;
+                    cx.ask_to_write(lane);
+                    Flow::Wait(Self::Intend(eni))
                 }
                 None => Flow::Done(()),
             };
@@ -45,6 +50,7 @@ impl Sparing {
 
     pub(crate) fn resume<K: PodKey>(self, cx: &mut Cx<'_, K>, wake: Wake) -> End {
         match self {
+            Self::Intend(eni) => intended(cx, eni, wake),
             Self::Free(eni, step) => freed(cx, eni, |cx| step.resume(cx, wake)),
             Self::Rules(eni) => {
                 if wake.host().is_err() {
@@ -55,6 +61,18 @@ impl Sparing {
             }
         }
     }
+}
+
+/// A pod may have got an address of the ENI meanwhile, and the file may not have been written: then it stays.
+fn intended<K: PodKey>(cx: &mut Cx<'_, K>, eni: EniId, wake: Wake) -> End {
+    let spare = cx.pool.spare_enis(&cx.targets(), cx.ms()).contains(&eni) && !cx.is_growing(eni);
+    if wake.store().is_err() || !spare || cx.growth_suspended() {
+        cx.eni_is_settled(eni);
+        return Flow::Done(());
+    }
+    cx.ledger().retire_eni(eni);
+    cx.file_changed();
+    freed(cx, eni, |cx| Freeing::begin(cx, eni))
 }
 
 fn freed<K: PodKey>(

@@ -18,6 +18,11 @@ impl<K: Ord + Clone> Pool<K> {
         self.mark_left(address, OCCUPIED)
     }
 
+    /// A pod left the address at this time; one that a pod has stays with it.
+    pub fn rest(&mut self, address: IpAddr, at_ms: i64) {
+        self.mark_left(address, at_ms);
+    }
+
     /// An occupied address is free from now on, and rests.
     pub fn vacate(&mut self, address: IpAddr, now_ms: i64) {
         let occupied = self.enis.iter().flat_map(PoolEni::freed).any(|freed| freed == (address, OCCUPIED));

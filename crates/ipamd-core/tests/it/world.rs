@@ -16,7 +16,7 @@ use ipamd_core::chooser::{Chooser, Seeded};
 use ipamd_core::id::{EniId, Epoch, GroupId, InstanceId, Now, OpId, RpcId, SubnetId};
 use ipamd_core::input::{
     AddRequest, Answer, Boot, CheckpointEntry, DelReason, DelRequest, Ec2Eni, Ec2Failure, Ec2Reply, Fate, HostPod,
-    KubeError, KubeReply, NodeSeen, PodName,
+    KubeError, KubeReply, NodeSeen, PodName, SecondFile, StoreError,
 };
 use ipamd_core::output::{Ec2Call, Effect, HostCall, KubeCall, Output, Reply, Warning};
 use ipamd_core::settings::Settings;
@@ -113,6 +113,11 @@ pub(crate) struct World {
     pub(crate) ready_ms: Option<i64>,
     pub(crate) fatal: Option<Box<str>>,
     pub(crate) warnings: Vec<Warning>,
+    /// The second file, and what reading it gives instead.
+    pub(crate) second: Option<Box<SecondFile>>,
+    pub(crate) second_error: Option<StoreError>,
+    /// The boot of the host.
+    pub(crate) boot_id: &'static str,
     /// The mutation of each ENI that is not answered, and when it was sent.
     mutating: BTreeMap<EniId, (OpId, i64)>,
     /// Interfaces that the host lists, where a test says so.
@@ -176,6 +181,9 @@ impl World {
             ready_ms: None,
             fatal: None,
             warnings: Vec::new(),
+            second: None,
+            second_error: None,
+            boot_id: "boot-1",
             mutating: BTreeMap::new(),
             links: None,
             forgotten: Vec::new(),
@@ -207,6 +215,7 @@ impl World {
             node_name: "node".into(),
             api_server_reachable: self.api_server,
             waited_ms: 0,
+            boot_id: self.boot_id.into(),
             syn_sent_timeout_s: Some(120),
         }));
     }

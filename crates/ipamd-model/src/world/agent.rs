@@ -1,7 +1,7 @@
 //! What a world needs of an agent.
 
 use ipamd_core::id::{Epoch, Now};
-use ipamd_core::input::{CheckpointEntry, Input};
+use ipamd_core::input::{CheckpointEntry, Input, SecondFile};
 use ipamd_core::output::Output;
 
 /// The decisions of one node's agent: inputs in, outputs out.
@@ -14,6 +14,10 @@ pub trait Agent {
 
     /// What its checkpoint would say now.
     fn checkpoint(&self) -> Vec<CheckpointEntry<u64>>;
+    /// What its second file would say now; none for an agent without one.
+    fn second_file(&self) -> Option<SecondFile> {
+        None
+    }
 }
 
 impl Agent for ipamd_core::Core<u64> {
@@ -27,6 +31,10 @@ impl Agent for ipamd_core::Core<u64> {
 
     fn checkpoint(&self) -> Vec<CheckpointEntry<u64>> {
         Self::checkpoint(self).collect()
+    }
+
+    fn second_file(&self) -> Option<SecondFile> {
+        Self::second_file(self)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The agent's checkpoint: a file that can be missing, damaged, or impossible to write.
 
-use ipamd_core::input::{CheckpointEntry, StoreError, StoreReply};
+use ipamd_core::input::{CheckpointEntry, SecondFile, StoreError, StoreReply};
 
 /// What is in the file.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -17,12 +17,19 @@ pub enum Content {
 }
 
 /// The file.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Disk {
     content: Content,
     generation: u64,
     writes: u64,
     refused: u64,
+    second: Result<Option<Box<SecondFile>>, StoreError>,
+}
+
+impl Default for Disk {
+    fn default() -> Self {
+        Self { content: Content::Missing, generation: 0, writes: 0, refused: 0, second: Ok(None) }
+    }
 }
 
 impl Disk {
@@ -34,6 +41,31 @@ impl Disk {
     /// Puts something in it from outside.
     pub fn set(&mut self, content: Content) {
         self.content = content;
+    }
+
+    /// The second file.
+    pub fn second(&self) -> Option<&SecondFile> {
+        self.second.as_ref().ok().and_then(Option::as_deref)
+    }
+
+    /// Puts another second file in its place, or makes reading it fail.
+    pub fn set_second(&mut self, second: Result<Option<Box<SecondFile>>, StoreError>) {
+        self.second = second;
+    }
+
+    /// Reads the second file.
+    pub fn read_second(&self) -> Result<StoreReply<u64>, StoreError> {
+        self.second.clone()?.map(StoreReply::Second).ok_or(StoreError::Missing)
+    }
+
+    /// Replaces the second file.
+    pub fn write_second(&mut self, file: Option<SecondFile>, fails: bool) -> Result<StoreReply<u64>, StoreError> {
+        if fails {
+            self.refused = self.refused.saturating_add(1);
+            return Err(StoreError::Io("write second file: no space left on device".into()));
+        }
+        self.second = Ok(file.map(Box::new));
+        Ok(StoreReply::Written)
     }
 
     /// Writes that were done, and that the disk refused.

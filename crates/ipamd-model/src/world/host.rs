@@ -56,6 +56,7 @@ pub struct Host {
     tracked: BTreeSet<IpAddr>,
     /// Pods that got such an address.
     inherited: u64,
+    boots: u32,
     next_ifindex: u32,
     random: Random,
 }
@@ -66,7 +67,7 @@ impl Host {
         let links = ec2.attached(now_ms, who).into_iter().map(|eni| (eni.mac, now_ms)).collect();
         let (veths, rules) = (SmallMap::new(), Vec::new());
         let (tracked, random) = (BTreeSet::new(), Random::stream(seed, 5));
-        Self { spec, who, links, veths, rules, tracked, inherited: 0, next_ifindex: 10, random }
+        Self { spec, who, links, veths, rules, tracked, inherited: 0, boots: 1, next_ifindex: 10, random }
     }
 
     /// Takes notice of the ENIs that are attached now; the answer holds links that will appear, each with its time.
@@ -107,6 +108,11 @@ impl Host {
                 return (took_ms + waited_ms, Ok(HostReply::EniReady { table: table(*device, *card) }));
             }
             HostCall::ListPods => Ok(HostReply::Pods(self.pods())),
+            HostCall::ListLinks => {
+                self.observe(now_ms, ec2);
+                let there = self.links.iter().filter(|(_, at_ms)| **at_ms <= now_ms);
+                Ok(HostReply::Links(there.map(|(mac, _)| *mac).collect()))
+            }
             HostCall::ListHostAddrs => Ok(HostReply::HostAddrs(self.addresses(now_ms, ec2))),
             HostCall::RefreshPodRules { ips } => {
                 self.rules.clone_from(ips);
@@ -157,6 +163,11 @@ impl Host {
         self.tracked.remove(&address);
     }
 
+    /// How often the instance started.
+    pub fn boots(&self) -> u32 {
+        self.boots
+    }
+
     /// Pods that got an address while the kernel tracked connections of the pod that had it before.
     pub fn inherited(&self) -> u64 {
         self.inherited
@@ -166,6 +177,7 @@ impl Host {
     pub fn reboot(&mut self) {
         self.veths.clear();
         self.rules.clear();
+        self.boots = self.boots.saturating_add(1);
     }
 
     /// Addresses whose rules were written anew last.

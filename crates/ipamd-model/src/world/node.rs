@@ -178,6 +178,7 @@ impl<F: Agents> WorldNode<F> {
             node_name: self.name.clone(),
             api_server_reachable: at.account.faults.kube(at.now_ms).is_none(),
             waited_ms: 0,
+            boot_id: format!("boot-{}", self.host.boots()).into(),
             syn_sent_timeout_s: Some(120),
         };
         self.tell(Input::Boot(boot), at);
@@ -279,6 +280,17 @@ impl<F: Agents> WorldNode<F> {
             }
             Effect::Store(StoreCall::ReadCheckpoint) => {
                 let answer = Answer { op, epoch, took_ms: took(0, WRITE_MS), result: self.disk.read() };
+                at.after(WRITE_MS, tell(epoch, Input::Store(answer)));
+            }
+            Effect::Store(StoreCall::ReadSecond) => {
+                let answer = Answer { op, epoch, took_ms: took(0, WRITE_MS), result: self.disk.read_second() };
+                at.after(WRITE_MS, tell(epoch, Input::Store(answer)));
+            }
+            Effect::Store(StoreCall::WriteSecond { .. }) => {
+                let fails = at.account.faults.fails(Target::DiskWrite, at.now_ms);
+                let file = self.agent.as_ref().and_then(Agent::second_file);
+                let result = self.disk.write_second(file, fails);
+                let answer = Answer { op, epoch, took_ms: took(0, WRITE_MS), result };
                 at.after(WRITE_MS, tell(epoch, Input::Store(answer)));
             }
             Effect::Store(StoreCall::WriteCheckpoint { generation }) => {

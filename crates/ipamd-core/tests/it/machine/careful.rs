@@ -476,3 +476,134 @@ fn what_somebody_else_assigned_is_not_given_back() {
     let calls = operations(&world);
     assert!(!calls.contains(&Ec2Operation::DetachNetworkInterface), "{calls:?}");
 }
+
+/// A life with pods on two ENIs ends; the metadata service and EC2 are silent from then on.
+fn cut_off() -> (World, BTreeMap<u64, IpAddr>) {
+    let mut world = with_pods();
+    world.run_ms(60_000);
+    let before = owners(&world);
+    world.imds_down = true;
+    world.silent = Ec2Operation::ALL.to_vec();
+    world.log.clear();
+    (world, before)
+}
+
+#[test]
+fn a_start_that_trusts_the_second_file_serves_before_anything_has_answered() {
+    let (mut world, before) = cut_off();
+    let held = world.core.pool().enis().len();
+    let begun_ms = world.now_ms;
+    world.restart();
+    world.run_ms(50);
+    // Only disk and host were asked.
+    assert!(world.ready_ms.is_some_and(|ready_ms| ready_ms - begun_ms < 50), "{:?}", world.ready_ms);
+    assert_eq!((owners(&world), world.core.pool().enis().len()), (before.clone(), held));
+    // A pod of each ENI is replaced; its address rests, and the next has another one.
+    world.run_ms(40_000);
+    assert!(matches!(world.del(1), Reply::Deleted { .. }));
+    let given = world.add(50).map(IpAddr::from);
+    assert!(given.is_some() && !before.values().any(|address| Some(*address) == given));
+    // The services are back: the rest of the start follows, and no pod is harmed.
+    (world.imds_down, world.silent) = (false, Vec::new());
+    world.run_ms(400_000);
+    assert!(before.iter().skip(1).all(|(key, address)| owners(&world).get(key) == Some(address)));
+    assert!((60..70).all(|key| world.add(key).is_some() || owners(&world).len() >= 9));
+    assert!(world.core.bad_inputs().all(|(name, _)| !name.starts_with("second_file")));
+}
+
+#[test]
+fn a_second_file_that_is_not_this_hosts_is_named_and_the_start_waits() {
+    use ipamd_core::input::StoreError;
+    type Spoil = fn(&mut World);
+    let spoils: [(&str, Spoil); 6] = [
+        ("second_file_foreign", |world| world.boot_id = "boot-2"),
+        ("second_file_foreign", |world| world.no_link = vec![world.core.pool().enis()[1].id]),
+        ("second_file_version", |world| world.second.as_mut().unwrap().version = 2),
+        ("second_file_version", |world| world.second_error = Some(StoreError::Version)),
+        ("second_file_damaged", |world| world.second_error = Some(StoreError::Malformed("end of file".into()))),
+        ("second_file_damaged", |world| {
+            let enis = &mut world.second.as_mut().unwrap().enis;
+            enis[1].id = enis[0].id;
+        }),
+    ];
+    for (name, spoil) in spoils {
+        let (mut world, before) = cut_off();
+        spoil(&mut world);
+        world.restart();
+        world.run_ms(30_000);
+        assert_eq!(world.ready_ms, None, "{name}");
+        assert_eq!(world.core.bad_inputs().collect::<Vec<_>>(), [(name, 1)]);
+        (world.imds_down, world.silent) = (false, Vec::new());
+        world.no_link.clear();
+        world.run_ms(30_000);
+        assert!(world.ready_ms.is_some() && owners(&world) == before, "{name}");
+        assert_eq!(world.second.as_ref().unwrap().boot_id.as_ref(), world.boot_id, "it is written anew");
+    }
+}
+
+#[test]
+fn addresses_rest_across_a_restart() {
+    let mut world = careful(&[("WARM_IP_TARGET", "0"), ("WARM_ENI_TARGET", "0")], 1, 4);
+    assert!((1..=3).all(|key| world.add(key).is_some()));
+    assert!(matches!(world.del(2), Reply::Deleted { .. }));
+    world.run_ms(10_000);
+    world.restart();
+    world.run_ms(1_000);
+    let rpc = world.begin_add(9);
+    world.run_ms(15_000);
+    assert!(!world.replies.contains_key(&rpc) || matches!(world.reply(rpc), Reply::AddRefused));
+    world.run_ms(5_000);
+    assert!(world.add(10).is_some());
+}
+
+#[test]
+fn no_change_of_an_eni_begins_that_is_not_written_down() {
+    use ipamd_core::input::Intent;
+    let mut world = careful(&[("WARM_ENI_TARGET", "1")], 3, 4);
+    world.run_ms(60_000);
+    world.log.clear();
+    assert!(world.add(1).is_some());
+    world.disk_full = true;
+    world.run_ms(60_000);
+    assert!(!operations(&world).contains(&Ec2Operation::CreateNetworkInterface));
+    world.disk_full = false;
+    world.silent = vec![Ec2Operation::CreateNetworkInterface];
+    world.run_ms(90_000);
+    assert!(operations(&world).contains(&Ec2Operation::CreateNetworkInterface));
+    let intents = &world.second.as_ref().unwrap().intents;
+    assert!(matches!(intents[..], [Intent::Create { .. }]), "{intents:?}");
+}
+
+/// The life ends at a moment of growth or release; the next finds what was begun.
+#[test]
+fn what_a_life_had_begun_is_ended_by_the_next() {
+    for stop_at in [
+        Ec2Operation::CreateNetworkInterface,
+        Ec2Operation::DescribeInstances,
+        Ec2Operation::AttachNetworkInterface,
+        Ec2Operation::ModifyNetworkInterfaceAttribute,
+        Ec2Operation::DetachNetworkInterface,
+        Ec2Operation::DeleteNetworkInterface,
+    ] {
+        let mut world = careful(&[("WARM_IP_TARGET", "1")], 3, 4);
+        world.answers_lost = vec![stop_at];
+        world.log.clear();
+        let keys: Vec<u64> = (1..=6).collect();
+        for key in &keys {
+            world.begin_add(*key);
+        }
+        world.run_ms(60_000);
+        for key in &keys {
+            world.begin_del(*key);
+        }
+        assert!(world.run_until(300_000, |world| operations(world).contains(&stop_at)), "{stop_at:?}");
+        assert!(!world.second.as_ref().unwrap().intents.is_empty(), "{stop_at:?}");
+        world.answers_lost.clear();
+        world.restart();
+        world.run_ms(300_000);
+        assert_eq!(world.second.as_ref().unwrap().intents, [], "{stop_at:?}");
+        let loose = world.ec2.enis.values().filter(|eni| eni.attachment.is_none()).count();
+        assert_eq!(loose, 0, "{stop_at:?}: an ENI is left behind");
+        assert_eq!(world.ec2.attached().count(), world.core.pool().enis().len(), "{stop_at:?}");
+    }
+}

@@ -99,6 +99,10 @@ impl World {
             HostCall::SetUpEni { device, .. } => Ok(HostReply::EniReady { table: u32::from(*device) + 1 }),
             HostCall::ListPods => Ok(HostReply::Pods(self.host_pods())),
             HostCall::ListHostAddrs => Ok(HostReply::HostAddrs(Vec::new())),
+            HostCall::ListLinks => {
+                let linked = self.ec2.attached().filter(|eni| !self.no_link.contains(&eni.id));
+                Ok(HostReply::Links(linked.map(|eni| eni.mac).collect()))
+            }
             HostCall::SetUpHost { .. }
             | HostCall::UpdateSnat { .. }
             | HostCall::DropEniRules { .. }
@@ -110,7 +114,17 @@ impl World {
     pub(super) fn ask_disk(&mut self, call: StoreCall) -> Result<StoreReply<u64>, StoreError> {
         match call {
             StoreCall::ReadCheckpoint => self.file.clone().map(StoreReply::Checkpoint).ok_or(StoreError::Missing),
-            StoreCall::WriteCheckpoint { .. } if self.disk_full => Err(StoreError::Io("no space left".into())),
+            StoreCall::ReadSecond => match self.second_error.clone() {
+                Some(error) => Err(error),
+                None => self.second.clone().map(StoreReply::Second).ok_or(StoreError::Missing),
+            },
+            StoreCall::WriteCheckpoint { .. } | StoreCall::WriteSecond { .. } if self.disk_full => {
+                Err(StoreError::Io("no space left".into()))
+            }
+            StoreCall::WriteSecond { .. } => {
+                self.second = self.core.second_file().map(Box::new);
+                Ok(StoreReply::Written)
+            }
             StoreCall::WriteCheckpoint { .. } => {
                 self.file = Some(self.core.checkpoint().collect());
                 Ok(StoreReply::Written)
