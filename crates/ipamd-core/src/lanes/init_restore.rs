@@ -92,6 +92,10 @@ pub(super) fn take_over<K: PodKey>(cx: &mut Cx<'_, K>, pods: &[HostPod]) -> Resu
         else {
             continue;
         };
+        // Careful: the second file may have been written after the pod's DEL, and the checkpoint not; or before its ADD.
+        if cx.is_careful() {
+            cx.pool.end_rest(address);
+        }
         match cx.recover(entry.key.clone(), address, entry.pod.clone(), entry.allocated_ns) {
             // Careful: a listing may be old, and the address is the pod's when it comes.
             Err(Refused::UnknownAddress) if cx.is_careful() => cx.held.orphans.push(entry),

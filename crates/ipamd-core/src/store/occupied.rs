@@ -23,6 +23,31 @@ impl<K: Ord + Clone> Pool<K> {
         self.mark_left(address, at_ms);
     }
 
+    /// The address does not rest any more: the checkpoint names the pod that has it.
+    pub fn end_rest(&mut self, address: IpAddr) {
+        let Some(place) = self.place(address, false) else { return };
+        let Some(eni) = self.eni_mut(place.eni) else { return };
+        match address {
+            IpAddr::V4(v4) => {
+                let address = v4.into();
+                eni.cidrs
+                    .iter_mut()
+                    .filter(|cidr| cidr.contains(address))
+                    .for_each(|cidr| cidr.left &= !cidr.bit(address));
+                eni.freed.retain(|freed| freed.address != address);
+            }
+            IpAddr::V6(v6) => {
+                for prefix in eni.ipv6.iter_mut().filter(|prefix| prefix.block() == place.block) {
+                    let rests =
+                        prefix.offset(v6).filter(|offset| prefix.tracked.get(offset).is_some_and(Option::is_some));
+                    if let Some(offset) = rests {
+                        prefix.tracked.remove(&offset);
+                    }
+                }
+            }
+        }
+    }
+
     /// An occupied address is free from now on, and rests.
     pub fn vacate(&mut self, address: IpAddr, now_ms: i64) {
         let occupied = self.enis.iter().flat_map(PoolEni::freed).any(|freed| freed == (address, OCCUPIED));
@@ -68,5 +93,34 @@ impl<K: Ord + Clone> Pool<K> {
             }
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use super::*;
+    use crate::id::SubnetId;
+    use crate::input::EniKind;
+    use crate::store::Refused;
+
+    #[test]
+    fn an_address_that_rests_goes_to_the_pod_that_the_checkpoint_names() {
+        let id = EniId::from_bits(1);
+        let mut pool = Pool::new(30_000);
+        pool.add_eni(PoolEni::new(id, 0, EniKind::Interface, true, SubnetId::from_bits(0)));
+        let (v4, v6) = (Ipv4Addr::new(10, 0, 0, 5), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 5));
+        pool.add_block(id, Block::Address(v4));
+        pool.add_block(id, Block::Ipv6Prefix(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0)));
+        for (key, address) in [IpAddr::from(v4), IpAddr::from(v6)].into_iter().enumerate() {
+            pool.rest(address, 1_000);
+            assert_eq!(pool.recover(key, address), Err(Refused::AddressInUse), "{address}");
+            pool.end_rest(address);
+            assert!(pool.recover(key, address).is_ok(), "{address}");
+            // It is the pod's now.
+            pool.end_rest(address);
+            assert_eq!(pool.recover(key + 2, address), Err(Refused::AddressInUse), "{address}");
+        }
     }
 }
