@@ -26,5 +26,7 @@ pub mod subnet;
 pub mod throttle;
 pub mod wire;
 
+pub use account::{Account, Moment};
 pub use agent::{Agent, Agents};
+pub use node::{Parts, WorldNode};
 pub use run::{World, WorldNodeSpec};

@@ -14,10 +14,14 @@ pub trait Agent {
 
     /// What its checkpoint would say now.
     fn checkpoint(&self) -> Vec<CheckpointEntry<u64>>;
+
     /// What its second file would say now; none for an agent without one.
     fn second_file(&self) -> Option<SecondFile> {
         None
     }
+
+    /// So many requests to the instance metadata service were answered: agents before 1.23 count them on their pages.
+    fn metadata_answered(&mut self, _requests: u64) {}
 }
 
 impl Agent for ipamd_core::Core<u64> {
@@ -35,6 +39,11 @@ impl Agent for ipamd_core::Core<u64> {
 
     fn second_file(&self) -> Option<SecondFile> {
         Self::second_file(self)
+    }
+
+    fn metadata_answered(&mut self, requests: u64) {
+        let metrics = self.metrics_mut();
+        metrics.imds_reads = metrics.imds_reads.saturating_add(requests);
     }
 }
 
@@ -54,11 +63,3 @@ impl<A: Agent, F: FnMut(Epoch) -> A> Agents for F {
         self(epoch)
     }
 }
-
-/// The time as an agent sees it.
-pub fn clock(now_ms: i64) -> Now {
-    Now { mono_ms: now_ms, unix_ns: UNIX_START_MS.saturating_add(now_ms).saturating_mul(1_000_000) }
-}
-
-/// Unix time at the start of a world, milliseconds: 2026-03-01.
-const UNIX_START_MS: i64 = 1_772_323_200_000;

@@ -92,7 +92,7 @@ impl Disk {
     pub fn write(
         &mut self,
         generation: u64,
-        entries: Vec<CheckpointEntry<u64>>,
+        mut entries: Vec<CheckpointEntry<u64>>,
         fails: bool,
     ) -> Result<StoreReply<u64>, StoreError> {
         if fails {
@@ -101,6 +101,7 @@ impl Disk {
         }
         if generation >= self.generation {
             self.generation = generation;
+            entries.shrink_to_fit();
             self.content = Content::Entries(entries);
         }
         self.writes = self.writes.saturating_add(1);

@@ -68,6 +68,19 @@ pub struct Ec2Instance {
     pub cluster: Option<Box<str>>,
     /// ENIs with an attachment to it, those being attached or detached included.
     enis: SmallMap<EniId, ()>,
+    /// Changes of these ENIs so far, those that only time brings apart.
+    changes: u64,
+}
+
+impl Ec2Instance {
+    /// A number that grows with each change of its ENIs that a call or somebody else made.
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    fn changed(&mut self) {
+        self.changes = self.changes.saturating_add(1);
+    }
 }
 
 /// What a token has made, and with which parameters.
@@ -126,7 +139,7 @@ impl Ec2 {
         limits: InstanceLimits,
         subnet: SubnetId,
     ) -> Result<InstanceId, Refusal> {
-        let zone = self.subnet(subnet)?.spec.zone.clone();
+        let zone = self.subnet_or_refusal(subnet)?.spec.zone.clone();
         let id = InstanceId::from_bits(self.draw_id());
         let groups = self.spec.groups.clone();
         let primary_eni = self.make_eni(now_ms, subnet, groups, "")?;
@@ -140,7 +153,7 @@ impl Ec2 {
             delete_on_termination: true,
         };
         let (instance_type, enis) = (instance_type.into(), SmallMap::new());
-        let instance = Ec2Instance { id, instance_type, limits, zone, primary_eni, cluster: None, enis };
+        let instance = Ec2Instance { id, instance_type, limits, zone, primary_eni, cluster: None, enis, changes: 0 };
         self.instances.insert(id, instance);
         self.bind(primary_eni, attachment);
         self.stale.remove(&primary_eni);
@@ -227,18 +240,14 @@ impl Ec2 {
         devices
     }
 
+    /// A subnet.
+    pub fn subnet(&self, id: SubnetId) -> Option<&SubnetSpace> {
+        self.subnets.get(&id)
+    }
+
     /// A subnet, to be changed from outside.
     pub fn subnet_mut(&mut self, id: SubnetId) -> Option<&mut SubnetSpace> {
         self.subnets.get_mut(&id)
-    }
-
-    /// Others give back what they have in a subnet.
-    pub fn release_others(&mut self, id: SubnetId) {
-        let enis = self.enis.values().filter(|eni| eni.subnet == id);
-        let lent: BTreeSet<_> = enis.flat_map(Eni::every_ipv4).collect();
-        if let Some(subnet) = self.subnets.get_mut(&id) {
-            subnet.release_others(|address| lent.contains(&address));
-        }
     }
 
     /// Every subnet, by id.
@@ -246,7 +255,7 @@ impl Ec2 {
         self.subnets.values()
     }
 
-    fn subnet(&mut self, id: SubnetId) -> Result<&mut SubnetSpace, Refusal> {
+    fn subnet_or_refusal(&mut self, id: SubnetId) -> Result<&mut SubnetSpace, Refusal> {
         self.subnets.get_mut(&id).ok_or_else(|| Refusal::no_subnet(id))
     }
 
@@ -269,6 +278,7 @@ impl Ec2 {
                 && let Some(instance) = held_by.and_then(|instance| self.instances.get_mut(&instance))
             {
                 instance.enis.remove(&id);
+                instance.changed();
             }
         }
         if self.stale.len() > STALE {
@@ -278,6 +288,10 @@ impl Ec2 {
 
     /// Remembers an ENI as it is before a change, so that a reader may still see it so.
     fn change(&mut self, now_ms: i64, id: EniId) {
+        let holder = self.enis.get(&id).and_then(|eni| eni.attachment.as_ref()).map(|at| at.instance);
+        if let Some(instance) = holder.and_then(|instance| self.instances.get_mut(&instance)) {
+            instance.changed();
+        }
         if self.spec.lag_ms <= 0 || self.stale.get(&id).is_some_and(|(until_ms, _)| *until_ms > now_ms) {
             return;
         }
@@ -290,23 +304,24 @@ impl Ec2 {
         let instance = self.instances.get_mut(&attachment.instance);
         if let (Some(eni), Some(instance)) = (self.enis.get_mut(&id), instance) {
             instance.enis.insert(id, ());
+            instance.changed();
             eni.attachment = Some(attachment);
             self.loose.remove(&id);
         }
     }
 
-    /// Sixty-eight bits that no other id has.
+    /// Sixty-four bits that no other id has: the first of the 17 digits is 0, as in all ids that AWS has given out so far.
     fn draw_id(&mut self) -> u128 {
         self.next_id = self.next_id.saturating_add(1);
         // The number makes it distinct, the drawn bits make it look like an id.
-        (u128::from(self.random.bits() >> 28) << 32) | u128::from(self.next_id & 0xffff_ffff)
+        (u128::from(self.random.bits() >> 32) << 32) | u128::from(self.next_id & 0xffff_ffff)
     }
 
     fn make_eni(&mut self, now_ms: i64, subnet: SubnetId, groups: Vec<GroupId>, text: &str) -> Result<EniId, Refusal> {
         if self.enis.len() >= self.spec.quota {
             return Err(Refusal::account_is_full());
         }
-        let primary = self.subnet(subnet)?.take_addresses(1).and_then(|taken| taken.first().copied());
+        let primary = self.subnet_or_refusal(subnet)?.take_addresses(1).and_then(|taken| taken.first().copied());
         let primary = primary.ok_or_else(|| Refusal::of_code("InsufficientFreeAddressesInSubnet"))?;
         let id = EniId::from_bits(self.draw_id());
         let [.., a, b, c, d] = self.next_id.to_be_bytes();
@@ -337,6 +352,7 @@ impl Ec2 {
         self.loose.remove(&id);
         if let Some(instance) = eni.attachment.as_ref().and_then(|at| self.instances.get_mut(&at.instance)) {
             instance.enis.remove(&id);
+            instance.changed();
         }
         let Some(subnet) = self.subnets.get_mut(&eni.subnet) else { return };
         for address in eni.primary.iter().chain(&eni.ipv4) {

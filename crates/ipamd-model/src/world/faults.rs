@@ -1,8 +1,10 @@
 //! What goes wrong, and when: a table of rows (what is hit, how, from when until when).
 
+use std::collections::BTreeSet;
+
 use cni_types::ec2::Ec2Operation;
 use cni_types::random::Random;
-use ipamd_core::id::EniId;
+use ipamd_core::id::{EniId, InstanceId};
 use ipamd_core::input::{ImdsErrorKind, KubeError};
 use ipamd_core::output::ImdsRead;
 
@@ -178,12 +180,22 @@ pub struct Fault {
     pub until_ms: i64,
     /// This share of the events, 0 to 1.
     pub share: f64,
+    /// EC2 and instance metadata of these instances only; `None`: of every one.
+    pub only: Option<BTreeSet<InstanceId>>,
+    /// A number of the owner's, by which rows are removed.
+    pub number: usize,
 }
 
 impl Fault {
     /// Hits every event of a window.
     pub fn new(target: Target, how: How, from_ms: i64, until_ms: i64) -> Self {
-        Self { target, how, from_ms, until_ms, share: 1.0 }
+        Self { target, how, from_ms, until_ms, share: 1.0, only: None, number: 0 }
+    }
+}
+
+impl Fault {
+    fn is_for(&self, instance: InstanceId) -> bool {
+        self.only.as_ref().is_none_or(|only| only.contains(&instance))
     }
 }
 
@@ -205,6 +217,18 @@ impl Faults {
         self.rows.push(fault);
     }
 
+    /// Removes the rows of this number.
+    pub fn remove(&mut self, number: usize) {
+        self.rows.retain(|row| row.number != number);
+    }
+
+    /// The rows of this number that are for some instances are for this one as well.
+    pub fn admit(&mut self, number: usize, instance: InstanceId) {
+        for only in self.rows.iter_mut().filter(|row| row.number == number).filter_map(|row| row.only.as_mut()) {
+            only.insert(instance);
+        }
+    }
+
     /// `DescribeSubnets` is throttled while an agent starts: agents 1.22.0 to 1.23.1 forget the pods of the ENIs whose set-up
     /// fails for it (the simulator's fault `restart-throttled`).
     pub fn restart_throttled(&mut self, from_ms: i64, lasts_ms: i64) {
@@ -218,34 +242,36 @@ impl Faults {
         self.add(Fault::new(Target::ImdsEni(eni), How::Absent, from_ms, from_ms.saturating_add(lasts_ms)));
     }
 
-    /// How a call of EC2 goes wrong.
-    pub fn ec2(&mut self, operation: Ec2Operation, now_ms: i64) -> Option<How> {
-        self.first(now_ms, |target| matches!(target, Target::EveryEc2) || target == Target::Ec2(operation))
+    /// How a call of EC2 by the agent of this instance goes wrong.
+    pub fn ec2(&mut self, who: InstanceId, operation: Ec2Operation, now_ms: i64) -> Option<How> {
+        let hits = |target| matches!(target, Target::EveryEc2) || target == Target::Ec2(operation);
+        self.first(now_ms, |row| row.is_for(who) && hits(row.target))
     }
 
-    /// How a path of the instance metadata service goes wrong.
-    pub fn imds(&mut self, path: ImdsPath, now_ms: i64) -> Option<ImdsErrorKind> {
-        let how = self.first(now_ms, |target| matches!(target, Target::EveryImds) || target == Target::Imds(path));
+    /// How a path of the metadata service of this instance goes wrong.
+    pub fn imds(&mut self, who: InstanceId, path: ImdsPath, now_ms: i64) -> Option<ImdsErrorKind> {
+        let hits = |target| matches!(target, Target::EveryImds) || target == Target::Imds(path);
+        let how = self.first(now_ms, |row| row.is_for(who) && hits(row.target));
         how.map(|how| if let How::Imds(kind) = how { kind } else { ImdsErrorKind::Timeout })
     }
 
     /// What the instance metadata service does not show of an ENI.
     pub fn imds_eni(&mut self, eni: EniId, now_ms: i64) -> Option<How> {
-        self.first(now_ms, |target| target == Target::ImdsEni(eni))
+        self.first(now_ms, |row| row.target == Target::ImdsEni(eni))
     }
 
     /// How a call of the API server goes wrong, and how much later the answer comes.
     pub fn kube(&mut self, now_ms: i64) -> Option<How> {
-        self.first(now_ms, |target| target == Target::Kube)
+        self.first(now_ms, |row| row.target == Target::Kube)
     }
 
     /// Whether this, which has no kinds of failure, fails.
     pub fn fails(&mut self, what: Target, now_ms: i64) -> bool {
-        self.first(now_ms, |target| target == what).is_some()
+        self.first(now_ms, |row| row.target == what).is_some()
     }
 
-    fn first(&mut self, now_ms: i64, hits: impl Fn(Target) -> bool) -> Option<How> {
-        let open = |row: &&Fault| (row.from_ms..row.until_ms).contains(&now_ms) && hits(row.target);
+    fn first(&mut self, now_ms: i64, hits: impl Fn(&Fault) -> bool) -> Option<How> {
+        let open = |row: &&Fault| (row.from_ms..row.until_ms).contains(&now_ms) && hits(row);
         for row in self.rows.iter().filter(open) {
             if row.share >= 1.0 || self.random.fraction() < row.share {
                 return Some(row.how.clone());
@@ -259,18 +285,37 @@ impl Faults {
 mod tests {
     use super::*;
 
+    const ANY: InstanceId = InstanceId::from_bits(1);
+
+    #[test]
+    fn a_row_may_be_for_some_instances_and_is_removed_by_its_number() {
+        let mut faults = Faults::none(1);
+        let (one, other) = (InstanceId::from_bits(1), InstanceId::from_bits(2));
+        let mut row = Fault::new(Target::EveryEc2, How::NotSent, 0, i64::MAX);
+        (row.only, row.number) = (Some(BTreeSet::from([one])), 7);
+        faults.add(row);
+        let hit = |faults: &mut Faults, who| faults.ec2(who, Ec2Operation::CreateTags, 5).is_some();
+        assert_eq!((hit(&mut faults, one), hit(&mut faults, other)), (true, false));
+        faults.admit(7, other);
+        assert!(hit(&mut faults, other));
+        faults.remove(6);
+        assert!(hit(&mut faults, one));
+        faults.remove(7);
+        assert_eq!((hit(&mut faults, one), hit(&mut faults, other)), (false, false));
+    }
+
     #[test]
     fn a_row_hits_its_operation_in_its_window() {
         let mut faults = Faults::none(1);
         faults.restart_throttled(1_000, 51_000);
         let throttled = Some(How::Code("RequestLimitExceeded".into()));
-        let at = |faults: &mut Faults, now_ms| faults.ec2(Ec2Operation::DescribeSubnets, now_ms);
+        let at = |faults: &mut Faults, now_ms| faults.ec2(ANY, Ec2Operation::DescribeSubnets, now_ms);
         assert_eq!([999, 1_000, 51_999, 52_000].map(|now_ms| at(&mut faults, now_ms)), {
             [None, throttled.clone(), throttled, None]
         });
-        assert_eq!(faults.ec2(Ec2Operation::CreateTags, 1_000), None);
+        assert_eq!(faults.ec2(ANY, Ec2Operation::CreateTags, 1_000), None);
         faults.add(Fault::new(Target::EveryEc2, How::NotSent, 0, i64::MAX));
-        assert_eq!(faults.ec2(Ec2Operation::CreateTags, 1_000), Some(How::NotSent));
+        assert_eq!(faults.ec2(ANY, Ec2Operation::CreateTags, 1_000), Some(How::NotSent));
         assert_ne!(at(&mut faults, 1_000), Some(How::NotSent), "the first row counts");
     }
 
@@ -280,7 +325,7 @@ mod tests {
         let mut row = Fault::new(Target::EveryEc2, How::Doubled, 0, i64::MAX);
         row.share = 0.25;
         faults.add(row);
-        let hits = (0..4_000).filter(|now_ms| faults.ec2(Ec2Operation::CreateTags, *now_ms).is_some()).count();
+        let hits = (0..4_000).filter(|now_ms| faults.ec2(ANY, Ec2Operation::CreateTags, *now_ms).is_some()).count();
         assert!((850..1_150).contains(&hits), "{hits}");
     }
 
@@ -293,7 +338,7 @@ mod tests {
         }
         let mut faults = Faults::none(1);
         faults.add(Fault::new(Target::Imds(ImdsPath::Macs), How::Imds(ImdsErrorKind::Status(500)), 0, 10));
-        assert_eq!(faults.imds(ImdsPath::Macs, 5), Some(ImdsErrorKind::Status(500)));
-        assert_eq!((faults.imds(ImdsPath::VpcId, 5), faults.imds(ImdsPath::Macs, 10)), (None, None));
+        assert_eq!(faults.imds(ANY, ImdsPath::Macs, 5), Some(ImdsErrorKind::Status(500)));
+        assert_eq!((faults.imds(ANY, ImdsPath::VpcId, 5), faults.imds(ANY, ImdsPath::Macs, 10)), (None, None));
     }
 }

@@ -27,19 +27,43 @@ pub struct HostSpec {
     pub link_ms: (i64, i64),
     /// How long a call takes, milliseconds, from and to.
     pub latency_ms: (i64, i64),
+    /// Connections of pods that are gone stay known, by their addresses.
+    pub tracks_connections: bool,
 }
 
 impl Default for HostSpec {
     fn default() -> Self {
-        Self { link_ms: (100, 900), latency_ms: (5, 60) }
+        Self { link_ms: (100, 900), latency_ms: (5, 60), tracks_connections: true }
     }
 }
 
 /// The interface of a pod.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Veth {
+    pod: u64,
+    name: VethName,
     ifindex: u32,
-    routes: Vec<IpAddr>,
+    address: IpAddr,
+}
+
+/// The name of the host's end of a pod's interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct VethName([u8; 14]);
+
+impl VethName {
+    /// Pods of one name share it; a pod without a name has one of its own.
+    fn of(pod: u64, name: &PodName) -> Self {
+        let suffix = if name.name.is_empty() { format!("{pod:011x}") } else { ipamd_core::veth_suffix(name) };
+        let mut bytes = *b"eni00000000000";
+        for (byte, letter) in bytes.iter_mut().skip(3).zip(suffix.bytes()) {
+            *byte = letter;
+        }
+        Self(bytes)
+    }
+
+    fn text(self) -> Box<str> {
+        String::from_utf8_lossy(&self.0).into()
+    }
 }
 
 /// The host of one instance.
@@ -49,7 +73,8 @@ pub struct Host {
     who: InstanceId,
     /// When the link of each attached ENI is there.
     links: SmallMap<Mac, i64>,
-    veths: SmallMap<Box<str>, Veth>,
+    /// Interfaces of pods, by name.
+    veths: Vec<Veth>,
     /// Addresses whose rules the agent wrote anew last.
     rules: Vec<IpAddr>,
     /// Addresses of pods that are gone, of which the kernel still tracks connections.
@@ -64,8 +89,11 @@ pub struct Host {
 impl Host {
     /// The host of an instance that is being launched: the primary ENI's link is there.
     pub fn new(spec: HostSpec, who: InstanceId, now_ms: i64, ec2: &Ec2, seed: u64) -> Self {
-        let links = ec2.attached(now_ms, who).into_iter().map(|eni| (eni.mac, now_ms)).collect();
-        let (veths, rules) = (SmallMap::new(), Vec::new());
+        let mut links = SmallMap::new();
+        for eni in ec2.attached(now_ms, who) {
+            links.insert(eni.mac, now_ms);
+        }
+        let (veths, rules) = (Vec::new(), Vec::new());
         let (tracked, random) = (BTreeSet::new(), Random::stream(seed, 5));
         Self { spec, who, links, veths, rules, tracked, inherited: 0, boots: 1, next_ifindex: 10, random }
     }
@@ -140,22 +168,39 @@ impl Host {
         (pauses < LINK_TRIES).then_some(pauses * LINK_PAUSE_MS)
     }
 
-    /// A plugin made a pod's interface with the route to its address: the interface's index. One of the same name is replaced.
-    pub fn add_pod(&mut self, name: &str, address: IpAddr) -> u32 {
+    /// A plugin made a pod's interface with the route to its address: its index. One of the same name is replaced: its name and
+    /// index.
+    pub fn add_pod(&mut self, pod: u64, name: &PodName, address: IpAddr) -> (u32, Option<(Box<str>, u32)>) {
         let ifindex = self.next_ifindex;
         self.next_ifindex = self.next_ifindex.wrapping_add(1).max(10);
         self.inherited += u64::from(self.tracked.contains(&address));
-        let replaced = self.veths.insert(name.into(), Veth { ifindex, routes: vec![address] });
-        self.tracked.extend(replaced.into_iter().flat_map(|veth| veth.routes));
-        ifindex
+        let veth = Veth { pod, name: VethName::of(pod, name), ifindex, address };
+        match self.veths.binary_search_by_key(&veth.name, |known| known.name) {
+            Ok(index) => {
+                let replaced = self.veths.get_mut(index).map(|known| std::mem::replace(known, veth));
+                let replaced = replaced.inspect(|replaced| self.track(replaced.address));
+                (ifindex, replaced.map(|replaced| (replaced.name.text(), replaced.ifindex)))
+            }
+            Err(index) => {
+                self.veths.reserve_exact(1);
+                self.veths.insert(index, veth);
+                (ifindex, None)
+            }
+        }
     }
 
-    /// The interface of this name and index goes, if it is there; true if it was.
-    pub fn remove_pod(&mut self, name: &str, ifindex: u32) -> bool {
-        let there = self.veths.get(name).is_some_and(|veth| veth.ifindex == ifindex);
-        let gone = self.veths.get(name).filter(|_| there).map(|veth| veth.routes.clone());
-        self.tracked.extend(gone.unwrap_or_default());
-        there && self.veths.remove(name).is_some()
+    /// The interface of this pod goes, if it is there: its name and index.
+    pub fn remove_pod(&mut self, pod: u64) -> Option<(Box<str>, u32)> {
+        let index = self.veths.iter().position(|veth| veth.pod == pod)?;
+        let gone = self.veths.remove(index);
+        self.track(gone.address);
+        Some((gone.name.text(), gone.ifindex))
+    }
+
+    fn track(&mut self, address: IpAddr) {
+        if self.spec.tracks_connections {
+            self.tracked.insert(address);
+        }
     }
 
     /// The kernel forgets connections of an address.
@@ -187,12 +232,8 @@ impl Host {
 
     /// Interfaces of pods, by name.
     pub fn pods(&self) -> Vec<HostPod> {
-        let pods = self.veths.iter().map(|(name, veth)| HostPod {
-            name: name.clone(),
-            ifindex: veth.ifindex,
-            routes: veth.routes.clone(),
-        });
-        pods.collect()
+        let pod = |veth: &Veth| HostPod { name: veth.name.text(), ifindex: veth.ifindex, routes: vec![veth.address] };
+        self.veths.iter().map(pod).collect()
     }
 
     fn addresses(&self, now_ms: i64, ec2: &Ec2) -> Vec<Ipv4Addr> {
@@ -207,11 +248,6 @@ fn table(device: u8, card: u8) -> u32 {
         (device, 0) => u32::from(device) + 1,
         (device, card) => 10_000 + 100 * u32::from(card) + u32::from(device),
     }
-}
-
-/// The name of the host's end of a pod's interface.
-pub fn veth_name(pod: &PodName) -> Box<str> {
-    format!("eni{}", ipamd_core::veth_suffix(pod)).into()
 }
 
 #[cfg(test)]
@@ -236,7 +272,7 @@ mod tests {
         let subnet = SubnetFacts::new(SubnetId::from_bits(1), Ipv4Addr::new(10, 0, 0, 0), 24);
         let mut ec2 = Ec2::new(Ec2Spec::new(vec![subnet], Vec::new(), 1));
         let who = ec2.launch(0, "m5.large", InstanceLimits::custom(3, 10), SubnetId::from_bits(1)).unwrap();
-        let spec = HostSpec { link_ms: (4_000, 4_000), latency_ms: (10, 10) };
+        let spec = HostSpec { link_ms: (4_000, 4_000), latency_ms: (10, 10), tracks_connections: true };
         let mut host = Host::new(spec, who, 0, &ec2, 1);
         let mut faults = Faults::none(1);
         let primary = ec2.attached(0, who)[0].mac;
@@ -257,16 +293,20 @@ mod tests {
     }
 
     #[test]
-    fn an_interface_is_removed_by_name_and_index() {
+    fn an_interface_belongs_to_the_last_pod_of_its_name() {
         let ec2 = Ec2::new(Ec2Spec::new(Vec::new(), Vec::new(), 1));
         let mut host = Host::new(HostSpec::default(), InstanceId::from_bits(1), 0, &ec2, 1);
-        let name = veth_name(&PodName { namespace: "default".into(), name: "web-0".into() });
-        assert_eq!(&*name, "eni0d7763386da");
+        let name = PodName { namespace: "default".into(), name: "web-0".into() };
         let address = IpAddr::from([10, 0, 0, 9]);
-        let first = host.add_pod(&name, address);
-        let second = host.add_pod(&name, address);
-        assert!(first != second && !host.remove_pod(&name, first));
-        assert_eq!(host.pods(), [HostPod { name: name.clone(), ifindex: second, routes: vec![address] }]);
-        assert!(host.remove_pod(&name, second) && host.pods().is_empty());
+        assert_eq!(host.add_pod(1, &name, address), (10, None));
+        let replaced = host.add_pod(2, &name, address);
+        assert_eq!(replaced, (11, Some(("eni0d7763386da".into(), 10))), "the interface of the first pod has gone");
+        assert_eq!(host.remove_pod(1), None);
+        let shown = HostPod { name: "eni0d7763386da".into(), ifindex: 11, routes: vec![address] };
+        assert_eq!(host.pods(), [shown]);
+        assert_eq!(host.remove_pod(2), Some(("eni0d7763386da".into(), 11)));
+        // Pods without names have interfaces of their own.
+        assert_eq!([3, 4].map(|pod| host.add_pod(pod, &PodName::default(), address).1), [None, None]);
+        assert_eq!(host.pods().len(), 2);
     }
 }

@@ -1,6 +1,6 @@
 //! The instance metadata service: it shows the instance's ENIs as EC2 has them, some time later.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cni_types::random::Random;
@@ -9,7 +9,8 @@ use ipamd_core::input::{Identity, ImdsEni, ImdsError, ImdsErrorKind, ImdsReply};
 use ipamd_core::output::ImdsRead;
 use ipamd_core::small_map::SmallMap;
 
-use super::ec2::{Ec2, eni::Eni};
+use super::ec2::eni::{Eni, EniState};
+use super::ec2::{Ec2, Ec2Instance};
 use super::faults::{Faults, How, ImdsPath};
 
 /// What the service is like.
@@ -42,19 +43,18 @@ struct Shown {
     now: Option<Arc<ImdsEni>>,
     /// What EC2 had last.
     latest: Option<Arc<ImdsEni>>,
-    later: VecDeque<(i64, Option<Arc<ImdsEni>>)>,
+    later: Vec<(i64, Option<Arc<ImdsEni>>)>,
 }
 
 impl Shown {
     /// What becomes visible by now is shown.
     fn pass(&mut self, now_ms: i64) {
-        while self.later.front().is_some_and(|(at_ms, _)| *at_ms <= now_ms) {
-            if let Some((_, next)) = self.later.pop_front() {
-                self.now = next;
-            }
+        let visible = self.later.iter().take_while(|(at_ms, _)| *at_ms <= now_ms).count();
+        if let Some((_, next)) = self.later.drain(..visible).next_back() {
+            self.now = next;
         }
         if self.later.is_empty() {
-            self.later = VecDeque::new();
+            self.later = Vec::new();
         }
     }
 }
@@ -62,24 +62,31 @@ impl Shown {
 /// The service of one instance.
 #[derive(Debug)]
 pub struct Imds {
-    spec: ImdsSpec,
+    spec: Arc<ImdsSpec>,
     who: InstanceId,
     shown: SmallMap<EniId, Shown>,
+    /// The instance's changes that were seen, if nothing was to follow from them any more.
+    settled: Option<u64>,
     random: Random,
 }
 
 impl Imds {
     /// The service of an instance that is being launched: it shows what is attached now.
-    pub fn new(spec: ImdsSpec, who: InstanceId, now_ms: i64, ec2: &Ec2, seed: u64) -> Self {
-        let shown = ec2.attached(now_ms, who).into_iter().map(|eni| {
+    pub fn new(spec: Arc<ImdsSpec>, who: InstanceId, now_ms: i64, ec2: &Ec2, seed: u64) -> Self {
+        let mut shown = SmallMap::new();
+        for eni in ec2.attached(now_ms, who) {
             let view = listed(eni).map(Arc::new);
-            (eni.id, Shown { now: view.clone(), latest: view, later: VecDeque::new() })
-        });
-        Self { spec, who, shown: shown.collect(), random: Random::stream(seed, 4) }
+            shown.insert(eni.id, Shown { now: view.clone(), latest: view, later: Vec::new() });
+        }
+        Self { spec, who, shown, settled: None, random: Random::stream(seed, 4) }
     }
 
     /// Takes notice of what EC2 has now; it becomes visible after the lag.
     pub fn observe(&mut self, now_ms: i64, ec2: &Ec2) {
+        let changes = ec2.instance(self.who).map(Ec2Instance::changes);
+        if self.settled.is_some() && self.settled == changes {
+            return;
+        }
         let truth: BTreeMap<EniId, (i64, Option<ImdsEni>)> = ec2
             .attached(now_ms, self.who)
             .into_iter()
@@ -93,19 +100,19 @@ impl Imds {
             if shown.latest.as_deref() == view.as_ref() {
                 continue;
             }
-            let view = view.map(Arc::new);
             // A new ENI counts from the end of its attach, every other change from now.
             let since_ms = if shown.latest.is_none() { attached_ms } else { now_ms };
             let lag_ms = self.random.between(self.spec.lag_ms.0, self.spec.lag_ms.1);
-            let after = shown.later.back().map_or(i64::MIN, |(at_ms, _)| *at_ms);
+            let after = shown.later.last().map_or(i64::MIN, |(at_ms, _)| *at_ms);
             let at_ms = since_ms.saturating_add(lag_ms).max(after);
-            if self.random.fraction() < self.spec.partial
-                && let Some(part) = view.as_ref().and_then(|view| part_of(shown.latest.as_deref(), view))
-            {
-                shown.later.push_back((at_ms, Some(Arc::new(part))));
-                shown.later.push_back((at_ms.saturating_add(lag_ms), view.clone()));
+            let in_part = self.random.fraction() < self.spec.partial;
+            let part = view.as_ref().filter(|_| in_part).and_then(|view| part_of(shown.latest.as_deref(), view));
+            let view = view.map(Arc::new);
+            if let Some(part) = part {
+                shown.later.push((at_ms, Some(Arc::new(part))));
+                shown.later.push((at_ms.saturating_add(lag_ms), view.clone()));
             } else {
-                shown.later.push_back((at_ms, view.clone()));
+                shown.later.push((at_ms, view.clone()));
             }
             shown.latest = view;
         }
@@ -113,6 +120,9 @@ impl Imds {
             shown.pass(now_ms);
         }
         self.shown.retain(|_, shown| shown.now.is_some() || !shown.later.is_empty());
+        let rests = self.shown.values().all(|shown| shown.later.is_empty())
+            && ec2.bound(self.who).all(|eni| eni.state(now_ms) == EniState::Attached);
+        self.settled = changes.filter(|_| rests);
     }
 
     /// How long the next read takes, milliseconds.
@@ -131,7 +141,7 @@ impl Imds {
         self.observe(now_ms, ec2);
         let mut unreadable = false;
         for path in ImdsPath::of(read) {
-            let Some(kind) = faults.imds(*path, now_ms) else { continue };
+            let Some(kind) = faults.imds(self.who, *path, now_ms) else { continue };
             // The agent takes an ENI whose fields cannot be listed for one without addresses.
             if *path == ImdsPath::MacFields {
                 unreadable = true;

@@ -49,6 +49,8 @@ pub struct Kube {
     pub pods: SmallMap<(Box<str>, Box<str>), KubePod>,
     /// How long an answer takes, milliseconds, from and to.
     pub latency_ms: (i64, i64),
+    /// Pods that are scheduled are kept. An agent without security groups for pods and annotations asks for none.
+    pub keeps_pods: bool,
     controller: Controller,
     features: BTreeMap<Box<str>, Box<str>>,
     warnings: u64,
@@ -74,6 +76,7 @@ impl Kube {
             eni_configs: BTreeMap::new(),
             pods: SmallMap::new(),
             latency_ms: (4, 30),
+            keeps_pods: true,
             controller,
             features: BTreeMap::new(),
             warnings: 0,
@@ -93,12 +96,18 @@ impl Kube {
 
     /// A pod is there, under a UID of its own; what was said of its name before stands.
     pub fn schedule(&mut self, pod: u64, name: &PodName) {
+        if !self.keeps_pods {
+            return;
+        }
         let known = self.pods.or_default((name.namespace.clone(), name.name.clone()));
         (known.uid, known.annotation) = (uid(pod), None);
     }
 
     /// A pod is gone; a later one of its name stays.
     pub fn remove(&mut self, pod: u64) {
+        if self.pods.is_empty() {
+            return;
+        }
         let uid = uid(pod);
         self.pods.retain(|_, known| known.uid != uid);
     }

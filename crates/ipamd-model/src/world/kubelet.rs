@@ -148,6 +148,16 @@ impl Kubelet {
         pending.map(|(pod, _)| *pod)
     }
 
+    /// Pods that are to get an address, in the order of their numbers: those that wait and were not deleted.
+    pub fn wanting(&self) -> impl Iterator<Item = u64> {
+        let wants = |state: &State| match state {
+            State::Adding { doomed, .. } => !doomed,
+            State::Waiting { .. } => true,
+            State::Running { .. } => false,
+        };
+        self.pods.iter().filter(move |(_, pod)| wants(&pod.state)).map(|(pod, _)| *pod)
+    }
+
     /// The pod's present sandbox.
     pub fn sandbox(&self, pod: u64) -> Option<u64> {
         self.pods.get(&pod).map(|pod| pod.sandbox)

@@ -1,26 +1,22 @@
 //! One node of a world: its agent, and everything on it that answers the agent.
 
-use std::net::IpAddr;
+mod pods;
 
-use ipamd_core::id::{Epoch, InstanceId, OpId, RpcId};
-use ipamd_core::input::{Answer, Boot, ImdsErrorKind, Input, PodName};
-use ipamd_core::output::{Effect, HostCall, Output, Reply, StoreCall, Warning};
-use ipamd_core::small_map::SmallMap;
+use ipamd_core::id::{Epoch, InstanceId, OpId};
+use ipamd_core::input::{Answer, Boot, ImdsErrorKind, ImdsReply, Input};
+use ipamd_core::output::{Effect, HostCall, ImdsRead, Output, StoreCall, Warning};
 
 use super::account::{Account, Moment};
-use super::agent::{Agent, Agents, clock};
+use super::agent::{Agent, Agents};
 use super::disk::Disk;
 use super::event::Event;
-use super::faults::Target;
-use super::host::{Host, veth_name};
+use super::faults::{ImdsPath, Target};
+use super::host::Host;
 use super::imds::Imds;
 use super::kube::Kube;
+use super::kubelet::Kubelet;
 use super::kubelet::container::Container;
-use super::kubelet::{Kubelet, Send};
 use super::wire::Arrival;
-
-/// An RPC needs this to reach the agent, milliseconds.
-const RPC_MS: i64 = 1;
 
 /// The disk needs this for a write, milliseconds.
 const WRITE_MS: i64 = 3;
@@ -56,27 +52,35 @@ pub struct WorldNode<F: Agents> {
     agent: Option<F::Agent>,
     epoch: Epoch,
     serving_since_ms: Option<i64>,
+    /// When the container starts again, while no process lives.
+    again_ms: Option<i64>,
     wake_ms: Option<i64>,
     kubelet_ms: Option<i64>,
-    /// Interfaces of pods that run or were deleted by force: name and index.
-    links: SmallMap<u64, (Box<str>, u32)>,
     fatal: Vec<Box<str>>,
     warning: Option<Warning>,
 }
 
 /// The parts of a node.
-pub(super) struct Parts<F> {
-    pub(super) instance: InstanceId,
-    pub(super) name: Box<str>,
-    pub(super) imds: Imds,
-    pub(super) host: Host,
-    pub(super) kube: Kube,
-    pub(super) kubelet: Kubelet,
-    pub(super) agents: F,
+pub struct Parts<F> {
+    /// Its instance, which runs.
+    pub instance: InstanceId,
+    /// Its name.
+    pub name: Box<str>,
+    /// Its instance metadata service.
+    pub imds: Imds,
+    /// Its host network.
+    pub host: Host,
+    /// What the API server has for it.
+    pub kube: Kube,
+    /// Its kubelet.
+    pub kubelet: Kubelet,
+    /// What makes its agents.
+    pub agents: F,
 }
 
 impl<F: Agents> WorldNode<F> {
-    pub(super) fn new(parts: Parts<F>) -> Self {
+    /// A node whose agent has not started: [`Event::Start`] is to be planned.
+    pub fn new(parts: Parts<F>) -> Self {
         let Parts { instance, name, imds, host, kube, kubelet, agents } = parts;
         Self {
             instance,
@@ -91,9 +95,9 @@ impl<F: Agents> WorldNode<F> {
             agent: None,
             epoch: Epoch::default(),
             serving_since_ms: None,
+            again_ms: None,
             wake_ms: None,
             kubelet_ms: None,
-            links: SmallMap::new(),
             fatal: Vec::new(),
             warning: None,
         }
@@ -102,6 +106,16 @@ impl<F: Agents> WorldNode<F> {
     /// The agent, while its process lives.
     pub fn agent(&self) -> Option<&F::Agent> {
         self.agent.as_ref()
+    }
+
+    /// The agent, to be changed from outside.
+    pub fn agent_mut(&mut self) -> Option<&mut F::Agent> {
+        self.agent.as_mut()
+    }
+
+    /// When the container starts again, while no process of the agent lives.
+    pub fn starts_again_ms(&self) -> Option<i64> {
+        self.again_ms
     }
 
     /// Since when the agent serves.
@@ -125,7 +139,7 @@ impl<F: Agents> WorldNode<F> {
     }
 
     /// An event of this node happens.
-    pub(super) fn happen(&mut self, event: Event, at: &mut Moment<'_>) {
+    pub fn happen(&mut self, event: Event, at: &mut Moment<'_>) {
         match event {
             Event::Start => self.start(at),
             Event::End(epoch) if self.lives(epoch) => self.end(at),
@@ -138,10 +152,18 @@ impl<F: Agents> WorldNode<F> {
             Event::Ec2(exchange) => self.arrive(*exchange, at),
             Event::Imds(epoch, op, read, sent_ms) if self.lives(epoch) => {
                 let result = self.imds.read(at.now_ms, read, &at.account.ec2, &mut at.account.faults);
+                if let (Ok(reply), Some(agent)) = (&result, self.agent.as_mut()) {
+                    agent.metadata_answered(requests(read, reply));
+                }
                 let silent = result.as_ref().is_err_and(|error| error.kind == ImdsErrorKind::Timeout);
                 let more_ms = if silent { IMDS_SILENCE_MS } else { 0 };
                 let took_ms = took(sent_ms, at.now_ms.saturating_add(more_ms));
-                at.after(more_ms, tell(epoch, Input::Imds(Answer { op, epoch, took_ms, result })));
+                let answer = Input::Imds(Answer { op, epoch, took_ms, result });
+                if silent {
+                    at.after(more_ms, tell(epoch, answer));
+                } else {
+                    self.tell(answer, at);
+                }
             }
             Event::Write(epoch, op, generation) if self.lives(epoch) => self.write(epoch, op, generation, at),
             Event::Kubelet if self.kubelet_ms == Some(at.now_ms) => {
@@ -169,6 +191,7 @@ impl<F: Agents> WorldNode<F> {
             return;
         }
         self.epoch = Epoch(self.epoch.0.saturating_add(1));
+        self.again_ms = None;
         self.disk.begin_life();
         self.agent = Some(self.agents.begin(self.epoch));
         let probe_ms = self.container.started(at.now_ms);
@@ -185,7 +208,10 @@ impl<F: Agents> WorldNode<F> {
     }
 
     fn probe(&mut self, at: &mut Moment<'_>) {
-        match self.container.probed(at.now_ms, self.serving_since_ms.is_some()) {
+        let healthy = self.serving_since_ms.is_some();
+        match self.container.probed(at.now_ms, healthy) {
+            // A process that serves does so until it ends.
+            Some(_) if healthy => {}
             Some(next_ms) => at.plan.at(next_ms, at.index, Event::Probe(self.epoch)),
             None => self.terminate(at),
         }
@@ -197,14 +223,19 @@ impl<F: Agents> WorldNode<F> {
         at.after(ENDING_MS, Event::End(self.epoch));
     }
 
-    /// The process ends: its RPCs and its answers are lost, and the kubelet starts the container again.
-    pub(super) fn end(&mut self, at: &mut Moment<'_>) {
+    /// The process is killed: its RPCs and its answers are lost, and the kubelet starts the container again.
+    pub fn kill(&mut self, at: &mut Moment<'_>) {
+        self.end(at);
+    }
+
+    fn end(&mut self, at: &mut Moment<'_>) {
         if self.agent.take().is_none() {
             return;
         }
         at.note(&"exit");
         (self.serving_since_ms, self.wake_ms) = (None, None);
         let again_ms = self.container.exited(at.now_ms);
+        self.again_ms = Some(again_ms);
         at.plan.at(again_ms, at.index, Event::Start);
         for rpc in self.kubelet.open() {
             let sends = self.kubelet.unanswered(at.now_ms, rpc);
@@ -213,10 +244,10 @@ impl<F: Agents> WorldNode<F> {
     }
 
     /// Tells the agent something and does what it wants.
-    pub(super) fn tell(&mut self, input: Input<u64>, at: &mut Moment<'_>) {
+    pub fn tell(&mut self, input: Input<u64>, at: &mut Moment<'_>) {
         let Some(agent) = self.agent.as_mut() else { return };
         at.note(&input);
-        let outputs = agent.handle(clock(at.now_ms), input);
+        let outputs = agent.handle(at.account.clock(at.now_ms), input);
         for output in outputs {
             at.note(&output);
             self.perform(output, at);
@@ -308,7 +339,7 @@ impl<F: Agents> WorldNode<F> {
     }
 
     fn arrive(&mut self, exchange: super::wire::Exchange, at: &mut Moment<'_>) {
-        let Account { ec2, wire, faults } = &mut *at.account;
+        let Account { ec2, wire, faults, .. } = &mut *at.account;
         match wire.arrive(at.now_ms, exchange, ec2, faults) {
             Arrival::Again(again_ms, exchange) => at.plan.at(again_ms, at.index, Event::Ec2(Box::new(exchange))),
             Arrival::Answered(answers) => {
@@ -321,77 +352,21 @@ impl<F: Agents> WorldNode<F> {
     }
 
     /// The instance's ENIs may have changed: metadata and links follow.
-    pub(super) fn notice(&mut self, at: &mut Moment<'_>) {
+    pub fn notice(&mut self, at: &mut Moment<'_>) {
         self.imds.observe(at.now_ms, &at.account.ec2);
         for (appears_ms, mac) in self.host.observe(at.now_ms, &at.account.ec2) {
             at.plan.at(appears_ms, at.index, tell(self.epoch, Input::LinkSeen { mac }));
         }
     }
+}
 
-    fn reply(&mut self, rpc: RpcId, reply: &Reply, at: &mut Moment<'_>) {
-        let sends = self.kubelet.answered(at.now_ms, rpc, reply);
-        self.send(sends, at);
-    }
-
-    /// Does what kubelet and runtime want; an agent that does not serve cannot be reached.
-    pub(super) fn send(&mut self, sends: Vec<Send>, at: &mut Moment<'_>) {
-        let mut sends = std::collections::VecDeque::from(sends);
-        while let Some(send) = sends.pop_front() {
-            at.note(&send);
-            let (rpc, input) = match send {
-                Send::Add(request) => (request.rpc, Input::Add(request)),
-                Send::Del(request) => (request.rpc, Input::Del(request)),
-                Send::Gone(rpc) => {
-                    at.after(RPC_MS, tell(self.epoch, Input::RpcGone { rpc }));
-                    continue;
-                }
-                Send::Up { pod, name, address } => {
-                    self.up(pod, &name, address, at);
-                    continue;
-                }
-                Send::Down { pod } => {
-                    self.down(pod, at);
-                    continue;
-                }
-            };
-            if self.agent.is_some() && self.serving_since_ms.is_some() {
-                at.after(RPC_MS, tell(self.epoch, input));
-            } else {
-                sends.extend(self.kubelet.unanswered(at.now_ms, rpc));
-            }
-        }
-        self.plan_kubelet(at);
-    }
-
-    fn plan_kubelet(&mut self, at: &mut Moment<'_>) {
-        let next_ms = self.kubelet.next_ms().map(|next_ms| next_ms.max(at.now_ms));
-        if next_ms != self.kubelet_ms {
-            self.kubelet_ms = next_ms;
-            if let Some(next_ms) = next_ms {
-                at.plan.at(next_ms, at.index, Event::Kubelet);
-            }
-        }
-    }
-
-    /// The name of a pod's interface: pods of one name share it, whatever their sandbox.
-    fn up(&mut self, pod: u64, name: &PodName, address: IpAddr, at: &mut Moment<'_>) {
-        let veth = veth_name(name);
-        let replaced = self.host.pods().into_iter().find(|known| known.name == veth).map(|known| known.ifindex);
-        let ifindex = self.host.add_pod(&veth, address);
-        if let Some(ifindex) = replaced {
-            at.after(0, tell(self.epoch, Input::VethGone { name: veth.clone(), ifindex }));
-        }
-        if let Some(key) = self.kubelet.reported(pod) {
-            at.after(RPC_MS, tell(self.epoch, Input::Bound { key, ifindex }));
-        }
-        self.links.insert(pod, (veth, ifindex));
-    }
-
-    fn down(&mut self, pod: u64, at: &mut Moment<'_>) {
-        let Some((name, ifindex)) = self.links.remove(&pod) else { return };
-        if self.host.remove_pod(&name, ifindex) {
-            at.after(0, tell(self.epoch, Input::VethGone { name, ifindex }));
-        }
+/// Requests to the metadata service that a read takes.
+fn requests(read: ImdsRead, reply: &ImdsReply) -> u64 {
+    let paths = ImdsPath::of(read).len() as u64;
+    match reply {
+        // The list of ENIs, and the other paths for each of them.
+        ImdsReply::Enis(enis) => paths.saturating_sub(1).saturating_mul(enis.len() as u64).saturating_add(1),
+        _ => paths,
     }
 }
 

@@ -1,5 +1,7 @@
 //! A world: nodes, their account, and the clock that moves them.
 
+use std::sync::Arc;
+
 use cni_types::limits::InstanceLimits;
 use cni_types::random::mix;
 use ipamd_core::id::{EniId, InstanceId, SubnetId};
@@ -15,7 +17,7 @@ use super::history::History;
 use super::host::{Host, HostSpec};
 use super::imds::{Imds, ImdsSpec};
 use super::kube::{Controller, Kube};
-use super::kubelet::{Kubelet, KubeletSpec, Send};
+use super::kubelet::{Kubelet, KubeletSpec};
 use super::node::{Parts, WorldNode};
 use super::wire::{Wire, WireSpec};
 
@@ -40,6 +42,9 @@ pub struct WorldNodeSpec {
     pub max_pods: Option<u32>,
 }
 
+/// Unix time at the start of a world, milliseconds: 2026-03-01.
+const UNIX_START_MS: i64 = 1_772_323_200_000;
+
 /// A world. The same seed, the same calls: the same history.
 pub struct World<F: Agents> {
     /// EC2, the way to it, and what goes wrong.
@@ -56,7 +61,9 @@ impl<F: Agents> World<F> {
     /// A world without nodes at time 0.
     pub fn new(ec2: Ec2Spec, wire: WireSpec) -> Self {
         let seed = ec2.seed;
-        let account = Account { ec2: Ec2::new(ec2), wire: Wire::new(wire, seed), faults: Faults::none(seed) };
+        let faults = Faults::none(seed);
+        let unix_start_ms = UNIX_START_MS;
+        let account = Account { ec2: Ec2::new(ec2), wire: Wire::new(wire, seed), faults, unix_start_ms };
         let (nodes, plan, history) = (Vec::new(), Plan::default(), History::default());
         Self { account, history, nodes, plan, now_ms: 0, seed }
     }
@@ -71,7 +78,7 @@ impl<F: Agents> World<F> {
         self.nodes.push(WorldNode::new(Parts {
             instance,
             name: format!("node-{index}").into(),
-            imds: Imds::new(spec.imds, instance, now_ms, ec2, seed),
+            imds: Imds::new(Arc::new(spec.imds), instance, now_ms, ec2, seed),
             host: Host::new(spec.host, instance, now_ms, ec2, seed),
             kube: Kube::new(seen, spec.controller, seed),
             kubelet: Kubelet::new(spec.kubelet, seed),
@@ -130,39 +137,38 @@ impl<F: Agents> World<F> {
 
     /// A pod is scheduled on a node.
     pub fn start_pod(&mut self, index: usize, pod: u64, name: PodName) {
-        if let Some(node) = self.nodes.get_mut(index) {
-            node.kube.schedule(pod, &name);
-        }
-        self.with_kubelet(index, |kubelet, now_ms| kubelet.start_pod(now_ms, pod, name));
+        self.at_node(index, |node, at| node.start_pod(pod, name, at));
     }
 
     /// A pod is deleted.
     pub fn stop_pod(&mut self, index: usize, pod: u64) {
-        self.with_kubelet(index, |kubelet, _| kubelet.stop_pod(pod));
-        self.forget(index, pod);
+        self.at_node(index, |node, at| node.stop_pod(pod, at));
     }
 
     /// A pod vanishes without a DEL.
     pub fn leak_pod(&mut self, index: usize, pod: u64) {
-        self.with_kubelet(index, |kubelet, _| kubelet.leak_pod(pod));
-        self.forget(index, pod);
+        self.at_node(index, |node, at| node.leak_pod(pod, at));
     }
 
     /// A pod is deleted by force; the answer is for [`Self::late_del`].
     pub fn force_stop(&mut self, index: usize, pod: u64) -> Option<(u64, PodName)> {
-        let sandbox = self.nodes.get_mut(index)?.kubelet.force_stop(pod)?;
-        self.forget(index, pod);
+        let node = self.nodes.get_mut(index)?;
+        let sandbox = node.kubelet.force_stop(pod)?;
+        node.kube.remove(pod);
         Some(sandbox)
     }
 
     /// The runtime tears down a sandbox that it kept.
     pub fn late_del(&mut self, index: usize, sandbox: (u64, PodName)) {
-        self.with_kubelet(index, |kubelet, _| vec![kubelet.late_del(sandbox)]);
+        self.at_node(index, |node, at| {
+            let del = node.kubelet.late_del(sandbox);
+            node.send(vec![del], at);
+        });
     }
 
     /// The agent's process is killed; the kubelet starts it again.
     pub fn kill(&mut self, index: usize) {
-        self.at_node(index, WorldNode::end);
+        self.at_node(index, WorldNode::kill);
     }
 
     /// A roll-out replaces the agent's pod: its process is asked to end, another starts, and no back-off is left.
@@ -191,20 +197,6 @@ impl<F: Agents> World<F> {
         let lost = self.account.ec2.lose_eni(self.now_ms, eni);
         self.at_node(index, WorldNode::notice);
         lost
-    }
-
-    /// The pod leaves the API server.
-    fn forget(&mut self, index: usize, pod: u64) {
-        if let Some(node) = self.nodes.get_mut(index) {
-            node.kube.remove(pod);
-        }
-    }
-
-    fn with_kubelet(&mut self, index: usize, act: impl FnOnce(&mut Kubelet, i64) -> Vec<Send>) {
-        self.at_node(index, |node, at| {
-            let sends = act(&mut node.kubelet, at.now_ms);
-            node.send(sends, at);
-        });
     }
 
     fn at_node(&mut self, index: usize, act: impl FnOnce(&mut WorldNode<F>, &mut Moment<'_>)) {

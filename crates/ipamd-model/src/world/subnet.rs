@@ -150,28 +150,62 @@ impl SubnetSpace {
         block.is_ok_and(|block| self.ipv6_lent.remove(&block))
     }
 
-    /// Others take free addresses until only `leave` are left.
-    pub fn seize_all_but(&mut self, leave: u32) {
-        while self.free > leave && self.take_any().is_some() {
-            self.others += 1;
-        }
+    /// All addresses, those that AWS keeps included.
+    pub fn size(&self) -> u32 {
+        self.size
     }
 
-    /// Others take one address of each wholly free /28.
-    pub fn fragment(&mut self) {
-        for block in 0..self.size / PREFIX_SIZE {
-            if self.is_free_block(block) {
-                let within = u32::try_from(self.random.below(u64::from(PREFIX_SIZE))).unwrap_or(0);
-                self.hold(block * PREFIX_SIZE + within);
+    /// Whole /28 blocks that EC2 would still lend.
+    pub fn free_prefixes(&self) -> u32 {
+        let free = (0..self.size / PREFIX_SIZE).filter(|block| self.is_free_block(*block));
+        u32::try_from(free.count()).unwrap_or(u32::MAX)
+    }
+
+    /// Others take free addresses until only `leave` are left; the answer is for [`Self::release`].
+    pub fn seize_all_but(&mut self, leave: u32) -> Vec<Ipv4Addr> {
+        let mut seized = Vec::new();
+        while self.free > leave {
+            let Some(address) = self.take_any() else { break };
+            self.others += 1;
+            seized.push(address);
+        }
+        seized
+    }
+
+    /// Others take this share of the free addresses, from the end of the block, in one piece as far as it goes.
+    pub fn seize_piece(&mut self, share: f64) {
+        let mut wanted = whole(f64::from(self.free) * share);
+        for offset in (0..self.size).rev() {
+            if wanted == 0 {
+                break;
+            }
+            if !self.is_held(offset) {
+                self.hold(offset);
                 self.others += 1;
+                wanted -= 1;
             }
         }
     }
 
-    /// Others give back what they have, which is everything that is neither in `lent` nor kept by AWS.
-    pub fn release_others(&mut self, lent: impl Fn(Ipv4Addr) -> bool) {
-        for offset in 4..self.size.saturating_sub(1) {
-            if self.is_held(offset) && !lent(self.address(offset)) {
+    /// Others take one address in this share of the wholly free /28 blocks; the answer is for [`Self::release`].
+    pub fn fragment(&mut self, share: f64) -> Vec<Ipv4Addr> {
+        let mut seized = Vec::new();
+        for block in 0..self.size / PREFIX_SIZE {
+            let within = u32::try_from(self.random.below(u64::from(PREFIX_SIZE))).unwrap_or(0);
+            if self.random.fraction() < share && self.is_free_block(block) {
+                let offset = block * PREFIX_SIZE + within;
+                self.hold(offset);
+                self.others += 1;
+                seized.push(self.address(offset));
+            }
+        }
+        seized
+    }
+
+    /// Others give back what they seized.
+    pub fn release(&mut self, seized: &[Ipv4Addr]) {
+        for address in seized {
+            if let Some(offset) = self.offset(*address).filter(|offset| self.is_held(*offset)) {
                 self.let_go(offset);
                 self.others = self.others.saturating_sub(1);
             }
@@ -244,6 +278,12 @@ impl SubnetSpace {
     }
 }
 
+/// The whole part of a number; 0 for a negative one and for NaN.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates, which is intended")]
+fn whole(number: f64) -> u32 {
+    number as u32
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -284,14 +324,38 @@ mod tests {
     fn others_take_and_give_back() {
         let mut subnet = subnet(24);
         let mine = subnet.take_addresses(3).unwrap();
-        subnet.fragment();
-        assert!(subnet.take_prefixes(1).is_none() && subnet.free() > 200);
-        subnet.seize_all_but(2);
+        let mut seized = subnet.fragment(1.0);
+        assert!(subnet.take_prefixes(1).is_none() && subnet.free() > 200 && subnet.free_prefixes() == 0);
+        seized.extend(subnet.seize_all_but(2));
         assert_eq!((subnet.free(), subnet.lent(), subnet.others()), (2, 3, 246));
+        assert!(subnet.adds_up() && seized.len() == 246);
+        // What a node gives back in the meantime is free.
+        assert!(subnet.give_back_address(mine[0]));
+        assert_eq!((subnet.free(), subnet.lent(), subnet.others()), (3, 2, 246));
+        subnet.release(&seized);
+        assert_eq!((subnet.free(), subnet.lent(), subnet.others()), (249, 2, 0));
+        subnet.release(&seized);
+        assert!(subnet.adds_up(), "what is free already stays as it is");
+    }
+
+    #[test]
+    fn others_have_a_piece_at_the_end() {
+        let mut subnet = subnet(24);
+        assert_eq!((subnet.size(), subnet.free_prefixes()), (256, 14));
+        subnet.seize_piece(0.5);
+        assert_eq!((subnet.free(), subnet.others(), subnet.free_prefixes()), (126, 125, 7));
         assert!(subnet.adds_up());
-        subnet.release_others(|address| mine.contains(&address));
-        assert_eq!((subnet.free(), subnet.lent(), subnet.others()), (248, 3, 0));
-        assert!(subnet.adds_up());
+        let all = subnet.take_addresses(126).unwrap();
+        assert!(all.iter().all(|address| address.octets()[3] < 130), "{all:?}");
+    }
+
+    #[test]
+    fn fragments_leave_addresses_and_no_blocks() {
+        let mut subnet = subnet(22);
+        let seized = subnet.fragment(1.0);
+        assert_eq!((seized.len(), subnet.free_prefixes(), subnet.free()), (62, 0, 1_019 - 62));
+        subnet.release(&seized);
+        assert_eq!((subnet.free_prefixes(), subnet.free()), (62, 1_019));
     }
 
     #[test]

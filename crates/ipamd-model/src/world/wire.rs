@@ -108,7 +108,7 @@ impl Wire {
         if matches!(exchange.call, Ec2Call::Detach { attachment: None, .. }) {
             return Self::answered(&exchange, now_ms, Err(detach_without_attachment()), false);
         }
-        let how = faults.ec2(operation, now_ms);
+        let how = faults.ec2(exchange.who, operation, now_ms);
         if how == Some(How::NotSent) {
             return Self::answered(&exchange, now_ms, Err(no_answer(operation, Fate::NotSent)), false);
         }

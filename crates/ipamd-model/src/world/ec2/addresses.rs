@@ -35,7 +35,7 @@ impl Ec2 {
         if count > room {
             return Err(Refusal::of_code("PrivateIpAddressLimitExceeded"));
         }
-        let subnet = self.subnet(subnet)?;
+        let subnet = self.subnet_or_refusal(subnet)?;
         let (mut ipv4, mut ipv4_prefixes, mut ipv6_prefixes) = (Vec::new(), Vec::new(), Vec::new());
         match want {
             Want::Ipv4(count) => {

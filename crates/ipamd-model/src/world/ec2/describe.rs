@@ -43,10 +43,10 @@ impl Ec2 {
     ) -> Result<Ec2Reply, Refusal> {
         let after = page.map(EniId::parse).transpose().map_err(|_| Refusal::bad_parameter("NextToken"))?;
         let fits = |eni: &Eni| {
-            let cluster = eni.tags.get(CLUSTER_TAG);
+            let cluster = eni.tag(CLUSTER_TAG);
             eni.state(now_ms) == EniState::Available
-                && eni.tags.contains_key(INSTANCE_TAG)
-                && instance.cluster.as_ref().is_none_or(|wanted| cluster == Some(wanted))
+                && eni.tag(INSTANCE_TAG).is_some()
+                && instance.cluster.as_ref().is_none_or(|wanted| cluster == Some(&**wanted))
         };
         let ids = self.loose.iter().copied().filter(|id| after.is_none_or(|after| *id > after));
         let mut fitting = ids.filter_map(|id| self.seen(now_ms, id)).filter(|eni| fits(eni));

@@ -4,7 +4,6 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipamd_core::id::{AttachmentId, EniId, GroupId, InstanceId, SubnetId};
 use ipamd_core::input::{Ec2Attachment, Ec2Eni, EniKind, Mac};
-
 use ipamd_core::small_map::SmallMap;
 
 use crate::world::subnet::PREFIX_SIZE;
@@ -82,6 +81,11 @@ impl Eni {
             Some(Attachment { attached_ms, .. }) if *attached_ms > now_ms => EniState::Attaching,
             Some(_) => EniState::Attached,
         }
+    }
+
+    /// The value of a tag.
+    pub fn tag(&self, key: &str) -> Option<&str> {
+        self.tags.iter().find(|(known, _)| ***known == *key).map(|(_, value)| &**value)
     }
 
     /// Forgets an attachment whose detaching has ended.

@@ -32,7 +32,9 @@ impl Ec2 {
             return Err(refusal);
         }
         if let Some(eni) = self.enis.get_mut(&id) {
-            eni.tags.extend(tags.iter().cloned());
+            for (key, value) in tags.iter().cloned() {
+                eni.tags.insert(key, value);
+            }
         }
         self.remember_token(token, Created { call: call.clone(), eni: id });
         self.created(now_ms, id)
@@ -125,7 +127,9 @@ impl Ec2 {
         self.eni_or_refusal(id)?;
         self.change(now_ms, id);
         if let Some(eni) = self.enis.get_mut(&id) {
-            eni.tags.extend(tags.iter().cloned());
+            for (key, value) in tags.iter().cloned() {
+                eni.tags.insert(key, value);
+            }
         }
         Ok(Ec2Reply::Done)
     }
@@ -185,7 +189,9 @@ impl Ec2 {
         }
         let released = self.enis.get_mut(&id).and_then(|eni| {
             eni.kind = kind;
-            eni.tags = tags.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+            for (key, value) in tags {
+                eni.tags.insert((*key).into(), (*value).into());
+            }
             if kind == EniKind::EfaOnly { eni.primary.take() } else { None }
         });
         if let (Some(address), Some(subnet)) = (released, self.subnets.get_mut(&subnet)) {

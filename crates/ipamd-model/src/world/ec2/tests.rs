@@ -100,12 +100,12 @@ fn limits_are_those_of_type_subnet_and_account() {
     assert_eq!(refused(&mut ec2, who, 0, &third), "AttachmentLimitExceeded");
     created(&mut ec2, who, 5, Want::Ipv4(0));
     assert_eq!(refused(&mut ec2, who, 0, &create(6, Want::Ipv4(0))), "NetworkInterfaceLimitExceeded");
-    ec2.subnet_mut(SubnetId::from_bits(SUBNET)).unwrap().seize_all_but(1);
+    let seized = ec2.subnet_mut(SubnetId::from_bits(SUBNET)).unwrap().seize_all_but(1);
     let assign = |want| Ec2Call::Assign { eni: one, want };
     assert_eq!(refused(&mut ec2, who, 0, &assign(Want::Ipv4(2))), "InsufficientFreeAddressesInSubnet");
     assert_eq!(refused(&mut ec2, who, 0, &assign(Want::Ipv4Prefixes(1))), "InsufficientCidrBlocks");
     assert!(ec2.execute(0, who, &assign(Want::Ipv4(1))).is_ok());
-    ec2.release_others(SubnetId::from_bits(SUBNET));
+    ec2.subnet_mut(SubnetId::from_bits(SUBNET)).unwrap().release(&seized);
     assert!(ec2.subnets().all(|subnet| subnet.adds_up() && subnet.others() == 0));
 }
 

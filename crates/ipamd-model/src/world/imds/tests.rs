@@ -22,7 +22,7 @@ fn lab(change: impl FnOnce(&mut ImdsSpec)) -> Lab {
     let who = ec2.launch(0, "m5.large", InstanceLimits::custom(3, 10), SubnetId::from_bits(1)).unwrap();
     let mut spec = ImdsSpec::new(VpcId::from_bits(3), vec!["10.0.0.0/16".into()]);
     change(&mut spec);
-    let imds = Imds::new(spec, who, 0, &ec2, 1);
+    let imds = Imds::new(Arc::new(spec), who, 0, &ec2, 1);
     Lab { ec2, imds, faults: Faults::none(1), who }
 }
 

@@ -88,7 +88,7 @@ fn fault(random: &mut Random, now_ms: i64) -> Fault {
         _ => (Target::DiskWrite, How::Fails),
     };
     let until_ms = now_ms.saturating_add(random.between(1_000, 180_000));
-    Fault { target, how, from_ms: now_ms, until_ms, share: 0.1 + random.fraction() * 0.9 }
+    Fault { share: 0.1 + random.fraction() * 0.9, ..Fault::new(target, how, now_ms, until_ms) }
 }
 
 /// Attempts that arrived at EC2 so far.

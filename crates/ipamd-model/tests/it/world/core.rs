@@ -18,9 +18,13 @@ const FORMER: bool = false;
 const PRESENT: bool = true;
 
 fn play_as(case: &Case, env: Env, version: bool) -> (World<Make>, CaseOutcome) {
+    play_with(case, &config_of(env, version))
+}
+
+fn config_of(env: Env, version: bool) -> Config {
     let mut config = Config::upstream(Settings::manifest_with(env.iter().copied()));
     config.unknown_subnet_serves = version;
-    play_with(case, &config)
+    config
 }
 
 fn play_with(case: &Case, config: &Config) -> (World<Make>, CaseOutcome) {

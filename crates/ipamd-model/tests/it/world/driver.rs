@@ -62,11 +62,8 @@ fn busy(seed: u64) -> Plain {
     let mut world = world(seed, 3);
     world.history.record();
     let every = |how, from_s: i64, share| Fault {
-        target: Target::EveryEc2,
-        how,
-        from_ms: from_s * 1_000,
-        until_ms: (from_s + 200) * 1_000,
         share,
+        ..Fault::new(Target::EveryEc2, how, from_s * 1_000, (from_s + 200) * 1_000)
     };
     world.account.faults.add(every(How::Lost { executed: true }, 100, 0.2));
     world.account.faults.add(every(How::Code("RequestLimitExceeded".into()), 300, 0.5));
