@@ -82,7 +82,7 @@ impl PoolLoop {
             }
             Self::Spare(step, released) => spared(cx, released, |cx| step.resume(cx, wake)),
             Self::BeforeReconcile => {
-                if cx.reconcile_is_due() {
+                if cx.reconcile_is_due(0) {
                     return reconciled(cx, Reconciling::begin);
                 }
                 Self::begin(cx)
@@ -93,8 +93,9 @@ impl PoolLoop {
 }
 
 impl<K: PodKey> Agent<K> {
-    fn reconcile_is_due(&self) -> bool {
-        let long_ago = |since_ms: i64| self.ms().saturating_sub(since_ms) > RECONCILE_MS;
+    fn reconcile_is_due(&self, after_ms: i64) -> bool {
+        let at_ms = self.ms().saturating_add(after_ms);
+        let long_ago = |since_ms: i64| at_ms.saturating_sub(since_ms) > RECONCILE_MS;
         let needs_trunk = self.config.settings.pod_eni && !self.has_trunk();
         needs_trunk || self.times.action.is_none_or(long_ago)
     }
@@ -177,8 +178,13 @@ fn checked<K: PodKey>(cx: &mut Cx<'_, K>, released: bool) -> PoolLoop {
         cx.acted();
         cx.times.decrease = Some(cx.ms());
     }
-    cx.sleep(HALF_MS);
-    PoolLoop::BeforeReconcile
+    // What makes a comparison due is changed by this loop alone: a stop at which none is due is left out.
+    if cx.config.settings.pod_eni || cx.reconcile_is_due(HALF_MS) {
+        cx.sleep(HALF_MS);
+        return PoolLoop::BeforeReconcile;
+    }
+    cx.sleep(2 * HALF_MS);
+    PoolLoop::BeforeCheck
 }
 
 fn reconciled<K: PodKey>(cx: &mut Cx<'_, K>, go_on: impl FnOnce(&mut Cx<'_, K>) -> Flow<Reconciling, ()>) -> PoolLoop {
