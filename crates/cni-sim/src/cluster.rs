@@ -6,7 +6,7 @@
 
 mod active;
 mod advance;
-mod cloud;
+mod agents;
 mod engine;
 mod faults;
 mod group_plan;
@@ -15,7 +15,6 @@ mod objects;
 mod serving;
 mod slot;
 mod state;
-mod subnet;
 mod views;
 mod whole;
 mod workload;

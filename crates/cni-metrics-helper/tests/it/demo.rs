@@ -57,6 +57,7 @@ nothing_differs!(
     throttling: "throttling",
     missing_iam: "missing-iam",
     leaked_ips: "leaked-ips",
+    forgotten_pods: "forgotten-pods",
     node_loss: "node-loss",
     slow_nodes: "slow-nodes",
     api_server_trouble: "api-server-trouble",

@@ -28,6 +28,7 @@ mod documentation_links;
 mod e2e_cluster;
 mod e2e_election;
 mod error_texts;
+mod forgotten_pods;
 mod generate_alerts;
 mod generate_documentation;
 mod generate_iam_commands;

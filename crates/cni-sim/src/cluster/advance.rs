@@ -1,16 +1,22 @@
 //! The cluster is built, and its clock moved: each event that is due happens in the order of time.
 
-use super::engine::{Engine, Event};
+use super::engine::{Due, Engine, Event};
 use super::group_plan::GroupPlan;
 use super::objects::Objects;
 use super::state::{METRICS_PORT, SimulatedCluster};
-use super::subnet::SubnetPool;
 use crate::cidr::{Cidr, CidrError};
 use crate::kube_store::KubeStore;
-use crate::scenario::{FaultSpec, Scenario};
+use crate::scenario::{FaultSpec, Role, Scenario};
 use crate::truth::Truth;
 use crate::wall_clock::wall_ms;
-use cni_types::random::Random;
+use cni_types::random::{Random, mix};
+use ipamd_core::id::{GroupId, SubnetId, VpcId};
+use ipamd_core::input::SubnetRole;
+use ipamd_model::world::Account;
+use ipamd_model::world::ec2::{Ec2, Ec2Spec};
+use ipamd_model::world::faults::Faults;
+use ipamd_model::world::subnet::SubnetFacts;
+use ipamd_model::world::wire::{Wire, WireSpec};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
@@ -45,10 +51,13 @@ impl SimulatedCluster {
     /// Builds the scenario's cluster and lets it warm up, so that its clock shows `start_ms`.
     pub fn new(scenario: &Scenario, seed: u64, start_ms: i64) -> Result<Arc<Self>, SimulatedClusterError> {
         let created_ms = start_ms - scenario.warm_up.ms;
-        let mut engine = Engine { subnets: subnets(scenario, seed)?, ..Engine::default() };
+        let vpc = VpcId::from_bits(u128::from(mix(seed ^ 0x0076_7063)));
+        let facts = subnets(scenario, seed)?;
+        let ids: Vec<SubnetId> = facts.iter().map(|subnet| subnet.id).collect();
+        let mut engine = Engine::new(account(scenario, facts, seed), ids);
         let mut plans = Vec::new();
         for group in &scenario.node_groups {
-            let plan = GroupPlan::new(group, &scenario.subnets);
+            let plan = GroupPlan::new(group, scenario, &engine.subnets, vpc);
             plans.push(plan.ok_or_else(|| SimulatedClusterError::Group(group.name.clone()))?);
         }
         let mut random = Random::stream(seed, u64::MAX);
@@ -61,6 +70,7 @@ impl SimulatedCluster {
         let cluster = Arc::new(Self {
             scenario: scenario.clone(),
             seed,
+            vpc,
             start_ms,
             now_ms: AtomicI64::new(created_ms),
             metrics_port: AtomicU16::new(METRICS_PORT),
@@ -94,9 +104,12 @@ impl SimulatedCluster {
     pub fn advance_to(&self, to_ms: i64) {
         let mut engine = self.engine();
         let (serving, alive) = (engine.serving, engine.alive);
-        while let Some((at_ms, event)) = engine.due(to_ms) {
+        while let Some((at_ms, due)) = engine.due(to_ms) {
             self.now_ms.fetch_max(at_ms, Ordering::AcqRel);
-            self.happen(&mut engine, event, at_ms);
+            match due {
+                Due::Cluster(event) => self.happen(&mut engine, event, at_ms),
+                Due::Node(index, event) => self.at_node(&mut engine, index, event, at_ms),
+            }
         }
         self.now_ms.fetch_max(to_ms, Ordering::AcqRel);
         if (serving, alive) != (engine.serving, engine.alive) {
@@ -125,8 +138,8 @@ impl SimulatedCluster {
         if number >= engine.faults.len() {
             return false;
         }
-        engine.queue.retain(|event| event.0.1 != Event::FaultStart(number));
-        self.fault_end(&mut engine, number);
+        engine.unschedule(number);
+        self.fault_end(&mut engine, number, self.now_ms());
         true
     }
 
@@ -139,40 +152,70 @@ impl SimulatedCluster {
     }
 
     fn happen(&self, engine: &mut Engine, event: Event, now_ms: i64) {
+        let at = |engine: &Engine, slot: usize| engine.slots.get(slot).map(Arc::clone);
         match event {
             Event::FaultStart(number) => self.fault_start(engine, number, now_ms),
-            Event::FaultEnd(number) => self.fault_end(engine, number),
+            Event::FaultEnd(number) => self.fault_end(engine, number, now_ms),
             Event::DrySubnet(number) => Self::dry_again(engine, number, now_ms),
             Event::Join(group) => self.join(engine, group, now_ms),
             Event::Restart(slot, fault) => {
-                self.slot_at(slot).into_iter().for_each(|slot| self.restart(engine, &slot, fault, now_ms));
+                if let Some(slot) = at(engine, slot) {
+                    self.restart(engine, &slot, fault, now_ms);
+                }
             }
-            Event::NotReady(slot) => self.slot_at(slot).into_iter().for_each(|slot| self.not_ready(&slot, now_ms)),
+            Event::NotReady(slot) => {
+                if let Some(slot) = at(engine, slot) {
+                    self.not_ready(&slot, now_ms);
+                }
+            }
             Event::Deleted(slot, replace) => {
-                self.slot_at(slot).into_iter().for_each(|slot| self.deleted(engine, &slot, replace, now_ms));
+                if let Some(slot) = at(engine, slot) {
+                    self.deleted(engine, &slot, replace, now_ms);
+                }
             }
-            Event::Node(slot) if engine.is_due(slot, now_ms) => {
-                self.slot_at(slot).into_iter().for_each(|slot| self.run_node(engine, &slot, now_ms));
-            }
-            Event::Node(_) => {}
             Event::Workload(slot) => {
-                self.slot_at(slot).into_iter().for_each(|slot| self.run_workload(engine, &slot, now_ms));
+                if let Some(slot) = at(engine, slot) {
+                    self.run_workload(engine, &slot, now_ms);
+                }
             }
         }
     }
 }
 
-fn subnets(scenario: &Scenario, seed: u64) -> Result<Vec<SubnetPool>, SimulatedClusterError> {
+fn subnets(scenario: &Scenario, seed: u64) -> Result<Vec<SubnetFacts>, SimulatedClusterError> {
     let mut random = Random::stream(seed, u64::MAX - 1);
     let mut all = Vec::new();
     for spec in &scenario.subnets {
         let cidr = Cidr::read(&spec.cidr.value)
             .map_err(|source| SimulatedClusterError::SubnetPool { name: spec.name.clone(), source })?;
-        let id = format!("subnet-0{:016x}", random.bits());
-        let mut subnet = SubnetPool::new(id, &spec.name, &spec.zone, cidr, spec.role, spec.ipv6, seed);
-        subnet.seize_piece(spec.used.0);
-        subnet.fragment(spec.fragmented.0);
-        all.push(subnet);
+        let mut facts = SubnetFacts::new(SubnetId::from_bits(random.bits().into()), cidr.base, cidr.prefix_len);
+        facts.ipv6 = spec.ipv6;
+        facts.zone = spec.zone.as_str().into();
+        facts.role = match spec.role {
+            Role::Untagged => SubnetRole::Untagged,
+            Role::Off => SubnetRole::Off,
+            Role::On => SubnetRole::On,
+        };
+        all.push(facts);
     }
     Ok(all)
+}
+
+/// EC2 with these subnets, of which others have parts already. The clock of its world is that of the cluster.
+fn account(scenario: &Scenario, subnets: Vec<SubnetFacts>, seed: u64) -> Account {
+    let ids: Vec<SubnetId> = subnets.iter().map(|subnet| subnet.id).collect();
+    let group = GroupId::from_bits(mix(seed ^ 0x7367).into());
+    let mut spec = Ec2Spec::new(subnets, vec![group], seed);
+    // The cluster may have more nodes than an account has ENIs at first.
+    spec.quota = usize::MAX;
+    let mut ec2 = Ec2::new(spec);
+    for (spec, id) in scenario.subnets.iter().zip(ids) {
+        if let Some(subnet) = ec2.subnet_mut(id) {
+            subnet.seize_piece(spec.used.0);
+            subnet.fragment(spec.fragmented.0);
+        }
+    }
+    // A share of throttled calls is what the agents see of them: after all attempts of the SDK.
+    let wire = WireSpec { attempts: 1, ..WireSpec::default() };
+    Account { ec2, wire: Wire::new(wire, seed), faults: Faults::none(seed), unix_start_ms: 0 }
 }

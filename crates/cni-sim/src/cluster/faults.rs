@@ -1,13 +1,18 @@
 //! Faults begin and end.
 
 use super::active::{Active, Members};
-use super::cloud::CloudFault;
+use super::agents::SimNode;
 use super::engine::{Engine, Event};
 use super::slot::Slot;
 use super::state::SimulatedCluster;
 use crate::scenario::{FaultKind, FaultSpec};
-use cni_types::ec2::Ec2Operation;
+use cni_types::ec2::{Ec2Code, Ec2Operation};
 use cni_types::random::mix;
+use ipamd_core::input::{ImdsErrorKind, Input};
+use ipamd_model::world::faults::{Fault, How, Target};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A kubelet that stopped reporting is noticed after this (the node controller's grace period).
@@ -44,16 +49,14 @@ impl SimulatedCluster {
         let window = now_ms..spec.lasts.map_or(i64::MAX, |lasts| now_ms + lasts.ms);
         let kind = spec.fault.value;
         let hit = || slots.iter().filter(|slot| members.contains(slot) && slot.alive());
-        let cloud_fault = match &kind {
-            FaultKind::Ec2Throttling { share } => Some(CloudFault::Throttle(share.0)),
-            FaultKind::MissingIam { action } => Ec2Operation::by_name(&action.value).map(CloudFault::Unauthorized),
-            FaultKind::NodeImds => Some(CloudFault::Imds),
-            _ => None,
-        };
-        engine.cloud_faults.extend(cloud_fault.map(|fault| (number, members.clone(), window, fault)));
+        if let Some(row) = node_fault(&kind, &window) {
+            let only = slots.iter().filter(|slot| members.contains(slot)).map(|slot| slot.instance).collect();
+            engine.account.faults.add(Fault { only: Some(only), number, ..row });
+            engine.node_faults.push((number, members.clone()));
+        }
         match &kind {
             FaultKind::SubnetDry { subnet, .. } | FaultKind::Fragment { subnet, .. } => {
-                let at = engine.subnets.iter().position(|known| known.name == subnet.value);
+                let at = self.scenario.subnets.iter().position(|known| known.name == subnet.value);
                 Self::seize(engine, number, at, &kind, now_ms);
             }
             FaultKind::Restart { every } => {
@@ -64,9 +67,17 @@ impl SimulatedCluster {
                     engine.at(now_ms + offset, Event::Restart(slot.index, number));
                 }
             }
-            FaultKind::LoseEni => hit().for_each(|slot| Self::lose_eni(engine, slot, now_ms)),
+            FaultKind::RestartThrottled => {
+                hit().for_each(|slot| self.kill(engine, slot, now_ms));
+            }
+            FaultKind::ImdsDropsEni => {
+                for slot in hit() {
+                    self.drop_eni(engine, slot, number, &window);
+                }
+            }
+            FaultKind::LoseEni => hit().for_each(|slot| self.lose_eni(engine, slot, now_ms)),
             FaultKind::NodeLoss { replace } => hit().for_each(|slot| Self::lose_node(engine, slot, *replace, now_ms)),
-            FaultKind::Cordon => hit().for_each(|slot| self.cordon(slot, true)),
+            FaultKind::Cordon => hit().for_each(|slot| self.cordon(engine, slot, true, now_ms)),
             FaultKind::Join { count } => {
                 let group = spec.target.group.as_ref();
                 let group = group.and_then(|at| self.scenario.node_groups.iter().position(|g| g.name == at.value));
@@ -81,7 +92,7 @@ impl SimulatedCluster {
         self.active_mut().list.push(Active { fault: number, members, kind });
     }
 
-    pub(super) fn fault_end(&self, engine: &mut Engine, number: usize) {
+    pub(super) fn fault_end(&self, engine: &mut Engine, number: usize, now_ms: i64) {
         let ended: Vec<Active> = {
             let mut active = self.active_mut();
             let (ended, rest) = active.list.drain(..).partition(|active| active.fault == number);
@@ -89,21 +100,23 @@ impl SimulatedCluster {
             ended
         };
         // The window of an EC2 fault ends by itself, unless it is cleared before its time.
-        engine.cloud_faults.retain(|(fault, ..)| *fault != number);
+        engine.account.faults.remove(number);
+        engine.node_faults.retain(|(fault, _)| *fault != number);
         if let Some((subnet, seized)) = engine.seized.remove(&number)
-            && let Some(subnet) = engine.subnets.get_mut(subnet)
+            && let Some(subnet) = engine.subnet(subnet)
         {
             subnet.release(&seized);
         }
         for fault in ended.iter().filter(|fault| matches!(fault.kind, FaultKind::Cordon)) {
             let slots = self.slots();
-            slots.iter().filter(|slot| fault.members.contains(slot)).for_each(|slot| self.cordon(slot, false));
+            let cordoned = slots.iter().filter(|slot| fault.members.contains(slot));
+            cordoned.for_each(|slot| self.cordon(engine, slot, false, now_ms));
         }
     }
 
     /// Others take addresses of a subnet, and continue to while a `subnet-dry` fault lasts.
     fn seize(engine: &mut Engine, number: usize, at: Option<usize>, kind: &FaultKind, now_ms: i64) {
-        let Some((index, subnet)) = at.and_then(|index| Some((index, engine.subnets.get_mut(index)?))) else { return };
+        let Some((index, subnet)) = at.and_then(|index| Some((index, engine.subnet(index)?))) else { return };
         let taken = match kind {
             FaultKind::SubnetDry { leave, .. } => subnet.seize_all_but(*leave),
             FaultKind::Fragment { share, .. } => subnet.fragment(share.0),
@@ -133,38 +146,82 @@ impl SimulatedCluster {
                 _ => return,
             }
         };
-        let restarted = engine.with_node(slot, now_ms, |node, cloud| node.restart(now_ms, cloud));
-        if restarted.is_some() {
-            self.show(engine, slot, now_ms, true);
-            if let Some(every) = every {
-                engine.at(now_ms + every.ms, Event::Restart(slot.index, number));
-            }
+        if !slot.alive() {
+            return;
+        }
+        self.kill(engine, slot, now_ms);
+        if let Some(every) = every {
+            engine.at(now_ms + every.ms, Event::Restart(slot.index, number));
         }
     }
 
-    fn lose_eni(engine: &mut Engine, slot: &Slot, now_ms: i64) {
-        engine.with_node(slot, now_ms, |node, cloud| {
-            let last = node.instance().enis.iter().rev().find(|eni| eni.device > 0).map(|eni| eni.id);
-            last.is_some_and(|eni| node.detach_eni(eni, cloud))
+    /// The agent's process is killed; the kubelet starts its container again.
+    fn kill(&self, engine: &mut Engine, slot: &Slot, now_ms: i64) {
+        self.change(engine, slot, now_ms, SimNode::kill);
+    }
+
+    /// The last ENI of an instance vanishes.
+    fn lose_eni(&self, engine: &mut Engine, slot: &Slot, now_ms: i64) {
+        self.change(engine, slot, now_ms, |node, at| {
+            let enis = at.account.ec2.bound(node.instance);
+            let placed = enis.filter_map(|eni| Some((eni.attachment.as_ref()?.device, eni.id)));
+            if let Some((_, eni)) = placed.filter(|(device, _)| *device > 0).max() {
+                at.account.ec2.lose_eni(now_ms, eni);
+                node.notice(at);
+            }
+        });
+    }
+
+    /// The metadata service does not list the ENI, other than the primary one, on which most pods run.
+    fn drop_eni(&self, engine: &mut Engine, slot: &Slot, number: usize, window: &Range<i64>) {
+        let now_ms = window.start;
+        self.change(engine, slot, now_ms, |node, at| {
+            let addresses: BTreeSet<IpAddr> = node.kubelet.running().map(|(_, address)| address).collect();
+            let attached = at.account.ec2.attached(now_ms, node.instance).into_iter().skip(1);
+            let busiest = attached.max_by_key(|eni| {
+                eni.every_ipv4().filter(|address| addresses.contains(&IpAddr::from(*address))).count()
+            });
+            if let Some(eni) = busiest.map(|eni| eni.id) {
+                let row = Fault::new(Target::ImdsEni(eni), How::Absent, window.start, window.end);
+                at.account.faults.add(Fault { number, ..row });
+            }
         });
     }
 
     fn lose_node(engine: &mut Engine, slot: &Arc<Slot>, replace: bool, now_ms: i64) {
-        engine.with_node(slot, now_ms, |_, _| ());
-        Self::terminate(engine, slot);
+        Self::terminate(engine, slot, now_ms);
         engine.at(now_ms + NOTICED_AFTER_MS, Event::NotReady(slot.index));
         engine.at(now_ms + DELETED_AFTER_MS, Event::Deleted(slot.index, replace));
     }
 
-    fn cordon(&self, slot: &Slot, cordoned: bool) {
+    fn cordon(&self, engine: &mut Engine, slot: &Slot, cordoned: bool, now_ms: i64) {
+        self.change(engine, slot, now_ms, |node, at| {
+            let Some(seen) = node.kube.node.as_mut() else { return };
+            (seen.unschedulable, seen.version) = (cordoned, seen.version.saturating_add(1));
+            let seen = seen.clone();
+            node.tell(Input::NodeSeen(seen), at);
+        });
         let mut cell = slot.lock();
-        cell.kept = None;
-        if let Some(node) = cell.node.as_mut() {
-            node.set_cordoned(cordoned);
-        }
         cell.shown.cordoned = cordoned;
-        let shown = cell.shown.clone();
+        let shown = cell.shown;
         drop(cell);
         self.objects.node(&self.kube, slot, &shown);
     }
+}
+
+/// What a fault does to EC2 and instance metadata of the nodes that it hits.
+fn node_fault(kind: &FaultKind, window: &Range<i64>) -> Option<Fault> {
+    let code = |code: Ec2Code| How::Code(code.name().into());
+    let (target, how, share) = match kind {
+        FaultKind::Ec2Throttling { share } => (Target::EveryEc2, code(Ec2Code::RequestLimitExceeded), share.0),
+        FaultKind::RestartThrottled => {
+            (Target::Ec2(Ec2Operation::DescribeSubnets), code(Ec2Code::RequestLimitExceeded), 1.0)
+        }
+        FaultKind::MissingIam { action } => {
+            (Target::Ec2(Ec2Operation::by_name(&action.value)?), code(Ec2Code::UnauthorizedOperation), 1.0)
+        }
+        FaultKind::NodeImds => (Target::EveryImds, How::Imds(ImdsErrorKind::Status(500)), 1.0),
+        _ => return None,
+    };
+    Some(Fault { share, ..Fault::new(target, how, window.start, window.end) })
 }

@@ -1,20 +1,35 @@
 //! A node group of the scenario, resolved: limits, settings and subnets of its nodes.
 
-use crate::scenario::{Agent, NodeGroup, PlacementSpec, SubnetSpec};
-use cni_types::agent_settings::AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG;
+use super::agents::AgentMaker;
+use crate::cidr::Cidr;
+use crate::scenario::{Agent, NodeGroup, PlacementSpec, Scenario};
+use cni_types::agent_settings::{AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG, CLUSTER_NAME};
 use cni_types::limits::InstanceLimits;
-use ipamd_model::metrics::{PageFlavour, Release};
-use ipamd_model::pool::Placement;
-use ipamd_model::settings::Settings;
+use cni_types::version::AgentVersion;
+use ipamd_core::Config;
+use ipamd_core::chooser::Placement;
+use ipamd_core::id::{SubnetId, VpcId};
+use ipamd_core::metrics::{PageFlavour, Release};
+use ipamd_core::settings::Settings;
+use ipamd_model::world::imds::ImdsSpec;
+use ipamd_model::world::kube::Controller;
 use std::sync::Arc;
+
+/// How long after a change of an ENI the instance metadata service shows it, milliseconds.
+const IMDS_LAG_MS: (i64, i64) = (0, 3_000);
+
+/// How long after a node asked for a trunk ENI the VPC resource controller attaches one, milliseconds.
+const TRUNK_MS: (i64, i64) = (5_000, 60_000);
 
 /// What the nodes of one group are made of.
 #[derive(Debug)]
 pub(super) struct GroupPlan {
     pub(super) limits: InstanceLimits,
-    pub(super) settings: Settings,
-    pub(super) subnet: u32,
-    pub(super) pod_subnet: Option<u32>,
+    pub(super) config: Arc<Config>,
+    pub(super) imds: Arc<ImdsSpec>,
+    pub(super) controller: Controller,
+    pub(super) subnet: SubnetId,
+    pub(super) pod_subnet: Option<SubnetId>,
     pub(super) zone: Arc<str>,
     pub(super) max_pods: u32,
     pub(super) placement: Placement,
@@ -23,20 +38,33 @@ pub(super) struct GroupPlan {
 
 impl GroupPlan {
     /// `None` for a group that names what does not exist, which a checked scenario never does.
-    pub(super) fn new(group: &NodeGroup, subnets: &[SubnetSpec]) -> Option<Self> {
+    pub(super) fn new(group: &NodeGroup, scenario: &Scenario, ids: &[SubnetId], vpc: VpcId) -> Option<Self> {
         let limits = cni_types::limits::find(&group.instance_type.value)?;
-        let position = |name: &str| subnets.iter().position(|subnet| subnet.name == name);
+        let position = |name: &str| scenario.subnets.iter().position(|subnet| subnet.name == name);
         let subnet = position(&group.subnet.value)?;
         let pod_subnet = group.pod_subnet.as_ref().and_then(|at| position(&at.value));
         let custom_networking = pod_subnet.map(|_| (AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG.name, "true"));
+        let cluster = (CLUSTER_NAME.name, scenario.cluster.name.as_str());
         let values: Vec<(&str, String)> = group.env.iter().map(|(name, at)| (&**name, at.value.to_string())).collect();
         let given = values.iter().map(|(name, value)| (*name, value.as_str()));
+        let settings = Settings::manifest_with(std::iter::once(cluster).chain(custom_networking).chain(given));
+        let mut config = Config::upstream(settings);
+        config.unknown_subnet_serves = unknown_subnet_serves(group.image_tag());
+        let block = Cidr::read(&scenario.subnets.first()?.cidr.value).ok()?;
+        let [a, b, ..] = block.base.octets();
+        let mut imds = ImdsSpec::new(vpc, vec![format!("{a}.{b}.0.0/16").into()]);
+        imds.lag_ms = IMDS_LAG_MS;
+        imds.region = scenario.cluster.region.as_str().into();
+        let (from_ms, to_ms) = TRUNK_MS;
+        let attaches = Controller::Attaches(from_ms, to_ms);
         Some(Self {
             limits,
-            settings: Settings::manifest_with(custom_networking.into_iter().chain(given)),
-            subnet: u32::try_from(subnet).ok()?,
-            pod_subnet: pod_subnet.and_then(|index| u32::try_from(index).ok()),
-            zone: subnets.get(subnet)?.zone.as_str().into(),
+            config: Arc::new(config),
+            imds: Arc::new(imds),
+            controller: if limits.trunk_compatible { attaches } else { Controller::Silent },
+            subnet: *ids.get(subnet)?,
+            pod_subnet: pod_subnet.and_then(|index| ids.get(index)).copied(),
+            zone: scenario.subnets.get(subnet)?.zone.as_str().into(),
             max_pods: group.max_pods.unwrap_or_else(|| limits.listed_max_pods()),
             placement: match group.placement {
                 PlacementSpec::Random => Placement::Random,
@@ -48,5 +76,32 @@ impl GroupPlan {
                 Agent::Legacy => PageFlavour::Legacy(Release::of_tag(group.image_tag()).unwrap_or(Release::OLD)),
             },
         })
+    }
+
+    /// The agents of one node of the group.
+    pub(super) fn agents(&self, seed: u64) -> AgentMaker {
+        AgentMaker { config: Arc::clone(&self.config), placement: self.placement, seed }
+    }
+
+    /// Its agents look pods up in the API server.
+    pub(super) fn asks_for_pods(&self) -> bool {
+        self.config.settings.pod_eni || self.config.settings.annotate_pod_ip
+    }
+}
+
+/// Agents 1.22.0 to 1.23.1 leave an ENI half set up whose subnet they cannot look up at their start.
+fn unknown_subnet_serves(tag: &str) -> bool {
+    let affected = AgentVersion::new(1, 22, 0)..AgentVersion::new(1, 23, 2);
+    AgentVersion::parse(tag).is_none_or(|version| !affected.contains(&version))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unknown_subnet_serves;
+
+    #[test]
+    fn agents_from_1_22_0_to_before_1_23_2_need_their_subnets() {
+        let serves = ["v1.21.1", "v1.22.0", "v1.23.1-eksbuild.1", "v1.23.2", "latest"].map(unknown_subnet_serves);
+        assert_eq!(serves, [true, false, false, true, true]);
     }
 }

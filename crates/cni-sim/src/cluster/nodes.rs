@@ -1,7 +1,7 @@
 //! Nodes join, serve, crash and vanish, and the Kubernetes API follows.
 
-use super::cloud::{NodeCloud, subnet_id};
-use super::engine::{Driver, Engine, Event};
+use super::agents::SimNode;
+use super::engine::{Driver, Engine, Event, pod_number};
 use super::group_plan::GroupPlan;
 use super::objects::{AGENT_NAMESPACE, Objects};
 use super::slot::{AgentShown, Slot, SlotParts};
@@ -12,12 +12,22 @@ use crate::kube_store::ObjectKey;
 use crate::truth::PodFacts;
 use crate::wall_clock::wall_ms;
 use cni_types::random::{Random, mix};
-use ipamd_model::node::{Node, NodeSpec, Phase};
+use ipamd_core::id::InstanceId;
+use ipamd_core::input::NodeSeen;
+use ipamd_model::world::event::Event as NodeEvent;
+use ipamd_model::world::host::{Host, HostSpec};
+use ipamd_model::world::imds::Imds;
+use ipamd_model::world::kube::Kube;
+use ipamd_model::world::kubelet::{Kubelet, KubeletSpec};
+use ipamd_model::world::{Moment, Parts};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 /// A node that found no primary address tries again after this.
 const JOIN_AGAIN_MS: i64 = 60_000;
+
+/// The name of the `ENIConfig` of nodes with custom networking.
+const ENI_CONFIG: &str = "pods";
 
 impl SimulatedCluster {
     /// A new instance of a group joins.
@@ -25,32 +35,32 @@ impl SimulatedCluster {
         let Some(plan) = self.plans.get(group) else { return };
         let index = engine.drivers.len();
         let stream = index as u64;
-        let mut cloud_random = Random::stream(self.seed, 2 * stream + 1);
-        let mut spec = NodeSpec::new(
-            plan.limits,
-            plan.settings.clone(),
-            subnet_id(plan.subnet),
-            mix(self.seed ^ mix(stream.wrapping_mul(0x51ed_270b))),
-        );
-        spec.eni_config = plan.pod_subnet.map(subnet_id);
-        spec.placement = plan.placement;
-        spec.max_pods = Some(plan.max_pods);
-        let mut cloud =
-            NodeCloud { subnets: &mut engine.subnets, zone: &plan.zone, faults: Vec::new(), random: &mut cloud_random };
-        let Ok(node) = Node::new(spec, now_ms, &mut cloud) else {
+        let instance_type = self.objects.instance_type(group);
+        let ec2 = &mut engine.account.ec2;
+        let Ok(instance) = ec2.launch(now_ms, instance_type, plan.limits, plan.subnet) else {
             engine.at(now_ms + JOIN_AGAIN_MS, Event::Join(group));
             return;
         };
+        if let Some(instance) = ec2.instance_mut(instance) {
+            instance.cluster = Some(self.objects.cluster().into());
+        }
         let mut random = Random::stream(self.seed, 2 * stream);
-        let slot = Arc::new(self.slot(index, group, plan, node, now_ms, &mut random));
+        let slot = self.slot((index, group), plan, instance, engine, now_ms);
+        let slot = Arc::new(slot);
+        engine.plan.at(now_ms, index, NodeEvent::Start);
         let offset = i64::try_from(random.below(workload::PERIOD_MS.unsigned_abs())).unwrap_or(0);
         engine.at(now_ms + offset, Event::Workload(index));
         let jitter = random.fraction();
-        engine.drivers.push(Driver::new(random, cloud_random, jitter));
+        engine.drivers.push(Driver::new(random, jitter));
+        engine.slots.push(Arc::clone(&slot));
         engine.alive += 1;
+        for (fault, members) in &engine.node_faults {
+            if members.contains(&slot) {
+                engine.account.faults.admit(*fault, instance);
+            }
+        }
         self.enlist(&slot);
-        engine.with_node(&slot, now_ms, |_, _| ());
-        let shown = slot.lock().shown.clone();
+        let shown = slot.lock().shown;
         self.objects.node(&self.kube, &slot, &shown);
         self.objects.agent(&self.kube, &slot, &shown);
         self.truth.pod_created(PodFacts {
@@ -62,57 +72,86 @@ impl SimulatedCluster {
         self.truth.pod_running(&slot.pod_uid, wall_ms());
     }
 
-    fn slot(&self, index: usize, group: usize, plan: &GroupPlan, node: Node, now_ms: i64, random: &mut Random) -> Slot {
-        let primary_ip = node.instance().enis.first().map_or(Ipv4Addr::UNSPECIFIED, |eni| eni.primary);
+    fn slot(
+        &self,
+        (index, group): (usize, usize),
+        plan: &GroupPlan,
+        instance: InstanceId,
+        engine: &Engine,
+        now_ms: i64,
+    ) -> Slot {
+        let ec2 = &engine.account.ec2;
+        let primary = ec2.instance(instance).and_then(|instance| ec2.eni(instance.primary_eni));
+        let primary_ip = primary.and_then(|eni| eni.primary).unwrap_or(Ipv4Addr::UNSPECIFIED);
         let [a, b, c, d] = primary_ip.octets();
+        let node_name: Arc<str> =
+            format!("ip-{a}-{b}-{c}-{d}.{}.compute.internal", self.scenario.cluster.region).into();
         let pod = PodKey::new(AGENT_NAMESPACE, format!("aws-node-{}", suffix(index)));
+        let seed = mix(self.seed ^ mix((index as u64).wrapping_mul(0x51ed_270b)));
+        let seen = NodeSeen {
+            max_pods: Some(plan.max_pods),
+            unschedulable: false,
+            eni_config: plan.pod_subnet.map(|_| ENI_CONFIG.into()),
+            version: 1,
+        };
+        let mut kube = Kube::new(seen, plan.controller, seed);
+        kube.keeps_pods = plan.asks_for_pods();
+        if let Some(subnet) = plan.pod_subnet {
+            kube.eni_configs.insert(ENI_CONFIG.into(), (subnet, Vec::new()));
+        }
+        let node = SimNode::new(Parts {
+            instance,
+            name: (&*node_name).into(),
+            imds: Imds::new(Arc::clone(&plan.imds), instance, now_ms, ec2, seed),
+            host: Host::new(HostSpec { tracks_connections: false, ..HostSpec::default() }, instance, now_ms, ec2, seed),
+            kube,
+            kubelet: Kubelet::new(KubeletSpec::default(), seed),
+            agents: plan.agents(seed),
+        });
         let parts = SlotParts {
             index,
             group,
-            node_name: format!("ip-{a}-{b}-{c}-{d}.{}.compute.internal", self.scenario.cluster.region).into(),
+            node_name,
             zone: Arc::clone(&plan.zone),
             pod_uid: Objects::agent_uid(&pod, now_ms),
             pod,
             primary_ip,
-            instance_id: format!("i-0{:016x}", random.bits()),
+            instance,
             created_ms: now_ms,
             max_pods: plan.max_pods,
         };
         Slot::new(parts, node)
     }
 
-    /// The model does what is due.
-    pub(super) fn run_node(&self, engine: &mut Engine, slot: &Slot, now_ms: i64) {
-        engine.with_node(slot, now_ms, |node, cloud| node.advance(now_ms, cloud));
-        self.show(engine, slot, now_ms, false);
+    /// Something happens at a node.
+    pub(super) fn at_node(&self, engine: &mut Engine, index: usize, event: NodeEvent, now_ms: i64) {
+        let Some(slot) = engine.slots.get(index).map(Arc::clone) else { return };
+        self.change(engine, &slot, now_ms, |node, at| node.happen(event, at));
     }
 
-    /// Tells the Kubernetes API what changed on a node.
-    pub(super) fn show(&self, engine: &mut Engine, slot: &Slot, now_ms: i64, restarted: bool) {
+    /// Does something to a node in its world, and tells the Kubernetes API what changed.
+    pub(super) fn change(
+        &self,
+        engine: &mut Engine,
+        slot: &Slot,
+        now_ms: i64,
+        act: impl FnOnce(&mut SimNode, &mut Moment<'_>),
+    ) {
         let mut cell = slot.lock();
-        let Some(node) = cell.node.as_ref() else { return };
-        let before = cell.shown.clone();
-        let mut shown = before.clone();
-        shown.agent = AgentShown::from(node.phase());
-        shown.back_off_until_ms = match node.phase() {
-            Phase::Crashed { restart_at_ms, .. } => Some(restart_at_ms),
-            _ => None,
-        };
-        // A container that fails at once is in its next back-off when it is looked at again.
-        let began_anew = before.back_off_until_ms.is_some() && shown.back_off_until_ms != before.back_off_until_ms;
-        if restarted || began_anew {
-            shown.restarts += 1;
-            shown.started_ms = now_ms;
-        }
-        // The first time the agent serves, it writes the CNI configuration, and the kubelet turns Ready for good.
-        if shown.agent == AgentShown::Serving && shown.node_ready_since_ms.is_none() {
-            shown.node_ready_since_ms = Some(now_ms);
-            shown.node_ready = true;
+        cell.kept = None;
+        let before = cell.shown;
+        let Some(node) = cell.node.as_mut() else { return };
+        act(node, &mut engine.moment(slot.index, now_ms));
+        let shown = before.of_agent(node, now_ms);
+        if self.scenario.cluster.workload_pods
+            && let Some(driver) = engine.drivers.get_mut(slot.index)
+        {
+            self.show_pods(driver, slot, node, now_ms);
         }
         if shown == before {
             return;
         }
-        cell.shown = shown.clone();
+        cell.shown = shown;
         drop(cell);
         let serving = |shown: AgentShown| u32::from(shown == AgentShown::Serving);
         engine.serving = engine.serving + serving(shown.agent) - serving(before.agent);
@@ -122,21 +161,26 @@ impl SimulatedCluster {
         }
     }
 
+    /// Pods that got their address are shown as running.
+    fn show_pods(&self, driver: &mut Driver, slot: &Slot, node: &SimNode, now_ms: i64) {
+        for (pod, address) in node.kubelet.running() {
+            if let Some(runs) = driver.shown.get_mut(&pod).filter(|runs| !**runs) {
+                *runs = true;
+                self.objects.workload_pod(&self.kube, slot, pod_number(slot.index, pod), address, now_ms);
+            }
+        }
+    }
+
     /// The instance is gone; the Kubernetes API does not know yet.
-    pub(super) fn terminate(engine: &mut Engine, slot: &Slot) {
+    pub(super) fn terminate(engine: &mut Engine, slot: &Slot, now_ms: i64) {
         let mut cell = slot.lock();
         cell.kept = None;
-        let Some(node) = cell.node.take() else { return };
+        if cell.node.take().is_none() {
+            return;
+        }
         let served = cell.shown.agent == AgentShown::Serving;
         drop(cell);
-        let Some(driver) = engine.drivers.get_mut(slot.index) else { return };
-        let mut cloud = NodeCloud {
-            subnets: &mut engine.subnets,
-            zone: &slot.zone,
-            faults: Vec::new(),
-            random: &mut driver.cloud_random,
-        };
-        node.terminate(&mut cloud);
+        engine.account.ec2.terminate(now_ms, slot.instance);
         engine.alive -= 1;
         engine.serving -= u32::from(served);
     }
@@ -147,7 +191,7 @@ impl SimulatedCluster {
         cell.shown.node_ready = false;
         cell.shown.node_ready_since_ms = Some(now_ms);
         cell.shown.agent = AgentShown::Starting;
-        let shown = cell.shown.clone();
+        let shown = cell.shown;
         drop(cell);
         self.objects.node(&self.kube, slot, &shown);
         self.objects.agent(&self.kube, slot, &shown);
@@ -161,13 +205,7 @@ impl SimulatedCluster {
         if self.kube.node(&slot.node_name).is_some_and(|node| node.meta.created_ms == slot.created_ms) {
             self.kube.delete_node(&slot.node_name);
         }
-        if let Some(driver) = engine.drivers.get_mut(slot.index) {
-            let pods = std::mem::take(&mut driver.pods);
-            for pod in pods {
-                self.hide_pod(driver, pod);
-            }
-            self.hide_waiting(driver, 0);
-        }
+        self.hide_pods(engine, slot);
         self.delist(slot);
         if replace {
             engine.at(now_ms, Event::Join(slot.group));

@@ -131,7 +131,7 @@ impl Objects {
         }
         kube.upsert_node(NodeObject {
             meta,
-            provider_id: format!("aws:///{}/{}", slot.zone, slot.instance_id).into(),
+            provider_id: format!("aws:///{}/{}", slot.zone, slot.instance).into(),
             internal_ip: IpAddr::V4(slot.ip),
             ready: shown.node_ready,
             unschedulable: shown.cordoned,

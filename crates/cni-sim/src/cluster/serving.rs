@@ -11,7 +11,8 @@ use crate::scenario::FaultKind;
 use crate::truth::NodeNumbers;
 use crate::wall_clock::wall_ms;
 use bytes::Bytes;
-use cni_types::random::Random;
+use cni_types::random::{Random, mix};
+use ipamd_core::metrics::Shown as PageShown;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -29,9 +30,11 @@ impl SimulatedCluster {
         let mut text = Vec::with_capacity(PAGE_BYTES);
         let numbers = {
             let cell = slot.lock();
-            let node = cell.node.as_ref().filter(|node| node.is_serving())?;
-            node.render(now_ms, flavour, &mut text);
-            node.truth_as(now_ms, flavour)
+            let node = cell.node.as_ref().filter(|node| node.serving_since_ms().is_some())?;
+            let metrics = node.agent()?.metrics();
+            let shown = PageShown { now_ms, seed: mix(self.seed ^ slot.index as u64), nftables: false };
+            metrics.render(shown, flavour, &mut text);
+            metrics.truth(now_ms, flavour)
         };
         Some((Bytes::from(text), NodeNumbers::of(&numbers, flavour)))
     }
@@ -124,9 +127,9 @@ impl Backend for SimulatedCluster {
         self.meter().delivered();
         let pod = self.truth().delivered(ticket);
         if let Some(slot) = pod.and_then(|pod| self.find(&PodKey::new(super::objects::AGENT_NAMESPACE, pod)))
-            && let Some(node) = slot.lock().node.as_mut()
+            && let Some(agent) = slot.lock().node.as_mut().and_then(|node| node.agent_mut())
         {
-            node.scrape_done(200);
+            agent.metrics_mut().scraped(200);
         }
     }
 

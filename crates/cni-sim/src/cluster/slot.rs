@@ -1,9 +1,10 @@
 //! One simulated node: its instance, its agent, and what the Kubernetes API shows of them.
 
+use super::agents::SimNode;
 use crate::answer::PodKey;
 use crate::truth::NodeNumbers;
 use bytes::Bytes;
-use ipamd_model::node::{Node, Phase};
+use ipamd_core::id::InstanceId;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -22,17 +23,16 @@ pub(super) struct Slot {
     pub(super) ip: Ipv4Addr,
     /// Primary address in its subnet.
     pub(super) primary_ip: Ipv4Addr,
-    pub(super) instance_id: String,
+    pub(super) instance: InstanceId,
     pub(super) created_ms: i64,
     pub(super) max_pods: u32,
     cell: Mutex<Cell>,
 }
 
 /// What changes.
-#[derive(Debug)]
 pub(super) struct Cell {
     /// `None` once the instance is gone.
-    pub(super) node: Option<Node>,
+    pub(super) node: Option<Box<SimNode>>,
     /// What the Kubernetes API shows.
     pub(super) shown: Shown,
     /// The page as it was when it was last compressed.
@@ -49,13 +49,11 @@ pub(super) struct Kept {
 }
 
 /// What the Kubernetes API shows of a node and its agent.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Shown {
     pub(super) agent: AgentShown,
     pub(super) restarts: u32,
     pub(super) started_ms: i64,
-    /// The end of the back-off in which the container is.
-    pub(super) back_off_until_ms: Option<i64>,
     pub(super) node_ready_since_ms: Option<i64>,
     pub(super) node_ready: bool,
     pub(super) cordoned: bool,
@@ -70,12 +68,32 @@ pub(super) enum AgentShown {
     BackOff,
 }
 
-impl From<Phase> for AgentShown {
-    fn from(phase: Phase) -> Self {
-        match phase {
-            Phase::Starting => Self::Starting,
-            Phase::Serving { .. } => Self::Serving,
-            Phase::Crashed { .. } => Self::BackOff,
+impl std::fmt::Debug for Cell {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cell").field("shown", &self.shown).finish_non_exhaustive()
+    }
+}
+
+impl Shown {
+    /// What the kubelet reports of the agent's container now. A container that starts again at once was never in back-off.
+    pub(super) fn of_agent(&self, node: &SimNode, now_ms: i64) -> Self {
+        let again_ms = node.starts_again_ms().filter(|again_ms| *again_ms > now_ms);
+        let restarts = node.epoch().0.saturating_sub(1);
+        let began = restarts != self.restarts;
+        let agent = match (node.serving_since_ms(), again_ms) {
+            (Some(_), _) => AgentShown::Serving,
+            (None, Some(_)) => AgentShown::BackOff,
+            (None, None) => AgentShown::Starting,
+        };
+        // The first time the agent serves, it writes the CNI configuration, and the kubelet turns Ready for good.
+        let turns_ready = agent == AgentShown::Serving && self.node_ready_since_ms.is_none();
+        Self {
+            agent,
+            restarts,
+            started_ms: if began { now_ms } else { self.started_ms },
+            node_ready_since_ms: if turns_ready { Some(now_ms) } else { self.node_ready_since_ms },
+            node_ready: self.node_ready || turns_ready,
+            cordoned: self.cordoned,
         }
     }
 }
@@ -89,19 +107,19 @@ pub(super) struct SlotParts {
     pub(super) pod: PodKey,
     pub(super) pod_uid: String,
     pub(super) primary_ip: Ipv4Addr,
-    pub(super) instance_id: String,
+    pub(super) instance: InstanceId,
     pub(super) created_ms: i64,
     pub(super) max_pods: u32,
 }
 
 impl Slot {
-    pub(super) fn new(parts: SlotParts, node: Node) -> Self {
-        let SlotParts { index, group, node_name, zone, pod, pod_uid, primary_ip, instance_id, created_ms, max_pods } =
+    pub(super) fn new(parts: SlotParts, node: SimNode) -> Self {
+        let SlotParts { index, group, node_name, zone, pod, pod_uid, primary_ip, instance, created_ms, max_pods } =
             parts;
         let shown = Shown { started_ms: created_ms, ..Shown::default() };
-        let cell = Mutex::new(Cell { node: Some(node), shown, kept: None });
+        let cell = Mutex::new(Cell { node: Some(Box::new(node)), shown, kept: None });
         let ip = loopback(index);
-        Self { index, group, node_name, zone, pod, pod_uid, ip, primary_ip, instance_id, created_ms, max_pods, cell }
+        Self { index, group, node_name, zone, pod, pod_uid, ip, primary_ip, instance, created_ms, max_pods, cell }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Cell> {

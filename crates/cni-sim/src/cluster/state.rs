@@ -10,6 +10,7 @@ use crate::kube_store::{KubeStore, PodObject, PodPhase};
 use crate::meter::PageMeter;
 use crate::scenario::Scenario;
 use crate::truth::Truth;
+use ipamd_core::id::VpcId;
 use std::collections::{BTreeSet, HashMap};
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU16, Ordering};
@@ -35,6 +36,7 @@ pub(super) struct NodeIndex {
 pub struct SimulatedCluster {
     pub(super) scenario: Scenario,
     pub(super) seed: u64,
+    pub(super) vpc: VpcId,
     pub(super) start_ms: i64,
     pub(super) now_ms: AtomicI64,
     pub(super) metrics_port: AtomicU16,
@@ -151,10 +153,6 @@ impl SimulatedCluster {
 
     pub(super) fn slots(&self) -> Vec<Arc<Slot>> {
         self.node_index().slots.clone()
-    }
-
-    pub(super) fn slot_at(&self, index: usize) -> Option<Arc<Slot>> {
-        self.node_index().slots.get(index).map(Arc::clone)
     }
 
     pub(super) fn engine(&self) -> MutexGuard<'_, Engine> {

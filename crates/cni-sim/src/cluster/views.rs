@@ -1,13 +1,14 @@
 //! The cluster as EC2 and `GET /state` show it.
 
-use super::cloud::subnet_index;
+use super::engine::Engine;
 use super::slot::Slot;
 use super::state::SimulatedCluster;
 use crate::aws::identity::Identity;
 use crate::ec2::view::{Attachment, Ec2View, Instance, NetworkInterface, Subnet as Ec2Subnet, Tags};
-use crate::scenario::Role;
-use cni_types::random::mix;
-use ipamd_model::ec2::{AttachedEni, EniKind};
+use ipamd_core::input::{EniKind, SubnetRole};
+use ipamd_model::world::ec2::Ec2;
+use ipamd_model::world::ec2::eni::{Eni, EniState};
+use ipamd_model::world::subnet::SubnetSpace;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -52,6 +53,7 @@ pub struct SubnetStatus {
 impl SimulatedCluster {
     /// Clock, nodes, subnets and faults in short.
     pub fn status(&self) -> ClusterStatus {
+        let pods_of = |slot: &Slot| slot.lock().node.as_ref().map_or(0, |node| node.kubelet.running().count() as u64);
         let engine = self.engine();
         let faults = self.active();
         ClusterStatus {
@@ -60,13 +62,12 @@ impl SimulatedCluster {
             now_ms: self.now_ms(),
             nodes: engine.alive,
             serving: engine.serving,
-            pods: engine.drivers.iter().map(|driver| driver.pods.len() as u64).sum(),
-            subnets: engine
-                .subnets
-                .iter()
-                .map(|subnet| SubnetStatus {
-                    name: subnet.name.clone(),
-                    size: subnet.cidr.size(),
+            pods: engine.slots.iter().map(|slot| pods_of(slot)).sum(),
+            subnets: self
+                .spaces(&engine)
+                .map(|(name, subnet)| SubnetStatus {
+                    name: name.to_owned(),
+                    size: subnet.size(),
                     free: subnet.free(),
                     free_prefixes: subnet.free_prefixes(),
                     lent: subnet.lent(),
@@ -77,16 +78,20 @@ impl SimulatedCluster {
         }
     }
 
-    /// Addresses that the nodes' ENIs hold, by subnet index: the other side of [`SubnetStatus::lent`].
+    /// The subnets with the scenario's names, in its order.
+    fn spaces<'a>(&'a self, engine: &'a Engine) -> impl Iterator<Item = (&'a str, &'a SubnetSpace)> {
+        let names = self.scenario.subnets.iter().map(|subnet| subnet.name.as_str());
+        names.zip(&engine.subnets).filter_map(|(name, id)| Some((name, engine.account.ec2.subnet(*id)?)))
+    }
+
+    /// Addresses that ENIs hold, by subnet index: the other side of [`SubnetStatus::lent`].
     pub fn held_by_nodes(&self) -> Vec<u32> {
-        let mut held = vec![0; self.scenario.subnets.len()];
-        for slot in self.slots() {
-            let cell = slot.lock();
-            for eni in cell.node.iter().flat_map(|node| &node.instance().enis) {
-                if let Some(sum) = held.get_mut(subnet_index(eni.subnet)) {
-                    let own = 1 + eni.addresses.len() + 16 * eni.prefixes.len();
-                    *sum += u32::try_from(own).unwrap_or(u32::MAX);
-                }
+        let engine = self.engine();
+        let mut held = vec![0; engine.subnets.len()];
+        for eni in engine.account.ec2.enis() {
+            let index = engine.subnets.iter().position(|id| *id == eni.subnet);
+            if let Some(sum) = index.and_then(|index| held.get_mut(index)) {
+                *sum += u32::try_from(eni.every_ipv4().count()).unwrap_or(u32::MAX);
             }
         }
         held
@@ -102,7 +107,7 @@ impl SimulatedCluster {
         let Some(slot) = self.slots().into_iter().find(|slot| slot.alive()) else { return base };
         Identity {
             availability_zone: slot.zone.to_string(),
-            instance_id: slot.instance_id.clone(),
+            instance_id: slot.instance.to_string(),
             instance_type: self.objects.instance_type(slot.group).to_owned(),
             private_ip: slot.primary_ip.to_string(),
             tags: self.instance_tags(&slot),
@@ -111,7 +116,7 @@ impl SimulatedCluster {
     }
 
     fn vpc_id(&self) -> String {
-        format!("vpc-0{:016x}", mix(self.seed ^ 0x0076_7063))
+        self.vpc.to_string()
     }
 
     fn instance_tags(&self, slot: &Slot) -> Tags {
@@ -126,14 +131,20 @@ impl SimulatedCluster {
         tags
     }
 
-    fn eni(&self, slot: &Slot, eni: &AttachedEni, subnet_ids: &[(String, String)]) -> NetworkInterface {
-        let (subnet_id, zone) = subnet_ids.get(subnet_index(eni.subnet)).cloned().unwrap_or_default();
+    fn eni(&self, eni: &Eni, ec2: &Ec2) -> NetworkInterface {
+        let attached = eni.attachment.as_ref().filter(|_| eni.state(self.now_ms()) != EniState::Available);
+        let mut tags: Tags = eni.tags.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
+        // The primary ENI is made with its instance.
+        if let Some(attachment) = attached.filter(|attachment| attachment.device == 0 && attachment.card == 0) {
+            tags.insert("node.k8s.amazonaws.com/instance_id".to_owned(), attachment.instance.to_string());
+            tags.insert("cluster.k8s.amazonaws.com/name".to_owned(), self.objects.cluster().to_owned());
+        }
         NetworkInterface {
             network_interface_id: eni.id.to_string(),
-            subnet_id,
+            subnet_id: eni.subnet.to_string(),
             vpc_id: self.vpc_id(),
-            availability_zone: zone,
-            status: "in-use".to_owned(),
+            availability_zone: ec2.subnet(eni.subnet).map_or_else(String::new, |subnet| subnet.spec.zone.to_string()),
+            status: if attached.is_some() { "in-use" } else { "available" }.to_owned(),
             interface_type: match eni.kind {
                 EniKind::Interface => "interface",
                 EniKind::Efa => "efa",
@@ -141,19 +152,16 @@ impl SimulatedCluster {
                 EniKind::EfaOnly => "efa-only",
             }
             .to_owned(),
-            description: if eni.device == 0 { String::new() } else { format!("aws-K8S-{}", slot.instance_id) },
-            attachment: Some(Attachment {
-                attachment_id: eni.id.to_string().replacen("eni-", "eni-attach-", 1),
-                instance_id: slot.instance_id.clone(),
-                device_index: u32::from(eni.device),
+            description: eni.description.to_string(),
+            attachment: attached.map(|attachment| Attachment {
+                attachment_id: attachment.id.to_string(),
+                instance_id: attachment.instance.to_string(),
+                device_index: u32::from(attachment.device),
             }),
-            private_ips: std::iter::once(&eni.primary).chain(&eni.addresses).map(ToString::to_string).collect(),
-            ipv4_prefixes: eni.prefixes.iter().map(|base| format!("{base}/28")).collect(),
+            private_ips: eni.primary.iter().chain(&eni.ipv4).map(ToString::to_string).collect(),
+            ipv4_prefixes: eni.ipv4_prefixes.iter().map(|base| format!("{base}/28")).collect(),
             ipv6_prefixes: eni.ipv6_prefixes.iter().map(|base| format!("{base}/80")).collect(),
-            tags: BTreeMap::from([
-                ("node.k8s.amazonaws.com/instance_id".to_owned(), slot.instance_id.clone()),
-                ("cluster.k8s.amazonaws.com/name".to_owned(), self.objects.cluster().to_owned()),
-            ]),
+            tags,
         }
     }
 }
@@ -161,25 +169,23 @@ impl SimulatedCluster {
 impl Ec2View for SimulatedCluster {
     fn subnets(&self) -> Vec<Ec2Subnet> {
         let engine = self.engine();
-        engine
-            .subnets
-            .iter()
-            .map(|subnet| {
+        self.spaces(&engine)
+            .map(|(name, subnet)| {
                 let mut tags = BTreeMap::from([
-                    ("Name".to_owned(), subnet.name.clone()),
+                    ("Name".to_owned(), name.to_owned()),
                     (format!("kubernetes.io/cluster/{}", self.objects.cluster()), "shared".to_owned()),
                 ]);
-                let role = match subnet.role {
-                    Role::Untagged => None,
-                    Role::Off => Some("0"),
-                    Role::On => Some("1"),
+                let role = match subnet.spec.role {
+                    SubnetRole::Untagged => None,
+                    SubnetRole::Off => Some("0"),
+                    SubnetRole::On => Some("1"),
                 };
                 tags.extend(role.map(|value| ("kubernetes.io/role/cni".to_owned(), value.to_owned())));
                 Ec2Subnet {
-                    subnet_id: subnet.id.clone(),
+                    subnet_id: subnet.spec.id.to_string(),
                     vpc_id: self.vpc_id(),
-                    availability_zone: subnet.zone.clone(),
-                    cidr_block: subnet.cidr.to_string(),
+                    availability_zone: subnet.spec.zone.to_string(),
+                    cidr_block: format!("{}/{}", subnet.spec.base, subnet.spec.bits),
                     available_ip_address_count: u64::from(subnet.free()),
                     tags,
                     cidr_reservations: Vec::new(),
@@ -189,21 +195,15 @@ impl Ec2View for SimulatedCluster {
     }
 
     fn instances(&self) -> Vec<Instance> {
-        let subnets: Vec<String> = self.engine().subnets.iter().map(|subnet| subnet.id.clone()).collect();
         let running = self.slots().into_iter().filter(|slot| slot.alive());
         running
             .map(|slot| Instance {
-                instance_id: slot.instance_id.clone(),
+                instance_id: slot.instance.to_string(),
                 instance_type: self.objects.instance_type(slot.group).to_owned(),
                 state: "running".to_owned(),
                 private_ip: slot.primary_ip.to_string(),
                 private_dns_name: slot.node_name.to_string(),
-                subnet_id: self
-                    .plans
-                    .get(slot.group)
-                    .and_then(|plan| subnets.get(plan.subnet as usize))
-                    .cloned()
-                    .unwrap_or_default(),
+                subnet_id: self.plans.get(slot.group).map_or_else(String::new, |plan| plan.subnet.to_string()),
                 vpc_id: self.vpc_id(),
                 availability_zone: slot.zone.to_string(),
                 launch_time_ms: slot.created_ms,
@@ -213,14 +213,8 @@ impl Ec2View for SimulatedCluster {
     }
 
     fn network_interfaces(&self) -> Vec<NetworkInterface> {
-        let subnets =
-            self.engine().subnets.iter().map(|subnet| (subnet.id.clone(), subnet.zone.clone())).collect::<Vec<_>>();
-        let mut all = Vec::new();
-        for slot in self.slots() {
-            let cell = slot.lock();
-            let enis = cell.node.iter().flat_map(|node| &node.instance().enis);
-            all.extend(enis.map(|eni| self.eni(&slot, eni, &subnets)));
-        }
-        all
+        let engine = self.engine();
+        let ec2 = &engine.account.ec2;
+        ec2.enis().map(|eni| self.eni(eni, ec2)).collect()
     }
 }

@@ -1,16 +1,17 @@
-//! Pods that come and go: what the scenario wants on a node, and the RPCs that bring it about.
+//! Pods that come and go: what the scenario wants on a node. The node's kubelet brings it about.
 
-use super::engine::{Driver, Engine, Event, pod_number, waiting_number};
+use super::engine::{Driver, Engine, Event, pod_number};
+use super::group_plan::GroupPlan;
 use super::objects::workload_name;
 use super::slot::Slot;
 use super::state::SimulatedCluster;
 use super::whole::whole;
 use crate::kube_store::ObjectKey;
 use crate::scenario::{Scenario, Workload};
-use ipamd_model::node::{AddOutcome, DelOutcome, DelReason, PodKey as ModelPod};
+use ipamd_core::input::PodName;
 use std::f64::consts::TAU;
 
-/// How often a node's pods are looked at; about the pace at which a kubelet retries a refused sandbox.
+/// How often a node's pods are looked at.
 pub(super) const PERIOD_MS: i64 = 5_000;
 
 /// Sandboxes that one kubelet starts in one period.
@@ -49,9 +50,7 @@ fn pods_of(entry: &Workload, since_start_ms: i64) -> f64 {
 impl SimulatedCluster {
     /// One look at one node's pods.
     pub(super) fn run_workload(&self, engine: &mut Engine, slot: &Slot, now_ms: i64) {
-        if !slot.alive() {
-            return;
-        }
+        let Some((running, wanting)) = count_pods(slot) else { return };
         engine.at(now_ms + PERIOD_MS, Event::Workload(slot.index));
         let (pods, churn_per_minute) = wanted(&self.scenario, slot.group, now_ms - self.start_ms);
         let leaks_per_minute = self.active().leaks_per_minute(slot);
@@ -61,122 +60,80 @@ impl SimulatedCluster {
         let leaked = whole(leaks_per_minute * per_period + driver.random.fraction());
         let capacity = slot.max_pods.saturating_sub(HOST_PODS) as usize;
         let desired = whole(pods + driver.jitter).min(capacity);
-        for _ in 0..leaked {
-            self.leak_pod(engine, slot);
+        if leaked.max(replaced) == 0 && running + wanting == desired {
+            return;
         }
-        let running = engine.drivers.get(slot.index).map_or(0, |driver| driver.pods.len());
-        for _ in 0..replaced.max(running.saturating_sub(desired)).min(running) {
-            self.delete_pod(engine, slot, now_ms);
+        let Some((mut running, mut wanting)) = list_pods(slot) else { return };
+        let leaked = take_any(driver, &mut running, leaked);
+        let deleted = replaced.max(running.len().saturating_sub(desired));
+        let mut deleted = take_any(driver, &mut running, deleted);
+        // Of those without an address the newest go first.
+        let missing = desired.saturating_sub(running.len());
+        deleted.extend(wanting.drain(missing.min(wanting.len())..));
+        let started = missing.saturating_sub(wanting.len()).min(STARTS_PER_PERIOD);
+        for pod in leaked {
+            self.change(engine, slot, now_ms, |node, at| node.leak_pod(pod, at));
+            self.hide_pod(engine, slot, pod);
         }
-        self.start_pods(engine, slot, desired, now_ms);
-        if self.scenario.cluster.workload_pods {
-            self.show_waiting(engine, slot, desired, now_ms);
+        for pod in deleted {
+            self.change(engine, slot, now_ms, |node, at| node.stop_pod(pod, at));
+            self.hide_pod(engine, slot, pod);
+        }
+        for _ in 0..started {
+            self.start_pod(engine, slot, now_ms);
         }
     }
 
-    /// Shows as many waiting pods as the node lacks. They are scheduled; their sandbox is what they wait for.
-    fn show_waiting(&self, engine: &mut Engine, slot: &Slot, desired: usize, now_ms: i64) {
+    /// A pod is scheduled: it waits for its address.
+    fn start_pod(&self, engine: &mut Engine, slot: &Slot, now_ms: i64) {
         let Some(driver) = engine.drivers.get_mut(slot.index) else { return };
-        let missing = desired.saturating_sub(driver.pods.len());
-        self.hide_waiting(driver, missing);
-        while driver.waiting.pods.len() < missing {
-            driver.waiting.count = driver.waiting.count.saturating_add(1);
-            let number = waiting_number(slot.index, driver.waiting.count);
-            driver.waiting.pods.push_back(number);
+        driver.created += 1;
+        let pod = driver.created;
+        let number = pod_number(slot.index, pod);
+        if self.scenario.cluster.workload_pods {
+            driver.shown.insert(pod, false);
             self.objects.waiting_pod(&self.kube, slot, number, now_ms);
         }
-    }
-
-    /// Takes waiting pods, the newest first, out of the Kubernetes API until no more than `keep` are left.
-    pub(super) fn hide_waiting(&self, driver: &mut Driver, keep: usize) {
-        while driver.waiting.pods.len() > keep {
-            let Some(number) = driver.waiting.pods.pop_back() else { return };
-            self.kube.delete_pod(&ObjectKey::new("default", workload_name(number)));
-        }
-    }
-
-    fn start_pods(&self, engine: &mut Engine, slot: &Slot, desired: usize, now_ms: i64) {
-        for _ in 0..STARTS_PER_PERIOD {
-            let Some(driver) = engine.drivers.get_mut(slot.index) else { return };
-            if driver.pods.len() >= desired {
-                return;
-            }
-            driver.created += 1;
-            let pod = pod_number(slot.index, driver.created);
-            let outcome = engine.with_node(slot, now_ms, |node, cloud| node.add_pod(pod, now_ms, cloud));
-            match outcome {
-                Some(AddOutcome::Assigned(ip)) => {
-                    let Some(driver) = engine.drivers.get_mut(slot.index) else { return };
-                    driver.pods.push(pod.0);
-                    if self.scenario.cluster.workload_pods {
-                        // The one that has waited longest has it.
-                        let waited = driver.waiting.pods.pop_front();
-                        if let Some(number) = waited {
-                            driver.waiting.names.insert(pod.0, number);
-                        }
-                        self.objects.workload_pod(&self.kube, slot, waited.unwrap_or(pod.0), ip, now_ms);
-                    }
-                }
-                // The runtime tears the sandbox of a failed ADD down, whatever failed: a DEL follows, as for any pod that ends.
-                // (The plugin itself sends `SetupNSFailed`, only where it has an address and cannot set the namespace up.)
-                Some(AddOutcome::NoAddress | AddOutcome::ImdsFailed(_)) => {
-                    let why = DelReason::PodDeleted;
-                    engine.with_node(slot, now_ms, |node, cloud| node.del_pod(pod, why, now_ms, cloud));
-                }
-                // Neither ADD nor DEL reaches an agent that does not listen.
-                Some(AddOutcome::NotReady) | None => return,
-            }
-        }
-    }
-
-    /// Deletes one pod, any. Where the agent cannot be reached, the plugin removes the pod's interface and reports success: the
-    /// DEL is not repeated, and the agent frees the address when it starts.
-    fn delete_pod(&self, engine: &mut Engine, slot: &Slot, now_ms: i64) {
-        let Some(pod) = Self::take_any_pod(engine, slot) else { return };
-        let why = DelReason::PodDeleted;
-        let outcome = engine.with_node(slot, now_ms, |node, cloud| node.del_pod(pod, why, now_ms, cloud));
-        if outcome == Some(DelOutcome::NotReady) {
-            Self::forget_pod(slot, pod);
-        }
-        self.hide_pod_of(engine, slot, pod);
-    }
-
-    /// One pod vanishes without a DEL.
-    fn leak_pod(&self, engine: &mut Engine, slot: &Slot) {
-        let Some(pod) = Self::take_any_pod(engine, slot) else { return };
-        Self::forget_pod(slot, pod);
-        self.hide_pod_of(engine, slot, pod);
-    }
-
-    /// Takes a pod, any, out of those that run.
-    fn take_any_pod(engine: &mut Engine, slot: &Slot) -> Option<ModelPod> {
-        let driver = engine.drivers.get_mut(slot.index).filter(|driver| !driver.pods.is_empty())?;
-        let pick = driver.random.index(driver.pods.len());
-        Some(ModelPod(driver.pods.swap_remove(pick)))
-    }
-
-    /// The pod's interface is gone, and the agent was not told.
-    fn forget_pod(slot: &Slot, pod: ModelPod) {
-        let mut cell = slot.lock();
-        cell.kept = None;
-        if let Some(node) = cell.node.as_mut() {
-            node.forget_pod(pod);
-        }
-    }
-
-    fn hide_pod_of(&self, engine: &mut Engine, slot: &Slot, pod: ModelPod) {
-        if let Some(driver) = engine.drivers.get_mut(slot.index) {
-            self.hide_pod(driver, pod.0);
-        }
+        // An agent that asks the API server for no pod tells pods apart by their sandboxes alone.
+        let named = self.plans.get(slot.group).is_some_and(GroupPlan::asks_for_pods);
+        let name = PodName { namespace: "default".into(), name: workload_name(number).into() };
+        let name = if named { name } else { PodName::default() };
+        self.change(engine, slot, now_ms, |node, at| node.start_pod(pod, name, at));
     }
 
     /// The pod leaves the Kubernetes API.
-    pub(super) fn hide_pod(&self, driver: &mut Driver, pod: u64) {
-        if self.scenario.cluster.workload_pods {
-            let number = driver.waiting.names.remove(&pod).unwrap_or(pod);
-            self.kube.delete_pod(&ObjectKey::new("default", workload_name(number)));
+    fn hide_pod(&self, engine: &mut Engine, slot: &Slot, pod: u64) {
+        let Some(driver) = engine.drivers.get_mut(slot.index) else { return };
+        if driver.shown.remove(&pod).is_some() {
+            self.kube.delete_pod(&ObjectKey::new("default", workload_name(pod_number(slot.index, pod))));
         }
     }
+
+    /// All pods of a node that is gone leave the Kubernetes API.
+    pub(super) fn hide_pods(&self, engine: &mut Engine, slot: &Slot) {
+        let shown = engine.drivers.get(slot.index).map(|driver| driver.shown.keys().copied().collect::<Vec<_>>());
+        shown.into_iter().flatten().for_each(|pod| self.hide_pod(engine, slot, pod));
+    }
+}
+
+/// How many pods of a node run, and how many are to get an address; `None` if the instance is gone.
+fn count_pods(slot: &Slot) -> Option<(usize, usize)> {
+    let cell = slot.lock();
+    let kubelet = &cell.node.as_ref()?.kubelet;
+    Some((kubelet.running().count(), kubelet.wanting().count()))
+}
+
+/// Which these are.
+fn list_pods(slot: &Slot) -> Option<(Vec<u64>, Vec<u64>)> {
+    let cell = slot.lock();
+    let kubelet = &cell.node.as_ref()?.kubelet;
+    Some((kubelet.running().map(|(pod, _)| pod).collect(), kubelet.wanting().collect()))
+}
+
+/// Takes so many pods, any, out of those that run.
+fn take_any(driver: &mut Driver, running: &mut Vec<u64>, count: usize) -> Vec<u64> {
+    let count = count.min(running.len());
+    (0..count).map(|_| running.swap_remove(driver.random.index(running.len()))).collect()
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ built_in!(
     "throttling",
     "missing-iam",
     "leaked-ips",
+    "forgotten-pods",
     "node-loss",
     "slow-nodes",
     "api-server-trouble",

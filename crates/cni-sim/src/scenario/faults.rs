@@ -164,6 +164,11 @@ pub enum FaultKind {
         #[serde(default)]
         every: Option<Span>,
     },
+    /// The agents restart while EC2 throttles their `DescribeSubnets`. Agents from 1.22.0 to before 1.23.2 forget the pods of each
+    /// ENI whose subnet they could not look up in six tries, which take about 50 s.
+    RestartThrottled,
+    /// The nodes' metadata service does not list the ENI, other than the primary one, on which most pods run.
+    ImdsDropsEni,
     /// Pods vanish without a DEL: their addresses stay assigned.
     LeakIps {
         /// On each node.

@@ -1,7 +1,7 @@
 //! One page as numbers: what the model counted, under the names a collector publishes.
 
 use cni_types::ec2::Ec2Operation;
-use ipamd_model::metrics::{LabelCount, PageFlavour, Truth as ModelTruth};
+use ipamd_core::metrics::{LabelCount, PageFlavour, Truth as ModelTruth};
 use std::borrow::Cow;
 use std::sync::Arc;
 

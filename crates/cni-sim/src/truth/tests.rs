@@ -1,7 +1,7 @@
 //! Cases small enough to be worked out by hand.
 
 use super::numbers::{ApiLatency, COUNTERS, GAUGES, Gauge, LabelCounts, NodeNumbers};
-use ipamd_model::metrics::LabelCount;
+use ipamd_core::metrics::LabelCount;
 
 use super::{PodFacts, RoundTruth, Truth, Window};
 

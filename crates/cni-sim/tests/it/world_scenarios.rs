@@ -290,5 +290,9 @@ fn old_agents_show_quantiles_and_agents_before_1_19_1_gauges() {
         let text = String::from_utf8(cluster.peek(&pod).unwrap().to_vec()).unwrap();
         assert_eq!(text.contains("quantile=\"0.99\""), group == "old", "{group}");
         assert_eq!(text.contains("# TYPE awscni_add_ip_req_count gauge"), group != "current", "{group}");
+        let reads =
+            text.lines().find_map(|line| line.strip_prefix("awscni_aws_api_latency_ms_count{api=\"GetMetadata\""));
+        let count = reads.and_then(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok());
+        assert_eq!(count.is_some_and(|count| count > 30.0), group == "old", "{group}: {reads:?}");
     }
 }
