@@ -203,8 +203,10 @@ fn overlap(one: Block, other: Block) -> bool {
     }
 }
 
-/// CIDRs of a listing: secondary addresses without the primary, and prefixes.
+/// CIDRs of a listing: secondary addresses without the primary, and prefixes. The original reads no prefixes of an ENI that shows
+/// no address.
 pub(crate) fn blocks_of(eni: &ImdsEni) -> impl Iterator<Item = Block> {
+    let bare = eni.ipv4.as_ref().is_some_and(Vec::is_empty) && eni.ipv6.is_empty();
     let addresses = eni.ipv4.as_deref().unwrap_or_default().iter().skip(1).copied().map(Block::Address);
-    addresses.chain(eni.ipv4_prefixes.iter().copied().map(Block::Prefix))
+    addresses.chain(eni.ipv4_prefixes.iter().copied().filter(move |_| !bare).map(Block::Prefix))
 }

@@ -93,7 +93,7 @@ fn d10_a_release_counts_from_the_end_of_its_cycle() {
     world.run_ms(120_000);
     let of = |operation| world.log.iter().filter(move |logged| logged.call.operation() == operation);
     let released: Vec<_> = of(UNASSIGN).map(|logged| logged.at_ms).collect();
-    let (detached, deleted) = (of(DETACH).next().unwrap().at_ms, of(DELETE).last().unwrap().at_ms);
+    let (detached, deleted) = (of(DETACH).next().unwrap().at_ms, of(DELETE).next_back().unwrap().at_ms);
     let [first, second] = released[..] else { panic!("released at {released:?}") };
     assert!(first <= detached && deleted - first > 2 * 30_000, "one long cycle: {first}, {detached} to {deleted}");
     assert!(second > deleted + 30_000, "the next release is 30 s after the end: {deleted}, {second}");

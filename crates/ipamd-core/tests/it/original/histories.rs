@@ -421,9 +421,9 @@ fn d10_a_release_counts_from_the_end_of_its_cycle() {
 #[test]
 #[ignore = "needs Go: run .ci/run"]
 fn a_new_eni_gets_the_groups_from_before_its_subnet_was_looked_up() {
-    let looks_up = Ec2Operation::DescribeSubnets;
     // Groups are looked at every 30 s.
     const LONG_MS: i64 = 31_000;
+    let looks_up = Ec2Operation::DescribeSubnets;
     for (discovery, fails) in [("true", 0), ("true", 1), ("false", 0)] {
         let variables = [("ENABLE_SUBNET_DISCOVERY", discovery), ("WARM_ENI_TARGET", "0")];
         let slow = json!({"latencies_ms": {looks_up.name(): LONG_MS}});
@@ -450,4 +450,25 @@ fn a_new_eni_gets_the_groups_from_before_its_subnet_was_looked_up() {
         let found = discovery == "true" && fails == 0;
         assert_eq!(made, Some(vec![GroupId::from_bits(if found { 8 } else { 9 })]), "{discovery} {fails}");
     }
+}
+
+/// Attached later, it is taken for an ordinary one and gets a prefix, which the metadata service does not show of it.
+#[test]
+#[ignore = "needs Go: run .ci/run"]
+fn d13_an_efa_only_eni_gets_prefixes_that_are_not_shown() {
+    let mut pair = Pair::boot(&PREFIXES, 2, 3);
+    pair.pass(10_000);
+    pair.attach(FOREIGN, EniKind::EfaOnly, &[]);
+    for _ in 0..50 {
+        if pair.world.core.pool().eni(FOREIGN).is_none() {
+            pair.pass(2_500);
+        }
+    }
+    for pod in 0..48 {
+        pair.add(pod);
+        pair.pass(700);
+    }
+    pair.pass(200_000);
+    let grew = |call: &Ec2Call| matches!(call, Ec2Call::Assign { eni: FOREIGN, .. });
+    assert!(pair.world.log.iter().any(|logged| grew(&logged.call)));
 }

@@ -1,11 +1,15 @@
 //! Random histories: of a node with one ENI, and of one with several that grows, releases and gives ENIs up.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
 use cni_types::ec2::{Ec2Code, Ec2Operation};
 use ipamd_core::id::{EniId, GroupId};
 use ipamd_core::input::EniKind;
-use ipamd_core::output::Ec2Call;
+use ipamd_core::output::{Ec2Call, Reply};
 use proptest::prelude::*;
 use proptest::sample::Index;
+use proptest::test_runner::TestRunner;
 use serde_json::json;
 
 use super::{Made, Pair};
@@ -245,38 +249,83 @@ pub(super) fn histories() -> u32 {
     std::env::var("NODE_COMPARISON_HISTORIES").ok().and_then(|text| text.parse().ok()).unwrap_or(2_000)
 }
 
-pub(super) fn config(cases: u32) -> ProptestConfig {
-    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+/// Plays so many histories of these kinds. Together they must come to what is `wanted`, or they compare less than they seem to:
+/// choices of the original that are followed, operations of EC2, replies.
+pub(super) fn play_random<S: Strategy>(cases: u32, kinds: S, wanted: &[&str], play: impl Fn(S::Value) -> Pair) {
+    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+    let seen = RefCell::new(BTreeMap::<String, u64>::new());
+    let result = TestRunner::new(config).run(&kinds, |kind| {
+        let pair = play(kind);
+        for (what, times) in pair.seen() {
+            *seen.borrow_mut().entry(what).or_default() += times;
+        }
+        Ok(())
+    });
+    result.unwrap_or_else(|failure| panic!("{failure}\n{failure:#?}"));
+    let seen = seen.into_inner();
+    let never: Vec<_> = wanted.iter().filter(|what| !seen.contains_key(**what)).collect();
+    assert!(never.is_empty(), "{never:?} did not happen in {cases} histories: {seen:#?}");
+    // `.ci/release` writes it down.
+    println!("played alike: {cases} histories");
 }
 
-proptest! {
-    #![proptest_config(config(histories() / 4))]
-
-    #[test]
-    #[ignore = "needs Go: run .ci/run"]
-    fn random_histories_of_one_eni_are_the_originals(
-        variables in settings(),
-        steps in prop::collection::vec(step(false), 1..40),
-    ) {
-        let mut pair = Pair::boot(variables, 1, 9);
-        pair.pass(5_000);
-        pair.play(steps);
+impl Pair {
+    /// What happened in this history, and how often.
+    fn seen(&self) -> BTreeMap<String, u64> {
+        let followed = self.world.script.lock().followed.clone();
+        let followed = followed.into_iter().filter(|(_, times)| *times > 0);
+        let mut seen: BTreeMap<_, _> = followed.map(|(what, times)| (what.to_owned(), times)).collect();
+        let calls = self.world.log.iter().map(|logged| match &logged.call {
+            Ec2Call::DescribeLeaked { .. } => "a search for leaked ENIs",
+            call => call.operation().name(),
+        });
+        let replies = self.world.replies.values().flatten().filter_map(|reply| match reply {
+            Reply::AddedBranch { .. } => Some("a branch ENI"),
+            Reply::AddRefused => Some("a refused ADD"),
+            Reply::Added { .. } => Some("an address"),
+            _ => None,
+        });
+        let other = [
+            (self.world.log.iter().any(|logged| logged.code.as_deref() == Some("")), "no answer"),
+            (self.world.core.pool().enis().iter().any(|eni| eni.excluded), "an excluded ENI"),
+            (self.ended, "a start that failed"),
+        ];
+        let other = other.into_iter().filter(|(happened, _)| *happened).map(|(_, what)| what);
+        for what in calls.chain(replies).chain(other) {
+            *seen.entry(what.to_owned()).or_default() += 1;
+        }
+        seen
     }
 }
 
-proptest! {
-    #![proptest_config(config(histories() / 2))]
+/// Choices that histories of any kind come to.
+const CHOICES: [&str; 5] =
+    ["the CIDR of a pod", "the CIDRs that are released", "an address", "a refused ADD", "no answer"];
 
-    #[test]
-    #[ignore = "needs Go: run .ci/run"]
-    fn random_histories_of_several_enis_are_the_originals(
-        variables in settings(),
-        lag_ms in prop::sample::select(vec![0_i64, 0, 700, 3_000, 20_000]),
-        steps in prop::collection::vec(step(true), 1..40),
-    ) {
+#[test]
+#[ignore = "needs Go: run .ci/run"]
+fn random_histories_of_one_eni_are_the_originals() {
+    let kinds = (settings(), prop::collection::vec(step(false), 1..40));
+    play_random(histories() / 4, kinds, &CHOICES, |(variables, steps)| {
+        let mut pair = Pair::boot(variables, 1, 9);
+        pair.pass(5_000);
+        pair.play(steps);
+        pair
+    });
+}
+
+#[test]
+#[ignore = "needs Go: run .ci/run"]
+fn random_histories_of_several_enis_are_the_originals() {
+    let lags = prop::sample::select(vec![0_i64, 0, 700, 3_000, 20_000]);
+    let kinds = (settings(), lags, prop::collection::vec(step(true), 1..40));
+    let more = ["the ENI of a pod", "the ENI that releases", "the ENI that is given up", "the ENI that is next"];
+    let wanted = [&CHOICES[..], &more, &["CreateNetworkInterface", "DeleteNetworkInterface"]].concat();
+    play_random(histories() / 2, kinds, &wanted, |(variables, lag_ms, steps)| {
         let more = json!({"imds_lag_ms": lag_ms});
         let mut pair = Pair::boot_with(variables, 3, 5, &more, |world| world.imds_lag_ms = lag_ms);
         pair.pass(5_000);
         pair.play(steps);
-    }
+        pair
+    });
 }

@@ -336,14 +336,7 @@ impl Ec2 {
                 Ok(Ec2Reply::Done)
             }
             Ec2Call::Detach { attachment: None, .. } => Err(Ec2Failure { fate: Fate::NotSent, ..failure(None) }),
-            Ec2Call::Detach { eni, .. } => {
-                let attached = self.enis.get(eni).is_some_and(|eni| eni.attachment.is_some());
-                if self.is_numbered() && !attached {
-                    return Err(failure(Some("InvalidAttachmentID.NotFound")));
-                }
-                self.enis.get_mut(eni).ok_or(missing(*eni))?.attachment = None;
-                Ok(Ec2Reply::Done)
-            }
+            Ec2Call::Detach { eni, .. } => self.detach(*eni),
             Ec2Call::Delete { eni } => self.delete(*eni),
             Ec2Call::Assign { eni, want } => {
                 let mut known = self.enis.get(eni).cloned().ok_or(missing(*eni))?;
@@ -368,6 +361,15 @@ impl Ec2 {
             cluster_fits: subnet.fits,
         });
         described.collect()
+    }
+
+    fn detach(&mut self, id: EniId) -> Ec2Result {
+        let attached = self.enis.get(&id).is_some_and(|eni| eni.attachment.is_some());
+        if self.is_numbered() && !attached {
+            return Err(failure(Some("InvalidAttachmentID.NotFound")));
+        }
+        self.enis.get_mut(&id).ok_or(missing(id))?.attachment = None;
+        Ok(Ec2Reply::Done)
     }
 
     fn create(

@@ -71,12 +71,12 @@ impl Choices {
         *self.followed.entry(kind).or_default() += u64::from(candidates.len() > 1);
         let index = candidates.iter().position(|candidate| *candidate == wanted);
         if index.is_none() {
-            self.refuse(format!("{kind}: the original chose {wanted:?}, here there are {candidates:?}"));
+            self.refuse(&format!("{kind}: the original chose {wanted:?}, here there are {candidates:?}"));
         }
         index.unwrap_or(0)
     }
 
-    fn refuse(&mut self, text: String) {
+    fn refuse(&mut self, text: &str) {
         let now_ms = self.now_ms;
         self.inadmissible.get_or_insert(format!("at {now_ms} ms: {text}"));
     }
@@ -178,7 +178,7 @@ impl Chooser for Follow {
         *choices.followed.entry("the CIDRs that are released").or_default() += u64::from(count < candidates.len());
         if released.len() != count || released.iter().any(|block| !candidates.contains(block)) {
             let text = format!("{eni}: the original released {released:?}, here {count} of {candidates:?} go");
-            choices.refuse(text);
+            choices.refuse(&text);
         }
         released
     }
