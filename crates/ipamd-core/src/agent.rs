@@ -1,5 +1,6 @@
 //! What one life of the agent knows and counts; every lane works on it.
 
+pub(crate) mod arrivals;
 pub(crate) mod attached;
 pub(crate) mod backoff;
 pub(crate) mod bad;

@@ -1,18 +1,15 @@
 //! Changes of the store by a lane: what `store::Ledger` does, and what the agent knows besides.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use super::memory::{Agent, Allocation, Link, PodKey};
 use crate::block::Block;
 use crate::id::EniId;
-use crate::input::{BadInput, EniKind, ImdsEni, PodName};
+use crate::input::{EniKind, ImdsEni, PodName};
 use crate::metrics::{IpamdError, Reconcile};
 use crate::output::{Effect, HostCall};
 use crate::small_map::make_room;
 use crate::store::{Assignment, Ledger, Place, PoolEni, Refused};
-
-/// No instance type has an ENI with more addresses and prefixes; the largest number that EC2 publishes is 50.
-const MOST_BLOCKS: usize = 256;
 
 impl<K: PodKey> Agent<K> {
     /// The store and its gauges.
@@ -31,54 +28,6 @@ impl<K: PodKey> Agent<K> {
         // One that is there already stays as it is.
         let _known: Result<(), Refused> =
             self.ledger().add_eni(PoolEni::new(eni.id, now_ms, kind, primary, eni.subnet));
-    }
-
-    /// Adds CIDRs to an ENI of the store, but for those that it has.
-    pub(crate) fn take_blocks_in(&mut self, eni: EniId, blocks: impl IntoIterator<Item = Block>) {
-        for block in blocks {
-            if self.may_hold(eni, block)
-                && let Err(refused) = self.ledger().add_block(eni, block)
-                && refused != Refused::DuplicateCidr
-            {
-                self.metrics.ipamd_error(match block {
-                    Block::Address(_) => IpamdError::AddIpsToStore,
-                    Block::Prefix(_) => IpamdError::AddPrefixesToStore,
-                    Block::Ipv6Prefix(_) => IpamdError::AddIpv6PrefixesToStore,
-                });
-            }
-        }
-        self.file_changed();
-        // Careful: what is in use must not be given out of the new CIDRs.
-        if self.is_careful() {
-            self.keep_traces();
-        }
-    }
-
-    /// The store takes this CIDR, or has it. One that another ENI has, wholly or in part, is refused, and one beyond what any
-    /// ENI can have.
-    pub(crate) fn may_hold(&mut self, eni: EniId, block: Block) -> bool {
-        if let Block::Prefix(base) = block
-            && u32::from(base) % 16 != 0
-        {
-            self.bad.add(BadInput::PrefixBase(base));
-            return false;
-        }
-        let held = self
-            .pool
-            .eni(eni)
-            .map_or(0, |eni| if eni.blocks().any(|known| known == block) { 0 } else { eni.blocks().count() });
-        if held >= MOST_BLOCKS {
-            self.bad.add(BadInput::TooMany { eni, found: held.saturating_add(1), limit: MOST_BLOCKS });
-            return false;
-        }
-        let clashes =
-            |known: &&PoolEni| known.blocks().any(|held| (known.id, held) != (eni, block) && overlap(held, block));
-        let holder = self.pool.enis().iter().find(clashes).map(|holder| holder.id);
-        if let (Some(first), Block::Address(address) | Block::Prefix(address)) = (holder, block) {
-            self.bad.add(BadInput::DoubleAddress { address, first, second: eni });
-            return false;
-        }
-        true
     }
 
     /// Gives a pod an address, to be written down.
@@ -187,19 +136,6 @@ impl<K: PodKey> Agent<K> {
         if let Some(own) = &mut self.own {
             own.bindings.retain(|key, _| owners.contains_key(key));
         }
-    }
-}
-
-/// Two CIDRs have an address in common.
-fn overlap(one: Block, other: Block) -> bool {
-    let base = |address: Ipv4Addr| u32::from(address) & !15;
-    match (one, other) {
-        (Block::Address(one), Block::Address(other)) => one == other,
-        (Block::Address(one) | Block::Prefix(one), Block::Address(other) | Block::Prefix(other)) => {
-            base(one) == base(other)
-        }
-        (Block::Ipv6Prefix(one), Block::Ipv6Prefix(other)) => one == other,
-        _ => false,
     }
 }
 

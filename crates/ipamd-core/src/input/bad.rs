@@ -68,6 +68,14 @@ pub enum BadInput {
         /// How many are possible.
         limit: usize,
     },
+    /// An address or prefix that no CIDR of the VPC has.
+    #[error("{address} of {eni} is in no CIDR of the VPC")]
+    OutsideVpc {
+        /// The address, or the prefix's first.
+        address: Ipv4Addr,
+        /// The ENI that is said to have it.
+        eni: EniId,
+    },
     /// A prefix whose base is not a multiple of its size.
     #[error("{0} is not the base of a /28 prefix")]
     PrefixBase(Ipv4Addr),
@@ -92,6 +100,7 @@ impl BadInput {
             Self::DoubleAddress { .. } => "double_address",
             Self::TooManyEnis { .. } => "too_many_enis",
             Self::TooMany { .. } => "too_many_addresses",
+            Self::OutsideVpc { .. } => "outside_vpc",
             Self::PrefixBase(_) => "prefix_base",
         }
     }

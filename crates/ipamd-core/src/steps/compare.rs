@@ -1,6 +1,9 @@
 //! Comparing one ENI of the store with the metadata service, and with EC2 where the two disagree: secondary addresses and
 //! prefixes apart, each with a call and an end of its own.
 
+use std::collections::BTreeSet;
+
+use crate::agent::arrivals::Arrivals;
 use crate::agent::cx::Cx;
 use crate::agent::ledger::blocks_of;
 use crate::agent::memory::PodKey;
@@ -80,7 +83,10 @@ impl Comparing {
         let unread = half == Half::Prefixes && cx.config.settings.custom_networking && cx.is_primary(eni.id);
         let listed: Vec<_> = blocks_of(eni).filter(|block| half.has(*block) && !unread).collect();
         let has_primary = half == Half::Prefixes || eni.ipv4.as_ref().is_some_and(|addresses| !addresses.is_empty());
-        let similar = has_primary && listed.len() == stored.len() && listed.iter().all(|block| stored.contains(block));
+        let similar = has_primary && listed.len() == stored.len() && {
+            let stored: BTreeSet<_> = stored.iter().collect();
+            listed.iter().all(|block| stored.contains(block))
+        };
         let (seen, verified) = (Vec::with_capacity(listed.len()), None);
         let asks = if similar { Ask::Verify } else { Ask::Mismatch };
         let step = Self {
@@ -132,7 +138,10 @@ impl Comparing {
     }
 
     fn go_on<K: PodKey>(mut self, cx: &mut Cx<'_, K>) -> End {
-        let now_ms = cx.ms();
+        let (now_ms, mut arrivals) = (cx.ms(), Arrivals::of(&cx.pool, self.eni));
+        let stored: BTreeSet<Block> = self.stored.iter().copied().collect();
+        let verified: Option<BTreeSet<Block>> =
+            self.verified.as_ref().map(|verified| verified.iter().copied().collect());
         let primary = cx.link(self.eni).and_then(|link| link.primary).map(Block::Address);
         while let Some(block) = self.listed.get(self.done).copied() {
             if Some(block) == primary {
@@ -141,15 +150,16 @@ impl Comparing {
             }
             let freed = cx.released.state(block, now_ms);
             if freed == SinceRelease::Earlier && self.doubtful && self.verified.is_none() {
+                cx.arrived(&arrivals);
                 return self.ask(cx, Ask::Verify);
             }
             self.done += 1;
-            let gone = |verified: &Vec<Block>| self.doubtful && !verified.contains(&block);
+            let gone = |verified: &BTreeSet<Block>| self.doubtful && !verified.contains(&block);
             let unseen = match freed {
                 // Not seen means swept, if the store has it.
                 // Careful: what the store has is not swept for having been released a short while ago.
-                SinceRelease::Lately => !(cx.is_careful() && self.stored.contains(&block)),
-                SinceRelease::Earlier => self.verified.as_ref().is_some_and(gone),
+                SinceRelease::Lately => !(cx.is_careful() && stored.contains(&block)),
+                SinceRelease::Earlier => verified.as_ref().is_some_and(gone),
                 SinceRelease::Never => false,
             };
             if unseen {
@@ -158,16 +168,17 @@ impl Comparing {
             if freed == SinceRelease::Earlier {
                 cx.released.remove(block);
             }
-            if cx.may_hold(self.eni, block) {
-                cx.take_blocks_in(self.eni, [block]);
+            if cx.take_block_in(&mut arrivals, block) {
                 self.seen.push(block);
                 cx.metrics.reconciled(Reconcile::PoolAdd, 1);
             }
         }
+        cx.arrived(&arrivals);
+        let seen: BTreeSet<Block> = self.seen.into_iter().collect();
         for block in self.stored {
             // Careful: an address in use is kept until its DEL, whatever a listing says.
             let kept = cx.is_careful() && cx.block_is_in_use(self.eni, block);
-            if !self.seen.contains(&block) && !kept {
+            if !seen.contains(&block) && !kept {
                 cx.sweep_block(self.eni, block);
             }
         }

@@ -1,6 +1,7 @@
 //! The machine in a small world: sequences and counters of the original, v1.23.2.
 
 mod background;
+mod bad_answers;
 mod careful;
 mod chaos;
 mod codes;
