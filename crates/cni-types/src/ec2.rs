@@ -2,6 +2,10 @@
 //!
 //! Sources: the calls in `pkg/awsutils/awsutils.go` of the VPC CNI, and *Error codes for the Amazon EC2 API*.
 
+mod meaning;
+
+pub use meaning::{CodeMeaning, KNOWN_CODES, KnownCode};
+
 /// The code of a row, or the default where it has none.
 macro_rules! or {
     ($default:expr) => {

@@ -150,6 +150,9 @@ fn the_cores_and_the_model_depend_on_pure_crates_only() {
 fn the_facts_need_the_standard_library_only() {
     let (ours, others) = &packages()["cni-types"];
     assert!(ours.is_empty() && others.is_empty(), "{ours:?} {others:?}");
+    // What is concluded needs no more than the facts.
+    let (ours, others) = &packages()["cni-insight"];
+    assert!(ours.iter().eq(["cni-types"]) && others.is_empty(), "{ours:?} {others:?}");
 }
 
 /// Their own lists are what the catalogue is compared with.

@@ -1,0 +1,73 @@
+//! The agent's own work: what holds it up, and pods that come faster than it works.
+
+use cni_types::catalogue::LabelledFamily;
+
+use crate::catalogue::FindingId;
+use crate::evidence::{Counting, Source};
+use crate::verdict::Verdict;
+use crate::view::View;
+
+/// Pages in a row on which a pool action runs.
+const STALLED_PAGES: u16 = 4;
+/// Failures on one page that no single error explains.
+const REPEATED: f64 = 3.0;
+/// What the agent counts when an ENI that was attached did not appear in time.
+const ATTACH_FAILED: &str = "increaseIPPoolwaitENIAttachedFailed";
+
+/// Requests fail before an address is looked for.
+pub(super) fn instance_metadata_failing(view: &View<'_>) -> Option<Verdict> {
+    if view.now.counting == Counting::Totals {
+        return None;
+    }
+    let beyond = view.metadata_failures_beyond_checks();
+    let asked = view.page.requests.is_some_and(|requests| requests > 0.0);
+    let macs = view.errors_of("GetMACs");
+    let cannot_compare = view.counted(LabelledFamily::IpamdErrorCount, "reconcileFailedGetENIs") >= REPEATED;
+    let applies = (asked && beyond >= 2.0) || (macs >= REPEATED && cannot_compare);
+    applies.then(|| Verdict::new(FindingId::InstanceMetadataFailing, view).with_count(beyond.max(macs)))
+}
+
+/// A pool action runs on and on, and nothing comes of it.
+pub(super) fn pool_loop_stalled(view: &View<'_>) -> Option<Verdict> {
+    let applies = view.past.busy_pages >= STALLED_PAGES
+        && !view.past.grew_lately(view.now)
+        && view.errors.is_empty()
+        && view.now.counting == Counting::Increases;
+    let pages = f64::from(view.past.busy_pages);
+    applies.then(|| Verdict::new(FindingId::PoolLoopStalled, view).with_count(pages).lacking(Source::AgentLog))
+}
+
+/// An ENI was attached and did not appear in the instance metadata.
+pub(super) fn eni_attach_stuck(view: &View<'_>) -> Option<Verdict> {
+    let mark = view.mark(LabelledFamily::IpamdErrorCount, ATTACH_FAILED)?;
+    let applies = view.errors.is_empty() && !view.has_metadata_error();
+    applies.then(|| Verdict::new(FindingId::EniAttachStuck, view).with_count(mark.sum))
+}
+
+/// The pool grows: pods wait for the call that is under way, or for their next try.
+pub(super) fn pool_growing(view: &View<'_>) -> Option<Verdict> {
+    let is_at_work = view.page.in_progress.is_some_and(|actions| actions >= 1.0);
+    let applies = (view.past.grew_lately(view.now) || is_at_work)
+        && !view.past.has_lasted(view.now)
+        && view.is_full() == Some(false)
+        && view.now.counting == Counting::Increases;
+    applies.then(|| Verdict::new(FindingId::PoolGrowing, view))
+}
+
+/// The pool could grow and no call fails, yet pods are refused again and again.
+pub(super) fn warm_pool_too_small(view: &View<'_>) -> Option<Verdict> {
+    let applies = view.past.has_lasted(view.now)
+        && view.is_full() == Some(false)
+        && view.errors.is_empty()
+        && view.now.counting == Counting::Increases;
+    applies.then(|| Verdict::new(FindingId::WarmPoolTooSmall, view).needs(Source::AgentPods, view))
+}
+
+/// Nothing else applies.
+pub(super) fn cause_unknown(view: &View<'_>) -> Verdict {
+    let mut verdict = Verdict::new(FindingId::CauseUnknown, view).likely(Source::AgentLog);
+    for source in [Source::AgentPods, Source::Nodes] {
+        verdict = verdict.needs(source, view);
+    }
+    verdict.lacking(Source::Subnets).lacking(Source::Pods)
+}

@@ -1,0 +1,207 @@
+//! What comes out.
+
+use std::fmt;
+
+use crate::catalogue::FindingId;
+use crate::evidence::Source;
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// Pods are refused addresses, or will be within the hour.
+    Critical,
+    /// Something is wrong that needs a person.
+    Warning,
+    /// Good to know.
+    Info,
+}
+
+impl Severity {
+    /// All, the worst first.
+    pub const ALL: [Self; 3] = [Self::Critical, Self::Warning, Self::Info];
+
+    /// The stable name: JSON value, label of the metric.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Critical => "critical",
+            Self::Warning => "warning",
+            Self::Info => "info",
+        }
+    }
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// How sure it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Certainty {
+    /// The evidence fits nothing else.
+    Certain,
+    /// Something else looks the same in this evidence; [`Finding::lacks`] says what would tell them apart.
+    Likely,
+}
+
+impl Certainty {
+    /// The stable name: JSON value.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Certain => "certain",
+            Self::Likely => "likely",
+        }
+    }
+}
+
+/// What a finding is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ScopeKind {
+    /// The whole cluster.
+    Cluster,
+    /// The nodes of a node group in a zone, which have their addresses from one subnet, or from few.
+    Pool,
+    /// The nodes of a node group.
+    Group,
+    /// One node.
+    Node,
+}
+
+impl ScopeKind {
+    /// The stable name: JSON value, label of the metric.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cluster => "cluster",
+            Self::Pool => "pool",
+            Self::Group => "group",
+            Self::Node => "node",
+        }
+    }
+}
+
+/// What a finding is about, by name. It is made of the nodes' labels only, so that it stays when other evidence comes or goes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Scope {
+    /// What kind of thing.
+    pub kind: ScopeKind,
+    /// Which: `ZONE/GROUP`, the node group (without one the instance type), or the node; empty for the cluster.
+    pub name: Box<str>,
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.kind == ScopeKind::Cluster {
+            return f.write_str("the cluster");
+        }
+        write!(f, "{} {}", self.kind.name(), self.name)
+    }
+}
+
+/// What stays the same of a finding while it lasts.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Identity {
+    /// What is wrong.
+    pub id: FindingId,
+    /// With what.
+    pub scope: Scope,
+}
+
+/// A figure that a finding stands on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EvidenceItem {
+    /// What it counts.
+    pub what: String,
+    /// The figure.
+    pub value: f64,
+    /// Where it comes from.
+    pub source: Source,
+}
+
+/// What can be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remedy {
+    /// In words.
+    pub says: String,
+    /// A command that does it, or shows what to do; words in capital letters are to be filled in.
+    pub command: Option<String>,
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finding {
+    /// What, and with what.
+    pub identity: Identity,
+    /// How bad it is.
+    pub severity: Severity,
+    /// How sure it is.
+    pub certainty: Certainty,
+    /// When it was first concluded, milliseconds since the Unix epoch.
+    pub since_ms: i64,
+    /// When the evidence last showed it.
+    pub last_seen_ms: i64,
+    /// How many nodes have it.
+    pub nodes: usize,
+    /// The names of some of them, those that refused most first.
+    pub examples: Vec<String>,
+    /// In a sentence.
+    pub says: String,
+    /// The figures.
+    pub evidence: Vec<EvidenceItem>,
+    /// What can be done, the best first.
+    pub remedy: Vec<Remedy>,
+    /// Evidence that would make it certain, or say more.
+    pub lacks: Vec<Source>,
+    /// It is switched off by `FINDINGS_MUTE`: it is listed and counts nowhere.
+    pub is_muted: bool,
+}
+
+/// What happened to a finding in a round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// It is new.
+    Opened,
+    /// It is over.
+    Closed,
+}
+
+impl Turn {
+    /// The stable name: JSON value.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Opened => "opened",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+/// The beginning or the end of a finding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FindingEvent {
+    /// Which finding.
+    pub identity: Identity,
+    /// Its severity in that round.
+    pub severity: Severity,
+    /// What happened.
+    pub turn: Turn,
+}
+
+/// What is concluded from a round.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Conclusion {
+    /// The worst first, then those of most nodes, then the oldest; muted ones last.
+    pub findings: Vec<Finding>,
+    /// What began and ended in this round.
+    pub events: Vec<FindingEvent>,
+    /// Findings that were left out because there are more than [`crate::insight::MAX_FINDINGS`].
+    pub left_out: usize,
+    /// Requests for a pod address that were refused, by cause, since the first round; without causes of which there were none.
+    pub refused_by_cause: Vec<(FindingId, f64)>,
+}
+
+impl Conclusion {
+    /// How many findings have this severity, muted ones left out.
+    pub fn count(&self, severity: Severity) -> usize {
+        self.findings.iter().filter(|finding| finding.severity == severity && !finding.is_muted).count()
+    }
+}

@@ -1,0 +1,243 @@
+//! What must last between rounds, and the way from a round's evidence to its conclusion.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::catalogue::{FINDINGS, FindingId};
+use crate::causes;
+use crate::evidence::{NodeEvidence, PageEvidence, RoundFacts};
+use crate::finding::{Conclusion, Finding, FindingEvent, Identity, Severity, Turn};
+use crate::grouped::Group;
+use crate::memory::{Moment, NodeMemory, WINDOW_MS};
+use crate::mute::Mutes;
+use crate::troubles;
+use crate::view::{Refusal, View};
+use crate::wording;
+
+/// Findings that a conclusion lists. A cluster in great trouble has some dozen.
+pub const MAX_FINDINGS: usize = 256;
+
+/// The longest time that passes between two rounds for what is remembered, milliseconds: beyond it all is old anyway.
+const LONGEST_STEP_MS: i64 = 86_400_000;
+
+/// Draws conclusions round by round.
+#[derive(Debug, Default)]
+pub struct Insight {
+    mutes: Mutes,
+    nodes: HashMap<Box<str>, NodeMemory>,
+    open: BTreeMap<Identity, Opened>,
+    round: u64,
+    time: Time,
+    refused: Refused,
+}
+
+/// Requests that were refused, by the cause that the node had.
+#[derive(Debug)]
+struct Refused([f64; FINDINGS]);
+
+impl Default for Refused {
+    fn default() -> Self {
+        Self([0.0; FINDINGS])
+    }
+}
+
+/// A finding that lasts.
+#[derive(Debug, Clone, Copy)]
+struct Opened {
+    since_ms: i64,
+    last_seen_ms: i64,
+    severity: Severity,
+}
+
+/// Time that never goes back: a clock that is set back counts as one interval, and the rounds' own times are only shown.
+#[derive(Debug, Default)]
+struct Time {
+    now_ms: i64,
+    last_at_ms: Option<i64>,
+}
+
+impl Time {
+    fn advance(&mut self, facts: &RoundFacts) -> i64 {
+        let interval = facts.interval_ms.max(1);
+        let passed = self.last_at_ms.map_or(interval, |last| facts.at_ms.saturating_sub(last));
+        self.last_at_ms = Some(facts.at_ms);
+        let passed = if passed <= 0 { interval } else { passed.min(LONGEST_STEP_MS) };
+        self.now_ms = self.now_ms.saturating_add(passed);
+        self.now_ms
+    }
+}
+
+impl Insight {
+    /// Knows no node yet. Muted findings are listed as such.
+    pub fn new(mutes: Mutes) -> Self {
+        Self { mutes, ..Self::default() }
+    }
+
+    /// How many nodes are remembered.
+    pub fn known_nodes(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Begins a round, whose nodes come one by one in any order.
+    pub fn begin(&mut self, facts: RoundFacts) -> InsightRound<'_> {
+        self.round = self.round.saturating_add(1);
+        let now_ms = self.time.advance(&facts);
+        let now = Moment { now_ms, interval_ms: facts.interval_ms.max(1), counting: facts.counting };
+        InsightRound { insight: self, facts, now, groups: BTreeMap::new() }
+    }
+}
+
+/// A round under way.
+#[derive(Debug)]
+#[must_use = "a round that is not finished concludes nothing"]
+pub struct InsightRound<'a> {
+    insight: &'a mut Insight,
+    facts: RoundFacts,
+    now: Moment,
+    groups: BTreeMap<Identity, Group>,
+}
+
+impl InsightRound<'_> {
+    /// Takes in a node. One that is observed twice counts once.
+    pub fn observe(&mut self, node: &NodeEvidence<'_>) {
+        let (round, now) = (self.insight.round, self.now);
+        let past = match self.insight.nodes.get_mut(node.uid) {
+            Some(past) if past.seen == round => return,
+            Some(past) => past,
+            None => self.insight.nodes.entry(node.uid.into()).or_insert_with(|| NodeMemory::new(round)),
+        };
+        past.seen = round;
+        past.note_restarts(node, now);
+        match &node.page {
+            Ok(page) => {
+                let refused = observe_page(past, node, page, (&self.facts, now));
+                let cause = past.cause_id().unwrap_or(FindingId::CauseUnknown);
+                if let Some(Refusal::Counted(number)) = refused
+                    && let Some(sum) = self.insight.refused.0.get_mut(cause as usize)
+                {
+                    *sum += number;
+                }
+            }
+            Err(failure) => observe_silence(past, node, failure, now),
+        }
+        past.shrink();
+        let Some(rare) = &past.rare else { return };
+        if let Some(cause) = &rare.cause {
+            let identity = Identity { id: cause.verdict.id, scope: cause.scope.clone() };
+            self.groups.entry(identity).or_default().add_cause(node, cause, now);
+        }
+        for trouble in rare.troubles.iter() {
+            let identity = Identity { id: trouble.verdict.id, scope: trouble.scope.clone() };
+            self.groups.entry(identity).or_default().add_trouble(node, trouble, now);
+        }
+    }
+
+    /// Draws the conclusion. What is remembered of nodes that were not observed is dropped: a finding does not outlive them.
+    pub fn finish(self) -> Conclusion {
+        let Self { insight, facts, groups, .. } = self;
+        let round = insight.round;
+        insight.nodes.retain(|_, past| past.seen == round);
+        let mut events = Vec::new();
+        let mut findings: Vec<Finding> = groups
+            .into_iter()
+            .map(|(identity, group)| insight.finding(identity, &group, facts.at_ms, &mut events))
+            .collect();
+        let is_over = |identity: &Identity| !findings.iter().any(|finding| finding.identity == *identity);
+        insight.open.retain(|identity, opened| {
+            let is_over = is_over(identity);
+            if is_over {
+                let (identity, severity) = (identity.clone(), opened.severity);
+                events.push(FindingEvent { identity, severity, turn: Turn::Closed });
+            }
+            !is_over
+        });
+        findings.sort_by(|one, other| {
+            let order =
+                |finding: &Finding| (finding.is_muted, finding.severity, usize::MAX - finding.nodes, finding.since_ms);
+            order(one).cmp(&order(other)).then_with(|| one.identity.cmp(&other.identity))
+        });
+        let left_out = findings.len().saturating_sub(MAX_FINDINGS);
+        findings.truncate(MAX_FINDINGS);
+        let refused = FindingId::ALL.into_iter().zip(insight.refused.0).filter(|(_, number)| *number > 0.0);
+        Conclusion { findings, events, left_out, refused_by_cause: refused.collect() }
+    }
+}
+
+impl Insight {
+    fn finding(&mut self, identity: Identity, group: &Group, at_ms: i64, events: &mut Vec<FindingEvent>) -> Finding {
+        let severity = group.severity(identity.id);
+        let opened = self.open.entry(identity.clone()).or_insert_with(|| {
+            events.push(FindingEvent { identity: identity.clone(), severity, turn: Turn::Opened });
+            Opened { since_ms: at_ms, last_seen_ms: at_ms, severity }
+        });
+        opened.severity = severity;
+        if group.is_seen {
+            opened.last_seen_ms = at_ms;
+        }
+        Finding {
+            severity,
+            certainty: group.certainty(),
+            since_ms: opened.since_ms,
+            last_seen_ms: opened.last_seen_ms,
+            nodes: group.nodes,
+            examples: group.examples(),
+            says: wording::sentence(&identity, group),
+            evidence: wording::evidence(identity.id, group),
+            remedy: wording::remedies(identity.id, group),
+            lacks: group.lacks.iter().copied().collect(),
+            is_muted: self.mutes.covers(&identity),
+            identity,
+        }
+    }
+}
+
+/// Takes in a page: what is new on it, whether requests were refused and why, and what else is wrong.
+fn observe_page(
+    past: &mut NodeMemory,
+    node: &NodeEvidence<'_>,
+    page: &PageEvidence<'_>,
+    (facts, now): (&RoundFacts, Moment),
+) -> Option<Refusal> {
+    let change = past.note_page(page, now);
+    let blank = NodeMemory::new(0);
+    // Whether requests were refused is told by the page and what is new on it.
+    let on_page = View { node, page, past: &blank, change, now, sources: &facts.sources, errors: &[] };
+    let refusal = on_page.refusal();
+    past.note_refusal(refusal, now);
+    let before = past.rare.as_mut().and_then(|rare| rare.cause.take());
+    let view = View { past: &*past, ..on_page };
+    let may_have_cause = before.is_some() || past.refusing & 0b11 != 0;
+    let cause = if may_have_cause { causes::cause(&view, refusal, before) } else { None };
+    let troubles = troubles::with_page(&view, refusal);
+    set(past, node, (cause, troubles), now);
+    refusal
+}
+
+/// Takes in that a node gave no page. The cause of its refusals stays for its time.
+fn observe_silence(past: &mut NodeMemory, node: &NodeEvidence<'_>, failure: &str, now: Moment) {
+    past.note_silence(now);
+    let cause = past.rare.as_mut().and_then(|rare| rare.cause.take());
+    let cause = cause.filter(|cause| now.now_ms.saturating_sub(cause.refused_ms) <= WINDOW_MS);
+    let troubles = troubles::without_page(node, failure, past, now);
+    set(past, node, (cause, troubles), now);
+}
+
+type Found = (Option<crate::verdict::NodeCause>, Vec<crate::verdict::Verdict>);
+
+fn set(past: &mut NodeMemory, node: &NodeEvidence<'_>, (cause, troubles): Found, now: Moment) {
+    if cause.is_none() && troubles.is_empty() && past.rare.is_none() {
+        return;
+    }
+    let rare = past.rare();
+    rare.cause = cause;
+    rare.troubles.replace(troubles, node, now.now_ms);
+}
+
+impl NodeMemory {
+    /// The cause of its refusals.
+    fn cause_id(&self) -> Option<FindingId> {
+        self.rare.as_ref().and_then(|rare| rare.cause.as_ref()).map(|cause| cause.verdict.id)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,162 @@
+//! What is wrong with a node beside refused requests: its agent, what vanished, what does not come to rest.
+
+mod refused_setting;
+
+use cni_types::agent_settings as settings;
+use cni_types::catalogue::LabelledFamily;
+use cni_types::ec2::{CodeMeaning, Ec2Operation, is_growth_api};
+
+use self::refused_setting::refused_setting;
+use crate::catalogue::FindingId;
+use crate::evidence::{Counting, Environment, NodeEvidence, ReadSetting, Source};
+use crate::memory::{Forced, Moment, NodeMemory, Rare, WINDOW_MS};
+use crate::verdict::Verdict;
+use crate::view::{COUNTS_REFUSALS, Refusal, View};
+
+/// An agent that gives no page for this long is looked at, milliseconds.
+const NOT_STARTED_MS: i64 = 120_000;
+/// A ready agent is silent after this time, milliseconds, and this number of rounds: a lost instance is for four.
+const SILENT_MS: i64 = 180_000;
+const SILENT_ROUNDS: u16 = 6;
+/// Restarts within this time, milliseconds...
+const RESTARTS_MS: i64 = 1_800_000;
+/// ... are too many from this number.
+const MANY_RESTARTS: usize = 3;
+/// Passes of reconciliation that repair within this time, milliseconds...
+const PASSES_MS: i64 = 900_000;
+/// ... are too many from this number,
+const MANY_PASSES: usize = 3;
+/// and it is over when there was none for this time, milliseconds.
+const REST_MS: i64 = 1_800_000;
+
+/// Kinds of failure that say nothing of the agent: the node was not asked, or could not be.
+const NOT_THE_AGENTS: [&str; 7] = [
+    "api_server_unreachable",
+    "deadline",
+    "forbidden",
+    "not_found",
+    "out_of_files",
+    "rate_limited_by_api_server",
+    "stopped",
+];
+
+/// What is wrong with a node that gave a page.
+pub(crate) fn with_page(view: &View<'_>, refusal: Option<Refusal>) -> Vec<Verdict> {
+    let mut found = Vec::new();
+    found.extend(too_old(view));
+    if view.now.counting == Counting::Totals {
+        return found;
+    }
+    let Some(rare) = view.past.rare.as_deref() else { return found };
+    found.extend(restarting(rare, view.now));
+    found.extend(forced(rare, view));
+    found.extend(out_of_step(rare, view));
+    found.extend(missing_right(view));
+    found.extend(branch_eni(view, refusal));
+    found
+}
+
+/// What is wrong with a node that gave none.
+pub(crate) fn without_page(node: &NodeEvidence<'_>, failure: &str, past: &NodeMemory, now: Moment) -> Vec<Verdict> {
+    let mut found: Vec<Verdict> = past.rare.as_deref().and_then(|rare| restarting(rare, now)).into_iter().collect();
+    let env = node.agent.and_then(|agent| agent.env);
+    if env.is_some_and(|env| settings::DISABLE_METRICS.of(env)) {
+        found.push(Verdict::without_page(FindingId::MetricsDisabled));
+        return found;
+    }
+    if NOT_THE_AGENTS.contains(&failure) {
+        return found;
+    }
+    let silent_ms = past.silent_since_ms.map_or(0, |since| now.now_ms.saturating_sub(since));
+    let is_ready = node.agent.and_then(|agent| agent.is_ready);
+    let not_started =
+        if is_ready != Some(true) && silent_ms >= NOT_STARTED_MS { not_started(env, is_ready, failure) } else { None };
+    let is_silent = silent_ms >= SILENT_MS && past.silent_rounds >= SILENT_ROUNDS;
+    found.extend(not_started.or_else(|| if is_silent { silent(node, is_ready, failure) } else { None }));
+    found
+}
+
+/// An agent that is not ready and gives no page.
+fn not_started(env: Option<Environment<'_>>, is_ready: Option<bool>, failure: &str) -> Option<Verdict> {
+    if let Some(why) = env.and_then(refused_setting) {
+        let verdict = Verdict::without_page(FindingId::AgentSettingsRefused).with_word(&why);
+        return Some(if is_ready.is_none() { verdict.likely(Source::AgentLog) } else { verdict });
+    }
+    (is_ready == Some(false))
+        .then(|| Verdict::without_page(FindingId::AgentNotStarted).with_word(failure).lacking(Source::AgentLog))
+}
+
+/// A ready agent on a ready node that gives no page.
+fn silent(node: &NodeEvidence<'_>, is_ready: Option<bool>, failure: &str) -> Option<Verdict> {
+    let node_is_ready = node.status.and_then(|status| status.is_ready);
+    if node_is_ready == Some(false) {
+        return None;
+    }
+    let mut verdict = Verdict::without_page(FindingId::AgentSilent).with_word(failure);
+    if is_ready.is_none() {
+        verdict = verdict.likely(Source::AgentPods);
+    }
+    Some(if node_is_ready.is_none() { verdict.likely(Source::Nodes) } else { verdict })
+}
+
+fn restarting(rare: &Rare, now: Moment) -> Option<Verdict> {
+    let restarts = rare.restarts.iter().filter(|at| now.now_ms.saturating_sub(**at) <= RESTARTS_MS).count();
+    (restarts >= MANY_RESTARTS).then(|| {
+        Verdict::without_page(FindingId::AgentRestarting).with_count(restarts as f64).lacking(Source::AgentLog)
+    })
+}
+
+/// What vanished. The addresses of an ENI that vanished are no second finding.
+fn forced(rare: &Rare, view: &View<'_>) -> Option<Verdict> {
+    let recent = |forced: Option<Forced>| forced.filter(|at| view.now.now_ms.saturating_sub(at.at_ms) <= WINDOW_MS);
+    let verdict = |id, forced: Forced| Verdict::new(id, view).with_count(forced.sum).lacking(Source::Interfaces);
+    let enis = recent(rare.forced_enis).map(|forced| verdict(FindingId::EnisForceRemoved, forced));
+    enis.or_else(|| recent(rare.forced_addresses).map(|forced| verdict(FindingId::AddressesForceRemoved, forced)))
+}
+
+fn out_of_step(rare: &Rare, view: &View<'_>) -> Option<Verdict> {
+    let within = |time: i64| rare.passes.iter().filter(|at| view.now.now_ms.saturating_sub(**at) <= time).count();
+    let is_known = rare.troubles.iter().any(|trouble| trouble.verdict.id == FindingId::PoolOutOfStep);
+    let passes = within(PASSES_MS);
+    (passes >= MANY_PASSES || (is_known && within(REST_MS) > 0))
+        .then(|| Verdict::new(FindingId::PoolOutOfStep, view).with_count(passes as f64).lacking(Source::Interfaces))
+}
+
+/// A right of a call that gives addresses back, or marks them. It refuses no pod, and addresses leak.
+fn missing_right(view: &View<'_>) -> Option<Verdict> {
+    let mark = view.past.marks().iter().find(|mark| {
+        mark.family == LabelledFamily::AwsApiErrorCount
+            && CodeMeaning::of(&mark.second) == Some(CodeMeaning::PermissionMissing)
+            && Ec2Operation::of_label(mark.first.as_bytes()).is_some()
+            && !is_growth_api(mark.first.as_bytes())
+    })?;
+    Some(Verdict::new(FindingId::IamRightMissingQuiet, view).with_count(mark.sum).with_word(&mark.first))
+}
+
+/// Pods that need a branch ENI are refused without being counted as refused.
+fn branch_eni(view: &View<'_>, refusal: Option<Refusal>) -> Option<Verdict> {
+    let mark = view.past.marks().iter().find(|mark| mark.family == LabelledFamily::PodEniErrorCount)?;
+    let applies = view.is_on(&settings::ENABLE_POD_ENI)
+        && refusal.is_none()
+        && view.page.refused.is_some()
+        && view.page.requests.is_some_and(|requests| requests > 0.0);
+    applies.then(|| Verdict::new(FindingId::BranchEniNotProvided, view).with_count(mark.sum).likely(Source::Pods))
+}
+
+/// The agent does not count refused requests.
+fn too_old(view: &View<'_>) -> Option<Verdict> {
+    let version = view.node.version;
+    let is_older = version.is_some_and(|version| version < COUNTS_REFUSALS);
+    let says_nothing = version.is_none() && view.page.counts_refusals == Some(false);
+    if !is_older && !says_nothing {
+        return None;
+    }
+    let mut verdict = Verdict::without_page(FindingId::AgentTooOld);
+    if let Some(version) = version {
+        verdict = verdict.with_word(&version.to_string());
+    }
+    Some(verdict)
+}
+
+#[cfg(test)]
+mod tests;

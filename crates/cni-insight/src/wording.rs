@@ -1,0 +1,56 @@
+//! Findings in words: the sentence, the figures, and what can be done.
+
+mod remedies;
+mod sentences;
+
+use cni_types::catalogue::{Family, LabelledFamily};
+
+use crate::catalogue::FindingId;
+use crate::evidence::Source;
+use crate::finding::{EvidenceItem, Identity};
+use crate::grouped::Group;
+
+pub(crate) use remedies::remedies;
+
+/// The sentence: who, what is wrong, the figures, and what is not sure.
+pub(crate) fn sentence(identity: &Identity, group: &Group) -> String {
+    let mut text = sentences::sentence(identity, group);
+    if group.inferred > 0 {
+        text.push_str(" The refusals are inferred: agents before v1.16 do not count them.");
+    }
+    text
+}
+
+/// The figures it stands on.
+pub(crate) fn evidence(id: FindingId, group: &Group) -> Vec<EvidenceItem> {
+    let mut items = Vec::new();
+    let mut add = |what: String, value: Option<f64>, source: Source| {
+        if let Some(value) = value {
+            items.push(EvidenceItem { what, value, source });
+        }
+    };
+    if id.facts().is_cause {
+        let since = if group.counting_totals { "the agents' start" } else { "it began" };
+        let counted = (group.inferred < group.nodes).then_some(group.refused);
+        add(format!("{} since {since}", Family::NoAvailableIpAddresses.name()), counted, Source::Rounds);
+    }
+    for ((api, code), count) in &group.errors {
+        let family = LabelledFamily::AwsApiErrorCount.family().name();
+        add(format!("{family} {api} {code}"), Some(*count), Source::Rounds);
+    }
+    let is_about_addresses = id.facts().is_cause;
+    for (what, span, source) in [
+        (Family::AssignedIpAddresses.name(), group.assigned, Source::Rounds),
+        (Family::TotalIpAddresses.name(), group.held, Source::Rounds),
+        ("addresses that pods can use", group.usable, Source::Rounds),
+        ("maximum pods of the node", group.max_pods, Source::Nodes),
+        ("value of the setting", group.setting, Source::AgentPods),
+    ] {
+        let largest = if group.nodes > 1 { ", largest" } else { "" };
+        add(format!("{what}{largest}"), span.most().filter(|_| is_about_addresses), source);
+    }
+    if group.count > 0.0 {
+        add(sentences::counted_as(id).to_owned(), Some(group.count), Source::Rounds);
+    }
+    items
+}

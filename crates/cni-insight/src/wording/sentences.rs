@@ -1,0 +1,193 @@
+//! One sentence per finding.
+
+use cni_types::ec2::CodeMeaning;
+
+use crate::catalogue::FindingId;
+use crate::finding::{Certainty, Identity};
+use crate::grouped::Group;
+
+/// The sentence.
+pub(super) fn sentence(identity: &Identity, group: &Group) -> String {
+    let facts = identity.id.facts();
+    let who = group.who(identity);
+    if !facts.is_cause {
+        return trouble(identity.id, group, &who);
+    }
+    let verb = match (group.counting_totals, group.nodes) {
+        (true, _) => "refused",
+        (false, 1) => "refuses",
+        (false, _) => "refuse",
+    };
+    let requests = match group.refused {
+        refused if refused < 1.0 => "requests for a pod address".to_owned(),
+        refused if refused < 2.0 => "1 request for a pod address".to_owned(),
+        refused => format!("{refused} requests for a pod address"),
+    };
+    let when = if group.counting_totals {
+        " since the agents' start; whether they still do takes a second page".to_owned()
+    } else {
+        String::new()
+    };
+    let perhaps = if group.certainty() == Certainty::Likely { "likely: " } else { "" };
+    format!("{who} {verb} {requests}{when}; {perhaps}{}.", cause(identity.id, group))
+}
+
+/// Why, after "refuse requests; ".
+fn cause(id: FindingId, group: &Group) -> String {
+    use FindingId as Id;
+    match id {
+        Id::InstanceMetadataFailing => {
+            "the instance metadata service does not answer the agent, so requests fail before an address is looked for"
+                .to_owned()
+        }
+        Id::ProvisioningDisabled => {
+            format!("{}=true keeps the agent from attaching addresses", group.word().unwrap_or("a setting"))
+        }
+        Id::Ipv6PrefixMissing => "an IPv6 node without a prefix has no address for pods".to_owned(),
+        Id::NodeCordoned => {
+            format!("the agent does not grow the pool of a cordoned node ({} addresses held)", group.held.text())
+        }
+        Id::MinimumWithoutWarm => format!(
+            "MINIMUM_IP_TARGET={} without WARM_IP_TARGET: the agent holds {} addresses and asks for no more",
+            group.setting.text(),
+            group.held.text()
+        ),
+        Id::WarmTargetsZero => "WARM_ENI_TARGET=0 without WARM_IP_TARGET and MINIMUM_IP_TARGET: the agent asks for \
+             addresses only once a pod was refused"
+            .to_owned(),
+        Id::PoolCappedByMaxPods | Id::MaxEniSetting | Id::CooldownOnFullNode | Id::MaxPodsTooHigh | Id::NodeFull => {
+            full(id, group)
+        }
+        Id::PoolLoopStalled | Id::EniAttachStuck | Id::PoolGrowing | Id::WarmPoolTooSmall | Id::CauseUnknown => {
+            pace(id, group)
+        }
+        _ => call(id, group),
+    }
+}
+
+fn full(id: FindingId, group: &Group) -> String {
+    let (held, usable, pods) = (group.held.text(), group.usable.text(), group.max_pods.text());
+    match id {
+        FindingId::PoolCappedByMaxPods => format!(
+            "the agent holds {held} addresses and asks for no more, as the node may have {pods} pods; {usable} would fit"
+        ),
+        FindingId::MaxEniSetting => format!(
+            "all {usable} addresses are held, and MAX_ENI={} allows no more ENIs; the type has {}",
+            group.setting.text(),
+            group.type_enis.text()
+        ),
+        FindingId::CooldownOnFullNode => format!(
+            "all {usable} addresses that the node can use are held, and those of ended pods cool down before they are given \
+             again ({} assigned)",
+            group.assigned.text()
+        ),
+        FindingId::MaxPodsTooHigh => {
+            format!("the node may have {pods} pods, but has addresses for {usable}, all of them held")
+        }
+        _ => format!("all {usable} addresses that the node can use are held ({} assigned)", group.assigned.text()),
+    }
+}
+
+fn pace(id: FindingId, group: &Group) -> String {
+    match id {
+        FindingId::PoolLoopStalled => {
+            "a pool action runs on and on, and the node gets neither addresses nor ENIs".to_owned()
+        }
+        FindingId::EniAttachStuck => "an ENI was attached, and did not appear in the instance metadata".to_owned(),
+        FindingId::PoolGrowing => {
+            format!(
+                "the pool grows ({} of {} addresses held), and pods wait a moment",
+                group.held.text(),
+                group.usable.text()
+            )
+        }
+        FindingId::WarmPoolTooSmall => format!(
+            "pods start faster than the warm pool grows ({} of {} addresses held, {} assigned), and no call fails",
+            group.held.text(),
+            group.usable.text(),
+            group.assigned.text()
+        ),
+        _ if group.counting_totals => "nothing on one page says why".to_owned(),
+        _ => "the nodes are not full, no call of growth failed, and nothing else that was read explains it".to_owned(),
+    }
+}
+
+/// Failed calls: `AssignPrivateIpAddresses failed with InsufficientFreeAddressesInSubnet: …`.
+fn call(id: FindingId, group: &Group) -> String {
+    let why = match id {
+        FindingId::IamRoleUnusable => "the agents' credentials are refused",
+        FindingId::IamPermissionMissing => "the agents' role lacks the permission",
+        FindingId::SubnetFragmented => "no /28 block of the subnet is free: it is fragmented, or full",
+        FindingId::SubnetExhausted if group.certainty() == Certainty::Certain => "the subnet has no free address",
+        FindingId::SubnetExhausted => "the subnet has fewer free addresses than a new ENI asks for",
+        FindingId::EniSlotsTaken => "the instance has as many ENIs as its type may have, and not all are the agent's",
+        FindingId::EniQuotaReached => "the account's quota of network interfaces in the region is used up",
+        FindingId::EniconfigInvalid => "the ENIConfig names a subnet or a security group that does not fit",
+        FindingId::Ec2Throttled => "EC2 throttles the account",
+        FindingId::Ec2Unreachable => "the agents do not reach EC2",
+        _ => {
+            group.errors.keys().next().and_then(|(_, code)| CodeMeaning::of(code)).map_or("", |meaning| match meaning {
+                CodeMeaning::ServiceFault => "EC2 has a fault, and the agents try again",
+                CodeMeaning::WrongReference => "a subnet or a security group does not exist",
+                CodeMeaning::InvalidValue => "EC2 refuses a value, such as a security group of another VPC",
+                _ => "",
+            })
+        }
+    };
+    let calls: Vec<String> = group.errors.keys().map(|(api, code)| format!("{api} with {code}")).collect();
+    match (calls.is_empty(), why.is_empty()) {
+        (true, _) => format!("{why}: their calls fail without an answer"),
+        (false, true) => format!("EC2 answered {}", calls.join(", ")),
+        (false, false) => format!("{why} (EC2 answered {})", calls.join(", ")),
+    }
+}
+
+/// What is wrong beside refusals.
+fn trouble(id: FindingId, group: &Group, who: &str) -> String {
+    use FindingId as Id;
+    let (count, word) = (group.count, group.word().unwrap_or("unknown"));
+    let agents = if group.nodes == 1 { format!("the agent of {who}") } else { format!("the agents of {who}") };
+    match id {
+        Id::BranchEniNotProvided => format!(
+            "{who}: pods get no branch ENI, likely; {count} errors while the trunk was set up, and pods ask without being given \
+             an address."
+        ),
+        Id::AgentSettingsRefused => format!("{agents} end at the start: {word}."),
+        Id::AgentNotStarted => {
+            format!("{agents} are not ready and give no metrics page ({word}); pods there get no address.")
+        }
+        Id::AgentSilent => {
+            format!("{agents} are ready and give no metrics page ({word}): these nodes are not measured.")
+        }
+        Id::AgentRestarting => format!("{agents} were restarted {count} times in 30 minutes."),
+        Id::EnisForceRemoved => format!("{who}: {count} ENIs vanished while pods used their addresses."),
+        Id::AddressesForceRemoved => format!("{who}: {count} addresses vanished while pods used them."),
+        Id::PoolOutOfStep => {
+            format!("{who}: the agent's datastore and EC2 differed in {count} comparisons within 15 minutes.")
+        }
+        Id::IamRightMissingQuiet => format!(
+            "{agents} may not call ec2:{word} (UnauthorizedOperation {count} times): no pod is refused for it, but addresses and \
+             ENIs are left over."
+        ),
+        Id::MetricsDisabled => format!("{who} are not measured: DISABLE_METRICS=true."),
+        _ => format!(
+            "{agents} (version {word}) do not count refused requests: refusals are inferred from addresses that are all in use."
+        ),
+    }
+}
+
+/// What [`Group::count`] counts.
+pub(super) fn counted_as(id: FindingId) -> &'static str {
+    match id {
+        FindingId::InstanceMetadataFailing => "failed reads of instance metadata, in the newest round",
+        FindingId::PoolLoopStalled => "pages in a row with a pool action, added over the nodes",
+        FindingId::EniAttachStuck => "ENIs that did not appear",
+        FindingId::AgentRestarting => "restarts in 30 minutes",
+        FindingId::EnisForceRemoved => "awscni_force_removed_enis",
+        FindingId::AddressesForceRemoved => "awscni_force_removed_ips",
+        FindingId::PoolOutOfStep => "comparisons that changed something, in 15 minutes",
+        FindingId::IamRightMissingQuiet => "calls with UnauthorizedOperation",
+        FindingId::BranchEniNotProvided => "awscni_pod_eni_error_count",
+        _ => "events",
+    }
+}
