@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::finding::{ScopeKind, Severity};
+use crate::scope::ScopeKind;
+use crate::severity::Severity;
 
 /// What is known of a finding before there is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,8 +8,8 @@ mod full;
 mod pace;
 mod settings;
 
-use crate::evidence::Counting;
-use crate::memory::{Moment, NodeMemory, WINDOW_MS};
+use crate::evidence::{Counting, Source};
+use crate::memory::{Moment, WINDOW_MS};
 use crate::verdict::{NodeCause, Verdict, scope_of};
 use crate::view::{Refusal, View};
 
@@ -69,7 +69,7 @@ pub(crate) fn cause(view: &View<'_>, refusal: Option<Refusal>, before: Option<No
     verdict.figures.refused_now = refused_now;
     verdict.figures.is_inferred = is_inferred(refusal, before.as_ref());
     if verdict.figures.is_inferred {
-        verdict = verdict.likely(crate::evidence::Source::Pods);
+        verdict = verdict.likely(Source::Pods);
     }
     let since_ms =
         before.as_ref().filter(|before| before.verdict.id == verdict.id).map_or(now_ms, |cause| cause.since_ms);
@@ -86,11 +86,6 @@ fn is_inferred(refusal: Option<Refusal>, before: Option<&NodeCause>) -> bool {
         Some(refusal) => refusal == Refusal::Inferred,
         None => before.is_some_and(|cause| cause.verdict.figures.is_inferred),
     }
-}
-
-/// What is remembered of a node allows rules about several pages.
-fn has_pages(past: &NodeMemory, pages: u16, view: &View<'_>) -> bool {
-    view.now.counting == Counting::Increases && past.pages >= pages
 }
 
 #[cfg(test)]

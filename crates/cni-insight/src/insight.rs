@@ -202,7 +202,7 @@ fn observe_page(
     // Whether requests were refused is told by the page and what is new on it.
     let on_page = View { node, page, past: &blank, change, now, sources: &facts.sources, errors: &[] };
     let refusal = on_page.refusal();
-    past.note_refusal(refusal, now);
+    past.note_refusal(refusal.is_some(), now);
     let before = past.rare.as_mut().and_then(|rare| rare.cause.take());
     let view = View { past: &*past, ..on_page };
     let may_have_cause = before.is_some() || past.refusing & 0b11 != 0;

@@ -7,6 +7,10 @@
 
 pub mod evidence;
 
+mod severity;
+
+mod scope;
+
 pub mod finding;
 
 pub mod catalogue;

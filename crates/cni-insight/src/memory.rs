@@ -5,7 +5,6 @@ use cni_types::ec2::is_growth_api;
 
 use crate::evidence::{Counting, NodeEvidence, PageEvidence};
 use crate::verdict::{NodeCause, NodeTroubles};
-use crate::view::Refusal;
 
 /// Errors and growth explain refusals for this long, milliseconds: an agent that EC2 refused addresses asks again after two
 /// minutes, and one that waits for an ENI to appear after three.
@@ -181,9 +180,9 @@ impl NodeMemory {
     }
 
     /// Takes in whether requests were refused.
-    pub(crate) fn note_refusal(&mut self, refusal: Option<Refusal>, now: Moment) {
-        push(&mut self.refusing, refusal.is_some());
-        self.slots.note(refusal.is_some(), now);
+    pub(crate) fn note_refusal(&mut self, is_refusing: bool, now: Moment) {
+        push(&mut self.refusing, is_refusing);
+        self.slots.note(is_refusing, now);
     }
 
     fn change(&self, page: &PageEvidence<'_>, now: Moment) -> Change {

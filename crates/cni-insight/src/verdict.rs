@@ -1,9 +1,9 @@
 //! What is concluded of one node: the cause of its refusals, and what else is wrong.
 
 use crate::catalogue::FindingId;
-use crate::evidence::{Counting, NodeEvidence, Source};
-use crate::finding::{Certainty, Scope, ScopeKind};
-use crate::view::View;
+use crate::evidence::{NodeEvidence, Source};
+use crate::scope::{Scope, ScopeKind};
+use crate::severity::Certainty;
 
 /// Troubles that one node can have at once; further ones are not noted.
 const MOST_TROUBLES: usize = 8;
@@ -45,24 +45,6 @@ pub(crate) struct Verdict {
 }
 
 impl Verdict {
-    /// A verdict with the figures of the node's page.
-    pub(crate) fn new(id: FindingId, view: &View<'_>) -> Self {
-        let page = view.page;
-        let figures = Figures {
-            assigned: page.assigned,
-            held: page.held,
-            usable: view.usable(),
-            max_pods: view.max_pods(),
-            type_enis: view.type_enis(),
-            ..Figures::default()
-        };
-        let verdict = Self { id, certainty: Certainty::Certain, lacks: Vec::new(), figures };
-        if view.now.counting == Counting::Totals {
-            return verdict.likely(Source::SecondPage);
-        }
-        if page.is_doubtful { verdict.likely(Source::AgentLog) } else { verdict }
-    }
-
     /// A verdict without a page.
     pub(crate) fn without_page(id: FindingId) -> Self {
         Self { id, certainty: Certainty::Certain, lacks: Vec::new(), figures: Figures::default() }
@@ -80,11 +62,6 @@ impl Verdict {
             self.lacks.push(lacks);
         }
         self
-    }
-
-    /// It rests on this source; where that is not as things are now, it is not certain.
-    pub(crate) fn needs(self, source: Source, view: &View<'_>) -> Self {
-        if view.is_unsure(source) { self.likely(source) } else { self }
     }
 
     /// It is about a setting with this value.

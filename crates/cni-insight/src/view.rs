@@ -6,8 +6,11 @@ use cni_types::ec2::{CodeMeaning, Ec2Operation, is_growth_api};
 use cni_types::limits;
 use cni_types::version::AgentVersion;
 
+use crate::catalogue::FindingId;
 use crate::evidence::{Counting, Environment, NodeEvidence, PageEvidence, ReadSetting, Source, Sources};
 use crate::memory::{Change, Mark, Moment, NodeMemory};
+use crate::severity::Certainty;
+use crate::verdict::{Figures, Verdict};
 
 /// The first agents that count refused requests.
 pub(crate) const COUNTS_REFUSALS: AgentVersion = AgentVersion::new(1, 16, 0);
@@ -212,6 +215,11 @@ impl<'a> View<'a> {
         self.past.marks().iter().any(is_metadata)
     }
 
+    /// What is remembered of the node allows rules about this many pages.
+    pub(crate) fn has_pages(&self, pages: u16) -> bool {
+        self.now.counting == Counting::Increases && self.past.pages >= pages
+    }
+
     /// What a source shows may not be as things are.
     pub(crate) fn is_unsure(&self, source: Source) -> bool {
         match source {
@@ -219,6 +227,31 @@ impl<'a> View<'a> {
             Source::Nodes => !self.sources.nodes.is_sure() || self.node.status.is_none(),
             _ => false,
         }
+    }
+}
+
+impl Verdict {
+    /// A verdict with the figures of the node's page.
+    pub(crate) fn new(id: FindingId, view: &View<'_>) -> Self {
+        let page = view.page;
+        let figures = Figures {
+            assigned: page.assigned,
+            held: page.held,
+            usable: view.usable(),
+            max_pods: view.max_pods(),
+            type_enis: view.type_enis(),
+            ..Figures::default()
+        };
+        let verdict = Self { id, certainty: Certainty::Certain, lacks: Vec::new(), figures };
+        if view.now.counting == Counting::Totals {
+            return verdict.likely(Source::SecondPage);
+        }
+        if page.is_doubtful { verdict.likely(Source::AgentLog) } else { verdict }
+    }
+
+    /// It rests on this source; where that is not as things are now, it is not certain.
+    pub(crate) fn needs(self, source: Source, view: &View<'_>) -> Self {
+        if view.is_unsure(source) { self.likely(source) } else { self }
     }
 }
 

@@ -3,7 +3,6 @@
 use cni_types::agent_settings as settings;
 use cni_types::ec2::{CodeMeaning, Ec2Operation};
 
-use super::has_pages;
 use crate::catalogue::FindingId;
 use crate::evidence::Source;
 use crate::verdict::Verdict;
@@ -100,7 +99,7 @@ pub(super) fn ec2_unreachable(view: &View<'_>) -> Option<Verdict> {
         return Some(verdict);
     }
     let pages = view.past.unanswered & UNANSWERED_PAGES;
-    let applies = has_pages(view.past, 2, view) && pages.count_ones() >= 2 && view.errors.is_empty();
+    let applies = view.has_pages(2) && pages.count_ones() >= 2 && view.errors.is_empty();
     // Time-outs of the agent's own calls look the same.
     applies.then(|| Verdict::new(FindingId::Ec2Unreachable, view).likely(Source::AgentLog))
 }

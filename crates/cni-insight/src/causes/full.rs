@@ -2,7 +2,6 @@
 
 use cni_types::agent_settings as settings;
 
-use super::has_pages;
 use crate::catalogue::FindingId;
 use crate::evidence::Source;
 use crate::verdict::Verdict;
@@ -40,9 +39,8 @@ pub(super) fn cooldown_on_full_node(view: &View<'_>) -> Option<Verdict> {
     }
     let newest = (1_u8 << COOLING_PAGES) - 1;
     let past = view.past;
-    let cools = has_pages(past, u16::from(COOLING_PAGES), view)
-        && past.idle & newest == newest
-        && past.given_back & newest != 0;
+    let cools =
+        view.has_pages(u16::from(COOLING_PAGES)) && past.idle & newest == newest && past.given_back & newest != 0;
     let verdict = || Verdict::new(FindingId::CooldownOnFullNode, view).needs(Source::AgentPods, view);
     if cools {
         return Some(verdict());
