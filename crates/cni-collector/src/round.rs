@@ -5,6 +5,7 @@
 
 mod api_clock;
 mod back_off;
+mod evidence;
 mod fan_out;
 mod history;
 mod limiter;
@@ -13,10 +14,11 @@ mod report;
 mod scraped;
 mod suspicion;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use cni_insight::finding::Conclusion;
 use cni_metrics_core::aggregate::{Aggregator, CounterMode, HelperStart};
 use cni_metrics_core::model::{FailureKind, Observation, PodUid, Snapshot, UnixMillis};
 use kube::Client;
@@ -27,6 +29,8 @@ use tracing::{error, info};
 
 use self::api_clock::ApiClock;
 use self::back_off::RoundTime;
+use self::evidence::{Circumstances, Conclusions};
+pub use self::evidence::{InsightParts, conclude_from_pages};
 use self::fan_out::{FanOut, Gathered, Queue};
 use self::history::History;
 use self::limiter::{ConcurrencyLimiter, Limits};
@@ -63,6 +67,8 @@ pub struct RoundParts {
     pub looked_for: String,
     /// Counters' baselines of an earlier process, to go on from.
     pub baselines: Option<Arc<[u8]>>,
+    /// What conclusions need; `None` if none are drawn.
+    pub insight: Option<Arc<InsightParts>>,
 }
 
 /// The round loop's state.
@@ -74,6 +80,7 @@ pub struct Rounds {
     limiter: ConcurrencyLimiter,
     report: Report,
     refusals: Refusals,
+    conclusions: Option<Box<Conclusions>>,
     number: u64,
 }
 
@@ -93,6 +100,7 @@ impl Rounds {
         let report = Report::new(parts.looked_for.clone());
         let limits = Limits::of(parts.scraper.concurrency()).with_timeout(parts.scraper.timeout());
         let limiter = ConcurrencyLimiter::new(limits);
+        let conclusions = parts.insight.clone().map(|insight| Box::new(Conclusions::new(insight)));
         Self {
             parts,
             api_clock,
@@ -101,6 +109,7 @@ impl Rounds {
             limiter,
             report,
             refusals: Refusals::default(),
+            conclusions,
             number: 0,
         }
     }
@@ -122,6 +131,11 @@ impl Rounds {
     /// The newest round's number.
     pub fn number(&self) -> u64 {
         self.number
+    }
+
+    /// What is concluded from the newest round; `None` if no conclusions are drawn.
+    pub fn conclusion(&self) -> Option<Arc<Conclusion>> {
+        self.conclusions.as_deref().map(Conclusions::newest)
     }
 
     /// What [`RoundParts::baselines`] takes, as it is after the newest round.
@@ -149,7 +163,11 @@ impl Rounds {
         let api_now = self.api_clock.server_time(began_at).unwrap_or(began_at);
 
         let mut listed_now = ListedNow::new(&self.parts.index);
+        let mut pods = HashMap::with_capacity(if self.conclusions.is_some() { targets.len() } else { 0 });
         for ((pod, target), scraped) in targets.into_iter().zip(scraped) {
+            if self.conclusions.is_some() {
+                pods.insert(pod.uid.clone(), Arc::clone(&pod));
+            }
             let says_gone_again =
                 |error: &ScrapeError| error.kind() == FailureKind::NotFound && self.history.said_not_found(&pod.uid);
             let scraped = scraped.judged(|error| {
@@ -172,6 +190,11 @@ impl Rounds {
         snapshot.cluster = self.parts.cluster.get();
         snapshot.round = self.number;
         snapshot.duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        if let Some(conclusions) = &mut self.conclusions {
+            let interval_ms = i64::try_from(self.parts.interval.as_millis()).unwrap_or(i64::MAX);
+            let now = Circumstances { interval_ms, counters: self.parts.counters };
+            conclusions.round(&snapshot, &pods, &self.parts.index, now);
+        }
         self.refusals.round(&snapshot, &self.aggregator);
         let api_answers = measured.map(ApiClock::is_known);
         self.report.round(&snapshot, Findings { listed, blocked: self.history.blocked(), api_answers });

@@ -17,7 +17,7 @@ use crate::view::{Refusal, View};
 type Rule = fn(&View<'_>) -> Option<Verdict>;
 
 /// The rules in their order.
-const RULES: [Rule; 25] = [
+const RULES: [Rule; 24] = [
     pace::instance_metadata_failing,
     settings::provisioning_disabled,
     settings::ipv6_prefix_missing,
@@ -42,32 +42,45 @@ const RULES: [Rule; 25] = [
     pace::eni_attach_stuck,
     settings::warm_targets_zero,
     pace::pool_growing,
-    pace::warm_pool_too_small,
+];
+
+/// The rules about failed calls, in their order: the second look, once refusals have lasted although the node grew.
+const CALLS: [Rule; 10] = [
+    calls::iam_role_unusable,
+    calls::iam_permission_missing,
+    calls::subnet_fragmented,
+    calls::subnet_exhausted,
+    calls::eni_slots_taken,
+    calls::eni_quota_reached,
+    calls::eniconfig_invalid,
+    calls::ec2_throttled,
+    calls::ec2_unreachable,
+    calls::ec2_refuses_otherwise,
 ];
 
 /// The cause of a node's refusals as of this page: the one before while refusals pause, and none once they are over.
 pub(crate) fn cause(view: &View<'_>, refusal: Option<Refusal>, before: Option<NodeCause>) -> Option<NodeCause> {
     let Moment { now_ms, .. } = view.now;
     let before = before.filter(|cause| now_ms.saturating_sub(cause.refused_ms) <= WINDOW_MS);
-    // The previous page's refusals may have their cause on this one.
-    let is_refusing = view.past.refusing & 0b11 != 0;
-    // A page after a gap tells of a long time at once.
-    let opens = refusal.is_some() && !view.change.is_after_gap;
-    if !is_refusing || (before.is_none() && !opens) {
+    // A page without refusals says nothing of their cause, and one after a gap tells of a long time at once.
+    if refusal.is_none() || (before.is_none() && view.change.is_after_gap) {
         return before;
     }
     let errors = view.newest_errors();
     let seen = View { errors: &errors, ..*view };
-    let mut verdict = RULES.iter().find_map(|rule| rule(&seen)).unwrap_or_else(|| pace::cause_unknown(&seen));
-    let (mut refused, mut refused_ms) = (0.0, now_ms);
-    if let Some(before) = &before {
-        refused = before.verdict.figures.refused;
-        refused_ms = if refusal.is_some() { now_ms } else { before.refused_ms };
-    }
+    let mut verdict = match view.now.counting {
+        // Free addresses on the only page: what was refused may be long over, and only a failed call says why.
+        Counting::Totals if !view.is_used_up() => CALLS.iter().find_map(|rule| rule(&seen))?,
+        _ => {
+            let first = RULES.iter().find_map(|rule| rule(&seen));
+            first.or_else(|| although_it_grew(view)).unwrap_or_else(|| pace::cause_unknown(&seen))
+        }
+    };
+    let refused = before.as_ref().map_or(0.0, |before| before.verdict.figures.refused);
     let refused_now = if let Some(Refusal::Counted(number)) = refusal { number } else { 0.0 };
     verdict.figures.refused = refused + refused_now;
     verdict.figures.refused_now = refused_now;
-    verdict.figures.is_inferred = is_inferred(refusal, before.as_ref());
+    verdict.figures.is_inferred = refusal == Some(Refusal::Inferred);
     if verdict.figures.is_inferred {
         verdict = verdict.likely(Source::Pods);
     }
@@ -78,14 +91,16 @@ pub(crate) fn cause(view: &View<'_>, refusal: Option<Refusal>, before: Option<No
         Counting::Totals => view.is_used_up(),
         Counting::Increases => !verdict.id.facts().must_last || view.past.has_lasted(view.now),
     };
-    Some(NodeCause { scope: scope_of(verdict.id, view.node), verdict, since_ms, refused_ms, has_lasted })
+    Some(NodeCause { scope: scope_of(verdict.id, view.node), verdict, since_ms, refused_ms: now_ms, has_lasted })
 }
 
-fn is_inferred(refusal: Option<Refusal>, before: Option<&NodeCause>) -> bool {
-    match refusal {
-        Some(refusal) => refusal == Refusal::Inferred,
-        None => before.is_some_and(|cause| cause.verdict.figures.is_inferred),
-    }
+/// Why refusals last although the node got addresses since its last failed call: the calls that still fail now and then, else a
+/// pool that is too small.
+fn although_it_grew(view: &View<'_>) -> Option<Verdict> {
+    let errors = view.latest_errors();
+    let seen = View { errors: &errors, ..*view };
+    let metadata = || pace::metadata_failed_lately(&seen);
+    CALLS.iter().find_map(|rule| rule(&seen)).or_else(metadata).or_else(|| pace::warm_pool_too_small(&seen))
 }
 
 #[cfg(test)]

@@ -208,16 +208,12 @@ pub struct PageEvidence<'a> {
     pub usable: Option<u32>,
     /// ENIs attached.
     pub enis: Option<f64>,
-    /// ENIs that could be attached.
-    pub most_enis: Option<f64>,
     /// Pool actions that run now.
     pub in_progress: Option<f64>,
     /// Requests for an address that were refused.
     pub refused: Option<f64>,
     /// Requests for an address.
     pub requests: Option<f64>,
-    /// Requests to release one.
-    pub releases: Option<f64>,
     /// ENIs that vanished while pods used them.
     pub forced_enis: Option<f64>,
     /// Addresses that vanished while pods used them.

@@ -175,8 +175,8 @@ impl Group {
             (1, Some((_, name))) => return format!("node {name}"),
             (nodes, _) => format!("{nodes} nodes"),
         };
-        let scope = &identity.scope.name;
-        if scope.is_empty() || &**scope == "unknown" { name } else { format!("{name} of {scope}") }
+        let scope = &identity.scope;
+        if scope.name.is_empty() || scope.is_unknown() { name } else { format!("{name} of {}", scope.name) }
     }
 
     /// The word that most nodes have.

@@ -205,7 +205,7 @@ fn observe_page(
     past.note_refusal(refusal.is_some(), now);
     let before = past.rare.as_mut().and_then(|rare| rare.cause.take());
     let view = View { past: &*past, ..on_page };
-    let may_have_cause = before.is_some() || past.refusing & 0b11 != 0;
+    let may_have_cause = before.is_some() || refusal.is_some();
     let cause = if may_have_cause { causes::cause(&view, refusal, before) } else { None };
     let troubles = troubles::with_page(&view, refusal);
     set(past, node, (cause, troubles), now);

@@ -110,9 +110,7 @@ pub(crate) struct NodeMemory {
     /// How often its container had been restarted.
     restarts: Option<u32>,
     slots: Slots,
-    /// One bit per page, the newest first.
-    pub(crate) refusing: u8,
-    /// Two or more addresses are held that no pod has.
+    /// One bit per page, the newest first: two or more addresses are held that no pod has.
     pub(crate) idle: u8,
     pub(crate) given_back: u8,
     /// Calls of growth failed without an answer.
@@ -135,7 +133,6 @@ impl NodeMemory {
             silent_since_ms: None,
             restarts: None,
             slots: Slots::default(),
-            refusing: 0,
             idle: 0,
             given_back: 0,
             unanswered: 0,
@@ -181,7 +178,6 @@ impl NodeMemory {
 
     /// Takes in whether requests were refused.
     pub(crate) fn note_refusal(&mut self, is_refusing: bool, now: Moment) {
-        push(&mut self.refusing, is_refusing);
         self.slots.note(is_refusing, now);
     }
 

@@ -1,13 +1,14 @@
 //! Findings that are switched off: `FINDINGS_MUTE=id[:scope],…`.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::catalogue::FindingId;
 use crate::finding::Identity;
 
 /// What is switched off.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Mutes(Vec<Mute>);
+pub struct Mutes(Arc<[Mute]>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Mute {
@@ -37,7 +38,7 @@ impl Mutes {
             let id = FindingId::by_name(name.trim()).ok_or_else(|| UnknownFinding(name.trim().to_owned()))?;
             Ok(Mute { id, scope: scope.map(|scope| scope.trim().into()) })
         });
-        mutes.collect::<Result<_, _>>().map(Self)
+        mutes.collect::<Result<Vec<_>, _>>().map(|mutes| Self(mutes.into()))
     }
 
     /// True for a finding that is switched off.

@@ -59,11 +59,9 @@ impl Node {
                 most: Some(27.0),
                 usable: Some(27),
                 enis: Some(2.0),
-                most_enis: Some(3.0),
                 in_progress: Some(0.0),
                 refused: Some(0.0),
                 requests: Some(0.0),
-                releases: Some(0.0),
                 forced_enis: Some(0.0),
                 forced_addresses: Some(0.0),
                 ..PageEvidence::default()

@@ -36,10 +36,23 @@ pub struct Scope {
     pub name: Box<str>,
 }
 
+/// What stands for a label that is not known.
+pub(crate) const UNKNOWN: &str = "unknown";
+
+impl Scope {
+    /// None of the labels that it is made of is known.
+    pub(crate) fn is_unknown(&self) -> bool {
+        !self.name.is_empty() && self.name.split('/').all(|label| label == UNKNOWN)
+    }
+}
+
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.kind == ScopeKind::Cluster {
             return f.write_str("the cluster");
+        }
+        if self.is_unknown() {
+            return f.write_str("nodes without known labels");
         }
         write!(f, "{} {}", self.kind.name(), self.name)
     }

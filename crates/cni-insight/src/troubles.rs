@@ -151,11 +151,7 @@ fn too_old(view: &View<'_>) -> Option<Verdict> {
     if !is_older && !says_nothing {
         return None;
     }
-    let mut verdict = Verdict::without_page(FindingId::AgentTooOld);
-    if let Some(version) = version {
-        verdict = verdict.with_word(&version.to_string());
-    }
-    Some(verdict)
+    Some(Verdict::without_page(FindingId::AgentTooOld))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use crate::catalogue::FindingId;
 use crate::evidence::{NodeEvidence, Source};
-use crate::scope::{Scope, ScopeKind};
+use crate::scope::{Scope, ScopeKind, UNKNOWN};
 use crate::severity::Certainty;
 
 /// Troubles that one node can have at once; further ones are not noted.
@@ -135,10 +135,10 @@ impl NodeTroubles {
 /// What a finding at this node is about. Made of the node's labels only.
 pub(crate) fn scope_of(id: FindingId, node: &NodeEvidence<'_>) -> Scope {
     let kind = id.facts().scope;
-    let group = node.node_group.or(node.instance_type).unwrap_or("unknown");
+    let group = node.node_group.or(node.instance_type).unwrap_or(UNKNOWN);
     let name = match kind {
         ScopeKind::Cluster => String::new(),
-        ScopeKind::Pool => format!("{}/{group}", node.zone.unwrap_or("unknown")),
+        ScopeKind::Pool => format!("{}/{group}", node.zone.unwrap_or(UNKNOWN)),
         ScopeKind::Group => group.to_owned(),
         ScopeKind::Node => node.name.to_owned(),
     };

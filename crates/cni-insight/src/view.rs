@@ -19,7 +19,7 @@ pub(crate) const COUNTS_REFUSALS: AgentVersion = AgentVersion::new(1, 16, 0);
 pub(crate) const HOST_PODS: u32 = 2;
 
 /// The calls of instance metadata that an agent makes for each request for an address, and every 30 s beside it.
-const VPC_BLOCKS: [&str; 2] = ["GetVPCIPv4CIDRBlocks", "GetVPCIPv6CIDRBlocks"];
+pub(crate) const VPC_BLOCKS: [&str; 2] = ["GetVPCIPv4CIDRBlocks", "GetVPCIPv6CIDRBlocks"];
 
 /// How it is known that requests were refused.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -160,7 +160,16 @@ impl<'a> View<'a> {
         if self.now.counting == Counting::Totals {
             return self.all_errors();
         }
-        let from = self.past.errors_count_from(self.now);
+        self.marked_errors(self.past.errors_count_from(self.now))
+    }
+
+    /// The same with those before the node last grew: what slows growth down lets some of it through.
+    pub(crate) fn latest_errors(&self) -> Vec<CallError<'a>> {
+        if self.now.counting == Counting::Totals { Vec::new() } else { self.marked_errors(i64::MIN) }
+    }
+
+    /// The newest errors of growth from this time on.
+    fn marked_errors(&self, from: i64) -> Vec<CallError<'a>> {
         let counts = |mark: &&Mark| mark.at_ms >= from && is_growth_error(mark.family, &mark.first, &mark.second);
         let errors: Vec<&Mark> = self.past.marks().iter().filter(counts).collect();
         let newest = errors.iter().map(|mark| mark.at_ms).max();

@@ -375,6 +375,9 @@ pub struct NodeFigures {
     pub name: NodeName,
     /// Its labels.
     pub labels: Arc<NodeLabels>,
+    /// The version of its agent as page and image say, else the first version that has what is on the page; `None` where none of
+    /// them tells, and without a page.
+    pub agent_version: Option<AgentVersion>,
     /// Its pool holds IPv6 prefixes, so its address figures are not in the cluster's IPv4 totals.
     pub ipv6: bool,
     /// It is one of [`Coverage::expected`].

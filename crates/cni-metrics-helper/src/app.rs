@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cni_insight::finding::Conclusion;
 use cni_metrics_core::aggregate::CounterMode;
 use cni_metrics_core::model::{Snapshot, UnixMillis};
 use thiserror::Error;
@@ -18,7 +19,7 @@ use cni_aws::identity::{
 use cni_collector::discover::connect::{Clients, ConnectError, connect};
 use cni_collector::discover::{Discovery, IndexReader};
 use cni_collector::lead::{Election, LeadSettings};
-use cni_collector::round::{RoundParts, Rounds};
+use cni_collector::round::{InsightParts, RoundParts, Rounds};
 use cni_collector::scrape::Scraper;
 use cni_collector::self_stats::SelfStats;
 use cni_publish::cloudwatch::{AwsCloudWatch, CloudWatchSettings, CloudWatchSettingsError, CloudWatchSink};
@@ -43,6 +44,9 @@ const LONGEST_RESERVE: Duration = Duration::from_millis(500);
 
 /// A reader of the newest snapshot.
 pub type SnapshotReader = watch::Receiver<Option<Arc<Snapshot>>>;
+
+/// What is concluded from the newest round; `None` before the first one, and where no conclusions are drawn.
+pub type ConclusionReader = watch::Receiver<Option<Arc<Conclusion>>>;
 
 /// Why the program cannot start.
 #[derive(Debug, Error)]
@@ -97,6 +101,7 @@ pub struct App {
     clients: Clients,
     publisher: Publisher,
     snapshots: watch::Sender<Option<Arc<Snapshot>>>,
+    conclusions: watch::Sender<Option<Arc<Conclusion>>>,
     stats: SelfStats,
     leadership: Leadership,
     election: Option<Election>,
@@ -157,6 +162,7 @@ impl App {
             clients,
             publisher,
             snapshots: watch::Sender::new(None),
+            conclusions: watch::Sender::new(None),
             stats,
             leadership,
             election,
@@ -171,6 +177,12 @@ impl App {
     /// The newest snapshot, as rounds end.
     pub fn snapshots(&self) -> SnapshotReader {
         self.snapshots.subscribe()
+    }
+
+    /// What is concluded from each round, set before the round's snapshot. Conclusions are drawn for readers who were there before
+    /// the first round, and for Prometheus.
+    pub fn conclusions(&self) -> ConclusionReader {
+        self.conclusions.subscribe()
     }
 
     /// The pods as the watch last showed them.
@@ -370,7 +382,12 @@ impl App {
             log_gap(from, snapshot.at);
         }
         let counters = self.keeps_baselines().then(|| memory.rounds.baselines());
-        self.publisher.publish(Published { snapshot: Arc::clone(&snapshot), counters });
+        // Only the replica that publishes concludes.
+        let conclusion = memory.rounds.conclusion().filter(|_| self.leadership.is_leading());
+        if self.conclusions.receiver_count() > 0 {
+            self.conclusions.send_replace(conclusion.clone());
+        }
+        self.publisher.publish(Published { snapshot: Arc::clone(&snapshot), counters, conclusion });
         // Kept for readers only: at 100,000 nodes a snapshot has 25 MB.
         if self.snapshots.receiver_count() > 0 {
             self.snapshots.send_replace(Some(snapshot));
@@ -380,6 +397,13 @@ impl App {
     fn keeps_baselines(&self) -> bool {
         let spools = self.config.cloudwatch.as_ref().is_some_and(|cloudwatch| cloudwatch.spool_dir.is_some());
         spools && !self.leadership.is_elected()
+    }
+
+    /// What conclusions need, where there is someone to read them.
+    fn insight(&self) -> Option<Arc<InsightParts>> {
+        let is_read = self.config.prometheus.is_some() || self.conclusions.receiver_count() > 0;
+        let mutes = self.config.insight.clone().filter(|_| is_read)?;
+        Some(InsightParts::new(mutes, &self.discovery))
     }
 
     fn parts(&mut self) -> RoundParts {
@@ -393,6 +417,7 @@ impl App {
             counters: CounterMode::Increase,
             looked_for: self.config.looked_for(),
             baselines: self.baselines.take(),
+            insight: self.insight(),
         }
     }
 }

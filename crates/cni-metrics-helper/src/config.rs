@@ -26,6 +26,8 @@ use cni_aws::identity::ClusterIdFallback;
 use cni_collector::discover::DiscoverSettings;
 use cni_collector::discover::connect::ConnectSettings;
 use cni_collector::scrape::{LARGE_PAGES_BYTES, ScrapeSettings, Via};
+use cni_insight::evidence::InsightLevel;
+use cni_insight::mute::Mutes;
 use cni_publish::log::LogMetrics;
 use cni_publish::{Selection, SelectionError};
 use cni_runtime::logging::{LogFormat, LogSettings};
@@ -66,6 +68,8 @@ pub struct Config {
     pub prometheus: Option<PrometheusConfig>,
     /// `cni_*` metrics have the cluster's id as a label, on the admin page too.
     pub cluster_label: bool,
+    /// The findings that are switched off; `None` if no conclusions are drawn.
+    pub insight: Option<Mutes>,
     /// The election, if there is one.
     pub election: Option<ElectionConfig>,
     /// Where health and the helper's own metrics are served, if at all.
@@ -199,6 +203,7 @@ fn read_all(reader: &mut Reader, args: &SettingsArgs) -> Option<Config> {
     let prometheus = prometheus(reader, args);
     let cluster_label =
         reader.read("PROMETHEUS_CLUSTER_LABEL", or(&args.prometheus_cluster_label, "true"), read::switch);
+    let insight = insight(reader, args);
     let election = election(reader, args);
     let shard = shard(reader, args);
     let admin = admin(reader, args);
@@ -226,6 +231,7 @@ fn read_all(reader: &mut Reader, args: &SettingsArgs) -> Option<Config> {
         cloudwatch,
         prometheus: prometheus?,
         cluster_label: cluster_label?,
+        insight: insight?,
         election: election?,
         admin: admin?,
         cluster_id: cluster_id?,
@@ -442,6 +448,23 @@ fn prometheus(reader: &mut Reader, args: &SettingsArgs) -> Option<Option<Prometh
     let node_metrics = reader.read("PROMETHEUS_NODE_METRICS", or(&args.prometheus_node_metrics, "true"), read::switch);
     let prometheus = PrometheusConfig { address: address?, node_metrics: node_metrics? };
     Some(on?.then_some(prometheus))
+}
+
+/// `Some(None)` is off; the muted findings are checked all the same.
+#[expect(clippy::option_option, reason = "a mistake, off, and on are three things")]
+fn insight(reader: &mut Reader, args: &SettingsArgs) -> Option<Option<Mutes>> {
+    let level = reader.read("INSIGHT", or(&args.insight, "basic"), |text| match text.to_ascii_lowercase().as_str() {
+        // What YAML makes of `off` without quotes.
+        "off" | "false" => Ok(InsightLevel::Off),
+        "basic" => Ok(InsightLevel::Basic),
+        "cluster" | "full" => Err("must be off or basic: this version reads no further sources".to_owned()),
+        _ => Err("must be off or basic".to_owned()),
+    });
+    let mutes = reader.read("FINDINGS_MUTE", args.findings_mute.as_deref().unwrap_or_default(), |text| {
+        Mutes::parse(text).map_err(|error| format!("must be a list of ID or ID:SCOPE; {error}"))
+    });
+    let mutes = mutes?;
+    Some((level? == InsightLevel::Basic).then_some(mutes))
 }
 
 /// `Some(None)` is no election; its settings are checked all the same.

@@ -117,10 +117,11 @@ async fn play_all(settings: DemoSettings, out: &mut dyn Write) -> anyhow::Result
     let identity = simulated::identity(&env, &sim.cluster().scenario().cluster.name)?;
     let app = App::build(config, AwsSource::Given(Box::new(identity)), clock, shutdown).await?;
     let (snapshots, index, sinks) = (app.snapshots(), app.index(), app.sinks());
+    let conclusions = app.conclusions();
     let running = tokio::spawn(app.run());
 
     let mut screen = Screen::new(&settings, lines.clone(), has_colour)?;
-    let mut world = Session { sim: &sim, driver, snapshots, index, cut_ms };
+    let mut world = Session { sim: &sim, driver, snapshots, conclusions, index, cut_ms };
     let mut rounds = Vec::new();
     for number in 1..=settings.rounds {
         let began = tokio::time::Instant::now();
@@ -156,6 +157,7 @@ struct Session<'a> {
     sim: &'a Sim,
     driver: ClockDriver,
     snapshots: crate::app::SnapshotReader,
+    conclusions: crate::app::ConclusionReader,
     index: IndexReader,
     /// Wall time from which pages belong to this round.
     cut_ms: i64,
@@ -170,7 +172,9 @@ impl Session<'_> {
             .context("the helper stopped")?;
         let snapshot = self.snapshots.borrow_and_update().clone().context("a round without a snapshot")?;
         let truth = self.truth(snapshot.coverage.scraped).await;
-        Ok(PlayedRound { snapshot, truth })
+        // It is there before its snapshot.
+        let conclusion = self.conclusions.borrow_and_update().clone();
+        Ok(PlayedRound { snapshot, truth, conclusion })
     }
 
     /// What the round should have shown. The world notes a page as handed over only once its socket has taken the last

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use cni_insight::finding::Conclusion;
 use cni_metrics_core::model::Snapshot;
 use tokio::time::Instant;
 
@@ -13,11 +14,13 @@ pub struct Published {
     /// The counters' baselines as they are *after* this round, in a form only their owner reads; `None` where they
     /// are not kept. The spool stores them beside the points of the same round, so that both are always of one age.
     pub counters: Option<Arc<[u8]>>,
+    /// What is concluded from the round; `None` where no conclusions are drawn, or another replica draws them.
+    pub conclusion: Option<Arc<Conclusion>>,
 }
 
 impl From<Arc<Snapshot>> for Published {
     fn from(snapshot: Arc<Snapshot>) -> Self {
-        Self { snapshot, counters: None }
+        Self { snapshot, counters: None, conclusion: None }
     }
 }
 

@@ -5,6 +5,7 @@
 //! a gap in a graph is true, a value held for ever is not. Until the cluster's id is known, the page has only what carries no
 //! name of the cluster: the Go helper's own gauges.
 
+mod findings;
 pub mod names;
 pub mod page;
 pub mod server;
@@ -100,7 +101,7 @@ impl Sink for PrometheusSink {
     fn accept(&mut self, round: Published) -> BoxFuture<'_, ()> {
         let at = round.snapshot.at;
         self.newest.send_modify(|newest| {
-            *newest = Some(Arc::new(Exposed::after(newest.as_deref(), round.snapshot)));
+            *newest = Some(Arc::new(Exposed::after(newest.as_deref(), round)));
         });
         self.stats.delivered(0, at);
         Box::pin(future::ready(()))

@@ -28,6 +28,12 @@ pub const LAST_ROUND_DURATION: &str = "cni_cluster_last_round_duration_seconds";
 pub const COUNTERS_START: &str = "cni_cluster_counters_start_timestamp_seconds";
 /// The number of shards.
 pub const SHARDS: &str = "cni_cluster_shards";
+/// A finding that is open, by `id`, `severity`, `scope_kind` and `scope`: 1.
+pub const FINDING: &str = "cni_finding";
+/// Open findings by `severity`.
+pub const FINDINGS: &str = "cni_findings";
+/// Refused requests for a pod address by `cause`.
+pub const REFUSED_BY_CAUSE: &str = "cni_refused_addresses_total";
 /// The largest number of addresses that a node can have for pods.
 pub const NODE_USABLE: &str = "cni_node_usable_ip_addresses";
 /// Scrapes by `outcome`; on the admin listener's page.

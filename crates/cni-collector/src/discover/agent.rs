@@ -76,12 +76,18 @@ struct SlimVariable {
 pub(super) struct SlimContainerStatus {
     name: Option<Box<str>>,
     restart_count: Option<i64>,
+    ready: Option<bool>,
 }
 
 /// How often the agents' container among these was restarted; 0 if that is not known, or no count.
 pub(super) fn restarts_of(statuses: &[SlimContainerStatus]) -> u32 {
     let agent = statuses.get(agent_among(statuses.iter().map(|status| status.name.as_deref())));
     agent.and_then(|status| u32::try_from(status.restart_count?).ok()).unwrap_or(0)
+}
+
+/// Whether the agents' container among these is ready; `None` if that is not known.
+pub(super) fn is_ready(statuses: &[SlimContainerStatus]) -> Option<bool> {
+    statuses.get(agent_among(statuses.iter().map(|status| status.name.as_deref())))?.ready
 }
 
 /// The position of the agents' container.

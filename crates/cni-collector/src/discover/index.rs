@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use cni_insight::evidence::NodeStatus;
 use cni_metrics_core::model::{NodeLabels, NodeName, PodUid, Target, UnixMillis};
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -42,6 +43,8 @@ pub struct Pod {
     pub agent: Arc<AgentSpec>,
     /// How often that container was restarted; 0 if the API server does not say.
     pub restarts: u32,
+    /// That container is ready; `None` if the API server does not say.
+    pub is_ready: Option<bool>,
 }
 
 impl Pod {
@@ -73,10 +76,12 @@ pub struct Index {
 pub(crate) struct Node {
     labels: Arc<NodeLabels>,
     instance: InstanceId,
+    status: NodeStatus,
 }
 
-// An agent's image and environment and a node's instance cost 16 bytes per node.
-const _: () = assert!(size_of::<Node>() - size_of::<Arc<NodeLabels>>() + size_of::<Arc<AgentSpec>>() <= 16);
+// An agent's image and environment and a node's instance cost 16 bytes per node, its state another 16.
+const _: () = assert!(size_of::<InstanceId>() + size_of::<Arc<AgentSpec>>() <= 16);
+const _: () = assert!(size_of::<Node>() <= 32);
 
 #[derive(Debug, Default)]
 struct Tables {
@@ -132,8 +137,8 @@ impl Index {
     }
 
     /// The node as it is kept.
-    pub(crate) fn shared_node(&self, labels: NodeLabels, instance: InstanceId) -> Node {
-        Node { labels: self.write().label_sets.shared(labels), instance }
+    pub(crate) fn shared_node(&self, labels: NodeLabels, instance: InstanceId, status: NodeStatus) -> Node {
+        Node { labels: self.write().label_sets.shared(labels), instance, status }
     }
 
     /// Replaces all nodes at once.
@@ -152,10 +157,10 @@ impl Index {
     }
 
     /// Adds or replaces one node.
-    pub(crate) fn apply_node(&self, name: Box<str>, labels: NodeLabels, instance: InstanceId) {
+    pub(crate) fn apply_node(&self, name: Box<str>, labels: NodeLabels, instance: InstanceId, status: NodeStatus) {
         let mut tables = self.write();
         let labels = tables.label_sets.shared(labels);
-        tables.nodes.insert(name, Node { labels, instance });
+        tables.nodes.insert(name, Node { labels, instance, status });
     }
 
     /// Removes one node.
@@ -233,6 +238,11 @@ impl Index {
         self.read().nodes.get(node)?.instance.text()
     }
 
+    /// The maximum number of pods, the cordon and the readiness of a node that is listed.
+    pub fn node_status(&self, node: &str) -> Option<NodeStatus> {
+        self.read().nodes.get(node).map(|node| node.status)
+    }
+
     /// Turns true once the first list of pods is complete.
     pub fn synced(&self) -> watch::Receiver<bool> {
         self.synced.subscribe()
@@ -285,6 +295,7 @@ impl Pod {
             created_at: None,
             agent: Arc::default(),
             restarts: 0,
+            is_ready: None,
         }
     }
 }
@@ -329,8 +340,8 @@ mod tests {
         let labels = NodeLabels { zone: Some(Arc::from("a")), ..NodeLabels::default() };
         index.apply_pod(Arc::new(pod("a")));
         index.apply_pod(Arc::new(pod("b")));
-        index.apply_node("node-a".into(), labels.clone(), InstanceId::default());
-        index.apply_node("node-b".into(), labels, InstanceId::default());
+        index.apply_node("node-a".into(), labels.clone(), InstanceId::default(), NodeStatus::default());
+        index.apply_node("node-b".into(), labels, InstanceId::default(), NodeStatus::default());
         let (targets, _) = index.targets();
         assert!(Arc::ptr_eq(&targets[0].1.labels, &targets[1].1.labels));
     }

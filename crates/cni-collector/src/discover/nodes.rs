@@ -1,8 +1,9 @@
-//! A node, trimmed to its zone, instance type, node group and EC2 instance.
+//! A node, trimmed to its zone, instance type, node group, EC2 instance, maximum number of pods, cordon and readiness.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use cni_insight::evidence::NodeStatus;
 use cni_metrics_core::model::NodeLabels;
 use kube::core::ObjectMeta;
 use serde::Deserialize;
@@ -14,19 +15,40 @@ const NODE_GROUPS: [&str; 3] =
     ["eks.amazonaws.com/nodegroup", "alpha.eksctl.io/nodegroup-name", "karpenter.sh/nodepool"];
 const EKSCTL_CLUSTER: &str = "alpha.eksctl.io/cluster-name";
 
-/// A node with everything but a few labels and its provider's id left undecoded.
+/// A node with everything but what is named here left undecoded.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct SlimNode {
     #[serde(deserialize_with = "slim_metadata")]
     metadata: ObjectMeta,
     #[serde(default)]
     spec: SlimNodeSpec,
+    #[serde(default)]
+    status: SlimNodeStatus,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 struct SlimNodeSpec {
     #[serde(rename = "providerID")]
     provider_id: Option<Box<str>>,
+    unschedulable: Option<bool>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+struct SlimNodeStatus {
+    allocatable: Option<SlimResources>,
+    conditions: Option<Vec<SlimCondition>>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+struct SlimResources {
+    pods: Option<Box<str>>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct SlimCondition {
+    #[serde(rename = "type")]
+    kind: Option<Box<str>>,
+    status: Option<Box<str>>,
 }
 
 /// An EC2 instance's id in 8 bytes: `i-` and 8 hexadecimal digits, or 17 of which the first is 0, as all are that AWS has
@@ -96,6 +118,20 @@ impl SlimNode {
         self.spec.provider_id.as_deref().map(InstanceId::of_provider).unwrap_or_default()
     }
 
+    /// Its maximum number of pods, cordon and readiness.
+    pub(crate) fn status(&self) -> NodeStatus {
+        let max_pods =
+            self.status.allocatable.as_ref().and_then(|allocatable| allocatable.pods.as_deref()?.parse().ok());
+        let conditions = self.status.conditions.as_deref().unwrap_or_default();
+        let ready = conditions.iter().find(|condition| condition.kind.as_deref() == Some("Ready"));
+        NodeStatus {
+            max_pods,
+            is_cordoned: self.spec.unschedulable == Some(true),
+            // `Unknown`: the kubelet no longer reports.
+            is_ready: ready.and_then(|ready| ready.status.as_deref()).map(|status| status == "True"),
+        }
+    }
+
     /// What the index keeps of its labels.
     pub(crate) fn labels(&self) -> NodeLabels {
         let owned = |label: &str| self.label(label).map(Arc::from);
@@ -137,6 +173,24 @@ mod tests {
     fn a_missing_or_empty_label_is_none() {
         let labels = node(&serde_json::json!({"topology.kubernetes.io/zone": ""})).labels();
         assert_eq!(labels, NodeLabels::default());
+    }
+
+    #[test]
+    fn a_nodes_state_is_read_where_it_is_told() {
+        let status = |object: serde_json::Value| serde_json::from_value::<SlimNode>(object).unwrap().status();
+        let whole = status(serde_json::json!({
+            "metadata": {"name": "n"}, "spec": {"unschedulable": true},
+            "status": {"allocatable": {"cpu": "2", "pods": "58"}, "capacity": {"pods": "110"}, "conditions": [
+                {"type": "MemoryPressure", "status": "False"}, {"type": "Ready", "status": "Unknown"},
+            ]},
+        }));
+        assert_eq!(whole, NodeStatus { max_pods: Some(58), is_cordoned: true, is_ready: Some(false) });
+        let ready =
+            serde_json::json!({"metadata": {}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}});
+        assert_eq!(status(ready), NodeStatus { max_pods: None, is_cordoned: false, is_ready: Some(true) });
+        let odd = serde_json::json!({"metadata": {}, "status": {"allocatable": {"pods": "many"}, "conditions": [{}]}});
+        assert_eq!(status(odd), NodeStatus::default());
+        assert_eq!(status(serde_json::json!({"metadata": {"name": "n"}})), NodeStatus::default());
     }
 
     #[test]

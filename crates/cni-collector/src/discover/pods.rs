@@ -98,6 +98,7 @@ impl SlimPod {
             created_at: self.metadata.creation_timestamp.map(|time| UnixMillis(time.0.as_millisecond())),
             agent: Arc::new(agent::spec_of(self.spec.containers.unwrap_or_default())),
             restarts: agent::restarts_of(self.status.container_statuses.as_deref().unwrap_or_default()),
+            is_ready: agent::is_ready(self.status.container_statuses.as_deref().unwrap_or_default()),
         }
     }
 }
@@ -120,7 +121,10 @@ mod tests {
             "spec": {"nodeName": "ip-10-0-0-1", "containers": [{"name": "aws-node", "image": "cni:v1.18.6"}]},
             "status": {
                 "phase": "Running", "podIP": "10.0.0.1",
-                "containerStatuses": [{"name": "aws-eks-nodeagent", "restartCount": 7}, {"name": "aws-node", "restartCount": 3}],
+                "containerStatuses": [
+                    {"name": "aws-eks-nodeagent", "restartCount": 7, "ready": false},
+                    {"name": "aws-node", "restartCount": 3, "ready": true},
+                ],
             },
         });
         let slim: SlimPod = serde_json::from_value(json).unwrap();
@@ -131,6 +135,7 @@ mod tests {
         assert_eq!(pod.created_at, Some(UnixMillis(1_793_491_200_000)));
         assert!(pod.running && !pod.deleting);
         assert_eq!(pod.restarts, 3, "the agent's, not the policy agent's beside it");
+        assert_eq!(pod.is_ready, Some(true), "the same");
         assert_eq!(pod.agent.version().map(|version| version.to_string()).as_deref(), Some("v1.18.6"));
     }
 

@@ -295,7 +295,7 @@ impl Nodes {
                 self.names.add(node.eksctl_cluster());
                 self.note_own(&node, discovery);
                 if self.is_ours(&node) {
-                    let kept = discovery.index.shared_node(node.labels(), node.instance());
+                    let kept = discovery.index.shared_node(node.labels(), node.instance(), node.status());
                     self.listed.insert(Box::from(node.name()), kept);
                 }
             }
@@ -310,7 +310,7 @@ impl Nodes {
                 }
                 self.note_own(&node, discovery);
                 if self.is_ours(&node) {
-                    discovery.index.apply_node(Box::from(node.name()), node.labels(), node.instance());
+                    discovery.index.apply_node(Box::from(node.name()), node.labels(), node.instance(), node.status());
                 }
             }
             Seen::Deleted(node) => discovery.index.remove_node(node.name()),

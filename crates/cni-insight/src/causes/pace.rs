@@ -5,7 +5,7 @@ use cni_types::catalogue::LabelledFamily;
 use crate::catalogue::FindingId;
 use crate::evidence::{Counting, Source};
 use crate::verdict::Verdict;
-use crate::view::View;
+use crate::view::{VPC_BLOCKS, View};
 
 /// Pages in a row on which a pool action runs.
 const STALLED_PAGES: u16 = 4;
@@ -25,6 +25,14 @@ pub(super) fn instance_metadata_failing(view: &View<'_>) -> Option<Verdict> {
     let cannot_compare = view.counted(LabelledFamily::IpamdErrorCount, "reconcileFailedGetENIs") >= REPEATED;
     let applies = (asked && beyond >= 2.0) || (macs >= REPEATED && cannot_compare);
     applies.then(|| Verdict::new(FindingId::InstanceMetadataFailing, view).with_count(beyond.max(macs)))
+}
+
+/// Reads of instance metadata failed within the last minutes, and no longer do so on this page: it is healing, or fails now and then.
+pub(super) fn metadata_failed_lately(view: &View<'_>) -> Option<Verdict> {
+    let failed = VPC_BLOCKS.iter().filter_map(|api| view.mark(LabelledFamily::AwsApiErrorCount, api));
+    let failed = failed.map(|mark| mark.sum).sum::<f64>();
+    (failed >= REPEATED)
+        .then(|| Verdict::new(FindingId::InstanceMetadataFailing, view).with_count(failed).likely(Source::AgentLog))
 }
 
 /// A pool action runs on and on, and nothing comes of it.

@@ -178,9 +178,17 @@ fn an_error_before_the_node_grew_is_void_and_state_comes_before_errors() {
     let mut play = Play::every(30);
     play.round(&[Node::new("n")]);
     play.rounds(5, |_| throttled.clone());
-    play.round(&[short().pool(20.0, 20.0, 27)]);
-    let conclusion = play.round(&[short().pool(20.0, 20.0, 27)]);
+    let growing = play.round(&[short().pool(20.0, 20.0, 27)]);
+    // What lets some calls through still is the cause as long as it is seen; then the pool is just too small.
+    assert_eq!(only(&growing).identity.id, Id::Ec2Throttled);
+    let conclusion = play.rounds(10, |_| short().pool(20.0, 20.0, 27));
     assert_eq!(only(&conclusion).identity.id, Id::WarmPoolTooSmall);
+    // A short time after it grew, and without refusals for long, it only grows.
+    let mut play = Play::every(30);
+    play.round(&[Node::new("n")]);
+    play.round(std::slice::from_ref(&throttled));
+    let conclusion = play.round(&[short().pool(20.0, 20.0, 27)]);
+    assert_eq!(only(&conclusion).identity.id, Id::PoolGrowing);
 }
 
 #[test]
@@ -243,6 +251,26 @@ fn failing_metadata_is_told_from_the_agents_own_checks() {
     let mut play = Play::every(30);
     play.round(&[Node::new("n")]);
     assert_eq!(named(&play.rounds(6, node(2.0))), []);
+}
+
+#[test]
+fn metadata_that_heals_stays_the_cause_until_its_failures_are_old() {
+    let failing = || {
+        let mut node = short().counting(error("GetVPCIPv4CIDRBlocks", "IMDSRequestError", 9.0));
+        node.page.requests = Some(12.0);
+        node
+    };
+    let mut play = Play::every(30);
+    play.round(&[Node::new("n")]);
+    play.rounds(8, |_| failing());
+    // It healed within the round: this page still has refusals, and no failure beyond the agent's own checks.
+    let healing = only(&play.round(&[short()]));
+    assert_eq!((healing.identity.id, healing.certainty), (Id::InstanceMetadataFailing, Certainty::Likely));
+    // Pages without refusals say nothing new of the cause.
+    for _ in 0..9 {
+        assert_eq!(only(&play.round(&[short().refusing(0.0)])).identity.id, Id::InstanceMetadataFailing);
+    }
+    assert_eq!(only(&play.rounds(6, |_| short())).identity.id, Id::WarmPoolTooSmall);
 }
 
 #[test]
@@ -347,10 +375,12 @@ fn one_page_says_what_it_can_and_what_a_second_would_add() {
     assert_eq!(finding.identity.id, Id::MaxPodsTooHigh);
     assert_eq!((finding.certainty, finding.severity), (Certainty::Likely, Severity::Warning));
     assert!(finding.lacks.contains(&Source::SecondPage), "{finding:?}");
-    assert!(finding.says.contains("since the agents' start"), "{}", finding.says);
+    assert!(finding.says.contains("since its agent's start"), "{}", finding.says);
     // Refused long ago, perhaps: there is room now.
-    let finding = only(&Play::single().round(&[short().pool(10.0, 18.0, 27)]));
-    assert_eq!((finding.identity.id, finding.severity), (Id::CauseUnknown, Severity::Info));
+    assert_eq!(named(&Play::single().round(&[short().pool(10.0, 18.0, 27)])), []);
+    assert_eq!(named(&Play::single().round(&[full().pool(12.0, 27.0, 27)])), []);
+    let finding = only(&Play::single().round(&[short()]));
+    assert_eq!((finding.identity.id, finding.severity), (Id::CauseUnknown, Severity::Warning));
     let exhausted = short().counting(error("AssignPrivateIpAddresses", EXHAUSTED, 7.0));
     let finding =
         only(&Play::single().round(&[exhausted.counting(error("AssignPrivateIpAddresses", "Throttling", 2.0))]));

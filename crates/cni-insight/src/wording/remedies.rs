@@ -105,7 +105,7 @@ fn reaching(id: FindingId) -> Vec<Remedy> {
 fn full(id: FindingId, group: &Group) -> Vec<Remedy> {
     let plan = || {
         let instance_type = group.types.first().map_or("INSTANCE_TYPE", |name| &**name);
-        format!("cni-metrics-helper plan max-pods {instance_type}")
+        format!("cni-metrics-helper plan max-pods --instance-type {instance_type}")
     };
     let prefixes = || {
         does(

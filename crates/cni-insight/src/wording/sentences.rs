@@ -15,18 +15,18 @@ pub(super) fn sentence(identity: &Identity, group: &Group) -> String {
     }
     let verb = match (group.counting_totals, group.nodes) {
         (true, _) => "refused",
-        (false, 1) => "refuses",
-        (false, _) => "refuse",
+        (false, 1) => "has refused",
+        (false, _) => "have refused",
     };
     let requests = match group.refused {
         refused if refused < 1.0 => "requests for a pod address".to_owned(),
         refused if refused < 2.0 => "1 request for a pod address".to_owned(),
         refused => format!("{refused} requests for a pod address"),
     };
-    let when = if group.counting_totals {
-        " since the agents' start; whether they still do takes a second page".to_owned()
-    } else {
-        String::new()
+    let when = match (group.counting_totals, group.nodes) {
+        (false, _) => "",
+        (true, 1) => " since its agent's start; whether it still does takes a second page",
+        (true, _) => " since the agents' start; whether they still do takes a second page",
     };
     let perhaps = if group.certainty() == Certainty::Likely { "likely: " } else { "" };
     format!("{who} {verb} {requests}{when}; {perhaps}{}.", cause(identity.id, group))
@@ -146,22 +146,31 @@ fn call(id: FindingId, group: &Group) -> String {
 fn trouble(id: FindingId, group: &Group, who: &str) -> String {
     use FindingId as Id;
     let (count, word) = (group.count, group.word().unwrap_or("unknown"));
-    let agents = if group.nodes == 1 { format!("the agent of {who}") } else { format!("the agents of {who}") };
+    let is_one = group.nodes == 1;
+    // The verb after the agents.
+    let (are, were, give, end) = if is_one { ("is", "was", "gives", "ends") } else { ("are", "were", "give", "end") };
+    let do_not = if is_one { "does not" } else { "do not" };
+    let number = |one: &str, many: &str| if count < 2.0 { format!("{count} {one}") } else { format!("{count} {many}") };
+    let agents = if is_one { format!("the agent of {who}") } else { format!("the agents of {who}") };
     match id {
         Id::BranchEniNotProvided => format!(
             "{who}: pods get no branch ENI, likely; {count} errors while the trunk was set up, and pods ask without being given \
              an address."
         ),
-        Id::AgentSettingsRefused => format!("{agents} end at the start: {word}."),
+        Id::AgentSettingsRefused => format!("{agents} {end} at the start: {word}."),
         Id::AgentNotStarted => {
-            format!("{agents} are not ready and give no metrics page ({word}); pods there get no address.")
+            format!("{agents} {are} not ready and {give} no metrics page ({word}); pods there get no address.")
         }
         Id::AgentSilent => {
-            format!("{agents} are ready and give no metrics page ({word}): these nodes are not measured.")
+            format!("{agents} {are} ready and {give} no metrics page ({word}), so nothing is known of the pool there.")
         }
-        Id::AgentRestarting => format!("{agents} were restarted {count} times in 30 minutes."),
-        Id::EnisForceRemoved => format!("{who}: {count} ENIs vanished while pods used their addresses."),
-        Id::AddressesForceRemoved => format!("{who}: {count} addresses vanished while pods used them."),
+        Id::AgentRestarting => format!("{agents} {were} restarted {count} times in 30 minutes."),
+        Id::EnisForceRemoved => {
+            format!("{who}: {} vanished.", number("ENI that pods used", "ENIs that pods used"))
+        }
+        Id::AddressesForceRemoved => {
+            format!("{who}: {} vanished.", number("address in use", "addresses in use"))
+        }
         Id::PoolOutOfStep => {
             format!("{who}: the agent's datastore and EC2 differed in {count} comparisons within 15 minutes.")
         }
@@ -169,9 +178,9 @@ fn trouble(id: FindingId, group: &Group, who: &str) -> String {
             "{agents} may not call ec2:{word} (UnauthorizedOperation {count} times): no pod is refused for it, but addresses and \
              ENIs are left over."
         ),
-        Id::MetricsDisabled => format!("{who} are not measured: DISABLE_METRICS=true."),
+        Id::MetricsDisabled => format!("{who}: not measured, since DISABLE_METRICS is true."),
         _ => format!(
-            "{agents} (version {word}) do not count refused requests: refusals are inferred from addresses that are all in use."
+            "{agents} {do_not} count refused requests (versions before v1.16): refusals are inferred from addresses that are all in use."
         ),
     }
 }

@@ -178,6 +178,7 @@ impl NodeMemory {
             figures.implausible.insert(family);
         };
         let version = version_of(sample, agent);
+        figures.agent_version = version;
         let has = |family: Family| counter::is_whole(sample) && version.is_some_and(|version| family.is_in(version));
         gauge::read(sample, agent, self.ipv6, &mut figures.values, &mut implausible);
         let mut reporting = gauge::unused(sample, has);

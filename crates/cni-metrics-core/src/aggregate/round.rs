@@ -81,6 +81,7 @@ impl<'a> Round<'a> {
             uid: target.uid.clone(),
             name: target.node.clone(),
             labels: target.labels.clone(),
+            agent_version: None,
             ipv6: known.as_ref().is_some_and(|state| state.ipv6),
             expected: expected || known.is_some() || outcome.is_ok(),
             failure: outcome.as_ref().err().copied(),

@@ -1,4 +1,4 @@
-//! `explain`: the documentation of one alert or kind of failure, from the program itself. No network is needed.
+//! `explain`: the documentation of one finding, alert or kind of failure, from the program itself. No network is needed.
 
 use std::fmt::Write as _;
 use std::io::Write;
@@ -6,8 +6,11 @@ use std::io::Write;
 use anyhow::bail;
 use clap::Args;
 use cni_generate::alert::{ALERTS, AlertNames};
+use cni_insight::catalogue::FindingId;
 use cni_metrics_core::model::FailureKind;
 
+/// A section for each finding, under its id.
+const FINDING_PAGES: &str = include_str!("../../../../docs/findings.md");
 /// A section for each alert, under its name.
 const ALERT_PAGES: &str = include_str!("../../../../docs/alerts.md");
 /// A table with one row, or several, for each kind of failure.
@@ -19,7 +22,8 @@ const COLUMNS: usize = 80;
 /// Options of `explain`.
 #[derive(Debug, Clone, Args)]
 pub struct ExplainArgs {
-    /// An alert (`VpcCniNodesFull`), the name of an alarm in CloudWatch, or a kind of failure (`timeout`)
+    /// A finding (`subnet-exhausted`), an alert (`VpcCniNodesFull`), the name of an alarm in CloudWatch, or a kind of failure
+    /// (`timeout`)
     #[arg(value_name = "ID")]
     id: Option<String>,
 }
@@ -37,14 +41,18 @@ pub fn run(args: &ExplainArgs, out: &mut dyn Write) -> anyhow::Result<()> {
 }
 
 fn page(id: &str) -> Option<String> {
-    alert_page(id).or_else(|| failure_page(id))
+    finding_page(id).or_else(|| alert_page(id)).or_else(|| failure_page(id))
 }
 
 /// Every ID, under what it is.
 fn index() -> String {
-    let mut text = "Alerts (Prometheus, CloudWatch):\n".to_owned();
-    for AlertNames { rule, alarm } in ALERTS {
+    let mut text = "Findings:\n".to_owned();
+    for id in FindingId::ALL {
         // Writing to a string cannot fail.
+        let _ = writeln!(text, "  {id}");
+    }
+    text.push_str("Alerts (Prometheus, CloudWatch):\n");
+    for AlertNames { rule, alarm } in ALERTS {
         let _ = match alarm {
             Some(alarm) => writeln!(text, "  {rule}, {alarm}"),
             None => writeln!(text, "  {rule}"),
@@ -56,6 +64,14 @@ fn index() -> String {
         let _ = writeln!(text, "  {}", kinds.join(", "));
     }
     text
+}
+
+fn finding_page(id: &str) -> Option<String> {
+    let id = FindingId::by_name(&id.to_ascii_lowercase())?;
+    let (_, rest) = FINDING_PAGES.split_once(&format!("\n## {id}\n"))?;
+    let (section, _) = rest.split_once("\n## ").unwrap_or((rest, ""));
+    let title = format!("{id}: {} ({})", id.facts().title, id.facts().severity);
+    Some(format!("{}\n{}", filled(&title), filled(&plain(section.trim()))))
 }
 
 fn alert_page(id: &str) -> Option<String> {
@@ -165,6 +181,34 @@ mod tests {
             assert!(text.starts_with(&format!("{kind}: ")) && text.lines().count() >= 4, "{text}");
         }
         assert_eq!(page("too_large").unwrap().matches("The log says").count(), 2);
+    }
+
+    #[test]
+    fn every_finding_has_a_page_and_the_page_has_no_other() {
+        for id in FindingId::ALL {
+            let text = page(id.name()).unwrap_or_else(|| panic!("{id}"));
+            for part in ["How it is decided: ", "How sure it is: ", "What to do: ", "FINDINGS_MUTE="] {
+                assert!(text.contains(part), "{part} of {id}: {text}");
+            }
+            assert!(text.lines().all(|line| line.chars().count() <= COLUMNS) && !text.contains("]("), "{text}");
+        }
+        let is_id =
+            |name: &&str| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+        let sections: Vec<&str> =
+            FINDING_PAGES.lines().filter_map(|line| line.strip_prefix("## ")).filter(is_id).collect();
+        assert_eq!(sections, FindingId::ALL.map(FindingId::name));
+    }
+
+    #[test]
+    fn the_tables_of_findings_are_the_catalogues() {
+        for id in FindingId::ALL {
+            let facts = id.facts();
+            let lasts = if facts.must_last { ", if it lasts" } else { "" };
+            let (severity, scope, title) = (facts.severity, facts.scope.name(), facts.title);
+            let row = format!("| [{id}](#{id}) | {severity}{lasts} | {scope} | {title} |");
+            assert!(FINDING_PAGES.lines().any(|line| line == row), "{row}");
+        }
+        assert_eq!(FINDING_PAGES.matches("| [").count(), FindingId::ALL.len(), "rows");
     }
 
     #[test]

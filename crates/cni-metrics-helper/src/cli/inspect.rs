@@ -14,6 +14,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use clap::Args;
+use cni_collector::round::conclude_from_pages;
+use cni_insight::mute::Mutes;
 use cni_metrics_core::agent::AgentFacts;
 use cni_metrics_core::aggregate::{Aggregator, CounterMode, HelperStart};
 use cni_metrics_core::model::{Anomaly, FailureKind, NodeName, NodeSample, Observation, PodUid, Target};
@@ -79,7 +81,8 @@ pub fn run(args: &InspectArgs, out: &mut dyn Write, errors: &mut dyn Write) -> a
     snapshot.duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     let unreadable = snapshot.coverage.scraped < snapshot.coverage.expected || left_out > 0;
     args.nodes.check(&[&snapshot].into_iter())?;
-    let look = Look { snapshot: Arc::new(snapshot), window: None };
+    let conclusion = conclude_from_pages(&snapshot, Mutes::default());
+    let look = Look { snapshot: Arc::new(snapshot), window: None, conclusion: Some(Arc::new(conclusion)) };
     print(&look, LookStyle { output: args.output.output, nodes: &args.nodes }, out)?;
     Ok(if unreadable { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

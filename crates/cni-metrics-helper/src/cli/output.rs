@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use cni_insight::finding::Conclusion;
 use cni_metrics_core::model::Snapshot;
 use cni_runtime::text::chain;
 
 use super::nodes::{Chosen, NodeChoice};
 use crate::view::clusters::{ClusterJson, ClustersJson};
+use crate::view::findings;
 use crate::view::json::{CountersJson, LookJson};
 use crate::view::schema::Schema;
 use crate::view::table;
@@ -44,12 +46,15 @@ pub(super) struct Look {
     pub(super) snapshot: Arc<Snapshot>,
     /// The time between two scrapes; `None` where agents were read once, and counters are totals.
     pub(super) window: Option<Duration>,
+    /// What is concluded from it; `None` where no conclusions are drawn.
+    pub(super) conclusion: Option<Arc<Conclusion>>,
 }
 
 impl Look {
     /// The same with the chosen nodes.
     fn chosen(&self, nodes: &NodeChoice) -> ChosenLook {
-        ChosenLook { nodes: nodes.choose(Arc::clone(&self.snapshot)), window: self.window }
+        let nodes = nodes.choose(Arc::clone(&self.snapshot));
+        ChosenLook { nodes, window: self.window, conclusion: self.conclusion.clone() }
     }
 }
 
@@ -57,6 +62,7 @@ impl Look {
 struct ChosenLook {
     nodes: Chosen,
     window: Option<Duration>,
+    conclusion: Option<Arc<Conclusion>>,
 }
 
 /// How a look is shown: the format, and which nodes.
@@ -77,7 +83,14 @@ impl ChosenLook {
         if self.nodes.left_out > 0 {
             writeln!(out, "{} more nodes are not shown (--top)", self.nodes.left_out)?;
         }
+        if let Some(conclusion) = &self.conclusion {
+            write!(out, "\n{}", findings::render(conclusion))?;
+        }
         Ok(())
+    }
+
+    fn json(&self) -> LookJson<'_> {
+        LookJson::new(&self.nodes.snapshot, self.counters(), self.conclusion.as_deref())
     }
 }
 
@@ -86,7 +99,7 @@ pub(super) fn print(look: &Look, shown: LookStyle<'_>, out: &mut dyn Write) -> a
     let look = look.chosen(shown.nodes);
     match shown.output {
         Output::Table => look.table(out)?,
-        Output::Json => Schema::Look.print(&LookJson::new(&look.nodes.snapshot, look.counters()), out)?,
+        Output::Json => Schema::Look.print(&look.json(), out)?,
     }
     Ok(())
 }
@@ -99,7 +112,7 @@ pub(super) fn print_clusters(looks: &[ClusterLook], shown: LookStyle<'_>, out: &
         .collect();
     if shown.output == Output::Json {
         let clusters = chosen.iter().map(|(context, outcome)| match outcome {
-            Ok(look) => ClusterJson::measured(context, &look.nodes.snapshot, look.counters()),
+            Ok(look) => ClusterJson::measured(context, look.json()),
             Err(error) => ClusterJson::failed(context, chain(error.as_ref())),
         });
         return Ok(Schema::Looks.print(&ClustersJson { clusters: clusters.collect() }, out)?);

@@ -33,6 +33,14 @@ pub struct SettingsArgs {
     #[arg(long = "interval", env = "METRIC_UPDATE_INTERVAL", value_name = "DURATION", default_value = "30")]
     pub metric_update_interval: String,
 
+    /// Conclude from each round why pods are refused an address and what else is wrong: off, or basic (from what the helper reads
+    /// anyway)
+    #[arg(long, env, value_name = "LEVEL", default_value = "basic", help_heading = "Findings")]
+    pub insight: String,
+    /// Findings that are switched off: ID or ID:SCOPE, comma-separated; they are listed as muted
+    #[arg(long, env, value_name = "LIST", help_heading = "Findings")]
+    pub findings_mute: Option<String>,
+
     /// How nodes are reached: auto (proxy first; a node the API server cannot reach is tried directly), proxy, direct
     #[arg(long, env, value_name = "WAY", default_value = "auto", help_heading = "Scraping")]
     pub scrape_via: String,

@@ -52,39 +52,43 @@ fn an_empty_value_counts_as_not_given() {
     assert!(config.cloudwatch.is_some() && config.cluster_id.is_none());
 }
 
+/// A mistake in each setting that can have one.
+const MISTAKES: [&str; 29] = [
+    "--interval=30 s",
+    "--use-cloudwatch=maybe",
+    "--use-prometheus=2",
+    "--prometheus-address=localhost",
+    "--prometheus-cluster-label=enabled",
+    "--scrape-via=ssh",
+    "--scrape-concurrency=0",
+    "--scrape-timeout=5 s",
+    "--scrape-max-bytes=8TB",
+    "--agent-port=70000",
+    "--agent-namespace=Kube_System",
+    "--cloudwatch-namespace=AWS/EC2",
+    "--aws-cluster-id=m\u{fc}nchen",
+    "--agent-selector=k8s-app aws-node",
+    "--metric-set=all",
+    "--cloudwatch-resolution=30",
+    "--leader-election=elect",
+    "--lease-name=My.Lease",
+    "--lease-namespace=-",
+    "--lease-duration=4s",
+    "--standby-scrape=warm",
+    "--insight=full",
+    "--findings-mute=node-ful",
+    "--shard=3/3",
+    "--admin-address=61682",
+    "--log-level=TRACE",
+    "--log-format=xml",
+    "--aws-region=Frankfurt",
+    "--node-name=My Node",
+];
+
 #[test]
 fn all_mistakes_are_reported_at_once() {
-    let flags = [
-        "--interval=30 s",
-        "--use-cloudwatch=maybe",
-        "--use-prometheus=2",
-        "--prometheus-address=localhost",
-        "--prometheus-cluster-label=enabled",
-        "--scrape-via=ssh",
-        "--scrape-concurrency=0",
-        "--scrape-timeout=5 s",
-        "--scrape-max-bytes=8TB",
-        "--agent-port=70000",
-        "--agent-namespace=Kube_System",
-        "--cloudwatch-namespace=AWS/EC2",
-        "--aws-cluster-id=m\u{fc}nchen",
-        "--agent-selector=k8s-app aws-node",
-        "--metric-set=all",
-        "--cloudwatch-resolution=30",
-        "--leader-election=elect",
-        "--lease-name=My.Lease",
-        "--lease-namespace=-",
-        "--lease-duration=4s",
-        "--standby-scrape=warm",
-        "--shard=3/3",
-        "--admin-address=61682",
-        "--log-level=TRACE",
-        "--log-format=xml",
-        "--aws-region=Frankfurt",
-        "--node-name=My Node",
-    ];
-    insta::assert_snapshot!(read(&flags).unwrap_err(), @r#"
-    invalid configuration (27 errors):
+    insta::assert_snapshot!(read(&MISTAKES).unwrap_err(), @r#"
+    invalid configuration (29 errors):
       METRIC_UPDATE_INTERVAL = "30 s": must be whole seconds, such as 30, 30s or 5m, from 1s to 24h
       AGENT_NAMESPACE = "Kube_System": must be a namespace's name (a-z, 0-9 and -, at most 63)
       AGENT_SELECTOR = "k8s-app aws-node": must be a label selector: requirements such as k8s-app=aws-node, tier!=test, name in (a,b), name notin (a,b), name or !name, separated by commas
@@ -101,6 +105,8 @@ fn all_mistakes_are_reported_at_once() {
       USE_PROMETHEUS = "2": must be true, yes, on or 1, or false, no, off or 0 (any case)
       PROMETHEUS_ADDRESS = "localhost": must be an address and a port such as 0.0.0.0:61681 or [::]:61681
       PROMETHEUS_CLUSTER_LABEL = "enabled": must be true, yes, on or 1, or false, no, off or 0 (any case)
+      INSIGHT = "full": must be off or basic: this version reads no further sources
+      FINDINGS_MUTE = "node-ful": must be a list of ID or ID:SCOPE; "node-ful" is no finding (explain lists all)
       LEADER_ELECTION = "elect": must be true, yes, on or 1, or false, no, off or 0 (any case)
       LEASE_NAME = "My.Lease": must be a lease's name (a-z, 0-9 and -, at most 63)
       LEASE_NAMESPACE = "-": must be a namespace's name (a-z, 0-9 and -, at most 63)
@@ -113,6 +119,16 @@ fn all_mistakes_are_reported_at_once() {
       AWS_REGION = "Frankfurt": must be the name of an AWS region, such as eu-west-1 or us-gov-west-1
       AWS_CLUSTER_ID = "münchen": must be 1 to 1024 printable ASCII characters, not beginning with ':', not only blanks
     "#);
+}
+
+#[test]
+fn conclusions_are_drawn_unless_they_are_switched_off() {
+    assert!(read(&[]).unwrap().insight.is_some());
+    for off in ["--insight=off", "--insight=OFF", "--insight=false"] {
+        assert_eq!(read(&[off, "--findings-mute=node-full"]).unwrap().insight, None, "{off}");
+    }
+    let muted = read(&["--findings-mute=node-full,subnet-exhausted:zone/group"]).unwrap().insight;
+    assert_ne!(muted, read(&[]).unwrap().insight);
 }
 
 #[test]

@@ -177,7 +177,7 @@ mod tests {
             nodes: BTreeMap::new(),
             breakdown: BTreeMap::new(),
         };
-        PlayedRound { snapshot: snapshot.into(), truth }
+        PlayedRound { snapshot: snapshot.into(), truth, conclusion: None }
     }
 
     fn difference_of(round: PlayedRound, given_up: GivenUp) -> f64 {

@@ -1,5 +1,6 @@
 //! The live view: what fits a terminal of 80 columns and 24 lines, and more on a larger one.
 
+use cni_insight::finding::Severity;
 use cni_metrics_core::model::{NodeFigures, Snapshot};
 use cni_types::catalogue::{CATALOGUE, Metric};
 use tracing::Level;
@@ -8,6 +9,7 @@ use super::compare::difference;
 use super::log_lines::LogLine;
 use super::played::PlayedRound;
 use super::terminal::Size;
+use crate::view::findings;
 use crate::view::table::{self, show};
 
 /// A terminal with fewer lines than this gets no blank lines.
@@ -94,6 +96,23 @@ pub(super) struct Frame<'a> {
 }
 
 impl Frame<'_> {
+    /// What CloudWatch took, and what is concluded.
+    fn taken_and_found(&self) -> ScreenLine {
+        let taken = format!("CloudWatch: {} requests, {} points", self.taken.0, self.taken.1);
+        let mut line = ScreenLine::styled(Style::Plain, taken);
+        if let Some(conclusion) = &self.round.conclusion {
+            let style =
+                match conclusion.findings.iter().filter(|finding| !finding.is_muted).map(|one| one.severity).min() {
+                    Some(Severity::Critical) => Style::Error,
+                    Some(Severity::Warning) => Style::Warning,
+                    Some(Severity::Info) | None => Style::Plain,
+                };
+            line.push(Style::Plain, "   findings: ".to_owned());
+            line.push(style, findings::headline(conclusion));
+        }
+        line
+    }
+
     /// The lines, no more than the terminal has.
     pub(super) fn lines(&self, size: Size) -> Vec<ScreenLine> {
         let is_roomy = size.rows >= ROOMY_ROWS;
@@ -101,7 +120,7 @@ impl Frame<'_> {
         let mut lines = vec![
             ScreenLine::styled(Style::Head, self.title.clone()),
             ScreenLine::styled(headline_style(snapshot), table::headline(snapshot)),
-            ScreenLine::styled(Style::Plain, format!("CloudWatch: {} requests, {} points", self.taken.0, self.taken.1)),
+            self.taken_and_found(),
         ];
         let blank = |lines: &mut Vec<ScreenLine>| lines.extend(is_roomy.then(ScreenLine::default));
         blank(&mut lines);

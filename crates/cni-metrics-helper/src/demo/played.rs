@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use cni_insight::finding::Conclusion;
 use cni_metrics_core::model::Snapshot;
 use cni_sim::truth::RoundTruth;
 
@@ -10,4 +11,6 @@ use cni_sim::truth::RoundTruth;
 pub(super) struct PlayedRound {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) truth: RoundTruth,
+    /// What is concluded from it.
+    pub(super) conclusion: Option<Arc<Conclusion>>,
 }

@@ -1,8 +1,10 @@
 //! What the demo shows: a live screen on a terminal, a line a round elsewhere, the comparison at the end.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::{self, Write};
 
+use cni_insight::finding::{Identity, Severity};
 use cni_sim::sim::Sim;
 use cni_types::catalogue::Kind;
 use comfy_table::{Cell, CellAlignment};
@@ -14,7 +16,8 @@ use super::log_lines::LogLines;
 use super::played::PlayedRound;
 use super::settings::{DemoSettings, INTERVAL};
 use super::terminal::Alternate;
-use crate::view::json::{CountersJson, LookJson, number};
+use crate::view::findings;
+use crate::view::json::{CountersJson, FindingEventJson, LookJson, number};
 use crate::view::schema::Schema;
 use crate::view::table::{self, show, styled};
 
@@ -58,6 +61,8 @@ impl Screen {
                 writeln!(out, "simulated cluster: {}", self.title)?;
             }
             writeln!(out, "round {number:>3}  {}", table::headline(&round.snapshot))?;
+            let before = rounds.len().checked_sub(2).and_then(|place| rounds.get(place));
+            write!(out, "{}", news(before, round))?;
             return self.warnings(out);
         };
         let size = terminal.size();
@@ -109,13 +114,21 @@ impl Screen {
         let Some(last) = rounds.last() else { return Ok(()) };
         if self.json {
             let json = DemoJson {
-                look: LookJson::new(last.snapshot.as_ref(), CountersJson::increase(INTERVAL)),
+                look: LookJson::new(
+                    last.snapshot.as_ref(),
+                    CountersJson::increase(INTERVAL),
+                    last.conclusion.as_deref(),
+                ),
                 truth: last.truth.metrics.iter().map(|(name, value)| (*name, number(*value))).collect(),
                 max_abs_difference: number(comparison.max_abs_difference()),
+                finding_events: finding_events(rounds),
             };
             return Schema::Look.print(&json, out);
         }
         self.leave(u32::try_from(rounds.len()).unwrap_or(u32::MAX), last, sim, out)?;
+        if let Some(conclusion) = &last.conclusion {
+            write!(out, "\nafter the last round\n{}", findings::render(conclusion))?;
+        }
         writeln!(out)?;
         let mut compared = styled(&["metric", "published", "truth", "difference", ""]);
         for line in &comparison.lines {
@@ -166,6 +179,38 @@ struct DemoJson<'a> {
     look: LookJson<'a>,
     truth: BTreeMap<&'static str, serde_json::Value>,
     max_abs_difference: serde_json::Value,
+    finding_events: Vec<FindingEventJson<'a>>,
+}
+
+/// What began and ended in all rounds.
+fn finding_events(rounds: &[PlayedRound]) -> Vec<FindingEventJson<'_>> {
+    let events = rounds.iter().filter_map(|round| Some((round.snapshot.round, round.conclusion.as_deref()?)));
+    events
+        .flat_map(|(number, conclusion)| {
+            conclusion.events.iter().map(move |event| FindingEventJson::new(number, event))
+        })
+        .collect()
+}
+
+/// Findings above info that are new in this round, became worse, or ended; a line each.
+fn news(before: Option<&PlayedRound>, round: &PlayedRound) -> String {
+    let loud = |round: &PlayedRound| -> BTreeMap<Identity, (Severity, String)> {
+        let all = round.conclusion.iter().flat_map(|conclusion| &conclusion.findings);
+        let loud = all.filter(|finding| finding.severity < Severity::Info && !finding.is_muted);
+        loud.map(|finding| (finding.identity.clone(), (finding.severity, finding.says.clone()))).collect()
+    };
+    let (before, now) = (before.map(loud).unwrap_or_default(), loud(round));
+    let mut text = String::new();
+    for (Identity { id, scope }, (severity, says)) in &now {
+        let known = before.get(&Identity { id: *id, scope: scope.clone() });
+        if known.is_none_or(|(known, _)| severity < known) {
+            let _written = writeln!(text, "  finding: {severity} {id} ({scope}): {says}");
+        }
+    }
+    for Identity { id, scope } in before.keys().filter(|identity| !now.contains_key(identity)) {
+        let _written = writeln!(text, "  finding: {id} ({scope}) is over");
+    }
+    text
 }
 
 fn right(text: &str) -> Cell {

@@ -2,10 +2,9 @@
 //!
 //! `error` is null where the cluster was measured. Else it says why not, and the keys of a look are left out.
 
-use cni_metrics_core::model::Snapshot;
 use serde::Serialize;
 
-use super::json::{CountersJson, LookJson};
+use super::json::LookJson;
 
 /// The object.
 #[derive(Debug, Serialize)]
@@ -25,8 +24,8 @@ pub struct ClusterJson<'a> {
 
 impl<'a> ClusterJson<'a> {
     /// A cluster that was measured.
-    pub fn measured(context: &'a str, snapshot: &'a Snapshot, counters: CountersJson) -> Self {
-        Self { context, error: None, look: Some(LookJson::new(snapshot, counters)) }
+    pub fn measured(context: &'a str, look: LookJson<'a>) -> Self {
+        Self { context, error: None, look: Some(look) }
     }
 
     /// A cluster of which nothing is known but why.

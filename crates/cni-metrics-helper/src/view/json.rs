@@ -4,27 +4,31 @@
 //! "implausible","states":{state:n}},"metrics":{name:value},"ipv6":{"nodes","assigned_ip_addresses"},"nodes":[{"name","zone","instance_type",
 //! "node_group","failure","ipv6","metrics","damaged":[family],"implausible":[family],"states":[state],"usable_ip_addresses"}],"breakdown":{"overflowed":n,
 //! "shares":[{"family","labels":{name:value},"rest","value"}]},"counters":{"kind",
-//! "seconds"},"cluster"}`: metrics in the catalogue's order,
+//! "seconds"},"cluster","findings":[finding]}`: metrics in the catalogue's order,
 //! what was not measured left out; `reporting` only of metrics that not all scraped nodes measure; `at` is RFC 3339 in UTC; a
 //! label that is not known is null; `rest` is null at a label set, else `other` or `unattributed`;
-//! `usable_ip_addresses` is null where the page or the agent's settings do not say; `cluster` is the cluster's id, null where it is not known.
+//! `usable_ip_addresses` is null where the page or the agent's settings do not say; `cluster` is the cluster's id, null where it is not known;
+//! `findings` is absent where no conclusions are drawn, see [`FindingJson`] for its objects.
 
 mod breakdown;
+mod finding;
 mod number;
+mod time;
 
 use std::time::Duration;
 
 use breakdown::BreakdownJson;
 pub use breakdown::SHOWN_SETS;
-use cni_metrics_core::model::{
-    Coverage, FailureKind, FamilySet, Ipv6Figures, NodeFigures, Snapshot, UnixMillis, Values, by_name,
-};
+use cni_insight::finding::Conclusion;
+use cni_metrics_core::model::{Coverage, FailureKind, FamilySet, Ipv6Figures, NodeFigures, Snapshot, Values, by_name};
 use cni_types::catalogue::{CATALOGUE, Family, Metric};
 use cni_types::cluster_id::ClusterId;
 use cni_types::node_state::{NodeState, NodeStates, StateCounts};
-use jiff::Timestamp;
+use finding::findings;
+pub use finding::{FindingEventJson, FindingJson};
 pub use number::number;
 use serde::{Serialize, Serializer};
+pub use time::rfc3339;
 
 /// A snapshot with what its counters count.
 #[derive(Debug, Serialize)]
@@ -33,6 +37,8 @@ pub struct LookJson<'a> {
     snapshot: SnapshotJson<'a>,
     counters: CountersJson,
     cluster: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    findings: Option<Vec<FindingJson<'a>>>,
 }
 
 /// What the counters of a look count, `metrics` and `breakdown` alike.
@@ -53,10 +59,10 @@ impl CountersJson {
 }
 
 impl<'a> LookJson<'a> {
-    /// The snapshot of a round, and what its counters count.
-    pub fn new(snapshot: &'a Snapshot, counters: CountersJson) -> Self {
+    /// The snapshot of a round, what its counters count, and what is concluded from it.
+    pub fn new(snapshot: &'a Snapshot, counters: CountersJson, conclusion: Option<&'a Conclusion>) -> Self {
         let cluster = snapshot.cluster.as_ref().map(ClusterId::as_str);
-        Self { snapshot: SnapshotJson::from(snapshot), counters, cluster }
+        Self { snapshot: SnapshotJson::from(snapshot), counters, cluster, findings: conclusion.map(findings) }
     }
 }
 
@@ -175,9 +181,4 @@ fn state_list<S: Serializer>(states: &NodeStates, serializer: S) -> Result<S::Ok
 
 fn states<S: Serializer>(counts: &StateCounts, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(counts.iter().map(|(state, nodes)| (state.label(), nodes)))
-}
-
-/// The time as RFC 3339 in UTC, to the millisecond.
-pub fn rfc3339(at: UnixMillis) -> String {
-    Timestamp::from_millisecond(at.0).map_or_else(|_| at.0.to_string(), |time| format!("{time:.3}"))
 }

@@ -41,7 +41,8 @@ fn inspect_adds_pages_up_and_keeps_the_documented_shape() {
     let output = run(&["inspect", "--output", "json", &pages[0], &pages[1]]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let json = json(&output);
-    assert_eq!(json.as_object().unwrap().keys().collect::<Vec<_>>().len(), 9);
+    assert_eq!(json.as_object().unwrap().keys().collect::<Vec<_>>().len(), 10);
+    assert!(json["findings"].is_array());
     assert!(json["cluster"].is_null(), "a saved page does not say of which cluster it is");
     let shares = json["breakdown"]["shares"].as_array().unwrap();
     let of = |family: &str, labels: serde_json::Value| {

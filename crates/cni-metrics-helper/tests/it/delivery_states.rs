@@ -321,7 +321,7 @@ impl Cell {
         self.measured.insert(at.0, covers);
         let snapshot = Snapshot { duration_ms: 1, metrics, ..Snapshot::empty(life.rounds, at) };
         let counters = (!self.has_election).then(|| Arc::from(events(at).to_le_bytes().to_vec()));
-        life.publisher.publish(Published { snapshot: Arc::new(snapshot), counters });
+        life.publisher.publish(Published { snapshot: Arc::new(snapshot), counters, conclusion: None });
         life.rounds += 1;
     }
 

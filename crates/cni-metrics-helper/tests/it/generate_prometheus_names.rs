@@ -60,8 +60,8 @@ fn exposed_names() -> BTreeSet<String> {
     let mut aggregator = Aggregator::new(start, CounterMode::Increase);
     let first = Arc::new(aggregator.round(UnixMillis(2_030_000), vec![observation(5)]));
     let second = Arc::new(aggregator.round(UnixMillis(2_060_000), vec![observation(9)]));
-    let exposed = Exposed::after(None, first);
-    let exposed = Arc::new(Exposed::after(Some(&exposed), second));
+    let exposed = Exposed::after(None, first.into());
+    let exposed = Arc::new(Exposed::after(Some(&exposed), second.into()));
     let cluster = ClusterLabel::Id("prod".parse().unwrap());
     let parts = PageParts { node_series: true, fresh: true, cluster, shard: "0/3".parse().ok() };
     let page: String = exposed.page(parts).collect();

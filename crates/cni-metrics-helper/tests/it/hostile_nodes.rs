@@ -266,7 +266,7 @@ async fn failures_within(timeout: &str) -> BTreeMap<String, Option<FailureKind>>
 
 #[test(flavor = "multi_thread")]
 async fn a_nodes_failure_has_the_same_kind_with_any_timeout_and_is_never_the_api_servers() {
-    let (short, long) = (failures_within("1s").await, failures_within("7s").await);
+    let (short, long) = (Box::pin(failures_within("1s")).await, Box::pin(failures_within("7s")).await);
     let is_of_api_server = |kind: FailureKind| {
         matches!(kind, FailureKind::ApiServerUnreachable | FailureKind::RateLimitedByApiServer | FailureKind::Forbidden)
     };

@@ -28,6 +28,7 @@ mod documentation_links;
 mod e2e_cluster;
 mod e2e_election;
 mod error_texts;
+mod findings;
 mod forgotten_pods;
 mod generate_alerts;
 mod generate_documentation;

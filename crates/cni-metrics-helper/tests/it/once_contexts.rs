@@ -137,7 +137,7 @@ fn all_contexts_are_a_block_each() {
 }
 
 #[test]
-fn one_cluster_is_a_look_as_before_with_its_id_at_the_end() {
+fn one_cluster_is_a_look_as_before_with_its_id_and_its_findings_at_the_end() {
     let stand = Stand::start();
     // Which is the cluster's own where a context is given, else that of the machine.
     for (arguments, id, nodes) in [
@@ -149,7 +149,8 @@ fn one_cluster_is_a_look_as_before_with_its_id_at_the_end() {
         let output = stand.run(arguments, true);
         assert!(output.status.success(), "{arguments:?} {}", text(&output.stderr));
         assert!(output.stdout.starts_with(b"{\"schema\":\"vpc-cni/look/1\",\"round\":"), "{}", text(&output.stdout));
-        assert!(text(&output.stdout).ends_with(&format!(",\"cluster\":\"{id}\"}}\n")), "{}", text(&output.stdout));
+        let end = format!(",\"cluster\":\"{id}\",\"findings\":[]}}\n");
+        assert!(text(&output.stdout).ends_with(&end), "{}", text(&output.stdout));
         assert_eq!(json(&output)["coverage"]["scraped"], nodes);
     }
 }

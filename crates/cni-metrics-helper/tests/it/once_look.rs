@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio::net::TcpSocket;
 use tokio::runtime::Runtime;
 
-struct Cluster {
+pub(crate) struct Cluster {
     _runtime: Runtime,
     sim: Sim,
 }
@@ -22,18 +22,18 @@ impl Cluster {
         Self::of(SimOptions::new(Scenario::calm(nodes)))
     }
 
-    fn of(options: SimOptions) -> Self {
+    pub(crate) fn of(options: SimOptions) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let sim = runtime.block_on(Sim::start(options)).unwrap();
         Self { _runtime: runtime, sim }
     }
 
-    fn once(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn once(&self, arguments: &[&str]) -> Output {
         let mut command = program(&["once"]);
         command.envs(self.sim.env()).env("AWS_CLUSTER_ID", "look").args(arguments).output().unwrap()
     }
 
-    fn json(&self, arguments: &[&str]) -> Value {
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         let output = self.once(&[&["--output", "json"], arguments].concat());
         assert!(output.status.success(), "{}", text(&output.stderr));
         serde_json::from_slice(&output.stdout).unwrap()
@@ -204,7 +204,7 @@ fn nodes_are_sorted_cut_and_chosen_and_the_sums_stay() {
         (vec![full.clone()], vec![full.clone()])
     );
     let table = text(&cluster.once(&["--top", "1"]).stdout);
-    assert!(table.ends_with("\n3 more nodes are not shown (--top)\n"), "{table}");
+    assert!(table.ends_with("\n3 more nodes are not shown (--top)\n\nfindings: none\n"), "{table}");
     let output = cluster.once(&["--node", "nope"]);
     assert_eq!(output.status.code(), Some(1));
     let errors = text(&output.stderr);

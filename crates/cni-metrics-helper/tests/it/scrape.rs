@@ -110,6 +110,7 @@ fn pod(name: &str) -> Pod {
         created_at: None,
         agent: Arc::default(),
         restarts: 0,
+        is_ready: None,
     }
 }
 

@@ -145,7 +145,7 @@ mod tests {
         let mut snapshot = Arc::unwrap_or_clone(crate::publisher::tests::round(number));
         snapshot.at = UnixMillis(i64::try_from(number).unwrap() * 30_000);
         snapshot.metrics.set(Metric::NodesExpected, Some(3.0));
-        Published { snapshot: Arc::new(snapshot), counters: Some(Arc::from(number.to_le_bytes())) }
+        Published { snapshot: Arc::new(snapshot), counters: Some(Arc::from(number.to_le_bytes())), conclusion: None }
     }
 
     fn known() -> IdentityState {

@@ -9,9 +9,12 @@ use std::sync::Arc;
 use cni_metrics_core::model::{FailureKind, NodeFigures, Snapshot, UnixMillis};
 use cni_types::catalogue::{Family, Metric};
 
+use super::findings;
 use super::names::{COUNTERS, GAUGES, LEGACY, Name};
 use super::text::{head, sample};
 use super::totals::{self, NodeTotals};
+use crate::messages::Published;
+use cni_insight::finding::Conclusion;
 use cni_types::cluster_id::ClusterId;
 use cni_types::shard::Shard;
 
@@ -49,6 +52,8 @@ pub struct PageParts {
 pub struct Exposed {
     /// The newest round.
     pub snapshot: Arc<Snapshot>,
+    /// What is concluded from it.
+    conclusion: Option<Arc<Conclusion>>,
     /// The totals of its nodes, in its order.
     totals: Vec<NodeTotals>,
     /// When the first round was, before which nothing was counted.
@@ -59,14 +64,15 @@ pub struct Exposed {
 
 impl Exposed {
     /// What there is to show after this round.
-    pub fn after(before: Option<&Self>, snapshot: Arc<Snapshot>) -> Self {
+    pub fn after(before: Option<&Self>, round: Published) -> Self {
+        let Published { snapshot, conclusion, .. } = round;
         let totals = match before {
             Some(before) => totals::after(&before.snapshot.nodes, &before.totals, &snapshot.nodes),
             None => totals::after(&[], &[], &snapshot.nodes),
         };
         let shown = shown(&snapshot.nodes);
         let counters_start = before.map_or(snapshot.at, |before| before.counters_start);
-        Self { snapshot, totals, counters_start, shown }
+        Self { snapshot, conclusion, totals, counters_start, shown }
     }
 
     /// The page, piece by piece.
@@ -125,6 +131,9 @@ impl Exposed {
         let finished = snapshot.at.as_seconds();
         let help = "Start of the newest finished round, Unix time";
         gauge(text, "last_round_timestamp_seconds", help, labels, finished);
+        if let Some(conclusion) = &self.conclusion {
+            findings::write(text, conclusion, parts.fresh, labels);
+        }
         if let Some(shard) = parts.shard {
             gauge(text, "shards", "Shards that the nodes are divided into", labels, f64::from(shard.of()));
         }

@@ -62,6 +62,7 @@ mod tests {
             name: NodeName::new(name),
             labels: Arc::new(NodeLabels::default()),
             expected: true,
+            agent_version: None,
             ipv6: false,
             failure: None,
             values,

@@ -40,6 +40,7 @@ fn kept(name: &str, model: &Model) -> Pod {
         created_at: None,
         agent: Arc::new(AgentSpec { image, env }),
         restarts: 0,
+        is_ready: None,
     }
 }
 
@@ -82,7 +83,12 @@ impl World {
             }
             70..90 => {
                 let (node, number) = (format!("node-{}", self.random.u32(0..300)), self.value());
-                self.index.apply_node(node.as_str().into(), labels(number), InstanceId::default());
+                self.index.apply_node(
+                    node.as_str().into(),
+                    labels(number),
+                    InstanceId::default(),
+                    NodeStatus::default(),
+                );
                 self.nodes.insert(node, number);
             }
             _ => {
@@ -118,7 +124,10 @@ impl World {
         let nodes: BTreeMap<String, u64> =
             self.nodes.iter().filter(|_| self.random.bool()).map(|(name, number)| (name.clone(), *number)).collect();
         let kept = |(name, number): (&String, &u64)| {
-            (Box::from(name.as_str()), self.index.shared_node(labels(*number), InstanceId::default()))
+            (
+                Box::from(name.as_str()),
+                self.index.shared_node(labels(*number), InstanceId::default(), NodeStatus::default()),
+            )
         };
         self.index.replace_nodes(nodes.iter().map(kept).collect());
         self.nodes = nodes;

@@ -14,7 +14,7 @@ use crate::config::Config;
 use cni_aws::identity::{ClusterIdFallback, ClusterIdReader, IdentityLimits, IdentitySettings, Listing, ask_once};
 use cni_collector::discover::Discovery;
 use cni_collector::discover::connect::{Clients, ConnectSettings, connect};
-use cni_collector::round::{RoundParts, Rounds};
+use cni_collector::round::{InsightParts, RoundParts, Rounds};
 use cni_collector::scrape::Scraper;
 use cni_runtime::clock::Clock;
 use cni_runtime::shutdown::Shutdown;
@@ -82,10 +82,11 @@ async fn measured(
         scraper: Arc::new(Scraper::new(clients.scrape.clone(), config.scrape.clone(), &Clock::wall())),
         api: clients.scrape,
         clock: Clock::wall(),
-        interval: config.interval,
+        interval: glance.window.unwrap_or(config.interval),
         counters: if glance.window.is_some() { CounterMode::Increase } else { CounterMode::Totals },
         looked_for: config.looked_for(),
         baselines: None,
+        insight: config.insight.clone().map(|mutes| InsightParts::new(mutes, &discovery)),
     };
     let (look, cluster) =
         tokio::join!(Box::pin(scraped(glance, parts)), Box::pin(cluster(config, context, &discovery)));
@@ -111,7 +112,7 @@ async fn scraped(glance: &Glance, parts: RoundParts) -> anyhow::Result<Look> {
     let (began, first) = (Instant::now(), clock.now());
     let (snapshot, _) = rounds.run(first, limit, shutdown).await;
     let Some(window) = window.filter(|_| snapshot.coverage.scraped > 0) else {
-        return Ok(Look { snapshot, window: None });
+        return Ok(Look { snapshot, window: None, conclusion: rounds.conclusion() });
     };
     phase.set(format!("scraped once; the second scrape is {} s after the first", window.as_secs()));
     let mut ended = shutdown.clone();
@@ -123,7 +124,7 @@ async fn scraped(glance: &Glance, parts: RoundParts) -> anyhow::Result<Look> {
     // A first round that took longer than the window makes it longer.
     let window = Duration::from_secs_f64(began.elapsed().as_secs_f64().round());
     let (snapshot, _) = rounds.run(clock.now(), limit, shutdown).await;
-    Ok(Look { snapshot, window: Some(window) })
+    Ok(Look { snapshot, window: Some(window), conclusion: rounds.conclusion() })
 }
 
 /// Waits for the lists of pods and of nodes.

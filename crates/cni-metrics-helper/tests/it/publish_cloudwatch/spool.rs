@@ -99,7 +99,11 @@ async fn baselines_are_of_the_same_round_as_the_points() {
     let bench = start(folder.path(), &clock, &log, |_| false).await;
     for round in 1..=5_u8 {
         let counters = Some(Arc::from(vec![round; 1000]));
-        bench.publisher.publish(Published { snapshot: snapshot(u64::from(round), clock.now()), counters });
+        bench.publisher.publish(Published {
+            snapshot: snapshot(u64::from(round), clock.now()),
+            counters,
+            conclusion: None,
+        });
         clock.sleep(INTERVAL).await;
         let restored = on_disk(folder.path());
         assert_eq!(restored.counters, Some(vec![round; 1000]));
@@ -209,7 +213,7 @@ async fn points_and_baselines_of_another_shard_are_not_taken_over() {
         Bench::with(shard("0/3"), refusing(), clock.clone(), log.clone(), open(&shard("0/3").spool(), &clock).await);
     for round in 0..4 {
         let counters = Some(Arc::from(b"of shard 0/3".to_vec()));
-        first.publisher.publish(Published { snapshot: snapshot(round, clock.now()), counters });
+        first.publisher.publish(Published { snapshot: snapshot(round, clock.now()), counters, conclusion: None });
         clock.sleep(INTERVAL).await;
     }
     drop(first);
@@ -273,7 +277,11 @@ fn publish_with_baselines(bench: &mut Bench) {
     let at = bench.clock.now();
     bench.published.push(at);
     let counters = Some(Arc::from(at.0.to_le_bytes().to_vec()));
-    bench.publisher.publish(Published { snapshot: snapshot(bench.published.len() as u64, at), counters });
+    bench.publisher.publish(Published {
+        snapshot: snapshot(bench.published.len() as u64, at),
+        counters,
+        conclusion: None,
+    });
 }
 
 /// A write fails because `points.spool.new` cannot be made: a folder stands in its place. The old file can be removed.
