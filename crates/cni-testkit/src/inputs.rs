@@ -48,7 +48,7 @@ const VARIABLES: [(&str, &[&str]); 12] = [
 ];
 
 /// Numbers of a run, so that a test can see that runs get anywhere.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reached {
     /// The core served.
     pub served: bool,
@@ -56,6 +56,8 @@ pub struct Reached {
     pub inputs: u64,
     /// Inputs that were counted as bad.
     pub bad: u64,
+    /// Their names.
+    pub bad_names: Vec<&'static str>,
     /// Addresses that pods were given.
     pub given: u64,
 }
@@ -321,6 +323,7 @@ impl<'a> Run<'a> {
         assert!(page.len() <= LARGEST_PAGE, "a page of {} bytes", page.len());
         assert!(std::str::from_utf8(&page).is_ok(), "the page is no text");
         let _all: Vec<_> = self.core.checkpoint().collect();
+        self.reached.bad_names = self.core.bad_inputs().map(|(name, _)| name).collect();
         self.reached.bad = self.core.bad_inputs().map(|(_, count)| count).sum();
         assert_eq!(self.reached.bad > 0, self.core.last_bad_input().is_some());
         self.reached

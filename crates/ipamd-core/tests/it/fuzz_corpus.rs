@@ -1,10 +1,27 @@
 //! The fuzz target's entry point on stable: its corpus, and any bytes.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
 use cni_testkit::inputs::{Reached, check_inputs};
 use cni_types::random::Random;
+
+/// Names of bad inputs; the corpus has each.
+const NAMES: [&str; 12] = [
+    "before_boot",
+    "double_address",
+    "duplicate_rpc",
+    "earlier_life",
+    "outside_vpc",
+    "prefix_base",
+    "second_boot",
+    "too_many_addresses",
+    "too_many_enis",
+    "unknown_instance_type",
+    "unknown_operation",
+    "wrong_kind",
+];
 
 /// Runs of any bytes.
 fn wanted_runs() -> u64 {
@@ -17,10 +34,13 @@ fn the_corpus_is_borne() {
     let mut paths: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     assert!(paths.len() >= 10, "the corpus is missing");
+    let mut named = BTreeSet::new();
     for path in paths {
         println!("{}", path.display());
-        check_inputs(&fs::read(&path).unwrap());
+        named.extend(check_inputs(&fs::read(&path).unwrap()).bad_names);
     }
+    let missing: Vec<_> = NAMES.into_iter().filter(|name| !named.contains(name)).collect();
+    assert!(missing.is_empty(), "no input of the corpus is counted as {missing:?}");
 }
 
 /// Bytes of a seed.
