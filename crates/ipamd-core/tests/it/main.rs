@@ -7,6 +7,7 @@
 extern crate cni_testkit;
 
 mod comparison;
+mod core_scale;
 mod differences;
 mod machine;
 mod memory;

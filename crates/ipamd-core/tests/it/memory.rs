@@ -9,7 +9,7 @@ use crate::world::World;
 
 /// It counts for the whole process, so these tests have a process each: others would be counted too.
 #[global_allocator]
-static ALLOCATOR: PeakAlloc = PeakAlloc;
+pub(crate) static ALLOCATOR: PeakAlloc = PeakAlloc;
 
 /// What a node takes, bytes, and what it may take. A configuration is shared by the nodes of a cluster and is not counted.
 fn taken(mut world: World) -> (usize, usize) {

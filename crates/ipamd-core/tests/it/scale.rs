@@ -18,10 +18,10 @@ fn wanted_events() -> u64 {
 }
 
 /// What an event may take of the processor: a microsecond as it is shipped, and three times that without optimisation.
-const LIMIT: Duration = Duration::from_micros(if cfg!(debug_assertions) { 3 } else { 1 });
+pub(crate) const LIMIT: Duration = Duration::from_micros(if cfg!(debug_assertions) { 3 } else { 1 });
 
 /// Processor time of this thread.
-fn cpu_time() -> Duration {
+pub(crate) fn cpu_time() -> Duration {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
     Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
 }

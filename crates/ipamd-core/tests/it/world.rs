@@ -132,6 +132,9 @@ pub(crate) struct World {
     /// What the original chose; the core chooses the same.
     pub(crate) script: Script,
     pub(crate) outputs: u64,
+    pub(crate) inputs: u64,
+    /// Every input with its time, where they are recorded.
+    pub(crate) record: Option<Vec<(Now, Input<u64>)>>,
     pending: VecDeque<(i64, Due)>,
     rpcs: u64,
     keys: BTreeMap<RpcId, u64>,
@@ -192,6 +195,8 @@ impl World {
             slow: None,
             script: Script::default(),
             outputs: 0,
+            inputs: 0,
+            record: None,
             pending: VecDeque::new(),
             rpcs: 0,
             keys: BTreeMap::new(),
@@ -261,7 +266,12 @@ impl World {
         if let Input::Ec2(answer) = &input {
             self.mutating.retain(|_, (op, _)| *op != answer.op);
         }
-        let outputs = self.core.handle(self.now(), input);
+        let now = self.now();
+        self.inputs += 1;
+        if let Some(record) = &mut self.record {
+            record.push((now, input.clone()));
+        }
+        let outputs = self.core.handle(now, input);
         self.outputs += outputs.len() as u64;
         for output in outputs {
             match output {
