@@ -21,6 +21,7 @@ pub(crate) mod jobs;
 pub(crate) mod ledger;
 pub(crate) mod managed;
 pub(crate) mod memory;
+pub(crate) mod reads;
 pub(crate) mod released;
 pub(crate) mod trouble;
 pub(crate) mod veth;

@@ -215,6 +215,10 @@ impl<K: PodKey> Core<K> {
         if self.agent.growth_is_due() {
             jobs.plan(&mut self.agent);
         }
+        // A request that waits does not wait for the start's time.
+        if self.agent.hurries() && self.agent.operations.rouse(Lane::Init) {
+            self.settle();
+        }
         self.agent.write_file();
     }
 
@@ -259,9 +263,12 @@ impl<K: PodKey> Core<K> {
                         self.open();
                     }
                     // What the second file said is held against the metadata service.
-                    match Early::confirm(&mut self.agent.lane(Lane::Init)) {
-                        Some(early) => self.early = Some(early),
-                        None => self.settle(),
+                    if let Some(early) = Early::confirm(&mut self.agent.lane(Lane::Init)) {
+                        self.early = Some(early);
+                    } else {
+                        // The reads of many nodes that start together do not come together.
+                        let spread_ms = self.agent.spread_ms();
+                        self.agent.lane(Lane::Init).sleep(spread_ms);
                     }
                 }
                 Flow::Done(Err(reason)) => self.end(reason),
@@ -279,6 +286,7 @@ impl<K: PodKey> Core<K> {
 
     /// Careful: the rest of the start, after the page is open.
     fn settle(&mut self) {
+        self.agent.end_spread();
         let flow = Init::settle(&mut self.agent.lane(Lane::Init));
         self.started(flow);
     }

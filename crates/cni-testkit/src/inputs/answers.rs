@@ -318,6 +318,8 @@ fn second_file(bytes: &mut Bytes<'_>) -> Box<SecondFile> {
         groups: groups(bytes),
         enis,
         intents,
+        subnets: Vec::new(),
+        subnets_ns: bytes.extreme(),
         left: bytes.list(|bytes, place| (ipv4(bytes, place).into(), bytes.extreme())),
     })
 }

@@ -6,6 +6,7 @@ use super::bindings::Binding;
 use super::file::File;
 use super::jobs::Growth;
 use super::notes::Notes;
+use super::reads::Reads;
 use crate::block::Block;
 use crate::id::{EniId, RpcId, SubnetId};
 use crate::input::Identity;
@@ -30,6 +31,8 @@ pub struct Waits {
     pub gone: u64,
     /// How many ended because the pod's DEL came.
     pub deleted: u64,
+    /// The longest that one has waited, milliseconds.
+    pub longest_ms: i64,
 }
 
 /// An ADD that waits.
@@ -75,6 +78,8 @@ pub(crate) struct Careful<K> {
     pub(crate) links_ended: u64,
     /// The second file.
     pub(crate) file: File,
+    /// What was read of EC2.
+    pub(crate) reads: Reads,
     /// Annotations of pods.
     pub(crate) notes: Notes,
     /// Attached ENIs that this agent made, or an earlier life of it.
@@ -104,6 +109,7 @@ impl<K> Default for Careful<K> {
             watches_links: false,
             links_ended: 0,
             file: File::default(),
+            reads: Reads::default(),
             notes: Notes::default(),
             proven: Vec::new(),
             confirms: false,

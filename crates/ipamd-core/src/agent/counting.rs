@@ -36,6 +36,21 @@ impl<K: PodKey> Agent<K> {
         }
     }
 
+    /// Careful: after EC2 throttled a call, reads pause; a read that is answered ends that.
+    pub(crate) fn see_throttling(&mut self, asked: Asked, failure: Option<&Ec2Failure>) {
+        let now_ms = self.ms();
+        let Self { operations, chooser, .. } = self;
+        let (Some(gate), Asked::Ec2(_, kind, _)) = (operations.gate(), asked) else { return };
+        let throttled = |failure: &Ec2Failure| {
+            matches!(failure.code.as_deref(), Some("RequestLimitExceeded" | "Throttling" | "ThrottlingException"))
+        };
+        match failure {
+            Some(failure) if throttled(failure) => gate.throttle(now_ms, |below_ms| chooser.jitter(below_ms)),
+            None if kind.is_read() => gate.calm(),
+            _ => {}
+        }
+    }
+
     /// Counts an error under its whole text, if EC2 caused it.
     pub(crate) fn count_utils(&mut self, site: UtilsError, trouble: &Trouble) {
         if trouble.is_api_error() {

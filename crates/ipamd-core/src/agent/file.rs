@@ -1,5 +1,7 @@
 //! Careful: what stands in the second file, when it is written, and how a start uses it.
 
+use std::net::IpAddr;
+
 use super::memory::{Agent, PodKey};
 use super::operations::Lane;
 use super::wake::Wake;
@@ -34,6 +36,8 @@ pub(crate) struct File {
     pub(crate) intents: Vec<Intent>,
     /// MAC and network card of each ENI.
     pub(crate) macs: Vec<(EniId, Mac, u8)>,
+    /// Addresses that rested, until the checkpoint is taken over, and since when, nanoseconds since 1970.
+    left: Vec<(IpAddr, i64)>,
     /// ENIs of which the file says that they serve pods.
     pub(crate) serving: Vec<EniId>,
 }
@@ -68,7 +72,9 @@ impl<K: PodKey> Agent<K> {
     /// What the file is to hold; none before the instance is known.
     pub(crate) fn second_file(&self) -> Option<SecondFile> {
         let own = self.own.as_deref()?;
-        let identity = own.identity.clone()?;
+        let mut identity = own.identity.clone()?;
+        // Limits that EC2 was asked for are not asked for again.
+        identity.limits = self.facts.limits.or(identity.limits);
         let elapsed_ns = |at_ms: i64| self.ms().saturating_sub(at_ms).saturating_mul(1_000_000);
         let left = self.pool.enis().iter().flat_map(PoolEni::freed).filter(|(_, at_ms)| *at_ms <= self.ms());
         let left = left.map(|(address, at_ms)| (address, self.now.unix_ns.saturating_sub(elapsed_ns(at_ms))));
@@ -80,6 +86,8 @@ impl<K: PodKey> Agent<K> {
             groups: self.facts.groups.clone(),
             enis: self.pool.enis().iter().filter_map(|eni| self.known(eni)).collect(),
             intents: own.file.intents.clone(),
+            subnets: own.reads.subnets.clone(),
+            subnets_ns: own.reads.subnets_ns,
             left: left.take(MOST_LEFT).collect(),
         })
     }
@@ -209,16 +217,25 @@ impl<K: PodKey> Agent<K> {
                 self.remember_doubt(eni.id, serves);
             }
         }
-        let (now, now_ms) = (self.now.unix_ns, self.ms());
-        for (address, left_ns) in file.left.iter().take(MOST_LEFT) {
-            let ago_ms = now.saturating_sub(*left_ns).max(0) / 1_000_000;
-            self.pool.rest(*address, now_ms.saturating_sub(ago_ms));
-        }
         if let Some(own) = &mut self.own {
             own.file.trusted = true;
+            own.file.left = file.left.iter().take(MOST_LEFT).copied().collect();
+            own.reads.subnets.clone_from(&file.subnets);
+            own.reads.subnets_ns = file.subnets_ns;
             own.file.serving = file.enis.iter().filter(|eni| eni.serves).map(|eni| eni.id).collect();
         }
         true
+    }
+
+    /// Addresses that rested when the file was written rest on, but for those that pods of the checkpoint have: the checkpoint
+    /// may be newer.
+    pub(crate) fn rest_as_before(&mut self) {
+        let left = self.own.as_mut().map(|own| std::mem::take(&mut own.file.left)).unwrap_or_default();
+        let (now, now_ms) = (self.now.unix_ns, self.ms());
+        for (address, left_ns) in left {
+            let ago_ms = now.saturating_sub(left_ns).max(0) / 1_000_000;
+            self.pool.rest(address, now_ms.saturating_sub(ago_ms));
+        }
     }
 
     /// The file says that the ENI serves pods.

@@ -1,4 +1,5 @@
-//! Careful: which calls of EC2 may go out now. One mutation of an ENI waits for the one before it.
+//! Careful: which calls of EC2 may go out now. One mutation of an ENI waits for the one before it; after EC2 throttled a call,
+//! reads wait for the end of a pause that they share, and changes that are no growth do.
 
 use std::collections::VecDeque;
 
@@ -11,6 +12,14 @@ const MOST_CHANGED: usize = 256;
 /// A listing is taken for older than a change up to so long after it, milliseconds: the metadata service and EC2's
 /// descriptions lag EC2.
 const LAG_MS: i64 = 5_000;
+
+/// The first pause after EC2 throttled a call, milliseconds ...
+const FIRST_PAUSE_MS: i64 = 1_000;
+/// ... and the longest.
+const LONGEST_PAUSE_MS: i64 = 30_000;
+
+/// Stands for the end of a pause that is over.
+const OVER_MS: i64 = i64::MIN;
 
 /// A call that waits.
 #[derive(Debug)]
@@ -27,15 +36,46 @@ pub(crate) struct Gate {
     /// The mutation of each ENI that has not been answered.
     mutating: Vec<(OpId, EniId)>,
     deferred: VecDeque<Deferred>,
+    /// Until when calls wait because EC2 throttled one, and how often in a row it did.
+    throttled: Option<(i64, u8)>,
     /// When an ENI was changed last, or its change began.
     changed: Vec<(EniId, i64)>,
 }
 
 impl Gate {
     /// The call must wait.
-    pub(crate) fn holds(&self, effect: &Effect) -> bool {
+    pub(crate) fn holds(&self, lane: Lane, effect: &Effect, now_ms: i64) -> bool {
+        if self.is_throttled(lane, effect, now_ms) {
+            return true;
+        }
         let eni = mutated(effect);
         eni.is_some_and(|eni| self.is_mutating(eni) || self.waits(eni))
+    }
+
+    /// EC2 throttled a call a short while ago: reads wait, and so do changes that are no growth.
+    fn is_throttled(&self, lane: Lane, effect: &Effect, now_ms: i64) -> bool {
+        let Effect::Ec2(call) = effect else { return false };
+        let first = matches!(lane, Lane::Job(_)) && call.is_mutation();
+        !first && self.throttled.is_some_and(|(until_ms, _)| now_ms < until_ms)
+    }
+
+    /// EC2 throttled a call: all reads of the node share one pause, milliseconds, which doubles each time.
+    pub(crate) fn throttle(&mut self, now_ms: i64, jitter: impl FnOnce(i64) -> i64) {
+        let times = self.throttled.map_or(0, |(_, times)| times);
+        let pause_ms = (FIRST_PAUSE_MS << times.min(10)).min(LONGEST_PAUSE_MS);
+        let until_ms = now_ms.saturating_add(pause_ms).saturating_add(jitter(pause_ms / 2));
+        self.throttled = Some((until_ms, times.saturating_add(1)));
+    }
+
+    /// EC2 answered a read.
+    pub(crate) fn calm(&mut self) {
+        self.throttled = None;
+    }
+
+    /// When calls go out that wait for the end of a pause.
+    pub(crate) fn deadline(&self) -> Option<i64> {
+        let until_ms = self.throttled.map(|(until_ms, _)| until_ms);
+        until_ms.filter(|until_ms| !self.deferred.is_empty() && *until_ms > OVER_MS)
     }
 
     fn is_mutating(&self, eni: EniId) -> bool {
@@ -70,8 +110,15 @@ impl Gate {
     }
 
     /// The next call that waits no longer; those of growth go first.
-    pub(crate) fn next(&mut self) -> Option<Deferred> {
-        let free = |deferred: &Deferred| mutated(&deferred.effect).is_none_or(|eni| !self.is_mutating(eni));
+    pub(crate) fn next(&mut self, now_ms: i64) -> Option<Deferred> {
+        // A pause that is over is due no more; how often EC2 throttled stays known until a read is answered.
+        if let Some((until_ms, _)) = self.throttled.as_mut().filter(|(until_ms, _)| *until_ms <= now_ms) {
+            *until_ms = OVER_MS;
+        }
+        let free = |deferred: &Deferred| {
+            !self.is_throttled(deferred.lane, &deferred.effect, now_ms)
+                && mutated(&deferred.effect).is_none_or(|eni| !self.is_mutating(eni))
+        };
         let grows = |deferred: &Deferred| matches!(deferred.lane, Lane::Job(_));
         let first = self.deferred.iter().position(|deferred| grows(deferred) && free(deferred));
         let at = first.or_else(|| self.deferred.iter().position(free))?;

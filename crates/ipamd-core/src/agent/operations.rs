@@ -103,6 +103,11 @@ pub(crate) enum HostAnswer {
 }
 
 impl Ec2Answer {
+    /// Only reads are answered so.
+    pub(crate) const fn is_read(self) -> bool {
+        matches!(self, Self::Subnets | Self::Enis | Self::Devices | Self::Limits)
+    }
+
     fn to(call: &Ec2Call) -> Self {
         match call {
             Ec2Call::DescribeSubnets => Self::Subnets,
@@ -260,7 +265,7 @@ impl Operations {
         let asked = Asked::by(&effect, count);
         make_room(&mut self.open);
         if let Some(gate) = &mut self.gate {
-            if gate.holds(&effect) {
+            if gate.holds(lane, &effect, asked_ms) {
                 self.open.push(Open { op, lane, due_ms: NEVER_MS, asked_ms, asked });
                 gate.defer(Deferred { op, lane, budget_ms, effect });
                 return;
@@ -273,7 +278,7 @@ impl Operations {
 
     /// Careful: calls go out that waited for others.
     pub(crate) fn release(&mut self, now_ms: i64) {
-        while let Some(Deferred { op, budget_ms, effect, .. }) = self.gate.as_mut().and_then(|gate| gate.next()) {
+        while let Some(Deferred { op, budget_ms, effect, .. }) = self.gate.as_mut().and_then(|gate| gate.next(now_ms)) {
             if let Some(gate) = &mut self.gate {
                 gate.sent(op, &effect, now_ms);
             }
@@ -282,6 +287,11 @@ impl Operations {
             }
             self.outputs.push(Output::Effect { op, epoch: self.epoch, budget_ms, effect });
         }
+    }
+
+    /// Careful: where EC2 throttles.
+    pub(crate) fn gate(&mut self) -> Option<&mut Gate> {
+        self.gate.as_deref_mut()
     }
 
     /// Careful: what was read of an ENI at this time may be older than its last change.
@@ -360,7 +370,8 @@ impl Operations {
     /// When something is to be done without an input.
     pub(crate) fn deadline(&self) -> Option<i64> {
         let open = self.open.iter().map(|open| open.due_ms).filter(|due_ms| *due_ms < NEVER_MS);
-        open.chain(self.sleeps.iter().map(|(until_ms, _)| *until_ms)).min()
+        let pause = self.gate.as_ref().and_then(|gate| gate.deadline());
+        open.chain(self.sleeps.iter().map(|(until_ms, _)| *until_ms)).chain(pause).min()
     }
 
     /// Effects that wait, with their lanes.

@@ -32,6 +32,7 @@ impl<K: PodKey> Core<K> {
         let reply = answer.result.as_ref().ok();
         if let Some(open) = self.question(answer.op, answer.epoch, |asked| asked.takes_ec2(reply)) {
             self.agent.count_ec2(open.asked, answer.result.as_ref().err(), answer.took_ms);
+            self.agent.see_throttling(open.asked, answer.result.as_ref().err());
             if matches!(open.lane, Lane::Job(_)) && reply.is_some() {
                 self.agent.growth_answered();
             }

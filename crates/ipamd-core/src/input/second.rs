@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::Identity;
+use super::{Ec2Subnet, Identity};
 use crate::id::{EniId, GroupId, Mac, SubnetId};
 
 /// The version that this agent writes, and the only one that it reads.
@@ -26,6 +26,10 @@ pub struct SecondFile {
     pub enis: Vec<KnownEni>,
     /// Changes of EC2 that had begun.
     pub intents: Vec<Intent>,
+    /// Subnets of the VPC and zone ...
+    pub subnets: Vec<Ec2Subnet>,
+    /// ... and when they were read, nanoseconds since 1970.
+    pub subnets_ns: i64,
     /// Addresses that pods had left, and when, nanoseconds since 1970.
     pub left: Vec<(IpAddr, i64)>,
 }

@@ -160,8 +160,11 @@ fn second_read<K: PodKey>(cx: &mut Cx<'_, K>, wake: Wake) -> End {
 
 fn identified<K: PodKey>(cx: &mut Cx<'_, K>, identity: Identity) -> End {
     // A type that is in no table is asked for later; until then no ENI can hold more than it has.
-    let limits = identity.limits.unwrap_or_else(|| InstanceLimits::custom(1, 1));
-    cx.facts.limits = identity.limits;
+    // What the second file says of the same type is known.
+    let known = cx.facts.identity.as_ref().filter(|known| known.instance_type == identity.instance_type);
+    let known = known.and(cx.facts.limits);
+    let limits = identity.limits.or(known).unwrap_or_else(|| InstanceLimits::custom(1, 1));
+    cx.facts.limits = identity.limits.or(known);
     cx.identified(identity);
     match cx.config.settings.mode(&limits) {
         Ok(mode) => {

@@ -110,6 +110,7 @@ pub(super) fn take_over<K: PodKey>(cx: &mut Cx<'_, K>, pods: &[HostPod]) -> Resu
         for key in keys {
             cx.expect_link(key, None);
         }
+        cx.rest_as_before();
         cx.see_links(pods);
         cx.see_traces(pods);
     }

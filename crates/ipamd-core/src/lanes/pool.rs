@@ -54,8 +54,11 @@ impl PoolLoop {
                 // Careful: ENIs whose subnets were unknown are looked at again.
                 if cx.is_careful() && cx.holds_are_due() {
                     cx.held.asked_ms = Some(cx.ms());
-                    cx.ec2(Ec2Call::DescribeSubnets, Count::Always);
-                    return Self::Unhold;
+                    let Some(subnets) = cx.known_subnets() else {
+                        cx.ec2(Ec2Call::DescribeSubnets, Count::Always);
+                        return Self::Unhold;
+                    };
+                    unhold(cx, &subnets);
                 }
                 if cx.config.settings.pod_eni && !cx.has_trunk() && trunk::announce(cx) {
                     return Self::Announce;
@@ -63,7 +66,9 @@ impl PoolLoop {
                 check(cx)
             }
             Self::Unhold => {
-                if let Ok(subnets) = wake.subnets() {
+                let subnets = wake.subnets().ok();
+                cx.note_subnets(subnets.as_deref());
+                if let Some(subnets) = subnets {
                     unhold(cx, &subnets);
                 }
                 check(cx)

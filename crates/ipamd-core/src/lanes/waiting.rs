@@ -28,8 +28,10 @@ impl<K: PodKey> Agent<K> {
         if !waits || self.usable() == 0 {
             return None;
         }
+        let now_ms = self.ms();
         let own = self.own.as_mut()?;
-        let served = own.line.pop_front()?.rpc;
+        let Waiter { rpc: served, since_ms, .. } = own.line.pop_front()?;
+        own.waits.longest_ms = own.waits.longest_ms.max(now_ms.saturating_sub(since_ms));
         own.waits.served = own.waits.served.saturating_add(1);
         Some(served)
     }
@@ -97,9 +99,7 @@ impl<K: PodKey> Rpcs<K> {
         let now_ms = cx.ms();
         let latest_ms = cx.own.iter().flat_map(|own| &own.line).map(|waiter| waiter.until_ms).max();
         let hope = latest_ms.is_some_and(|latest_ms| cx.may_hope(latest_ms));
-        // What can be given now is only kept from them by the checkpoint that is being written.
-        let usable = cx.usable() > 0;
-        let over = self.leave(cx, |_, waiter| !usable && (!hope || waiter.until_ms <= now_ms));
+        let over = self.leave(cx, |_, waiter| !hope || waiter.until_ms <= now_ms);
         for rpc in over {
             if let Next::Reply(reply) = refused(cx) {
                 self.answer(cx, rpc, reply);
@@ -108,10 +108,13 @@ impl<K: PodKey> Rpcs<K> {
     }
 
     fn leave(&mut self, cx: &mut Cx<'_, K>, leaves: impl Fn(&Self, &Waiter) -> bool) -> Vec<RpcId> {
+        let now_ms = cx.ms();
         let Some(own) = &mut cx.agent.own else { return Vec::new() };
         let line = std::mem::take(&mut own.line);
         let (left, kept): (VecDeque<_>, VecDeque<_>) = line.into_iter().partition(|waiter| leaves(self, waiter));
         own.line = kept;
+        let waited = left.iter().map(|waiter| now_ms.saturating_sub(waiter.since_ms)).max();
+        own.waits.longest_ms = own.waits.longest_ms.max(waited.unwrap_or(0));
         left.into_iter().map(|waiter| waiter.rpc).collect()
     }
 

@@ -83,10 +83,14 @@ impl Allocating {
         Flow::Wait(Self::Plan(Plan::subnets(cx), Some((count, began_s))))
     }
 
-    /// Careful: with so many addresses or prefixes.
+    /// Careful: with this number of addresses or prefixes.
     pub(crate) fn begin_with<K: PodKey>(cx: &mut Cx<'_, K>, count: u32) -> End {
+        let known = (count, cx.now.unix_s());
+        if let Some(site) = Plan::known(cx) {
+            return Creating::begin(cx, site, Some(known));
+        }
         let plan = if cx.config.settings.custom_networking { Plan::config(cx) } else { Plan::subnets(cx) };
-        Flow::Wait(Self::Plan(plan, Some((count, cx.now.unix_s()))))
+        Flow::Wait(Self::Plan(plan, Some(known)))
     }
 
     pub(crate) fn resume<K: PodKey>(self, cx: &mut Cx<'_, K>, wake: Wake) -> End {

@@ -61,6 +61,15 @@ impl Plan {
         if cx.config.settings.subnet_discovery { Self::Discover(groups) } else { Self::Primary(groups) }
     }
 
+    /// Careful: where, without custom networking, by subnets that were read a short while ago.
+    pub(crate) fn known<K: PodKey>(cx: &Cx<'_, K>) -> Option<Site> {
+        let subnets = cx.known_subnets().filter(|_| !cx.config.settings.custom_networking)?;
+        let primary = cx.facts.identity.as_ref().map(|identity| identity.subnet)?;
+        let discovers = cx.config.settings.subnet_discovery;
+        let valid = if discovers { for_new_eni(subnets, primary) } else { vec![primary] };
+        (!valid.is_empty()).then_some(Site { subnets: valid, groups: None })
+    }
+
     pub(crate) fn resume<K: PodKey>(self, cx: &mut Cx<'_, K>, wake: Wake) -> End {
         let site = |subnets, groups| Flow::Done(Ok(Site { subnets, groups }));
         let none = |text: &str| Flow::Done(Err(PlanError::NoSubnet(Trouble::plain(text))));
@@ -79,6 +88,7 @@ impl Plan {
                     cx.ec2(Ec2Call::DescribeSubnets, Count::Always);
                     return Flow::Wait(Self::Fallback(groups));
                 };
+                cx.note_subnets(Some(&subnets));
                 let valid = for_new_eni(subnets, primary);
                 if valid.is_empty() { none("no subnet is tagged for new ENIs") } else { site(valid, None) }
             }

@@ -9,7 +9,7 @@ use crate::agent::operations::Count;
 use crate::agent::trouble::Trouble;
 use crate::agent::wake::{Flow, Wake};
 use crate::block::Block;
-use crate::input::{EniKind, HostError, ImdsEni};
+use crate::input::{Ec2Subnet, EniKind, HostError, ImdsEni};
 use crate::output::{Ec2Call, HostCall};
 use crate::settings::Mode;
 use crate::store::Refused;
@@ -59,6 +59,13 @@ impl SetUp {
             }
         }
         if cx.config.settings.subnet_discovery {
+            // Careful: subnets that were read a short while ago, for another ENI or in another life, are known.
+            if let Some(subnets) = cx.known_subnets() {
+                return job.excluded(cx, Some(&subnets));
+            }
+            if cx.subnets_are_silent() {
+                return job.excluded(cx, None);
+            }
             cx.ec2(Ec2Call::DescribeSubnets, Count::Always);
             return Flow::Wait(Self::Exclusion(job));
         }
@@ -78,17 +85,12 @@ impl Job {
     fn looked_up<K: PodKey>(self: Box<Self>, cx: &mut Cx<'_, K>, wake: Wake) -> End {
         match wake.subnets() {
             Ok(subnets) if cx.is_careful() => {
-                let excluded = cx.facts.mode != Mode::Ipv6 && is_excluded(&subnets, self.eni.subnet);
-                cx.release_hold(self.eni.id, excluded);
-                self.prefix(cx)
+                cx.note_subnets(Some(&subnets));
+                self.excluded(cx, Some(&subnets))
             }
-            // Careful: it is held, and looked up again.
             Err(_) if cx.is_careful() => {
-                // The file says that it served.
-                if !cx.was_serving(self.eni.id) {
-                    cx.hold(self.eni.id);
-                }
-                self.prefix(cx)
+                cx.note_subnets(None);
+                self.excluded(cx, None)
             }
             // An IPv6 node excludes no ENI in the store.
             Ok(subnets) if cx.facts.mode != Mode::Ipv6 && is_excluded(&subnets, self.eni.subnet) => {
@@ -101,6 +103,20 @@ impl Job {
             Err(_) if cx.config.unknown_subnet_serves => self.prefix(cx),
             Err(_) => Flow::Done(Err(SetUpError::Other)),
         }
+    }
+
+    /// Careful: whether it serves pods, by its subnet. One whose subnet is unknown is held, and looked up again.
+    fn excluded<K: PodKey>(self: Box<Self>, cx: &mut Cx<'_, K>, subnets: Option<&[Ec2Subnet]>) -> End {
+        match subnets {
+            Some(subnets) => {
+                let excluded = cx.facts.mode != Mode::Ipv6 && is_excluded(subnets, self.eni.subnet);
+                cx.release_hold(self.eni.id, excluded);
+            }
+            // The second file says that it served.
+            None if cx.was_serving(self.eni.id) => {}
+            None => cx.hold(self.eni.id),
+        }
+        self.prefix(cx)
     }
 
     fn prefix<K: PodKey>(self: Box<Self>, cx: &mut Cx<'_, K>) -> End {

@@ -607,3 +607,79 @@ fn what_a_life_had_begun_is_ended_by_the_next() {
         assert_eq!(world.ec2.attached().count(), world.core.pool().enis().len(), "{stop_at:?}");
     }
 }
+
+#[test]
+fn reads_share_one_pause_after_throttling_and_growth_for_a_request_goes_first() {
+    let mut world = careful(&[("WARM_IP_TARGET", "1"), ("MINIMUM_IP_TARGET", "1")], 2, 9);
+    world.run_ms(60_000);
+    world.log.clear();
+    // A foreign ENI makes each comparison describe all ENIs; each description is throttled.
+    let now_ms = world.now_ms;
+    world.ec2.attach_foreign(EniId::from_bits(0x44), ipamd_core::input::EniKind::Interface, 3, now_ms);
+    world.fail(Ec2Operation::DescribeNetworkInterfaces, Ec2Code::RequestLimitExceeded, u32::MAX);
+    world.run_ms(600_000);
+    let reads = world.calls(Ec2Operation::DescribeNetworkInterfaces).0;
+    assert!((10..=40).contains(&reads), "{reads} reads in ten minutes");
+    assert!(world.add(1).is_some());
+    let begun_ms = world.now_ms;
+    let rpc = world.begin_add(2);
+    assert!(world.run_until(2_000, |world| world.replies.contains_key(&rpc)));
+    assert!(matches!(world.reply(rpc), Reply::Added { .. }), "{} ms", world.now_ms - begun_ms);
+    world.faults.clear();
+    world.run_ms(200_000);
+    assert_eq!(world.core.pool().enis().len(), 2);
+}
+
+#[test]
+fn subnets_are_read_once_in_ten_minutes_over_restarts_too() {
+    let mut world = careful(&[("WARM_ENI_TARGET", "2")], 4, 4);
+    world.run_ms(60_000);
+    assert_eq!(world.core.pool().enis().len(), 2);
+    assert_eq!(world.calls(Ec2Operation::DescribeSubnets).0, 1);
+    for _ in 0..3 {
+        world.restart();
+        world.run_ms(60_000);
+    }
+    assert_eq!(world.calls(Ec2Operation::DescribeSubnets).0, 1);
+    world.run_ms(600_000);
+    world.restart();
+    world.run_ms(60_000);
+    assert_eq!(world.calls(Ec2Operation::DescribeSubnets).0, 2);
+}
+
+#[test]
+fn a_checkpoint_that_is_newer_than_the_second_file_wins() {
+    let mut world = careful(&[("WARM_IP_TARGET", "0"), ("WARM_ENI_TARGET", "0"), ("IP_COOLDOWN_PERIOD", "1")], 1, 2);
+    assert!(world.add(1).is_some());
+    assert!(matches!(world.del(1), Reply::Deleted { .. }));
+    world.run_ms(5_000);
+    assert_eq!(world.second.as_ref().unwrap().left.len(), 1);
+    // The address is given out again, and the file still says that it rests.
+    let before = world.second.clone();
+    let given = world.add(2).unwrap();
+    world.second = before;
+    world.restart();
+    world.run_ms(1_000);
+    assert_eq!((world.fatal.as_deref(), owners(&world).get(&2)), (None, Some(&IpAddr::from(given))));
+}
+
+#[test]
+fn reads_of_a_start_wait_for_their_time_unless_a_request_does() {
+    let first_read_ms = |asks: bool| {
+        let mut world = careful(&[("WARM_IP_TARGET", "0"), ("WARM_ENI_TARGET", "0")], 2, 2);
+        assert!(world.add(1).is_some());
+        world.log.clear();
+        let begun_ms = world.now_ms;
+        world.restart();
+        world.run_ms(100);
+        if asks {
+            world.begin_add(2);
+        }
+        world.run_ms(15_000);
+        let describes = |logged: &&crate::world::Logged| matches!(logged.call, Ec2Call::DescribeEnis { .. });
+        world.log.iter().find(describes).map(|logged| logged.at_ms - begun_ms)
+    };
+    let (alone, asked) = (first_read_ms(false).unwrap(), first_read_ms(true).unwrap());
+    assert!((1_000..11_000).contains(&alone), "{alone}");
+    assert!(asked < 500, "{asked}");
+}

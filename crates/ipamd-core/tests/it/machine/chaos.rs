@@ -133,6 +133,8 @@ impl Run {
         }
         if self.world.config.policy == Policy::Careful && self.world.ready_ms.is_some() {
             self.check_kept();
+            // No request waits longer than it may: the world hands in every deadline.
+            assert!(self.world.core.waits().longest_ms <= 25_000, "{:?}", self.world.core.waits());
         }
         assert!(self.world.core.lanes_are_single(), "a lane waits for two answers");
         assert!(self.world.core.open_rpcs() <= self.asked.len());

@@ -92,3 +92,18 @@ fn an_eni_that_somebody_attached_is_never_detached_or_deleted() {
         assert!(!outcome.calls.iter().any(|(op, _)| removes.contains(op)), "{outcome:?}");
     }
 }
+
+/// A roll-out over a fleet throttled the account: one look at the subnets for each ENI, all at the same time.
+#[test]
+fn a_fleet_that_restarts_reads_its_enis_once_a_node_and_no_subnets() {
+    let nodes = 40_usize;
+    let (world, outcome) = play(&Case::Fleet(nodes), &[]);
+    assert!(outcome.serves && outcome.harm.is_none(), "{outcome:?}");
+    let calls =
+        |operation| outcome.calls.iter().find(|(called, _)| *called == operation).map_or(0, |(_, count)| *count);
+    assert_eq!(calls(Ec2Operation::DescribeSubnets), 0, "{outcome:?}");
+    // One description of all ENIs and one search for leaks a start; a few comparisons meet metadata that lags.
+    let described = calls(Ec2Operation::DescribeNetworkInterfaces);
+    assert!(described <= 2 * nodes as u64 + nodes as u64 / 4, "{outcome:?}");
+    assert!(world.nodes().iter().all(|node| node.agent().unwrap().bad_inputs().next().is_none()));
+}

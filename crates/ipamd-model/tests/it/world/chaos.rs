@@ -10,7 +10,7 @@ use ipamd_core::chooser::Seeded;
 use ipamd_core::id::{Epoch, GroupId, SubnetId, VpcId};
 use ipamd_core::input::{CheckpointEntry, ImdsErrorKind, KubeError, PodName};
 use ipamd_core::settings::Settings;
-use ipamd_core::{Config, Core};
+use ipamd_core::{Config, Core, Policy};
 use ipamd_model::world::disk::Content;
 use ipamd_model::world::ec2::Ec2Spec;
 use ipamd_model::world::ec2::eni::EniState;
@@ -40,7 +40,7 @@ fn name(pod: u64) -> PodName {
     PodName { namespace: "default".into(), name: format!("pod-{pod}").into() }
 }
 
-fn world(seed: u64, random: &mut Random) -> World<Make> {
+fn world(seed: u64, random: &mut Random, policy: Policy) -> World<Make> {
     let subnet = SubnetFacts::new(SubnetId::from_bits(1), [10, 0, 0, 0].into(), 22);
     let mut ec2 = Ec2Spec::new(vec![subnet], vec![GroupId::from_bits(7)], seed);
     ec2.lag_ms = random.between(0, 2_000);
@@ -52,7 +52,8 @@ fn world(seed: u64, random: &mut Random) -> World<Make> {
     (imds.lag_ms, imds.partial) = ((0, random.between(0, 5_000)), random.fraction() / 2.0);
     let env = SETTINGS[random.index(SETTINGS.len())];
     for index in 0..2_u64 {
-        let config = Config::upstream(Settings::manifest_with(env.iter().copied()));
+        let settings = Settings::manifest_with(env.iter().copied());
+        let config = Config { policy, ..Config::upstream(settings) };
         let agents: Make = Box::new(move |epoch| {
             Core::new(config.clone(), Box::new(Seeded::random(seed ^ u64::from(epoch.0) << 8 ^ index)))
         });
@@ -98,8 +99,12 @@ fn calls(world: &World<Make>) -> u64 {
 
 /// Twenty minutes of trouble; the answer has the most calls of any minute beside the world.
 fn play(seed: u64, record: bool) -> (World<Make>, u64) {
+    play_as(seed, record, Policy::Upstream)
+}
+
+fn play_as(seed: u64, record: bool, policy: Policy) -> (World<Make>, u64) {
     let mut random = Random::new(seed);
-    let mut world = world(seed, &mut random);
+    let mut world = world(seed, &mut random, policy);
     if record {
         world.history.record();
     }
@@ -130,6 +135,9 @@ fn play(seed: u64, record: bool) -> (World<Make>, u64) {
         world.pass(10_000);
         assert!(world.account.ec2.subnets().all(SubnetSpace::adds_up), "seed {seed}");
         counts.push(calls(&world));
+        if policy == Policy::Careful {
+            check_careful(&world, seed);
+        }
     }
     let most = counts.windows(7).map(|minute| minute[6] - minute[0]).max().unwrap_or(0);
     (world, most)
@@ -176,4 +184,39 @@ fn a_random_world_repeats_byte_for_byte() {
     let [one, again] = [0, 0].map(|_| play(4, true).0);
     assert!(one.history.text().len() > 100_000);
     assert_eq!(one.history.text(), again.history.text());
+}
+
+/// What holds of careful agents at every moment.
+fn check_careful(world: &World<Make>, seed: u64) {
+    for index in 0..2 {
+        assert!(world.harm(index).is_none(), "seed {seed}, node {index}: {:?}", world.harm(index));
+        let Some(core) = world.node(index).unwrap().agent() else { continue };
+        assert!(core.lanes_are_single(), "seed {seed}, node {index}: a lane waits for two answers");
+        assert!(core.waits().longest_ms <= 25_000, "seed {seed}, node {index}: {:?}", core.waits());
+    }
+}
+
+#[test]
+fn random_worlds_of_careful_agents_harm_no_pod_and_heal_without_a_restart() {
+    for seed in 0..30 {
+        let (mut world, most) = play_as(seed, false, Policy::Careful);
+        assert!(most <= 150, "seed {seed}: {most} calls in a minute");
+        world.pass(40 * MINUTE_MS);
+        let calm = calls(&world);
+        world.pass(80 * MINUTE_MS);
+        check_careful(&world, seed);
+        assert!(calls(&world) - calm <= 40, "seed {seed}: calls of a calm world");
+        for index in 0..2 {
+            let node = world.node(index).unwrap();
+            let told = format!("seed {seed}, node {index}: {:?} {:?}", node.kubelet.tally(), node.fatal());
+            let core = node.agent().unwrap();
+            assert!(node.serving_since_ms().is_some() && node.kubelet.waiting() == 0, "{told}");
+            // What was leaked ends with its interface, and what could not be written is written.
+            assert_eq!(world.unlike_checkpoint(index), (BTreeSet::new(), BTreeSet::new()), "{told}");
+            assert_eq!((core.open_effects(), core.open_rpcs(), core.waits().waiting), (0, 0, 0), "{told}");
+            assert_eq!(node.disk.second().map(|file| file.intents.len()), Some(0), "{told}");
+        }
+        let loose = world.account.ec2.enis().filter(|eni| eni.state(world.now_ms()) == EniState::Available);
+        assert_eq!(loose.count(), 0, "seed {seed}: ENIs are left behind");
+    }
 }
