@@ -66,7 +66,13 @@ impl<K: PodKey> Agent<K> {
         own.file.macs.retain(|(id, ..)| *id != eni.id && pool.eni(*id).is_some());
         own.file.macs.push((eni.id, eni.mac, eni.card));
         own.file.changed = true;
-        self.intent_ended(|intent| matches!(intent, Intent::Attach { eni: of } if *of == eni.id));
+        // One that could not be given up, and is met again, is not given up any more. A start has yet to look.
+        let settled = own.settled;
+        self.intent_ended(|intent| match intent {
+            Intent::Attach { eni: of } => *of == eni.id,
+            Intent::Free { eni: of } => settled && *of == eni.id,
+            Intent::Create { .. } => false,
+        });
     }
 
     /// What the file is to hold; none before the instance is known.
@@ -163,6 +169,13 @@ impl<K: PodKey> Agent<K> {
         let before = own.file.intents.len();
         own.file.intents.retain(|intent| !ended(intent));
         own.file.changed |= own.file.intents.len() < before;
+    }
+
+    /// A search for leaks has ended: what is left of a creation without an answer, it or the next one deletes.
+    pub(crate) fn searched(&mut self) {
+        if self.own.as_ref().is_some_and(|own| own.growing.is_empty() && own.settled) {
+            self.intent_ended(|intent| matches!(intent, Intent::Create { .. } | Intent::Attach { .. }));
+        }
     }
 
     /// What was intended with this ENI has ended.

@@ -135,7 +135,10 @@ fn tagged<K: PodKey>(
 fn next_leaked<K: PodKey>(cx: &mut Cx<'_, K>, mut left: std::vec::IntoIter<EniId>) -> Leak {
     match left.next() {
         Some(eni) => deleted(cx, left, |cx| Deleting::begin(cx, eni)),
-        None => rest(cx),
+        None => {
+            cx.searched();
+            rest(cx)
+        }
     }
 }
 
