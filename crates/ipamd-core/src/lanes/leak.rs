@@ -133,13 +133,11 @@ fn tagged<K: PodKey>(
 }
 
 fn next_leaked<K: PodKey>(cx: &mut Cx<'_, K>, mut left: std::vec::IntoIter<EniId>) -> Leak {
-    match left.next() {
-        Some(eni) => deleted(cx, left, |cx| Deleting::begin(cx, eni)),
-        None => {
-            cx.searched();
-            rest(cx)
-        }
+    if let Some(eni) = left.next() {
+        return deleted(cx, left, |cx| Deleting::begin(cx, eni));
     }
+    cx.searched();
+    rest(cx)
 }
 
 fn deleted<K: PodKey>(
