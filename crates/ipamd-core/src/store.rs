@@ -16,6 +16,7 @@ mod order;
 mod pool;
 mod refused;
 mod release;
+mod twice;
 mod usable;
 
 pub use crate::block::Block;

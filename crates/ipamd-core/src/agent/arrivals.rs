@@ -41,8 +41,8 @@ impl Arrivals {
         Self { eni, own, all: None, added: false }
     }
 
-    /// Another CIDR of the store that has an address in common with this one: whose it is.
-    fn holder<K: PodKey>(&mut self, pool: &Pool<K>, block: Block) -> Option<EniId> {
+    /// Another CIDR of the store, or of the ENI alone, that has an address in common with this one: whose it is.
+    fn holder<K: PodKey>(&mut self, pool: &Pool<K>, block: Block, alone: bool) -> Option<EniId> {
         let (first, last) = range(block)?;
         let all = self.all.get_or_insert_with(|| {
             let of = |eni: &PoolEni| {
@@ -56,7 +56,8 @@ impl Arrivals {
         let lowest = (first.saturating_sub(15), Block::Address(Ipv4Addr::UNSPECIFIED), EniId::from_bits(0));
         let near = all.range(lowest..).take_while(|(start, ..)| *start <= last);
         let reaches = |known: Block| range(known).is_some_and(|(_, end)| end >= first);
-        near.filter(|(_, known, eni)| reaches(*known) && (*known, *eni) != (block, self.eni))
+        near.filter(|(.., eni)| !alone || *eni == self.eni)
+            .filter(|(_, known, eni)| reaches(*known) && (*known, *eni) != (block, self.eni))
             .map(|(.., eni)| *eni)
             .next()
     }
@@ -125,7 +126,8 @@ impl<K: PodKey> Agent<K> {
             return Some((BadInput::TooMany { eni, found: arrivals.own.len().saturating_add(1), limit }, true));
         }
         let (Block::Address(address) | Block::Prefix(address)) = block else { return None };
-        if let Some(first) = arrivals.holder(&self.pool, block) {
+        // The original takes a CIDR that another ENI has, too.
+        if let Some(first) = arrivals.holder(&self.pool, block, !self.is_careful()) {
             return Some((BadInput::DoubleAddress { address, first, second: eni }, true));
         }
         // Careful: it is taken once the VPC is known to have it. The original does not look.
@@ -188,9 +190,10 @@ mod tests {
             (address(Ipv4Addr::BROADCAST), None),
             (prefix(Ipv4Addr::UNSPECIFIED), None),
         ] {
-            assert_eq!(arrivals.holder(&pool, block), holder, "{block:?}");
+            assert_eq!(arrivals.holder(&pool, block, false), holder, "{block:?}");
+            assert_eq!(arrivals.holder(&pool, block, true), holder.filter(|eni| *eni == two), "{block:?}");
         }
         arrivals.add(address(at(48)));
-        assert_eq!(arrivals.holder(&pool, prefix(at(48))), Some(two));
+        assert_eq!(arrivals.holder(&pool, prefix(at(48)), true), Some(two));
     }
 }

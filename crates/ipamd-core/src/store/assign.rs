@@ -28,14 +28,9 @@ impl<K: Ord + Clone> Pool<K> {
         }
         let place =
             if mode == Mode::Ipv6 { self.take_ipv6(now_ms, chooser)? } else { self.take_ipv4(mode, now_ms, chooser)? };
-        self.owners.insert(key, place.address);
+        self.own(key, place);
         self.assigned += 1;
         Some(Assignment { place, repeated: false })
-    }
-
-    /// Where a pod's address lies.
-    pub fn place_of(&self, key: &K) -> Option<Place> {
-        self.place(*self.owners.get(key)?, true)
     }
 
     /// Where an address lies, and if `used`, where a pod has it.
@@ -132,9 +127,11 @@ impl<K: Ord + Clone> Pool<K> {
 
     /// The pod's address is no one's; nothing tells that it was used.
     fn release(&mut self, key: &K) -> Option<Place> {
+        let place = self.place_of(key);
         let address = self.owners.remove(key)?;
+        self.twice.remove(key);
         self.assigned -= 1;
-        let place = self.place(address, true)?;
+        let place = place?;
         let eni = self.eni_mut(place.eni)?;
         match address {
             IpAddr::V4(v4) => {
@@ -147,6 +144,7 @@ impl<K: Ord + Clone> Pool<K> {
                 prefix.tracked.remove(&offset);
             }
         }
+        self.forget_places();
         Some(place)
     }
 
@@ -172,7 +170,7 @@ impl<K: Ord + Clone> Pool<K> {
         if scheduled {
             self.clean_ups.cancel(place.eni, place.block);
         }
-        self.owners.insert(key, place.address);
+        self.own(key, place);
         self.assigned += 1;
     }
 
@@ -203,7 +201,7 @@ impl<K: Ord + Clone> Pool<K> {
                 prefix.tracked.insert(offset, None);
             }
         }
-        self.owners.insert(key, address);
+        self.own(key, place);
         self.assigned += 1;
         Ok(place)
     }

@@ -45,11 +45,14 @@ pub struct Place {
 
 /// The pool of one node. `K` names a pod's network attachment.
 ///
-/// The store holds one owner per address as long as no two CIDRs in it have an address in common; who adds CIDRs sees to that.
+/// The store holds one owner per address of an ENI as long as no two CIDRs of it have an address in common; who adds CIDRs sees to
+/// that. CIDRs of several ENIs may.
 #[derive(Debug, Clone)]
 pub struct Pool<K> {
     pub(super) enis: Vec<PoolEni>,
     pub(super) owners: SmallMap<K, IpAddr>,
+    /// Where pods are whose addresses pods of other ENIs use, too.
+    pub(super) twice: SmallMap<K, Place>,
     pub(super) cooldown_ms: i64,
     /// CIDRs of excluded ENIs whose last pod left.
     pub(super) clean_ups: CleanUps,
@@ -118,7 +121,7 @@ impl<K: Ord + Clone> Pool<K> {
     /// An empty store whose addresses rest that long after use.
     pub fn new(cooldown_ms: i64) -> Self {
         let (enis, owners, clean_ups) = (Vec::new(), SmallMap::new(), CleanUps::new());
-        Self { enis, owners, cooldown_ms, clean_ups, total: 0, prefixes: 0, assigned: 0 }
+        Self { enis, owners, twice: SmallMap::new(), cooldown_ms, clean_ups, total: 0, prefixes: 0, assigned: 0 }
     }
 
     /// The ENIs, in the order in which they came.
@@ -236,12 +239,15 @@ impl<K: Ord + Clone> Pool<K> {
                 eni.freed.retain(|freed| !cidr.contains(freed.address));
             }
             if cidr.used != 0 {
-                self.owners.retain(|_, address| !is_in(cidr, *address));
+                let twice = &self.twice;
+                let here = |key: &K| twice.get(key).is_none_or(|place| place.eni == id);
+                self.owners.retain(|key, address| !(is_used_in(cidr, *address) && here(key)));
             }
         } else if let Some(index) = eni.ipv6.iter().position(|prefix| prefix.block() == block) {
             let prefix = eni.ipv6.remove(index);
             self.owners.retain(|_, address| !is_in_prefix(&prefix, *address));
         }
+        self.forget_places();
         u32::try_from(before - self.owners.len()).unwrap_or(u32::MAX)
     }
 
@@ -259,10 +265,13 @@ impl<K: Ord + Clone> Pool<K> {
         self.prefixes -= prefixes * times;
         self.assigned -= i64::from(pods);
         if eni.assigned() > 0 {
-            self.owners.retain(|_, address| {
-                let held = eni.cidrs.iter().any(|cidr| is_in(*cidr, *address));
+            let twice = &self.twice;
+            self.owners.retain(|key, address| {
+                let here = twice.get(key).is_none_or(|place| place.eni == id);
+                let held = here && eni.cidrs.iter().any(|cidr| is_used_in(*cidr, *address));
                 !held && !eni.ipv6.iter().any(|prefix| is_in_prefix(prefix, *address))
             });
+            self.forget_places();
         }
         Some((size, pods))
     }
@@ -290,8 +299,8 @@ impl<K: Ord + Clone> Pool<K> {
     }
 }
 
-fn is_in(cidr: Cidr, address: IpAddr) -> bool {
-    matches!(address, IpAddr::V4(v4) if cidr.contains(v4.into()))
+fn is_used_in(cidr: Cidr, address: IpAddr) -> bool {
+    matches!(address, IpAddr::V4(v4) if cidr.contains(v4.into()) && cidr.used & cidr.bit(v4.into()) != 0)
 }
 
 fn is_in_prefix(prefix: &Prefix, address: IpAddr) -> bool {

@@ -285,6 +285,14 @@ impl Pair {
         self.world.ec2.changed(self.world.now_ms);
     }
 
+    /// An ENI gets an address that it did not ask for, on both sides.
+    fn give_address(&mut self, eni: EniId, address: Ipv4Addr) {
+        let given = json!({"eni": eni.to_string(), "cidr": format!("{address}/32")});
+        self.ask(&json!({"world": {"give_cidr": given}}));
+        self.world.ec2.enis.get_mut(&eni).unwrap().ipv4.push(address);
+        self.world.ec2.changed(self.world.now_ms);
+    }
+
     /// An ENI is no more, on both sides.
     fn lose_eni(&mut self, eni: EniId) {
         self.ask(&json!({"world": {"lose_eni": eni.to_string()}}));

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use ipamd_core::block::Block;
 use ipamd_core::chooser::Seeded;
+use ipamd_core::id::EniId;
 use ipamd_core::settings::Mode;
 use ipamd_core::store::{Place, PoolEni};
 use proptest::prelude::*;
@@ -20,7 +21,7 @@ struct Lab {
     ours: Mirror,
     chooser: Seeded,
     /// When pods left the addresses that are still here.
-    left: BTreeMap<IpAddr, i64>,
+    left: BTreeMap<(EniId, IpAddr), i64>,
     /// Something happened at which the original's raw counters stop being a count of what is there.
     miscounted: bool,
 }
@@ -31,8 +32,10 @@ impl Lab {
         pool.owners().keys().map(|pod| (*pod, pool.place_of(pod).unwrap())).collect()
     }
 
-    fn blocks(&self) -> BTreeSet<Block> {
-        self.ours.pool.enis().iter().flat_map(PoolEni::blocks).collect()
+    /// The CIDRs of each ENI: some have the same.
+    fn blocks(&self) -> BTreeSet<(EniId, Block)> {
+        let of = |eni: &PoolEni| eni.blocks().map(|block| (eni.id, block)).collect::<Vec<_>>();
+        self.ours.pool.enis().iter().flat_map(of).collect()
     }
 
     fn play(&mut self, step: &Step) {
@@ -46,10 +49,10 @@ impl Lab {
         let (now, held) = (self.places(), self.blocks());
         self.owners_stay(step, &places, &now, &held);
         let gone: Vec<_> = blocks.difference(&held).collect();
-        self.left.retain(|address, _| !gone.iter().any(|block| covers(**block, *address)));
+        self.left.retain(|(eni, address), _| !gone.iter().any(|(id, block)| id == eni && covers(*block, *address)));
         let [total, prefixes, _] = self.recount();
         let lowered = [raw[0] - self.raw()[0], raw[1] - self.raw()[1]];
-        let removed = gone.iter().map(|block| size(**block)).fold([0, 0], |sum, [a, b]| [sum[0] + a, sum[1] + b]);
+        let removed = gone.iter().map(|(_, block)| size(*block)).fold([0, 0], |sum, [a, b]| [sum[0] + a, sum[1] + b]);
         self.miscounted |= !gone.is_empty() && lowered != removed;
         if !self.miscounted {
             assert_eq!(self.raw()[..2], [total, prefixes], "the raw counters");
@@ -62,18 +65,18 @@ impl Lab {
         step: &Step,
         places: &BTreeMap<u32, Place>,
         now: &BTreeMap<u32, Place>,
-        held: &BTreeSet<Block>,
+        held: &BTreeSet<(EniId, Block)>,
     ) {
         for (pod, place) in places {
             match now.get(pod) {
                 Some(kept) => assert_eq!(kept, place, "pod {pod} was moved"),
-                None if !held.contains(&place.block) => {}
+                None if !held.contains(&(place.eni, place.block)) => {}
                 None => {
                     assert!(
                         matches!(step, Step::Unassign(_) | Step::UnassignRestored(_)),
                         "pod {pod} lost its address"
                     );
-                    self.left.insert(place.address, self.ours.now_ms);
+                    self.left.insert((place.eni, place.address), self.ours.now_ms);
                 }
             }
         }
@@ -83,7 +86,7 @@ impl Lab {
                 assert_eq!(u32::from(*asked), *pod);
                 let excluded = self.ours.pool.eni(place.eni).unwrap().excluded;
                 assert!(!excluded && fits(place.block, self.mode), "{place:?}");
-                let left_ms = self.left.remove(&place.address);
+                let left_ms = self.left.remove(&(place.eni, place.address));
                 assert!(
                     left_ms.is_none_or(|left_ms| self.ours.now_ms - left_ms > COOLDOWN_MS),
                     "{place:?} did not rest"
@@ -91,7 +94,8 @@ impl Lab {
             }
         }
         let mut addresses = BTreeSet::new();
-        assert!(now.values().all(|place| addresses.insert(place.address)), "an address with two pods: {now:?}");
+        let once = now.values().all(|place| addresses.insert((place.eni, place.address)));
+        assert!(once, "an address of an ENI with two pods: {now:?}");
     }
 
     /// The raw counters: addresses, prefixes, assigned addresses.
@@ -101,7 +105,11 @@ impl Lab {
     }
 
     fn recount(&self) -> [i64; 3] {
-        let sizes = self.blocks().into_iter().map(size).fold([0, 0], |sum, [a, b]| [sum[0] + a, sum[1] + b]);
+        let sizes = self
+            .blocks()
+            .into_iter()
+            .map(|(_, block)| size(block))
+            .fold([0, 0], |sum, [a, b]| [sum[0] + a, sum[1] + b]);
         [sizes[0], sizes[1], i64::try_from(self.ours.pool.owners().len()).unwrap()]
     }
 

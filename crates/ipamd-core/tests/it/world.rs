@@ -462,9 +462,11 @@ impl World {
 
     /// No release names an address that a pod has.
     fn check_release(&self, call: &Ec2Call) {
-        if let Ec2Call::Unassign { ipv4, ipv4_prefixes, .. } = call {
-            for address in self.core.pool().owners().values() {
-                let IpAddr::V4(address) = address else { continue };
+        if let Ec2Call::Unassign { eni, ipv4, ipv4_prefixes } = call {
+            let pool = self.core.pool();
+            let places = pool.owners().keys().filter_map(|key| pool.place_of(key));
+            for place in places.filter(|place| place.eni == *eni) {
+                let IpAddr::V4(address) = &place.address else { continue };
                 let base = Ipv4Addr::from(u32::from(*address) & !15);
                 assert!(!ipv4.contains(address) && !ipv4_prefixes.contains(&base), "{call:?} takes {address}");
             }

@@ -264,7 +264,7 @@ impl Mirror {
         let address: Option<IpAddr> = answer["result"]["ip"].as_str().map(|ip| ip.parse().unwrap());
         let place = address.and_then(|address| {
             theirs.enis.iter().find_map(|(id, eni)| {
-                let block = eni.cidrs.iter().find(|(_, held)| held.contains_key(&address));
+                let block = eni.cidrs.iter().find(|(_, held)| held.get(&address) == Some(&Held::By(pod)));
                 block.map(|(block, _)| (*id, *block))
             })
         });

@@ -12,6 +12,9 @@ use serde_json::{Value, json};
 /// The first number of the pods that a checkpoint knows.
 const RESTORED: u32 = 1_000;
 
+/// The number of the CIDRs that all ENIs may have.
+const SHARED: u8 = 3;
+
 /// A kind of CIDR.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Family {
@@ -20,7 +23,7 @@ pub(crate) enum Family {
     Ipv6,
 }
 
-/// A CIDR, by numbers: no two of them have an address in common.
+/// A CIDR, by numbers: no two of an ENI have an address in common, and one of each kind of IPv4 is the same on all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Cidr {
     pub(crate) eni: u8,
@@ -87,7 +90,10 @@ pub(crate) enum Step {
 
 impl Cidr {
     pub(crate) fn block(self) -> Block {
-        let Self { eni, family, index } = self;
+        let Self { mut eni, family, index } = self;
+        if index == SHARED && family != Family::Ipv6 {
+            eni = 0;
+        }
         match family {
             Family::Address => Block::Address(Ipv4Addr::new(10, 0, eni, index)),
             Family::Prefix => Block::Prefix(Ipv4Addr::new(10, 1 + eni, index / 16, index % 16 * 16)),
@@ -260,7 +266,11 @@ fn target() -> impl Strategy<Value = u32> {
 
 fn step() -> impl Strategy<Value = Step> {
     let entry = (cidr(), 0_u8..16, prop::bool::weighted(0.8));
-    let entry = entry.prop_map(|(cidr, offset, linked)| Entry { cidr, offset, linked });
+    // Of a CIDR that several ENIs have, the original restores the first that it comes upon.
+    let entry = entry.prop_map(|(cidr, offset, linked)| {
+        let cidr = Cidr { index: cidr.index % SHARED, ..cidr };
+        Entry { cidr, offset, linked }
+    });
     let targets = (target(), target(), target(), target(), 1_u32..10, prop_oneof![Just(110_u32), 1_u32..40]);
     let targets = targets.prop_map(|(warm_eni, warm_ip, minimum_ip, warm_prefix, slots, max_pods)| Step::Targets {
         warm_eni: warm_eni.min(5),

@@ -9,7 +9,7 @@ use ipamd_core::output::Ec2Call;
 use serde_json::json;
 
 use super::{EC2_MS, Pair};
-use crate::world::SUBNET;
+use crate::world::{PRIMARY, SUBNET};
 
 /// An ENI that someone else attaches.
 const FOREIGN: EniId = EniId::from_bits(0x33);
@@ -471,4 +471,36 @@ fn d13_an_efa_only_eni_gets_prefixes_that_are_not_shown() {
     pair.pass(200_000);
     let grew = |call: &Ec2Call| matches!(call, Ec2Call::Assign { eni: FOREIGN, .. });
     assert!(pair.world.log.iter().any(|logged| grew(&logged.call)));
+}
+
+/// Two pods have the same address of two ENIs; one goes, the address leaves one ENI, and later the other ENI goes.
+#[test]
+#[ignore = "needs Go: run .ci/run"]
+fn an_address_that_two_enis_have_is_given_twice() {
+    let mut pair = Pair::boot(&[("MAX_ENI", "2")], 2, 4);
+    for pod in 0..3 {
+        pair.pass(5_000);
+        pair.add(pod);
+    }
+    pair.pass(70_000);
+    let twice = pair.world.ec2.enis[&PRIMARY].ipv4[0];
+    let second = *pair.world.ec2.enis.keys().find(|id| **id != PRIMARY).unwrap();
+    pair.give_address(second, twice);
+    pair.pass(70_000);
+    assert_eq!(pair.world.core.pool().total(), 7);
+    for pod in 3..7 {
+        pair.add(pod);
+    }
+    pair.pass(10_000);
+    let has = |pair: &Pair, pod: &u64| pair.world.core.pool().place_of(pod).is_some_and(|place| place.address == twice);
+    let owners: Vec<_> = (0..7).filter(|pod| has(&pair, pod)).collect();
+    assert_eq!(owners.len(), 2);
+    pair.del(owners[0]);
+    pair.pass(40_000);
+    pair.add(7);
+    pair.pass(10_000);
+    pair.lose_address(PRIMARY, twice);
+    pair.pass(130_000);
+    pair.lose_eni(second);
+    pair.pass(130_000);
 }
