@@ -8,7 +8,7 @@ use cni_testkit::inputs::{Reached, check_inputs};
 use cni_types::random::Random;
 
 /// Names of bad inputs; the corpus has each.
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 15] = [
     "before_boot",
     "double_address",
     "duplicate_rpc",
@@ -16,6 +16,9 @@ const NAMES: [&str; 12] = [
     "outside_vpc",
     "prefix_base",
     "second_boot",
+    "second_file_damaged",
+    "second_file_foreign",
+    "second_file_version",
     "too_many_addresses",
     "too_many_enis",
     "unknown_instance_type",
@@ -63,6 +66,19 @@ fn run(seed: u64) -> Result<Reached, String> {
     })
 }
 
+/// Keeps the bytes of a run for the corpus in the folder `INPUT_NAMES`, if it is set: the shortest for each name of a bad input.
+fn keep(seed: u64, reached: &Reached) {
+    let Ok(folder) = std::env::var("INPUT_NAMES") else { return };
+    let bytes = bytes(seed);
+    for name in &reached.bad_names {
+        let path = Path::new(&folder).join(name);
+        if fs::metadata(&path).is_ok_and(|known| known.len() <= bytes.len() as u64) {
+            continue;
+        }
+        fs::write(path, &bytes).unwrap();
+    }
+}
+
 #[test]
 fn any_inputs_are_borne() {
     let (mut served, mut bad, mut given, mut failures) = (0, 0, 0, Vec::new());
@@ -73,6 +89,7 @@ fn any_inputs_are_borne() {
                 served += u64::from(reached.served);
                 bad += u64::from(reached.bad > 0);
                 given += u64::from(reached.given > 0);
+                keep(seed, &reached);
             }
             Err(failure) => failures.push(failure),
         }
