@@ -78,6 +78,8 @@ impl<K: PodKey> Agent<K> {
         for block in blocks {
             self.take_block_in(&mut arrivals, block);
         }
+        // The ENI may be new, with nothing on it.
+        self.file_changed();
         self.arrived(&arrivals);
     }
 
