@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};
 
-fn helper(args: &[&str]) -> Command {
+pub(crate) fn helper(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cni-metrics-helper"));
     command.args(args).env_clear().env("AWS_EC2_METADATA_DISABLED", "true").env("HOME", "/nonexistent");
     command
@@ -19,7 +19,7 @@ pub(crate) fn demo(args: &[&str]) -> serde_json::Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// The findings above info that there were in any round, as far as events and the last round show them.
+/// The findings above info that began or ended in any round, or were there in the last.
 pub(crate) fn loud(json: &serde_json::Value) -> std::collections::BTreeSet<String> {
     let all = json["finding_events"].as_array().unwrap().iter().chain(json["findings"].as_array().unwrap());
     let loud = all.filter(|finding| finding["severity"] != "info");
@@ -66,9 +66,9 @@ nothing_differs!(
     subnet_exhaustion: "subnet-exhaustion" ["subnet-exhausted eu-central-1a/general-a"],
     fragmentation: "fragmentation" ["subnet-fragmented eu-central-1a/prefix"],
     throttling: "throttling" ["ec2-throttled ", "warm-pool-too-small general"],
-    missing_iam: "missing-iam" ["iam-permission-missing locked", "cooldown-on-full-node general"],
+    missing_iam: "missing-iam" ["iam-permission-missing locked"],
     leaked_ips: "leaked-ips" [],
-    forgotten_pods: "forgotten-pods" [],
+    forgotten_pods: "forgotten-pods" ["enis-force-removed after"],
     node_loss: "node-loss" ["enis-force-removed stable"],
     slow_nodes: "slow-nodes" ["agent-silent trouble"],
     api_server_trouble: "api-server-trouble" [],

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use cni_sim::scenario::Scenario;
 use cni_sim::sim::SimOptions;
 
-use super::demo::{demo, loud};
+use super::demo::{demo, helper, loud};
 use super::once_look::Cluster;
 
 /// Groups of nodes and their workload. A group's nodes are in a large subnet of their zone.
@@ -72,6 +72,17 @@ fn each_cause_is_named_alone() {
         let finding = &json["findings"][0];
         assert_eq!(finding["nodes"], 4, "{name}: {finding:#}");
         assert!(finding["remedy"].as_array().is_some_and(|remedies| !remedies.is_empty()), "{name}");
+    }
+}
+
+/// The lines between the rounds name every finding that is above info in any of them.
+#[test]
+fn calm_and_churn_have_no_finding_above_info_in_any_round() {
+    for name in ["calm", "churn"] {
+        let output = helper(&["demo", "--scenario", name, "--rounds", "40"]).output().unwrap();
+        let shown = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && shown.contains("\nfindings: "), "{shown}");
+        assert!(!shown.contains("  finding: "), "{name}: {shown}");
     }
 }
 
