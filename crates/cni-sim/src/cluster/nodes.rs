@@ -18,13 +18,21 @@ use ipamd_model::world::event::Event as NodeEvent;
 use ipamd_model::world::host::{Host, HostSpec};
 use ipamd_model::world::imds::Imds;
 use ipamd_model::world::kube::Kube;
-use ipamd_model::world::kubelet::{Kubelet, KubeletSpec};
+use ipamd_model::world::kubelet::{Kubelet, KubeletSpec, LinksTold};
 use ipamd_model::world::{Moment, Parts};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 /// A node that found no primary address tries again after this.
 const JOIN_AGAIN_MS: i64 = 60_000;
+
+/// The plugin of the original says nothing of the interfaces that it makes.
+const KUBELET: KubeletSpec = KubeletSpec {
+    retry_ms: (8_000, 14_000),
+    add_limit_ms: 120_000,
+    broken_namespaces: 0.0,
+    links_told: LinksTold::None,
+};
 
 /// The name of the `ENIConfig` of nodes with custom networking.
 const ENI_CONFIG: &str = "pods";
@@ -105,7 +113,7 @@ impl SimulatedCluster {
             imds: Imds::new(Arc::clone(&plan.imds), instance, now_ms, ec2, seed),
             host: Host::new(HostSpec { tracks_connections: false, ..HostSpec::default() }, instance, now_ms, ec2, seed),
             kube,
-            kubelet: Kubelet::new(KubeletSpec::default(), seed),
+            kubelet: Kubelet::new(KUBELET, seed),
             agents: plan.agents(seed),
         });
         let parts = SlotParts {
