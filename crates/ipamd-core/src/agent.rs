@@ -18,6 +18,7 @@ pub(crate) mod gate;
 pub(crate) mod held;
 pub(crate) mod holding;
 pub(crate) mod jobs;
+pub(crate) mod lane;
 pub(crate) mod ledger;
 pub(crate) mod managed;
 pub(crate) mod memory;

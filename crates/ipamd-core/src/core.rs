@@ -5,8 +5,8 @@ mod reads;
 
 use std::sync::Arc;
 
+use crate::agent::lane::Lane;
 use crate::agent::memory::{Agent, PodKey};
-use crate::agent::operations::Lane;
 use crate::agent::wake::{Flow, Wake};
 use crate::chooser::Chooser;
 use crate::config::Config;

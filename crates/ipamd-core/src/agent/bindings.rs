@@ -5,8 +5,10 @@
 
 use std::net::IpAddr;
 
+use super::careful::Careful;
+use super::careful::binding::Binding;
+use super::lane::Lane;
 use super::memory::{Agent, PodKey};
-use super::operations::Lane;
 use super::veth;
 use super::wake::Wake;
 use crate::input::HostPod;
@@ -14,15 +16,6 @@ use crate::output::HostCall;
 
 /// An allocation that is bound to no interface so long after its reply is looked at, milliseconds.
 pub(crate) const BIND_MS: i64 = 60_000;
-
-/// The interface of an allocation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Binding {
-    /// Its index, once it is known.
-    pub(crate) ifindex: Option<u32>,
-    /// When the pod was told its address, or the host was looked at for it last.
-    pub(crate) since_ms: i64,
-}
 
 impl<K: PodKey> Agent<K> {
     /// A pod was told its address, or was found with it: its interface is expected.
@@ -65,7 +58,7 @@ impl<K: PodKey> Agent<K> {
     pub(crate) fn look_at_links(&mut self, wake: Wake) -> bool {
         if matches!(wake, Wake::Timer) {
             let now_ms = self.ms();
-            let due = |own: &super::careful::Careful<K>| {
+            let due = |own: &Careful<K>| {
                 let due = |binding: &Binding| binding.since_ms.saturating_add(BIND_MS) <= now_ms;
                 own.bindings.values().any(|binding| binding.ifindex.is_none() && due(binding))
             };

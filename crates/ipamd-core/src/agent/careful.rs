@@ -1,12 +1,18 @@
 //! What only a careful agent knows. An agent that decides as the original does has none of it.
 
+pub(crate) mod binding;
+pub(crate) mod file;
+pub(crate) mod growth;
+pub(crate) mod notes;
+pub(crate) mod reads;
+
 use std::collections::{BTreeMap, VecDeque};
 
-use super::bindings::Binding;
-use super::file::File;
-use super::jobs::Growth;
-use super::notes::Notes;
-use super::reads::Reads;
+use self::binding::Binding;
+use self::file::File;
+use self::growth::Growth;
+use self::notes::Notes;
+use self::reads::Reads;
 use crate::block::Block;
 use crate::id::{EniId, RpcId, SubnetId};
 use crate::input::Identity;

@@ -2,8 +2,9 @@
 
 use std::ops::{Deref, DerefMut};
 
+use super::lane::Lane;
 use super::memory::Agent;
-use super::operations::{Count, Lane};
+use super::operations::Count;
 use crate::output::{Ec2Call, Effect, HostCall, ImdsRead, KubeCall, StoreCall};
 
 /// The SDK makes up to ten attempts of ten seconds, with pauses in between.

@@ -1,9 +1,8 @@
 //! Careful: what stands in the second file, when it is written, and how a start uses it.
 
-use std::net::IpAddr;
-
+use super::careful::file::FileState;
+use super::lane::Lane;
 use super::memory::{Agent, PodKey};
-use super::operations::Lane;
 use super::wake::Wake;
 use crate::block::Block;
 use crate::id::{EniId, Mac};
@@ -19,37 +18,6 @@ const MOST_INTENTS: usize = 64;
 const MOST_LEFT: usize = 4_096;
 /// Pause before a file that could not be written is written again, milliseconds.
 const AGAIN_MS: i64 = 1_000;
-
-/// The second file, as far as the agent has a part in it.
-#[derive(Debug, Default)]
-pub(crate) struct File {
-    /// The boot of the host.
-    pub(crate) boot_id: Box<str>,
-    /// What was read, until it is used.
-    pub(crate) read: Option<Box<SecondFile>>,
-    /// The start trusted it.
-    pub(crate) trusted: bool,
-    /// It lacks something.
-    changed: bool,
-    state: State,
-    /// Changes of EC2 that have begun.
-    pub(crate) intents: Vec<Intent>,
-    /// MAC and network card of each ENI.
-    pub(crate) macs: Vec<(EniId, Mac, u8)>,
-    /// Addresses that rested, until the checkpoint is taken over, and since when, nanoseconds since 1970.
-    left: Vec<(IpAddr, i64)>,
-    /// ENIs of which the file says that they serve pods.
-    pub(crate) serving: Vec<EniId>,
-}
-
-/// What its lane does.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum State {
-    #[default]
-    Idle,
-    Writes,
-    Rests,
-}
 
 impl<K: PodKey> Agent<K> {
     /// Something changed that stands in the file.
@@ -126,11 +94,11 @@ impl<K: PodKey> Agent<K> {
     /// Writes the file where it lacks something.
     pub(crate) fn write_file(&mut self) {
         let ready = self.facts.identity.is_some();
-        let Some(own) = self.own.as_mut().filter(|own| ready && own.file.changed && own.file.state == State::Idle)
+        let Some(own) = self.own.as_mut().filter(|own| ready && own.file.changed && own.file.state == FileState::Idle)
         else {
             return;
         };
-        own.file.state = State::Writes;
+        own.file.state = FileState::Writes;
         self.ask_to_write(Lane::File);
     }
 
@@ -146,7 +114,7 @@ impl<K: PodKey> Agent<K> {
         let timer = matches!(wake, Wake::Timer);
         let failed = !timer && wake.store().is_err();
         let Some(own) = &mut self.own else { return };
-        own.file.state = if failed { State::Rests } else { State::Idle };
+        own.file.state = if failed { FileState::Rests } else { FileState::Idle };
         if failed {
             own.file.changed = true;
             self.lane(Lane::File).sleep(AGAIN_MS);
@@ -224,7 +192,7 @@ impl<K: PodKey> Agent<K> {
         self.identified(file.identity.clone());
         let enis = self.filter_managed(file.enis.iter().map(listed).collect());
         for eni in enis {
-            crate::steps::set_up::load(&mut self.lane(Lane::Init), &eni);
+            self.load_eni(&eni);
             let serves = file.enis.iter().any(|known| known.id == eni.id && known.serves);
             if !self.is_primary(eni.id) {
                 self.remember_doubt(eni.id, serves);

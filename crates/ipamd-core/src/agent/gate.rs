@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use super::operations::Lane;
+use super::lane::Lane;
 use crate::id::{EniId, OpId};
 use crate::output::{Ec2Call, Effect};
 

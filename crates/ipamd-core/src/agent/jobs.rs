@@ -8,8 +8,9 @@ use cni_types::ec2::Ec2Operation;
 use cni_types::limits::ADDRESSES_PER_PREFIX;
 
 use super::careful::WAIT_FOR_EC2_MS;
+use super::careful::growth::Growth;
+use super::lane::Lane;
 use super::memory::{Agent, PodKey};
-use super::operations::Lane;
 use crate::id::{EniId, SubnetId};
 use crate::settings::Mode;
 use crate::store::{PoolEni, Stats};
@@ -24,25 +25,6 @@ const LONGEST_PAUSE_MS: i64 = 60_000;
 const MOST_SHORT: usize = 64;
 /// How long after the attach of an ENI its addresses can be given, milliseconds, as is usual.
 const APPEARS_MS: i64 = 2_000;
-
-/// Growth under way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Growth {
-    /// The number of its lane.
-    pub(crate) lane: u8,
-    /// The ENI that gets addresses, or the new one once it is made.
-    pub(crate) eni: Option<EniId>,
-    /// The ENI is new.
-    pub(crate) new: bool,
-    /// Its subnet, where it is known.
-    pub(crate) subnet: Option<SubnetId>,
-    /// Addresses or prefixes that it is to bring.
-    pub(crate) count: u32,
-    /// The device number that the new ENI is to have.
-    pub(crate) device: Option<u8>,
-    /// It brought something.
-    pub(crate) done: bool,
-}
 
 /// What may be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

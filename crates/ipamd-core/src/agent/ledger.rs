@@ -8,6 +8,7 @@ use crate::id::EniId;
 use crate::input::{EniKind, ImdsEni, PodName};
 use crate::metrics::{IpamdError, Reconcile};
 use crate::output::{Effect, HostCall};
+use crate::settings::Mode;
 use crate::small_map::make_room;
 use crate::store::{Assignment, Ledger, Place, PoolEni, Refused};
 
@@ -28,6 +29,19 @@ impl<K: PodKey> Agent<K> {
         // One that is there already stays as it is.
         let _known: Result<(), Refused> =
             self.ledger().add_eni(PoolEni::new(eni.id, now_ms, kind, primary, eni.subnet));
+    }
+
+    /// Takes an ENI into the store with its IPv4 addresses.
+    pub(crate) fn load_eni(&mut self, eni: &ImdsEni) {
+        if self.pool.eni(eni.id).is_none() {
+            self.take_eni_in(eni, EniKind::Interface);
+        }
+        if self.facts.mode != Mode::Ipv6 {
+            // Prefixes of the primary ENI are not read with custom networking.
+            let skip = self.config.settings.custom_networking && self.is_primary(eni.id);
+            let blocks: Vec<_> = blocks_of(eni).filter(|block| !skip || matches!(block, Block::Address(_))).collect();
+            self.take_blocks_in(eni.id, blocks);
+        }
     }
 
     /// Gives a pod an address, to be written down.

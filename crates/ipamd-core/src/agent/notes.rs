@@ -3,14 +3,13 @@
 //! Each holds for one pod by its UID, where that is known, and a release only for the address that it names: a DEL that comes
 //! late takes nothing from a later pod of the name.
 
-use std::collections::VecDeque;
 use std::net::IpAddr;
 
+use super::careful::notes::Note;
+use super::lane::Lane;
 use super::memory::{Agent, PodKey};
-use super::operations::Lane;
 use super::wake::Wake;
 use crate::input::{KubeError, PodName};
-use crate::output::KubeCall;
 
 /// More annotations than this do not wait: a node has fewer pods.
 const MOST: usize = 1_024;
@@ -20,43 +19,6 @@ const TRIES: u8 = 16;
 const PAUSE_MS: i64 = 1_000;
 /// ... up to this.
 const LONGEST_PAUSE_MS: i64 = 60_000;
-
-/// An annotation to write or clear.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Note {
-    pod: PodName,
-    uid: Box<str>,
-    /// The address to write, or to clear if `release` says so.
-    address: IpAddr,
-    release: bool,
-    failures: u8,
-}
-
-/// Annotations that are still to be written.
-#[derive(Debug, Default)]
-pub(crate) struct Notes {
-    waiting: VecDeque<Note>,
-    /// The one that is being written.
-    now: Option<Note>,
-    /// One failed, and the next is written after a pause.
-    rest: bool,
-    /// How many were given up.
-    pub(crate) lost: u64,
-}
-
-impl Notes {
-    /// How many are not written yet.
-    pub(crate) fn len(&self) -> usize {
-        self.waiting.len() + usize::from(self.now.is_some())
-    }
-}
-
-impl Note {
-    fn call(&self) -> KubeCall {
-        let (set, release) = if self.release { (None, Some(self.address)) } else { (Some(self.address), None) };
-        KubeCall::AnnotatePod { pod: self.pod.clone(), uid: self.uid.clone(), set, release }
-    }
-}
 
 impl<K: PodKey> Agent<K> {
     /// Writes or clears an annotation, after those before it; it takes the place of one of the same pod that still waits.

@@ -3,37 +3,11 @@
 use cni_types::ec2::Ec2Operation;
 
 use super::gate::{Deferred, Gate};
-use crate::id::{EniId, Epoch, OpId, RpcId};
+use super::lane::Lane;
+use crate::id::{EniId, Epoch, OpId};
 use crate::input::{Ec2Reply, HostReply, ImdsReply, KubeReply};
 use crate::output::{Ec2Call, Effect, HostCall, ImdsRead, KubeCall, Output, StoreCall};
 use crate::small_map::make_room;
-
-/// A sequence of its own: at most one of its effects waits for an answer at any time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Lane {
-    /// From the start to the open page.
-    Init,
-    /// The pool's loop.
-    Pool,
-    /// The look at security groups.
-    Groups,
-    /// The look at the VPC's CIDRs.
-    Cidrs,
-    /// The search for leaked ENIs.
-    Leak,
-    /// Writes of the checkpoint.
-    Store,
-    /// Careful: growth.
-    Job(u8),
-    /// Careful: writes of the second file.
-    File,
-    /// Careful: annotations of pods.
-    Notes,
-    /// Careful: the look at interfaces of pods.
-    Links,
-    /// One RPC.
-    Rpc(RpcId),
-}
 
 /// How the answer to a call of EC2 is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

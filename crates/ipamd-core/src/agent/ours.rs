@@ -7,8 +7,11 @@ use super::memory::{Agent, PodKey};
 use crate::block::Block;
 use crate::chooser::{Purpose, chosen};
 use crate::id::EniId;
-use crate::steps::alloc::{CREATED_AT, DESCRIPTION};
 
+/// What the description of an ENI made by an agent begins with.
+pub(crate) const DESCRIPTION: &str = "aws-K8S-";
+/// Tag with the time when an ENI was made.
+pub(crate) const CREATED_AT: &str = "node.k8s.amazonaws.com/createdAt";
 /// CIDRs on the ENIs of others that are remembered as assigned by this agent.
 const MOST_LENT: usize = 4_096;
 

@@ -11,19 +11,6 @@ const AGAIN_MS: i64 = 30_000;
 /// The reads that follow the open page begin within this time, milliseconds.
 const SPREAD_MS: u64 = 10_000;
 
-/// What was read.
-#[derive(Debug, Default)]
-pub(crate) struct Reads {
-    /// Subnets of the VPC and zone.
-    pub(crate) subnets: Vec<Ec2Subnet>,
-    /// When they were read, nanoseconds since 1970.
-    pub(crate) subnets_ns: i64,
-    /// When reading them failed last.
-    failed_ms: Option<i64>,
-    /// The reads of the start wait for their time.
-    pub(crate) spreads: bool,
-}
-
 impl<K: PodKey> Agent<K> {
     /// The subnets, where they were read a short while ago.
     pub(crate) fn known_subnets(&self) -> Option<Vec<Ec2Subnet>> {

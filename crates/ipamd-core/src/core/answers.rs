@@ -1,8 +1,9 @@
 //! Answers to effects: each is held against its question, counted, and wakes the lane that waits for it.
 
 use super::Core;
+use crate::agent::lane::Lane;
 use crate::agent::memory::PodKey;
-use crate::agent::operations::{Asked, Lane, Open};
+use crate::agent::operations::{Asked, Open};
 use crate::agent::wake::{Wake, no_answer};
 use crate::id::{Epoch, OpId};
 use crate::input::{

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::SecondFileTrouble;
+use super::second::SecondFileTrouble;
 use crate::id::{BadId, EniId};
 
 /// An input that contradicts itself or what is known: it is counted under this name, and otherwise ignored.

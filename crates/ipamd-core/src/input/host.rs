@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::SecondFile;
+use super::second::SecondFile;
 use crate::id::Mac;
 
 /// The host did what it was asked.

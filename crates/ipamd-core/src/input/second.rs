@@ -3,7 +3,8 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::{Ec2Subnet, Identity};
+use super::ec2::Ec2Subnet;
+use super::imds::Identity;
 use crate::id::{EniId, GroupId, Mac, SubnetId};
 
 /// The version that this agent writes, and the only one that it reads.

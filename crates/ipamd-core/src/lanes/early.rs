@@ -7,15 +7,14 @@
 
 use super::init_restore::take_over;
 use crate::agent::cx::Cx;
+use crate::agent::lane::Lane;
 use crate::agent::memory::PodKey;
-use crate::agent::operations::Lane;
 use crate::agent::wake::{Flow, Wake};
 use crate::input::{HostReply, Identity, ImdsEni, ImdsReply, SecondFileTrouble, StoreError};
 use crate::lanes::leak;
 use crate::metrics::Action;
 use crate::output::{HostCall, ImdsRead, StoreCall};
 use crate::settings::Mode;
-use crate::steps::set_up::load;
 use cni_types::limits::InstanceLimits;
 
 /// Pause before what failed is tried again.
@@ -183,7 +182,7 @@ fn identified<K: PodKey>(cx: &mut Cx<'_, K>, identity: Identity) -> End {
 /// Every address is known from now on. Whether ENIs but the primary one are ours to use is not, so that they give nothing yet.
 fn loaded<K: PodKey>(cx: &mut Cx<'_, K>, enis: Vec<ImdsEni>) -> End {
     for eni in cx.filter_managed(enis) {
-        load(cx, &eni);
+        cx.load_eni(&eni);
         if !cx.is_primary(eni.id) {
             cx.doubt(eni.id);
         }

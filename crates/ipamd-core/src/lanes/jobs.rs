@@ -1,9 +1,10 @@
 //! Careful: growth on lanes of its own, so that no request waits for a comparison or a release.
 
+use crate::agent::careful::growth::Growth;
 use crate::agent::cx::Cx;
-use crate::agent::jobs::{Growth, Step};
+use crate::agent::jobs::Step;
+use crate::agent::lane::Lane;
 use crate::agent::memory::{Agent, PodKey};
-use crate::agent::operations::Lane;
 use crate::agent::wake::{Flow, Wake};
 use crate::steps::grow::{End, Growing};
 

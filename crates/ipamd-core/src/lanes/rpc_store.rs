@@ -2,8 +2,8 @@
 
 use super::rpc::{Given, Next, Rpcs, State, clear_annotation, read_cidrs};
 use crate::agent::cx::Cx;
+use crate::agent::lane::Lane;
 use crate::agent::memory::{Agent, PodKey};
-use crate::agent::operations::Lane;
 use crate::agent::wake::{Flow, Wake};
 use crate::block::Block;
 use crate::id::RpcId;

@@ -8,8 +8,8 @@ use std::collections::VecDeque;
 use super::rpc::{Next, Rpcs, State};
 use crate::agent::careful::{WAIT_MS, Waiter};
 use crate::agent::cx::Cx;
+use crate::agent::lane::Lane;
 use crate::agent::memory::{Agent, PodKey};
-use crate::agent::operations::Lane;
 use crate::id::RpcId;
 use crate::output::Reply;
 

@@ -9,6 +9,7 @@ use crate::agent::clock::rfc3339;
 use crate::agent::cx::Cx;
 use crate::agent::memory::PodKey;
 use crate::agent::operations::Count;
+use crate::agent::ours::{CREATED_AT, DESCRIPTION};
 use crate::agent::trouble::Trouble;
 use crate::agent::wake::{Flow, Wake};
 use crate::id::{EniId, GroupId, SubnetId};
@@ -17,10 +18,6 @@ use crate::metrics::{IpamdError, UtilsError};
 use crate::output::{Ec2Call, Want};
 use crate::settings::Mode;
 
-/// What the description of an ENI made by an agent begins with.
-pub(crate) const DESCRIPTION: &str = "aws-K8S-";
-/// Tag with the time when an ENI was made.
-pub(crate) const CREATED_AT: &str = "node.k8s.amazonaws.com/createdAt";
 /// Device numbers that are tried.
 const DEVICES: u8 = 100;
 

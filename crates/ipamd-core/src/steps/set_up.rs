@@ -3,12 +3,10 @@
 use super::prefix6::Prefix6;
 use super::subnets::is_excluded;
 use crate::agent::cx::Cx;
-use crate::agent::ledger::blocks_of;
 use crate::agent::memory::PodKey;
 use crate::agent::operations::Count;
 use crate::agent::trouble::Trouble;
 use crate::agent::wake::{Flow, Wake};
-use crate::block::Block;
 use crate::input::{Ec2Subnet, EniKind, HostError, ImdsEni};
 use crate::output::{Ec2Call, HostCall};
 use crate::settings::Mode;
@@ -51,7 +49,7 @@ impl SetUp {
         // Careful: addresses are loaded before anything that may fail, and nothing is given until the subnet is known. An ENI
         // whose subnet was unknown at a restart once lost its pods (agents 1.22.0 to 1.23.1).
         if cx.is_careful() {
-            load(cx, &job.eni);
+            cx.load_eni(&job.eni);
             let serving = cx.was_serving(job.eni.id);
             let fresh = cx.trust(job.eni.id) || !known;
             if fresh && !serving && cx.config.settings.subnet_discovery {
@@ -170,20 +168,7 @@ impl Job {
     }
 
     fn fill<K: PodKey>(&self, cx: &mut Cx<'_, K>) -> End {
-        load(cx, &self.eni);
+        cx.load_eni(&self.eni);
         Flow::Done(Ok(()))
-    }
-}
-
-/// Takes an ENI into the store with its IPv4 addresses.
-pub(crate) fn load<K: PodKey>(cx: &mut Cx<'_, K>, eni: &ImdsEni) {
-    if cx.pool.eni(eni.id).is_none() {
-        cx.take_eni_in(eni, EniKind::Interface);
-    }
-    if cx.facts.mode != Mode::Ipv6 {
-        // Prefixes of the primary ENI are not read with custom networking.
-        let skip = cx.config.settings.custom_networking && cx.is_primary(eni.id);
-        let blocks: Vec<_> = blocks_of(eni).filter(|block| !skip || matches!(block, Block::Address(_))).collect();
-        cx.take_blocks_in(eni.id, blocks);
     }
 }
