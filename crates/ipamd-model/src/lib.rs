@@ -1,15 +1,11 @@
-//! One node's ipamd as a deterministic state machine.
+//! The world around a node's agent, in virtual time, and calculators that ask it.
 //!
-//! Time, randomness and the answers of EC2 and IMDS are inputs; pool operations and the metrics page are outputs.
-//! Settings, datastore, counters and page are those of `ipamd-core`. Read in this order: `ec2` (the outside as the agent sees
-//! it), `node` (the process: init, loop, reconcile, RPCs), `plan` (the same model as a calculator) and `world` (what answers an agent that asks).
+//! The decisions of an agent, its settings, datastore, counters and page are those of `ipamd-core`. Read in this order: `world`
+//! (what answers an agent that asks) and `plan` (what a node settles at, as a calculator over a world of one node).
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
-pub mod ec2;
-pub mod node;
 pub mod plan;
-pub mod pool;
 pub mod world;
 
 pub use ipamd_core::{metrics, settings};

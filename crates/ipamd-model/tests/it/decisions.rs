@@ -1,6 +1,6 @@
 //! The arithmetic of the warm targets, row by row, and the choice of the ENI that may go.
 
-use ipamd_model::pool::{Need, Stats, Targets};
+use ipamd_core::store::{Need, Stats, Targets};
 
 const SECONDARY: Targets =
     Targets { prefix_mode: false, warm_ip: 0, minimum_ip: 0, warm_eni: 1, warm_prefix: 0, slots: 14, max_pods: 500 };

@@ -1,4 +1,4 @@
-//! The node model against what is known of the agent: its decisions, limits, settings and page.
+//! The world and its calculators against what is known of the agent: its decisions, limits, settings and page.
 
 #![expect(
     clippy::unwrap_used,
@@ -11,7 +11,6 @@
 extern crate cni_testkit;
 
 mod decisions;
-mod node;
 mod page;
 mod settings;
 mod vectors;

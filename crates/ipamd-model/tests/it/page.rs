@@ -3,48 +3,103 @@
 use std::net::Ipv4Addr;
 
 use cni_types::limits;
-use ipamd_model::ec2::{SubnetId, SubnetSpec, Vpc};
-use ipamd_model::metrics::{PageFlavour, Release};
-use ipamd_model::node::{AddOutcome, DelReason, Node, NodeSpec, PodKey};
+use ipamd_core::chooser::Seeded;
+use ipamd_core::id::{Epoch, GroupId, RpcId, SubnetId, VpcId};
+use ipamd_core::input::{AddRequest, DelReason, DelRequest, Input, PodName};
+use ipamd_core::{Config, Core};
+use ipamd_model::metrics::{PageFlavour, Release, Shown, Truth};
 use ipamd_model::settings::Settings;
+use ipamd_model::world::ec2::Ec2Spec;
+use ipamd_model::world::host::HostSpec;
+use ipamd_model::world::imds::ImdsSpec;
+use ipamd_model::world::kube::Controller;
+use ipamd_model::world::kubelet::KubeletSpec;
+use ipamd_model::world::subnet::SubnetFacts;
+use ipamd_model::world::wire::WireSpec;
+use ipamd_model::world::{World, WorldNodeSpec};
+
+type OneNode = World<fn(Epoch) -> Core<u64>>;
 
 const START_MS: i64 = 1_787_715_600_423;
 const HOURS_3_MS: i64 = 3 * 3_600_000;
 
-/// Three hours of an m5.large: 42 adds of which two find nothing, 28 deletes, 12 pods left.
-fn healthy() -> (Node, i64) {
-    let mut vpc = Vpc::new(vec![SubnetSpec::new(SubnetId::from_bits(0), Ipv4Addr::new(10, 0, 16, 0), 20)], 7);
+/// A world of an m5.large whose agent starts at [`START_MS`].
+fn one_node() -> OneNode {
+    let subnet = SubnetFacts::new(SubnetId::from_bits(1), Ipv4Addr::new(10, 0, 16, 0), 20);
+    let mut world = OneNode::new(Ec2Spec::new(vec![subnet], vec![GroupId::from_bits(7)], 7), WireSpec::default());
+    world.account.unix_start_ms = START_MS;
     let limits = limits::find("m5.large").expect("a known type");
-    let spec = NodeSpec::new(limits, Settings::manifest(), SubnetId::from_bits(0), 11);
-    let mut node = Node::new(spec, START_MS, &mut vpc).expect("a subnet with room");
-    node.advance(START_MS + 20_000, &mut vpc);
-    let mut now_ms = START_MS + 600_000;
+    let spec = WorldNodeSpec {
+        instance_type: "m5.large".into(),
+        limits,
+        subnet: SubnetId::from_bits(1),
+        imds: ImdsSpec::new(VpcId::from_bits(1), vec!["10.0.0.0/16".into()]),
+        host: HostSpec::default(),
+        kubelet: KubeletSpec::default(),
+        controller: Controller::Silent,
+        max_pods: Some(limits.listed_max_pods()),
+    };
+    let agent = |_| Core::new(Config::upstream(Settings::manifest()), Box::new(Seeded::random(11)));
+    world.launch(spec, agent).expect("a subnet with room");
+    world
+}
+
+fn name(pod: u64) -> PodName {
+    PodName { namespace: "default".into(), name: format!("pod-{pod}").into() }
+}
+
+/// The plugin asks once: no kubelet tries it again.
+fn add(world: &mut OneNode, pod: u64) {
+    let request = AddRequest { rpc: RpcId(pod), key: pod, pod: name(pod), uid: "".into(), limit_ms: None };
+    world.tell(0, Input::Add(request));
+    world.pass(1_000);
+}
+
+fn del(world: &mut OneNode, pod: u64) {
+    let (rpc, reason) = (RpcId(1_000 + pod), DelReason::PodDeleted);
+    world.tell(0, Input::Del(DelRequest { rpc, key: pod, pod: name(pod), uid: "".into(), reason }));
+    world.pass(1_000);
+}
+
+fn agent(world: &OneNode) -> &Core<u64> {
+    world.node(0).expect("a node").agent().expect("an agent that lives")
+}
+
+fn now_ms(world: &OneNode) -> i64 {
+    START_MS + world.now_ms()
+}
+
+/// Three hours of an m5.large: 42 adds of which two find nothing, 28 deletes, 12 pods left.
+fn healthy() -> OneNode {
+    let mut world = one_node();
+    world.run_to(600_000);
     for pod in 0..29 {
-        now_ms += 10_000;
-        let outcome = node.add_pod(PodKey(pod), now_ms, &mut vpc);
-        assert_eq!(matches!(outcome, AddOutcome::Assigned(_)), pod < 27, "{pod}: {outcome:?}");
+        world.pass(9_000);
+        add(&mut world, pod);
+        assert_eq!(agent(&world).pool().owners().contains_key(&pod), pod < 27, "{pod}");
     }
     for pod in 0..26 {
-        now_ms += 10_000;
-        node.del_pod(PodKey(pod), DelReason::PodDeleted, now_ms, &mut vpc);
+        world.pass(9_000);
+        del(&mut world, pod);
     }
-    now_ms += 40_000;
-    for pod in 100..113 {
-        node.add_pod(PodKey(pod), now_ms, &mut vpc);
-    }
-    for pod in 100..102 {
-        node.del_pod(PodKey(pod), DelReason::PodDeleted, now_ms, &mut vpc);
-    }
-    now_ms = START_MS + HOURS_3_MS + 900_000;
-    node.advance(now_ms, &mut vpc);
-    (0..360).for_each(|_| node.scrape_done(200));
-    (node, now_ms)
+    world.pass(40_000);
+    (100..113).for_each(|pod| add(&mut world, pod));
+    (100..102).for_each(|pod| del(&mut world, pod));
+    world.run_to(HOURS_3_MS + 900_000);
+    let agent = world.node_mut(0).and_then(|node| node.agent_mut()).expect("an agent that lives");
+    (0..360).for_each(|_| agent.metrics_mut().scraped(200));
+    world
+}
+
+fn truth(world: &OneNode) -> Truth {
+    agent(world).metrics().truth(now_ms(world), PageFlavour::V1_23)
 }
 
 fn page(flavour: PageFlavour) -> String {
-    let (node, now_ms) = healthy();
+    let world = healthy();
     let mut out = Vec::new();
-    node.render(now_ms, flavour, &mut out);
+    let shown = Shown { now_ms: now_ms(&world), seed: 11, nftables: false };
+    agent(&world).metrics().render(shown, flavour, &mut out);
     String::from_utf8(out).expect("a page is text")
 }
 
@@ -173,8 +228,7 @@ fn a_tag_names_a_release() {
 
 #[test]
 fn truth_is_what_the_page_says() {
-    let (node, now_ms) = healthy();
-    let truth = node.truth(now_ms);
+    let truth = truth(&healthy());
     let page = page(PageFlavour::V1_23);
     let sum = |family: &str| -> f64 {
         let series = page.lines().filter(|line| {

@@ -8,3 +8,4 @@ mod core;
 mod driver;
 mod invariants;
 mod memory;
+mod upstream;
