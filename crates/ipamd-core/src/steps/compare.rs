@@ -73,16 +73,35 @@ type End = Flow<Comparing, ()>;
 
 /// What the store has of one kind on an ENI.
 pub(crate) fn stored<K: PodKey>(cx: &Cx<'_, K>, eni: EniId, half: Half) -> Vec<Block> {
-    let blocks = cx.pool.eni(eni).into_iter().flat_map(PoolEni::blocks);
-    blocks.filter(|block| half.has(*block)).collect()
+    let mut stored = Vec::with_capacity(blocks(cx, eni, half).count());
+    stored.extend(blocks(cx, eni, half));
+    stored
+}
+
+fn blocks<K: PodKey>(cx: &Cx<'_, K>, eni: EniId, half: Half) -> impl Iterator<Item = Block> {
+    cx.pool.eni(eni).into_iter().flat_map(PoolEni::blocks).filter(move |block| half.has(*block))
+}
+
+/// The store still has exactly what is listed, in the same order, and none of it was released or is the ENI's primary address:
+/// every CIDR stays, and only their number is to be counted. Most comparisons on a calm node end here.
+fn nothing_changes<K: PodKey>(cx: &Cx<'_, K>, eni: EniId, half: Half, listed: &[Block]) -> bool {
+    let now_ms = cx.ms();
+    let primary = cx.link(eni).and_then(|link| link.primary).map(Block::Address);
+    let is_plain = |block: &Block| Some(*block) != primary && cx.released.state(*block, now_ms) == SinceRelease::Never;
+    blocks(cx, eni, half).eq(listed.iter().copied()) && listed.iter().all(is_plain)
 }
 
 impl Comparing {
     pub(crate) fn begin<K: PodKey>(cx: &mut Cx<'_, K>, eni: &ImdsEni, half: Half, stored: Vec<Block>) -> End {
         // Prefixes of the primary ENI are not read with custom networking.
         let unread = half == Half::Prefixes && cx.config.settings.custom_networking && cx.is_primary(eni.id);
-        let listed: Vec<_> = blocks_of(eni).filter(|block| half.has(*block) && !unread).collect();
+        let listing = || blocks_of(eni).filter(|block| half.has(*block) && !unread);
         let has_primary = half == Half::Prefixes || eni.ipv4.as_ref().is_some_and(|addresses| !addresses.is_empty());
+        if has_primary && stored.iter().copied().eq(listing()) && nothing_changes(cx, eni.id, half, &stored) {
+            cx.metrics.reconciled(Reconcile::PoolAdd, stored.len() as u64);
+            return Flow::Done(());
+        }
+        let listed: Vec<_> = listing().collect();
         let similar = has_primary && listed.len() == stored.len() && {
             let stored: BTreeSet<_> = stored.iter().collect();
             listed.iter().all(|block| stored.contains(block))

@@ -214,6 +214,9 @@ impl<K: Ord + Clone> Pool<K> {
     /// Takes those CIDRs off excluded ENIs that are due and still without pods. The raw counters keep counting them, as the
     /// original's do.
     pub fn clean_up(&mut self, now_ms: i64) {
+        if self.clean_ups.next_ms().is_none_or(|due_ms| due_ms > now_ms) {
+            return;
+        }
         for (eni, block) in self.clean_ups.take_due(now_ms) {
             if self.eni(eni).is_some_and(|eni| eni.excluded) {
                 self.lose_block(eni, block);

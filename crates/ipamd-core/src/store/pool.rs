@@ -96,6 +96,15 @@ impl PoolEni {
         self.cidrs.iter().map(|cidr| cidr.assigned()).sum()
     }
 
+    fn free_prefixes(&self) -> u32 {
+        self.cidrs.iter().map(|cidr| u32::from(cidr.prefix && cidr.used == 0)).sum()
+    }
+
+    /// No pod has an IPv4 address of it.
+    pub(super) fn is_idle(&self) -> bool {
+        self.cidrs.iter().all(|cidr| cidr.used == 0)
+    }
+
     /// Pods in each IPv4 CIDR, in the order of the CIDRs.
     pub fn assigned_per_block(&self) -> impl Iterator<Item = u32> {
         self.cidrs.iter().map(|cidr| cidr.assigned())
@@ -282,7 +291,10 @@ impl<K: Ord + Clone> Pool<K> {
         for eni in self.enis.iter().filter(|eni| !eni.excluded) {
             for cidr in eni.cidrs.iter().filter(|cidr| cidr.matches(mode)) {
                 total += cidr.size();
-                assigned += cidr.assigned();
+                // Most have no pod: the agent looks at all of them every few seconds.
+                if cidr.used != 0 {
+                    assigned += cidr.assigned();
+                }
             }
             let of_mode = |freed: &&Freed| freed.prefix == (mode == Mode::Prefix) && mode != Mode::Ipv6;
             let resting = |freed: &&Freed| of_mode(freed) && self.rests(freed.at_ms, now_ms);
@@ -294,8 +306,7 @@ impl<K: Ord + Clone> Pool<K> {
 
     /// IPv4 prefixes without a pod, on every ENI.
     pub fn free_prefixes(&self) -> u32 {
-        let free = |cidr: &&Cidr| cidr.prefix && cidr.used == 0;
-        u32::try_from(self.enis.iter().flat_map(|eni| &eni.cidrs).filter(free).count()).unwrap_or(u32::MAX)
+        self.enis.iter().map(PoolEni::free_prefixes).sum()
     }
 }
 

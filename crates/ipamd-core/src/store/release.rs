@@ -41,7 +41,7 @@ impl<K: Ord + Clone> Pool<K> {
 
     /// A plain secondary ENI has no pods.
     pub fn has_idle_eni(&self) -> bool {
-        self.enis.iter().any(|eni| !eni.primary && eni.kind == EniKind::Interface && eni.assigned_ipv4() == 0)
+        self.enis.iter().any(|eni| !eni.primary && eni.kind == EniKind::Interface && eni.is_idle())
     }
 
     /// The ENIs of which each may be given up.
