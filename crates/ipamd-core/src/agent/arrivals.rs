@@ -10,7 +10,7 @@ use crate::input::BadInput;
 use crate::metrics::IpamdError;
 use crate::store::{Pool, PoolEni, Refused};
 
-/// CIDRs that an ENI has at most while the limits of its instance type are unknown; the largest number that EC2 publishes is 50.
+/// No ENI is taken to have more CIDRs; the largest number that EC2 publishes for an instance type is 50.
 const MOST_BLOCKS: usize = 256;
 
 /// CIDRs of one answer for one ENI, and what each is compared with: finding it takes a time that hardly grows with the store.
@@ -123,14 +123,20 @@ impl<K: PodKey> Agent<K> {
         {
             return Some((BadInput::PrefixBase(base), true));
         }
-        let limit = self.facts.limits.map_or(MOST_BLOCKS, |limits| limits.slots() as usize);
-        if arrivals.own.len() >= limit {
-            return Some((BadInput::TooMany { eni, found: arrivals.own.len().saturating_add(1), limit }, true));
+        // Careful: no ENI has more than its type can have. The original takes what is shown; ours ends at what no type has.
+        let limit = self.facts.limits.map_or(MOST_BLOCKS, |limits| limits.slots() as usize).min(MOST_BLOCKS);
+        let most = if self.is_careful() { limit } else { MOST_BLOCKS };
+        let found = arrivals.own.len().saturating_add(1);
+        if found > most {
+            return Some((BadInput::TooMany { eni, found, limit: most }, true));
         }
         let (Block::Address(address) | Block::Prefix(address)) = block else { return None };
         // The original takes a CIDR that another ENI has, too.
         if let Some(first) = arrivals.holder(&self.pool, block, !self.is_careful()) {
             return Some((BadInput::DoubleAddress { address, first, second: eni }, true));
+        }
+        if found > limit {
+            return Some((BadInput::TooMany { eni, found, limit }, false));
         }
         // Careful: it is taken once the VPC is known to have it. The original does not look.
         self.is_outside_vpc(address).then(|| (BadInput::OutsideVpc { address, eni }, self.is_careful()))

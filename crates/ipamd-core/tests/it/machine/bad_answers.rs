@@ -12,23 +12,23 @@ fn bad(world: &World, name: &str) -> u64 {
     world.core.bad_inputs().find(|(known, _)| *known == name).map_or(0, |(_, count)| count)
 }
 
-/// The primary ENI gets these from outside, and a comparison sees them.
-fn give(world: &mut World, addresses: impl IntoIterator<Item = Ipv4Addr>) {
-    world.ec2.enis.get_mut(&PRIMARY).unwrap().ipv4.extend(addresses);
-    world.run_ms(130_000);
-}
-
 fn held(world: &World) -> u32 {
     world.core.pool().eni(PRIMARY).unwrap().addresses()
 }
 
 #[test]
-fn addresses_beyond_the_limit_of_the_instance_type_are_refused() {
-    let mut world = World::serving(&[("WARM_IP_TARGET", "2")], 1, 4);
-    assert_eq!((held(&world), bad(&world, "too_many_addresses")), (2, 0));
-    give(&mut world, (1..=5).map(|last| Ipv4Addr::new(10, 0, 200, last)));
-    assert!(bad(&world, "too_many_addresses") > 0);
-    assert!(held(&world) <= 3, "{} addresses of an ENI with room for three", held(&world));
+fn addresses_beyond_the_limit_of_the_instance_type_are_counted_and_a_careful_agent_does_not_take_them() {
+    for (careful, taken) in [(false, 7), (true, 3)] {
+        let settings = Settings::manifest_with([("WARM_IP_TARGET", "2")]);
+        let config = if careful { Config::careful(settings) } else { Config::upstream(settings) };
+        let mut world = World::with(config, InstanceLimits::custom(1, 4));
+        world.run_ms(60_000);
+        assert_eq!((held(&world), bad(&world, "too_many_addresses")), (2, 0), "{:?}", world.fatal);
+        let given = (1..=5).map(|last| Ipv4Addr::new(10, 0, 200, last));
+        world.ec2.enis.get_mut(&PRIMARY).unwrap().ipv4.extend(given);
+        let seen = world.run_until(130_000, |world| bad(world, "too_many_addresses") > 0);
+        assert!(seen && held(&world) == taken, "careful: {careful}: {} addresses", held(&world));
+    }
 }
 
 #[test]
