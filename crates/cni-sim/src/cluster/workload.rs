@@ -130,7 +130,7 @@ fn list_pods(slot: &Slot) -> Option<(Vec<u64>, Vec<u64>)> {
     Some((kubelet.running().map(|(pod, _)| pod).collect(), kubelet.wanting().collect()))
 }
 
-/// Takes so many pods, any, out of those that run.
+/// Takes this number of pods, any, out of those that run.
 fn take_any(driver: &mut Driver, running: &mut Vec<u64>, count: usize) -> Vec<u64> {
     let count = count.min(running.len());
     (0..count).map(|_| running.swap_remove(driver.random.index(running.len()))).collect()

@@ -14,7 +14,7 @@ use super::wake::Wake;
 use crate::input::HostPod;
 use crate::output::HostCall;
 
-/// An allocation that is bound to no interface so long after its reply is looked at, milliseconds.
+/// This long after its reply, milliseconds, an allocation that is bound to no interface is looked at.
 pub(crate) const BIND_MS: i64 = 60_000;
 
 impl<K: PodKey> Agent<K> {

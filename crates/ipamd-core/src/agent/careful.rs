@@ -31,7 +31,7 @@ pub struct Waits {
     pub begun: u64,
     /// Of these, how many were given an address.
     pub served: u64,
-    /// How many were refused: the time was over, or nothing was to be hoped for any more.
+    /// How many were refused: the time was over, or no address could come any more.
     pub refused: u64,
     /// How many ended because the caller was gone.
     pub gone: u64,

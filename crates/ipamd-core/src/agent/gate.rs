@@ -9,8 +9,8 @@ use crate::output::{Ec2Call, Effect};
 
 /// ENIs whose last change is remembered.
 const MOST_CHANGED: usize = 256;
-/// A listing is taken for older than a change up to so long after it, milliseconds: the metadata service and EC2's
-/// descriptions lag EC2.
+/// For this long after a change, milliseconds, a listing is taken to be older than the change: the metadata service and
+/// EC2's descriptions lag EC2.
 const LAG_MS: i64 = 5_000;
 
 /// The first pause after EC2 throttled a call, milliseconds ...

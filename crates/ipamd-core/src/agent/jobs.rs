@@ -29,9 +29,9 @@ const APPEARS_MS: i64 = 2_000;
 /// What may be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// So many addresses or prefixes more on an ENI.
+    /// This number of addresses or prefixes more on an ENI.
     Extend(EniId, u32),
-    /// One more ENI with so many.
+    /// One more ENI with this number.
     Allocate(u32),
 }
 

@@ -257,7 +257,7 @@ impl<K: PodKey> Agent<K> {
         self.has_room_for(1)
     }
 
-    /// The same for so many.
+    /// The same for this number.
     pub(crate) fn has_room_for(&self, more: usize) -> bool {
         let compatible = self.facts.limits.is_some_and(|limits| limits.trunk_compatible);
         let trunk = usize::from(self.config.settings.pod_eni && compatible && !self.has_trunk());

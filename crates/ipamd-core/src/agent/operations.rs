@@ -208,7 +208,7 @@ pub(crate) struct Open {
     pub(crate) asked: Asked,
 }
 
-/// Memory for so few effects is kept while none waits.
+/// Memory for this number of effects is kept while none waits.
 const FEW: usize = 2;
 /// An effect that waits has no end yet.
 const NEVER_MS: i64 = i64::MAX;

@@ -75,14 +75,14 @@ impl Growing {
         closing(cx, end)
     }
 
-    /// Careful: so many addresses or prefixes more on this ENI.
+    /// Careful: this number of addresses or prefixes more on this ENI.
     pub(crate) fn extend<K: PodKey>(cx: &mut Cx<'_, K>, eni: EniId, count: u32) -> End {
         cx.metrics.progress(Action::Increase, 1);
         let had = cx.pool.eni(eni).into_iter().flat_map(PoolEni::blocks).collect();
         Extending { eni, second_try: false, unknown: false, had, left: Vec::new() }.ask(cx, count)
     }
 
-    /// Careful: one more ENI with so many.
+    /// Careful: one more ENI with this number.
     pub(crate) fn allocate<K: PodKey>(cx: &mut Cx<'_, K>, count: u32) -> End {
         cx.metrics.progress(Action::Increase, 1);
         let end = allocated(cx, |cx| Allocating::begin_with(cx, count));

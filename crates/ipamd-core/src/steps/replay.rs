@@ -20,7 +20,7 @@ const MOST_PAGES: u8 = 50;
 pub(crate) enum Replaying {
     /// An ENI is given up; these are left.
     Free(std::vec::IntoIter<EniId>, EniId, Freeing),
-    /// A page of ENIs that are attached to nothing is read; so many were.
+    /// A page of ENIs that are attached to nothing is read; this number was.
     Page(u8),
     /// One of them is deleted; these are left, and the next page.
     Delete(std::vec::IntoIter<EniId>, Option<(u8, Box<str>)>, EniId, Deleting),

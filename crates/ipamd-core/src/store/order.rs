@@ -1,7 +1,7 @@
 //! Which address a careful agent gives next: one that was never used, then the one that has rested longest; with prefixes, of
 //! the fullest one.
 //!
-//! Connections of whoever had the address last, and what others remember of it, end with time.
+//! Connections of the pod that had the address last, and what others remember of it, end with time.
 
 use std::cmp::Reverse;
 use std::net::{IpAddr, Ipv4Addr};

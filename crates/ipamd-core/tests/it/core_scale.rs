@@ -123,7 +123,7 @@ fn end_life(world: &mut World) -> usize {
 fn millions_of_inputs_over_many_lives_leave_no_more_memory() {
     let (events, mut random) = (wanted("CORE_EVENTS", 400_000), Random::new(5));
     let mut world = World::serving(&[("WARM_IP_TARGET", "4")], 3, 10);
-    // So few addresses that each is used in every life.
+    // Few addresses: each is used in every life.
     if let Some(subnet) = world.ec2.subnets.get_mut(&SUBNET) {
         subnet.free.retain(|address| u32::from(*address) < 0x0a00_0000 + 60);
     }

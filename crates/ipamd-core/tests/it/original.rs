@@ -30,7 +30,7 @@ use calls::Call;
 
 /// What each call of EC2 takes.
 const EC2_MS: i64 = 150;
-/// So many of the last calls are told of where the sides differ.
+/// Where the sides differ, this number of the last calls is shown.
 const LAST: usize = 12;
 /// Addresses of the subnet that EC2 gives out.
 const FREE: i64 = 1_000;
@@ -428,7 +428,7 @@ impl Pair {
 /// When an ENI was made that someone left behind.
 #[derive(Debug, Clone, Copy)]
 enum Made {
-    /// So many seconds ago.
+    /// This number of seconds ago.
     Ago(i64),
     /// Its tag is no time.
     Unreadable,

@@ -20,7 +20,7 @@ pub trait Agent {
         None
     }
 
-    /// So many requests to the instance metadata service were answered: agents before 1.23 count them on their pages.
+    /// This number of requests to the instance metadata service was answered: agents before 1.23 count them on their pages.
     fn metadata_answered(&mut self, _requests: u64) {}
 }
 

@@ -253,7 +253,7 @@ fn a_request_waits_for_a_rest_that_ends_before_growth_would() {
     assert!(!world.replies.contains_key(&rpc));
     world.run_ms(1_200);
     assert!(matches!(world.reply(rpc), Reply::Added { .. }));
-    // Nothing is to be hoped for on a full node whose addresses do not rest.
+    // No address can come on a full node whose addresses do not rest.
     let refused = world.begin_add(10);
     assert!(matches!(world.reply(refused), Reply::AddRefused));
     assert_eq!((world.core.metrics().no_available, world.core.waits().refused), (1, 1));

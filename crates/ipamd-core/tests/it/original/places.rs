@@ -20,7 +20,7 @@ enum Place {
     Tagged([&'static str; 3]),
     /// Custom networking: the node names an `ENIConfig`, this object exists, and security groups for pods are on, too.
     Custom { named: bool, exists: bool, pods: bool },
-    /// Security groups for pods: a trunk comes so long after their announcement, or never.
+    /// Security groups for pods: a trunk comes this long after their announcement, or never.
     Branches(Option<i64>),
     /// The search for ENIs that were left behind is on.
     Leaked,

@@ -256,8 +256,8 @@ pub(super) fn histories() -> u32 {
 /// Fewer histories need not come to everything.
 const FEW: u32 = 250;
 
-/// Plays so many histories of these kinds. Together they must come to what is `wanted`, or they compare less than they seem to:
-/// choices of the original that are followed, operations of EC2, replies.
+/// Plays this number of histories of these kinds. Together they must come to what is `wanted`, or they compare less than they
+/// seem to: choices of the original that are followed, operations of EC2, replies.
 pub(super) fn play_random<S: Strategy>(cases: u32, kinds: S, wanted: &[&str], play: impl Fn(S::Value) -> Pair) {
     let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
     let seen = RefCell::new(BTreeMap::<String, u64>::new());

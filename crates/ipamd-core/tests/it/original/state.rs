@@ -13,7 +13,7 @@ use super::calls::block;
 use crate::comparison::theirs::list;
 use crate::world::World;
 
-/// Who has an address, or since when nobody has it, milliseconds since the history began.
+/// Who has an address, or since when no pod has it, milliseconds since the history began.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Held {
     By(u64),

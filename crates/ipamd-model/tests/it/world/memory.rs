@@ -22,7 +22,7 @@ use peak_alloc::PeakAlloc;
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
 
-/// So many that what they share hardly counts.
+/// Enough that what they share hardly counts.
 const NODES: usize = 500;
 
 struct Begins(Arc<Config>);
