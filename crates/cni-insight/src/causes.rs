@@ -16,8 +16,8 @@ use crate::view::{Refusal, View};
 /// A rule: a cause, if it applies.
 type Rule = fn(&View<'_>) -> Option<Verdict>;
 
-/// The rules in their order.
-const RULES: [Rule; 24] = [
+/// The rules about the node's state and settings, in their order: an old error must not hide that a node is full by now.
+const STATE: [Rule; 10] = [
     pace::instance_metadata_failing,
     settings::provisioning_disabled,
     settings::ipv6_prefix_missing,
@@ -28,23 +28,9 @@ const RULES: [Rule; 24] = [
     full::node_full,
     settings::node_cordoned,
     settings::minimum_without_warm,
-    calls::iam_role_unusable,
-    calls::iam_permission_missing,
-    calls::subnet_fragmented,
-    calls::subnet_exhausted,
-    calls::eni_slots_taken,
-    calls::eni_quota_reached,
-    calls::eniconfig_invalid,
-    calls::ec2_throttled,
-    calls::ec2_unreachable,
-    calls::ec2_refuses_otherwise,
-    pace::pool_loop_stalled,
-    pace::eni_attach_stuck,
-    settings::warm_targets_zero,
-    pace::pool_growing,
 ];
 
-/// The rules about failed calls, in their order: the second look, once refusals have lasted although the node grew.
+/// The rules about failed calls, which follow. They are looked at alone once refusals have lasted although the node grew.
 const CALLS: [Rule; 10] = [
     calls::iam_role_unusable,
     calls::iam_permission_missing,
@@ -57,6 +43,10 @@ const CALLS: [Rule; 10] = [
     calls::ec2_unreachable,
     calls::ec2_refuses_otherwise,
 ];
+
+/// The last rules.
+const PACE: [Rule; 4] =
+    [pace::pool_loop_stalled, pace::eni_attach_stuck, settings::warm_targets_zero, pace::pool_growing];
 
 /// The cause of a node's refusals as of this page: the one before while refusals pause, and none once they are over.
 pub(crate) fn cause(view: &View<'_>, refusal: Option<Refusal>, before: Option<NodeCause>) -> Option<NodeCause> {
@@ -72,7 +62,7 @@ pub(crate) fn cause(view: &View<'_>, refusal: Option<Refusal>, before: Option<No
         // Free addresses on the only page: what was refused may be long over, and only a failed call says why.
         Counting::Totals if !view.is_used_up() => CALLS.iter().find_map(|rule| rule(&seen))?,
         _ => {
-            let first = RULES.iter().find_map(|rule| rule(&seen));
+            let first = STATE.iter().chain(&CALLS).chain(&PACE).find_map(|rule| rule(&seen));
             first.or_else(|| although_it_grew(view)).unwrap_or_else(|| pace::cause_unknown(&seen))
         }
     };

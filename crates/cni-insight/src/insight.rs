@@ -199,7 +199,7 @@ fn observe_page(
 ) -> Option<Refusal> {
     let change = past.note_page(page, now);
     let blank = NodeMemory::new(0);
-    // Whether requests were refused is told by the page and what is new on it.
+    // The page, and what is new on it, shows whether requests were refused.
     let on_page = View { node, page, past: &blank, change, now, sources: &facts.sources, errors: &[] };
     let refusal = on_page.refusal();
     past.note_refusal(refusal.is_some(), now);

@@ -7,7 +7,7 @@ use crate::evidence::{Counting, Source};
 use crate::verdict::Verdict;
 use crate::view::View;
 
-/// The agent is told to attach nothing.
+/// A setting keeps the agent from attaching ENIs and addresses.
 pub(super) fn provisioning_disabled(view: &View<'_>) -> Option<Verdict> {
     let switches = [&settings::DISABLE_NETWORK_RESOURCE_PROVISIONING, &settings::ENABLE_IMDS_ONLY_MODE];
     let switch = switches.into_iter().find(|switch| view.is_on(switch))?;

@@ -17,7 +17,7 @@ fn wanted(name: &str, usual: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
 
-/// What a node is told in an hour: it starts, nine pods come, and then one pod goes and one comes every 15 s.
+/// The inputs of a node in an hour: it starts, nine pods come, and then one pod goes and one comes every 15 s.
 fn an_hour() -> (World, Vec<(Now, Input<u64>)>) {
     let mut world = World::new(&[], cni_types::limits::InstanceLimits::custom(3, 10));
     world.record = Some(Vec::new());

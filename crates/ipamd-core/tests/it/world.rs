@@ -104,7 +104,7 @@ pub(crate) struct World {
     pub(crate) api_server: bool,
     pub(crate) cni_node: Result<(), KubeError>,
     pub(crate) pods: BTreeMap<Box<str>, KubeReply>,
-    /// So long after the announcement of security groups for pods a trunk is attached, once.
+    /// Time from the announcement of security groups for pods to the attach of a trunk, which happens once.
     pub(crate) trunk_after_ms: Option<i64>,
     pub(crate) groups: Vec<GroupId>,
     pub(crate) cidrs: Vec<Box<str>>,

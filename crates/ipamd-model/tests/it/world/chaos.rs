@@ -174,8 +174,7 @@ fn random_worlds_heal() {
             assert!(core.bad_inputs().all(|(kind, _)| kind == "unknown_operation"), "{told}");
         }
         // What was left behind is found by the search of some node.
-        let loose = world.account.ec2.enis().filter(|eni| eni.state(world.now_ms()) == EniState::Available);
-        assert_eq!(loose.count(), 0, "seed {seed}: ENIs are left behind");
+        check_no_eni_is_left_behind(&world, seed);
     }
 }
 
@@ -184,6 +183,11 @@ fn a_random_world_repeats_byte_for_byte() {
     let [one, again] = [0, 0].map(|_| play(4, true).0);
     assert!(one.history.text().len() > 100_000);
     assert_eq!(one.history.text(), again.history.text());
+}
+
+fn check_no_eni_is_left_behind(world: &World<Make>, seed: u64) {
+    let loose = world.account.ec2.enis().filter(|eni| eni.state(world.now_ms()) == EniState::Available);
+    assert_eq!(loose.count(), 0, "seed {seed}: ENIs are left behind");
 }
 
 /// What holds of careful agents at every moment.
@@ -216,7 +220,6 @@ fn random_worlds_of_careful_agents_harm_no_pod_and_heal_without_a_restart() {
             assert_eq!((core.open_effects(), core.open_rpcs(), core.waits().waiting), (0, 0, 0), "{told}");
             assert_eq!(node.disk.second().map(|file| file.intents.len()), Some(0), "{told}");
         }
-        let loose = world.account.ec2.enis().filter(|eni| eni.state(world.now_ms()) == EniState::Available);
-        assert_eq!(loose.count(), 0, "seed {seed}: ENIs are left behind");
+        check_no_eni_is_left_behind(&world, seed);
     }
 }
