@@ -5,3 +5,4 @@ pub mod findings;
 pub mod json;
 pub mod schema;
 pub mod table;
+pub mod wrap;

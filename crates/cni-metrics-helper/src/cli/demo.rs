@@ -9,6 +9,7 @@ use cni_sim::scenario::{BUILT_IN, Scenario};
 use super::output::{Output, OutputArgs};
 use super::sim::WorldArgs;
 use crate::demo::{self, DemoSettings};
+use crate::view::wrap;
 
 /// Rounds where neither the command line nor the scenario says how many.
 const ROUNDS: u32 = 10;
@@ -56,20 +57,12 @@ pub fn run(args: &DemoArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
 
 /// The built-in scenarios, in lines that fit a terminal of 80 columns.
 fn list(out: &mut dyn Write) -> anyhow::Result<ExitCode> {
-    const COLUMNS: usize = 80;
     let names = || BUILT_IN.iter().map(|(name, _)| *name);
     let width = names().map(str::len).max().unwrap_or(0);
     for name in names() {
         let scenario = Scenario::named(name)?;
-        let mut line = format!("{name:width$} ");
-        for word in scenario.description.split_whitespace() {
-            if line.len() + 1 + word.len() > COLUMNS {
-                writeln!(out, "{line}")?;
-                line = format!("{:width$} ", "");
-            }
-            line = format!("{line} {word}");
-        }
-        writeln!(out, "{line}")?;
+        let (first, others) = (format!("{name:width$}  "), " ".repeat(width + 2));
+        write!(out, "{}", wrap::paragraph(&scenario.description, &first, &others))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -9,15 +9,14 @@ use cni_generate::alert::{ALERTS, AlertNames};
 use cni_insight::catalogue::FindingId;
 use cni_metrics_core::model::FailureKind;
 
+use crate::view::wrap::paragraph;
+
 /// A section for each finding, under its id.
 const FINDING_PAGES: &str = include_str!("../../../../docs/findings.md");
 /// A section for each alert, under its name.
 const ALERT_PAGES: &str = include_str!("../../../../docs/alerts.md");
 /// A table with one row, or several, for each kind of failure.
 const FAILURE_PAGES: &str = include_str!("../../../../docs/troubleshooting.md");
-
-/// Characters of a line that every terminal shows.
-const COLUMNS: usize = 80;
 
 /// Options of `explain`.
 #[derive(Debug, Clone, Args)]
@@ -143,19 +142,12 @@ fn filled(markdown: &str) -> String {
     let mut text = String::with_capacity(markdown.len());
     for block in blocks {
         let indent = block.split_once(". ").filter(|(number, _)| number.parse::<u8>().is_ok()).map_or("", |_| "   ");
-        let mut column = 0;
-        for word in block.split_inclusive(' ') {
-            let width = word.chars().count();
-            if column > 0 && column + word.trim_end().chars().count() > COLUMNS && !block.starts_with("    ") {
-                text.truncate(text.trim_end().len());
-                text.push('\n');
-                text.push_str(indent);
-                column = indent.len();
-            }
-            text.push_str(word);
-            column += width;
+        if block.starts_with("    ") {
+            text.push_str(&block);
+            text.push('\n');
+        } else {
+            text.push_str(&paragraph(&block, "", indent));
         }
-        text.push('\n');
     }
     text
 }
@@ -163,6 +155,7 @@ fn filled(markdown: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::view::wrap::COLUMNS;
 
     #[test]
     fn every_alert_and_every_kind_of_failure_has_a_page_under_each_of_its_names() {

@@ -11,6 +11,7 @@ use super::played::PlayedRound;
 use super::terminal::Size;
 use crate::view::findings;
 use crate::view::table::{self, show};
+use crate::view::wrap;
 
 /// A terminal with fewer lines than this gets no blank lines.
 const ROOMY_ROWS: usize = 32;
@@ -170,7 +171,7 @@ fn log_lines(line: &LogLine, columns: usize) -> Vec<ScreenLine> {
     let (time, rest) = line.text.split_once(' ').unwrap_or(("", &line.text));
     let time_of_day = time.split_once('T').and_then(|(_, time)| time.get(..TIME_COLUMNS)).unwrap_or(time);
     let width = columns.saturating_sub(TIME_COLUMNS + 1).max(1);
-    let parts = wrapped(&without_domains(rest), width).into_iter().take(LOG_ROWS).enumerate();
+    let parts = wrap::lines(&without_domains(rest), width).into_iter().take(LOG_ROWS).enumerate();
     let shown = parts.map(|(at, part)| {
         let before = if at == 0 { time_of_day } else { "" };
         ScreenLine::styled(style, format!("{before:TIME_COLUMNS$} {part}"))
@@ -186,30 +187,6 @@ fn without_domains(text: &str) -> String {
         _ => word.to_owned(),
     };
     text.split_inclusive(' ').map(word).collect()
-}
-
-/// Parts of a text that are no wider than this, between words where that is possible.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
-    let (mut parts, mut part, mut columns) = (Vec::new(), String::new(), 0);
-    for word in text.split_inclusive(' ') {
-        if columns > 0 && columns + word.trim_end().chars().count() > width {
-            parts.push(std::mem::take(&mut part));
-            columns = 0;
-        }
-        for c in word.chars() {
-            if columns == width && c == ' ' {
-                continue;
-            }
-            if columns == width {
-                parts.push(std::mem::take(&mut part));
-                columns = 0;
-            }
-            part.push(c);
-            columns += 1;
-        }
-    }
-    parts.extend(Some(part).filter(|part| !part.is_empty()));
-    parts
 }
 
 fn headline_style(snapshot: &Snapshot) -> Style {
@@ -323,16 +300,6 @@ fn noteworthy(snapshot: &Snapshot) -> Vec<&NodeFigures> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_text_is_wrapped_between_words_and_inside_of_long_ones() {
-        let parts =
-            |text: &str, width| wrapped(text, width).iter().map(|part| part.trim_end().to_owned()).collect::<Vec<_>>();
-        assert_eq!(parts("no page node=a", 8), ["no page", "node=a"]);
-        assert_eq!(parts("abcdefgh ij", 4), ["abcd", "efgh", "ij"]);
-        assert_eq!(parts("", 4), [""; 0]);
-        assert!(parts("a bc def ghij klmno", 3).iter().all(|part| part.chars().count() <= 3));
-    }
 
     #[test]
     fn the_newest_log_lines_are_shown_whole_and_without_domains() {

@@ -6,8 +6,7 @@ use cni_insight::evidence::Source;
 use cni_insight::finding::{Certainty, Conclusion, Finding, Severity};
 use cni_metrics_core::summary::counted;
 
-/// Characters of a line that every terminal shows.
-const COLUMNS: usize = 80;
+use super::wrap::{command, paragraph};
 
 /// The findings, the worst first. What is only info is short.
 pub fn render(conclusion: &Conclusion) -> String {
@@ -23,7 +22,8 @@ pub fn render(conclusion: &Conclusion) -> String {
         .map(|finding| format!("{} ({})", finding.identity.id, finding.identity.scope))
         .collect();
     if !muted.is_empty() {
-        text.push_str(&paragraph(&format!("muted: {}", muted.join(", ")), "\n", "  "));
+        text.push('\n');
+        text.push_str(&paragraph(&format!("muted: {}", muted.join(", ")), "", "  "));
     }
     if conclusion.left_out > 0 {
         // Writing to a string cannot fail.
@@ -58,8 +58,8 @@ fn block(finding: &Finding) -> String {
     let is_short = finding.severity == Severity::Info;
     for remedy in finding.remedy.iter().filter(|_| !is_short) {
         text.push_str(&paragraph(&remedy.says, "  -> ", "     "));
-        if let Some(command) = &remedy.command {
-            text.push_str(&lines(command, "     $ ", "         ", " \\"));
+        if let Some(words) = &remedy.command {
+            text.push_str(&command(words, "     $ ", "         "));
         }
     }
     if !finding.lacks.is_empty() {
@@ -76,38 +76,12 @@ fn block(finding: &Finding) -> String {
     text
 }
 
-/// Words in lines that fit.
-fn paragraph(words: &str, first: &str, others: &str) -> String {
-    lines(words, first, others, "")
-}
-
-/// The same with what a line ends with that goes on: a shell reads a backslash so.
-fn lines(words: &str, first: &str, others: &str, goes_on: &str) -> String {
-    let mut text = first.to_owned();
-    let mut column = first.trim_start_matches('\n').chars().count();
-    for (place, word) in words.split(' ').enumerate() {
-        let width = word.chars().count();
-        if place > 0 && column + 1 + width + goes_on.len() > COLUMNS {
-            text.push_str(goes_on);
-            text.push('\n');
-            text.push_str(others);
-            column = others.len();
-        } else if place > 0 {
-            text.push(' ');
-            column += 1;
-        }
-        text.push_str(word);
-        column += width;
-    }
-    text.push('\n');
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use cni_insight::catalogue::FindingId;
     use cni_insight::finding::{Identity, Remedy, Scope, ScopeKind};
 
+    use super::super::wrap::COLUMNS;
     use super::*;
 
     fn finding(severity: Severity, is_muted: bool) -> Finding {
@@ -148,11 +122,5 @@ mod tests {
         assert_eq!((text.matches("->").count(), text.matches("explain").count()), (1, 1));
         assert!(text.lines().all(|line| line.chars().count() <= COLUMNS), "{text}");
         assert_eq!(render(&Conclusion::default()), "findings: none\n");
-        // A long command is one for a shell that is given all of its lines.
-        let command = format!("kubectl {}", ["word"; 30].join(" "));
-        let shown = lines(&command, "     $ ", "         ", " \\");
-        assert!(shown.lines().count() > 1 && shown.lines().all(|line| line.chars().count() <= COLUMNS), "{shown}");
-        let words: Vec<&str> = shown.split_whitespace().filter(|word| *word != "\\" && *word != "$").collect();
-        assert_eq!(words.join(" "), command);
     }
 }
