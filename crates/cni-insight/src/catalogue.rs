@@ -1,5 +1,9 @@
 //! What can be found: one row per finding. The ids are a contract: JSON key, metric label, heading in `docs/findings.md`.
 
+mod times;
+
+pub use times::HoldTime;
+
 use std::fmt;
 
 use crate::scope::ScopeKind;

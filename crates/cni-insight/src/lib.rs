@@ -33,5 +33,7 @@ mod wording;
 
 pub mod insight;
 
+pub mod certainty;
+
 #[cfg(test)]
 mod play;

@@ -75,6 +75,12 @@ impl Node {
         self
     }
 
+    /// All of this number of addresses are in use, of so many that the node can have by its page.
+    pub(crate) fn room(mut self, assigned: f64, most: u32) -> Self {
+        self.page.most = Some(f64::from(most));
+        self.pool(assigned, assigned, most)
+    }
+
     pub(crate) fn refusing(mut self, refused: f64) -> Self {
         (self.page.refused, self.page.requests) = (Some(refused), Some(refused));
         self

@@ -13,11 +13,6 @@ use crate::memory::{Forced, Moment, NodeMemory, Rare, WINDOW_MS};
 use crate::verdict::Verdict;
 use crate::view::{COUNTS_REFUSALS, Refusal, View};
 
-/// An agent that gives no page for this long is looked at, milliseconds.
-const NOT_STARTED_MS: i64 = 120_000;
-/// A ready agent is silent after this time, milliseconds, and this number of rounds: a lost instance is for four.
-const SILENT_MS: i64 = 180_000;
-const SILENT_ROUNDS: u16 = 6;
 /// Restarts within this time, milliseconds...
 const RESTARTS_MS: i64 = 1_800_000;
 /// ... are too many from this number.
@@ -69,9 +64,14 @@ pub(crate) fn without_page(node: &NodeEvidence<'_>, failure: &str, past: &NodeMe
     }
     let silent_ms = past.silent_since_ms.map_or(0, |since| now.now_ms.saturating_sub(since));
     let is_ready = node.agent.and_then(|agent| agent.is_ready);
-    let not_started =
-        if is_ready != Some(true) && silent_ms >= NOT_STARTED_MS { not_started(env, is_ready, failure) } else { None };
-    let is_silent = silent_ms >= SILENT_MS && past.silent_rounds >= SILENT_ROUNDS;
+    let not_started = if is_ready != Some(true) && silent_ms >= FindingId::AgentNotStarted.hold().ms {
+        not_started(env, is_ready, failure)
+    } else {
+        None
+    };
+    // A lost instance is silent for four rounds.
+    let hold = FindingId::AgentSilent.hold();
+    let is_silent = silent_ms >= hold.ms && past.silent_rounds >= hold.rounds;
     found.extend(not_started.or_else(|| if is_silent { silent(node, is_ready, failure) } else { None }));
     found
 }
@@ -151,7 +151,8 @@ fn too_old(view: &View<'_>) -> Option<Verdict> {
     if !is_older && !says_nothing {
         return None;
     }
-    Some(Verdict::without_page(FindingId::AgentTooOld))
+    // Pods that wait would show what is refused.
+    Some(Verdict::without_page(FindingId::AgentTooOld).lacking(Source::Pods))
 }
 
 #[cfg(test)]

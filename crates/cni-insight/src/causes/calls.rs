@@ -106,5 +106,11 @@ pub(super) fn ec2_unreachable(view: &View<'_>) -> Option<Verdict> {
 
 /// Any other code.
 pub(super) fn ec2_refuses_otherwise(view: &View<'_>) -> Option<Verdict> {
-    about(FindingId::Ec2RefusesOtherwise, view, |_| true).map(|verdict| verdict.lacking(Source::AgentLog))
+    let verdict = about(FindingId::Ec2RefusesOtherwise, view, |_| true)?.lacking(Source::AgentLog);
+    // With custom networking the ENIConfig names what is wrong, with prefixes the subnet has no free block: settings tell.
+    let is_of_settings = matches!(
+        verdict.figures.code.as_deref().and_then(CodeMeaning::of),
+        Some(CodeMeaning::WrongReference | CodeMeaning::InvalidValue)
+    );
+    Some(if is_of_settings { verdict.needs(Source::AgentPods, view) } else { verdict })
 }

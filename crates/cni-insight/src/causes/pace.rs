@@ -4,11 +4,10 @@ use cni_types::catalogue::LabelledFamily;
 
 use crate::catalogue::FindingId;
 use crate::evidence::{Counting, Source};
+use crate::memory::Mark;
 use crate::verdict::Verdict;
 use crate::view::{VPC_BLOCKS, View};
 
-/// Pages in a row on which a pool action runs.
-const STALLED_PAGES: u16 = 4;
 /// Failures on one page that no single error explains.
 const REPEATED: f64 = 3.0;
 /// What the agent counts when an ENI that was attached did not appear in time.
@@ -35,10 +34,26 @@ pub(super) fn metadata_failed_lately(view: &View<'_>) -> Option<Verdict> {
         .then(|| Verdict::new(FindingId::InstanceMetadataFailing, view).with_count(failed).likely(Source::AgentLog))
 }
 
+/// A pool action runs on this number of pages in a row or more, and nothing came of it yet.
+fn is_waiting(view: &View<'_>, pages: i64) -> bool {
+    i64::from(view.past.busy_pages) >= pages && !view.past.grew_lately(view.now)
+}
+
+/// An ENI that was attached did not appear in time.
+fn attach_failed<'a>(view: &View<'a>) -> Option<&'a Mark> {
+    view.mark(LabelledFamily::IpamdErrorCount, ATTACH_FAILED)
+}
+
+/// Pages after which an action that goes on is no more a slow one. The longest wait that ends by itself, for an ENI to appear,
+/// takes 162 s, and counts an error then.
+fn stalled_pages(view: &View<'_>) -> i64 {
+    FindingId::PoolLoopStalled.hold().rounds_of(view.now.interval_ms)
+}
+
 /// A pool action runs on and on, and nothing comes of it.
 pub(super) fn pool_loop_stalled(view: &View<'_>) -> Option<Verdict> {
-    let applies = view.past.busy_pages >= STALLED_PAGES
-        && !view.past.grew_lately(view.now)
+    let applies = is_waiting(view, stalled_pages(view))
+        && attach_failed(view).is_none()
         && view.errors.is_empty()
         && view.now.counting == Counting::Increases;
     let pages = f64::from(view.past.busy_pages);
@@ -47,7 +62,7 @@ pub(super) fn pool_loop_stalled(view: &View<'_>) -> Option<Verdict> {
 
 /// An ENI was attached and did not appear in the instance metadata.
 pub(super) fn eni_attach_stuck(view: &View<'_>) -> Option<Verdict> {
-    let mark = view.mark(LabelledFamily::IpamdErrorCount, ATTACH_FAILED)?;
+    let mark = attach_failed(view)?;
     let applies = view.errors.is_empty() && !view.has_metadata_error();
     applies.then(|| Verdict::new(FindingId::EniAttachStuck, view).with_count(mark.sum))
 }
@@ -55,8 +70,10 @@ pub(super) fn eni_attach_stuck(view: &View<'_>) -> Option<Verdict> {
 /// The pool grows: pods wait for the call that is under way, or for their next try.
 pub(super) fn pool_growing(view: &View<'_>) -> Option<Verdict> {
     let is_at_work = view.page.in_progress.is_some_and(|actions| actions >= 1.0);
+    // What comes of an action that goes on is not known yet.
+    let is_open = is_waiting(view, 2) && !is_waiting(view, stalled_pages(view));
     let applies = (view.past.grew_lately(view.now) || is_at_work)
-        && !view.past.has_lasted(view.now)
+        && (is_open || !view.past.has_lasted(view.now))
         && view.is_full() == Some(false)
         && view.now.counting == Counting::Increases;
     applies.then(|| Verdict::new(FindingId::PoolGrowing, view))
@@ -68,7 +85,9 @@ pub(super) fn warm_pool_too_small(view: &View<'_>) -> Option<Verdict> {
         && view.is_full() == Some(false)
         && view.errors.is_empty()
         && view.now.counting == Counting::Increases;
-    applies.then(|| Verdict::new(FindingId::WarmPoolTooSmall, view).needs(Source::AgentPods, view))
+    // A setting, a cordon or the maximum of pods that stops the pool looks the same where it cannot be read.
+    let verdict = || Verdict::new(FindingId::WarmPoolTooSmall, view).needs(Source::AgentPods, view);
+    applies.then(|| verdict().needs(Source::Nodes, view))
 }
 
 /// Nothing else applies.
