@@ -4,7 +4,7 @@
 
 mod meaning;
 
-pub use meaning::{CodeMeaning, KNOWN_CODES, KnownCode};
+pub use meaning::{CodeMeaning, CodeSource, KNOWN_CODES, KnownCode};
 
 /// The code of a row, or the default where it has none.
 macro_rules! or {

@@ -1,5 +1,6 @@
 //! Every cell of the table, played: the pages that agents of that version would show for that trouble, and what is named.
 
+mod look_alikes;
 mod worlds;
 
 use super::*;

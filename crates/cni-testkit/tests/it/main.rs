@@ -6,6 +6,7 @@
 extern crate cni_testkit;
 
 mod fixture;
+mod original_codes;
 mod original_datastore;
 mod original_node;
 mod running;

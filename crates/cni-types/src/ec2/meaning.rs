@@ -1,7 +1,8 @@
 //! What an error code in the labels of an agent means for its node's addresses.
 //!
-//! Sources: *Error codes for the Amazon EC2 API* and *Common error types* of STS in the AWS documentation, and the codes that the
-//! VPC CNI's source names. Agents up to v1.19.3 are built with version 1 of the SDK for Go, whose own codes are here too.
+//! Agents up to v1.19.3 are built with version 1 of the SDK for Go, newer ones with version 2. The label has the code that the
+//! error carries: that of the service, or one that the SDK or the agent made itself. Each code of the table names where it comes
+//! from.
 
 use std::fmt;
 
@@ -38,6 +39,32 @@ pub enum CodeMeaning {
     Metadata,
 }
 
+/// Where a code is documented.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CodeSource {
+    /// *Error codes for the Amazon EC2 API*: client errors of all actions or of some, and server errors.
+    Ec2,
+    /// *Troubleshooting* of prefix delegation in the EKS documentation: EC2's page does not list it.
+    Eks,
+    /// *Errors* of `AssumeRoleWithWebIdentity` and `AssumeRole` in the STS API reference.
+    Sts,
+    /// *Common error types* of AWS's APIs.
+    Common,
+    /// The SDK for Go, version 1: made by the SDK where no service answered, or where it waits for credentials.
+    Sdk1,
+    /// The SDK for Go, either version: codes that it takes as throttling.
+    Throttles,
+    /// The VPC CNI's source, which makes it.
+    Agent,
+}
+
+impl CodeSource {
+    /// A code of a call to EC2 that only agents of version 1 of the SDK have.
+    pub const fn is_of_first_sdk(self) -> bool {
+        matches!(self, Self::Sdk1)
+    }
+}
+
 /// A code with its meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KnownCode {
@@ -45,55 +72,80 @@ pub struct KnownCode {
     pub code: &'static str,
     /// What it says.
     pub meaning: CodeMeaning,
+    /// Where it is documented.
+    pub source: CodeSource,
+    /// The source of the VPC CNI v1.23.2 decides something by it, or makes it.
+    pub is_handled: bool,
 }
 
-const fn known(code: &'static str, meaning: CodeMeaning) -> KnownCode {
-    KnownCode { code, meaning }
+const fn known(code: &'static str, meaning: CodeMeaning, source: CodeSource) -> KnownCode {
+    KnownCode { code, meaning, source, is_handled: false }
+}
+
+/// The same for a code that the VPC CNI's source names.
+const fn handled(code: &'static str, meaning: CodeMeaning, source: CodeSource) -> KnownCode {
+    KnownCode { is_handled: true, ..known(code, meaning, source) }
 }
 
 /// Every code whose meaning is known, in the order of the codes.
 pub const KNOWN_CODES: &[KnownCode] = {
-    use CodeMeaning::{
-        AccessDenied, InvalidValue, Metadata, NoFreeAddress, NoFreeBlock, OutOfStep, PermissionMissing, QuotaReached,
-        RoleUnusable, ServiceFault, SlotsTaken, Throttled, Unreachable, WrongReference,
-    };
+    use CodeMeaning as M;
+    use CodeSource as S;
     &[
-        known("AccessDenied", AccessDenied),
-        known("AccessDeniedException", AccessDenied),
-        known("AttachmentLimitExceeded", SlotsTaken),
-        known("AuthFailure", RoleUnusable),
-        known("EC2MetadataError", Metadata),
-        known("EC2ThrottledException", Throttled),
-        known("ExpiredToken", RoleUnusable),
-        known("ExpiredTokenException", RoleUnusable),
-        known("IDPCommunicationError", RoleUnusable),
-        known("IDPRejectedClaim", RoleUnusable),
-        known("IMDSRequestError", Metadata),
-        known("InsufficientCidrBlocks", NoFreeBlock),
-        known("InsufficientFreeAddressesInSubnet", NoFreeAddress),
-        known("InternalError", ServiceFault),
-        known("InternalFailure", ServiceFault),
-        known("InvalidClientTokenId", RoleUnusable),
-        known("InvalidGroup.NotFound", WrongReference),
-        known("InvalidIdentityToken", RoleUnusable),
-        known("InvalidNetworkInterfaceID.NotFound", OutOfStep),
-        known("InvalidParameterValue", InvalidValue),
-        known("InvalidSecurityGroupID.NotFound", WrongReference),
-        known("InvalidSubnetID.NotFound", WrongReference),
-        known("NetworkInterfaceLimitExceeded", QuotaReached),
-        known("NoCredentialProviders", RoleUnusable),
-        known("PrivateIpAddressLimitExceeded", OutOfStep),
-        known("RequestCanceled", Unreachable),
-        known("RequestError", Unreachable),
-        known("RequestExpired", RoleUnusable),
-        known("RequestLimitExceeded", Throttled),
-        known("ServiceUnavailable", ServiceFault),
-        known("SignatureDoesNotMatch", RoleUnusable),
-        known("Throttling", Throttled),
-        known("ThrottlingException", Throttled),
-        known("UnauthorizedOperation", PermissionMissing),
-        known("Unavailable", ServiceFault),
-        known("UnrecognizedClientException", RoleUnusable),
+        known("AccessDenied", M::AccessDenied, S::Sts),
+        known("AccessDeniedException", M::AccessDenied, S::Common),
+        known("AttachmentLimitExceeded", M::SlotsTaken, S::Ec2),
+        known("AuthFailure", M::RoleUnusable, S::Ec2),
+        known("Blocked", M::RoleUnusable, S::Ec2),
+        known("CredentialsEndpointError", M::RoleUnusable, S::Sdk1),
+        known("EC2MetadataError", M::Metadata, S::Sdk1),
+        known("EC2RoleRequestError", M::RoleUnusable, S::Sdk1),
+        known("EC2ThrottledException", M::Throttled, S::Throttles),
+        known("ExpiredToken", M::RoleUnusable, S::Sts),
+        known("ExpiredTokenException", M::RoleUnusable, S::Sts),
+        known("IDPCommunicationError", M::RoleUnusable, S::Sts),
+        known("IDPRejectedClaim", M::RoleUnusable, S::Sts),
+        handled("IMDSRequestError", M::Metadata, S::Agent),
+        known("IncompleteSignature", M::RoleUnusable, S::Ec2),
+        handled("InsufficientCidrBlocks", M::NoFreeBlock, S::Eks),
+        handled("InsufficientFreeAddressesInSubnet", M::NoFreeAddress, S::Ec2),
+        known("InternalError", M::ServiceFault, S::Ec2),
+        known("InternalFailure", M::ServiceFault, S::Ec2),
+        known("InvalidClientTokenId", M::RoleUnusable, S::Ec2),
+        known("InvalidGroup.NotFound", M::WrongReference, S::Ec2),
+        known("InvalidGroupId.Malformed", M::WrongReference, S::Ec2),
+        known("InvalidIdentityToken", M::RoleUnusable, S::Sts),
+        handled("InvalidNetworkInterfaceID.NotFound", M::OutOfStep, S::Ec2),
+        handled("InvalidParameterValue", M::InvalidValue, S::Ec2),
+        known("InvalidSecurityGroupID.NotFound", M::WrongReference, S::Ec2),
+        known("InvalidSubnet", M::WrongReference, S::Ec2),
+        known("InvalidSubnetID.NotFound", M::WrongReference, S::Ec2),
+        known("MissingAuthenticationToken", M::RoleUnusable, S::Ec2),
+        known("NetworkInterfaceLimitExceeded", M::QuotaReached, S::Ec2),
+        known("NoCredentialProviders", M::RoleUnusable, S::Sdk1),
+        handled("NotFound", M::Metadata, S::Agent),
+        known("OptInRequired", M::RoleUnusable, S::Ec2),
+        known("PendingVerification", M::RoleUnusable, S::Ec2),
+        handled("PrivateIpAddressLimitExceeded", M::OutOfStep, S::Ec2),
+        known("RegionDisabledException", M::RoleUnusable, S::Sts),
+        known("RequestCanceled", M::Unreachable, S::Sdk1),
+        known("RequestError", M::Unreachable, S::Sdk1),
+        known("RequestExpired", M::RoleUnusable, S::Ec2),
+        known("RequestLimitExceeded", M::Throttled, S::Ec2),
+        known("RequestThrottled", M::Throttled, S::Throttles),
+        known("RequestThrottledException", M::Throttled, S::Throttles),
+        known("SecurityGroupsPerInterfaceLimitExceeded", M::InvalidValue, S::Ec2),
+        known("ServiceUnavailable", M::ServiceFault, S::Ec2),
+        known("SignatureDoesNotMatch", M::RoleUnusable, S::Common),
+        known("SlowDown", M::Throttled, S::Throttles),
+        known("ThrottledException", M::Throttled, S::Throttles),
+        known("Throttling", M::Throttled, S::Throttles),
+        known("ThrottlingException", M::Throttled, S::Common),
+        known("TooManyRequestsException", M::Throttled, S::Throttles),
+        handled("UnauthorizedOperation", M::PermissionMissing, S::Ec2),
+        known("Unavailable", M::ServiceFault, S::Ec2),
+        known("UnrecognizedClientException", M::RoleUnusable, S::Common),
+        known("WebIdentityErr", M::RoleUnusable, S::Sdk1),
     ]
 };
 
@@ -131,22 +183,49 @@ mod tests {
     use super::*;
     use crate::ec2::Ec2Code;
 
-    /// The codes that the source of the original v1.23.2 compares with or makes: `pkg/ipamd/ipamd.go`,
-    /// `pkg/awsutils/awsutils.go`, `pkg/awsutils/imds.go`.
-    const HANDLED_BY_THE_ORIGINAL: [(&str, CodeMeaning); 7] = [
-        ("IMDSRequestError", CodeMeaning::Metadata),
-        ("InsufficientCidrBlocks", CodeMeaning::NoFreeBlock),
-        ("InsufficientFreeAddressesInSubnet", CodeMeaning::NoFreeAddress),
-        ("InvalidNetworkInterfaceID.NotFound", CodeMeaning::OutOfStep),
-        ("InvalidParameterValue", CodeMeaning::InvalidValue),
-        ("PrivateIpAddressLimitExceeded", CodeMeaning::OutOfStep),
-        ("UnauthorizedOperation", CodeMeaning::PermissionMissing),
+    /// What the source of the VPC CNI v1.23.2 compares a code with, or makes itself, and what it does then. A test that needs Go
+    /// (`the_table_has_the_codes_that_the_original_handles`) holds the list to the source.
+    const HANDLED: [(&str, CodeMeaning, &str); 8] = [
+        ("IMDSRequestError", CodeMeaning::Metadata, "a request of instance metadata failed without a code of its own"),
+        (
+            "InsufficientCidrBlocks",
+            CodeMeaning::NoFreeBlock,
+            "assigns nothing for two minutes, or tries another subnet",
+        ),
+        ("InsufficientFreeAddressesInSubnet", CodeMeaning::NoFreeAddress, "the same"),
+        ("InvalidNetworkInterfaceID.NotFound", CodeMeaning::OutOfStep, "takes the ENI as gone"),
+        ("InvalidParameterValue", CodeMeaning::InvalidValue, "tries no further to assign IPv6 prefixes"),
+        ("NotFound", CodeMeaning::Metadata, "takes a key of instance metadata as absent"),
+        ("PrivateIpAddressLimitExceeded", CodeMeaning::OutOfStep, "reads what the ENI has, as after a success"),
+        ("UnauthorizedOperation", CodeMeaning::PermissionMissing, "sends an event, or tries no further"),
     ];
 
     #[test]
-    fn every_code_that_the_original_handles_has_its_meaning() {
-        for (code, meaning) in HANDLED_BY_THE_ORIGINAL {
-            assert_eq!(CodeMeaning::of(code), Some(meaning), "{code}");
+    fn the_codes_that_the_original_handles_are_exactly_those_that_the_table_says() {
+        let listed: Vec<_> = HANDLED.iter().map(|(code, meaning, _)| (*code, *meaning)).collect();
+        let handled = KNOWN_CODES.iter().filter(|known| known.is_handled);
+        assert_eq!(handled.map(|known| (known.code, known.meaning)).collect::<Vec<_>>(), listed);
+    }
+
+    /// Where no service answers, the first SDK makes a code; what it makes, no service sends.
+    #[test]
+    fn the_codes_of_sources_have_meanings_that_fit_them() {
+        for known in KNOWN_CODES {
+            let fits = match known.source {
+                CodeSource::Agent => known.is_handled && known.meaning == CodeMeaning::Metadata,
+                CodeSource::Throttles => known.meaning == CodeMeaning::Throttled,
+                CodeSource::Eks => known.meaning == CodeMeaning::NoFreeBlock,
+                CodeSource::Sts => matches!(known.meaning, CodeMeaning::RoleUnusable | CodeMeaning::AccessDenied),
+                CodeSource::Sdk1 => {
+                    matches!(
+                        known.meaning,
+                        CodeMeaning::RoleUnusable | CodeMeaning::Unreachable | CodeMeaning::Metadata
+                    )
+                }
+                CodeSource::Ec2 | CodeSource::Common => known.meaning != CodeMeaning::Metadata,
+            };
+            assert!(fits, "{known:?}");
+            assert!(!known.is_handled || !known.source.is_of_first_sdk(), "{known:?}");
         }
     }
 

@@ -17,7 +17,7 @@ pub(super) struct Span {
 
 impl Span {
     /// How often something happens that happens each `period` seconds, first after one second.
-    fn each(self, period: i64) -> f64 {
+    pub(super) fn each(self, period: i64) -> f64 {
         let until = |time: i64| (time - 1).div_euclid(period) + 1;
         (until(self.to) - until(self.from)) as f64
     }
@@ -71,6 +71,8 @@ fn first_sdk(api: &'static str, code: &'static str) -> (&'static str, &'static s
     let code = match code {
         NO_ANSWER => "RequestError",
         "IMDSRequestError" => "EC2MetadataError",
+        // The SDK hides the code of STS behind one of its own.
+        "InvalidIdentityToken" => "WebIdentityErr",
         other => other,
     };
     (if api == "AssignIpv6Addresses" { "AssignPrivateIpv6Addresses" } else { api }, code)
