@@ -2,9 +2,13 @@
 //!
 //! Everything is borrowed from the caller. What was not measured is `None` and never 0.
 
+mod objects;
+
 use cni_types::agent_settings::AgentSetting;
 use cni_types::catalogue::LabelledFamily;
 use cni_types::version::AgentVersion;
+
+pub use objects::{CniNodeEvidence, DaemonSetStatus, EniConfigContent, EniConfigEvidence};
 
 /// How much is read for findings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -14,6 +18,8 @@ pub enum InsightLevel {
     /// What needs no right beyond those that the helper has anyway.
     #[default]
     Basic,
+    /// The same with objects of the API server that need rights of their own: `ENIConfig`, `CNINode`, the agents' `DaemonSet`.
+    Cluster,
 }
 
 impl InsightLevel {
@@ -22,6 +28,7 @@ impl InsightLevel {
         match self {
             Self::Off => "off",
             Self::Basic => "basic",
+            Self::Cluster => "cluster",
         }
     }
 }
@@ -39,6 +46,10 @@ pub enum Source {
     Nodes,
     /// The `ENIConfig` objects of custom networking.
     EniConfigs,
+    /// The `CNINode` objects, by which nodes ask for trunk ENIs.
+    CniNodes,
+    /// The agents' `DaemonSet`: how far an update of the agents is.
+    DaemonSet,
     /// EC2's subnets: free addresses, tags.
     Subnets,
     /// EC2's network interfaces: free blocks, what else holds addresses.
@@ -58,6 +69,8 @@ impl Source {
             Self::AgentPods => "agent_pods",
             Self::Nodes => "nodes",
             Self::EniConfigs => "eniconfigs",
+            Self::CniNodes => "cninodes",
+            Self::DaemonSet => "daemonset",
             Self::Subnets => "subnets",
             Self::Interfaces => "interfaces",
             Self::Pods => "pods",
@@ -72,7 +85,11 @@ impl Source {
             Self::SecondPage => "a second page (once --for 60s, or run)",
             Self::AgentPods => "the agents' pods (settings, image)",
             Self::Nodes => "the nodes (right: list nodes)",
-            Self::EniConfigs => "kubectl get eniconfigs",
+            Self::EniConfigs => "the ENIConfigs (INSIGHT=cluster and its rights, or kubectl get eniconfigs -o yaml)",
+            Self::CniNodes => "the CNINodes (INSIGHT=cluster and its rights, or kubectl get cninodes -o yaml)",
+            Self::DaemonSet => {
+                "the agents' DaemonSet (INSIGHT=cluster and its rights, or kubectl -n kube-system get ds aws-node)"
+            }
             Self::Subnets => "the subnet's free addresses (aws ec2 describe-subnets)",
             Self::Interfaces => "the subnet's interfaces and prefixes (aws ec2 describe-network-interfaces)",
             Self::Pods => "the node's pods (kubectl get pods -A -o wide --field-selector spec.nodeName=NODE)",
@@ -98,6 +115,8 @@ pub enum SourceState {
     Failed,
     /// The right to read it is missing.
     NotGranted,
+    /// The cluster does not have this kind of object, so that there is none.
+    NoKind,
     /// It is not read.
     #[default]
     Off,
@@ -106,17 +125,23 @@ pub enum SourceState {
 impl SourceState {
     /// What it shows is as things are now.
     pub const fn is_sure(self) -> bool {
-        matches!(self, Self::Present { .. })
+        matches!(self, Self::Present { .. } | Self::NoKind)
     }
 }
 
-/// The state of each source that the evidence of level `basic` is made of.
+/// The state of each source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Sources {
     /// The agents' pods.
     pub agent_pods: SourceState,
     /// The nodes.
     pub nodes: SourceState,
+    /// The `ENIConfig` objects.
+    pub eni_configs: SourceState,
+    /// The `CNINode` objects.
+    pub cni_nodes: SourceState,
+    /// The agents' `DaemonSet`.
+    pub daemon_set: SourceState,
 }
 
 /// What the counters of a round's pages count.
@@ -139,6 +164,8 @@ pub struct RoundFacts {
     pub counting: Counting,
     /// What the sources are worth.
     pub sources: Sources,
+    /// How far an update of the agents is; `None` where that is not known.
+    pub daemon_set: Option<DaemonSetStatus>,
 }
 
 /// The agent's environment: names and values, the last of the same name counts.
@@ -159,6 +186,10 @@ pub struct NodeEvidence<'a> {
     pub node_group: Option<&'a str>,
     /// What the API server says of the node beside its labels; `None` where it is not known.
     pub status: Option<NodeStatus>,
+    /// The `ENIConfig` by which its agent makes ENIs; `None` where it is not known which, or whether there is one.
+    pub eni_config: Option<EniConfigEvidence<'a>>,
+    /// Its `CNINode`; `None` where that is not known.
+    pub cni_node: Option<CniNodeEvidence>,
     /// What its agent's pod says; `None` for saved pages.
     pub agent: Option<AgentEvidence<'a>>,
     /// The version of its agent, as far as page, image and the page's families tell.
@@ -208,6 +239,8 @@ pub struct PageEvidence<'a> {
     pub usable: Option<u32>,
     /// ENIs attached.
     pub enis: Option<f64>,
+    /// ENIs that can be attached.
+    pub most_enis: Option<f64>,
     /// Pool actions that run now.
     pub in_progress: Option<f64>,
     /// Requests for an address that were refused.

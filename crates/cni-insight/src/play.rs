@@ -6,7 +6,8 @@ use cni_types::version::AgentVersion;
 
 use crate::catalogue::FindingId;
 use crate::evidence::{
-    AgentEvidence, Counting, LabelCount, NodeEvidence, NodeStatus, PageEvidence, RoundFacts, SourceState, Sources,
+    AgentEvidence, CniNodeEvidence, Counting, EniConfigContent, EniConfigEvidence, LabelCount, NodeEvidence,
+    NodeStatus, PageEvidence, RoundFacts, SourceState, Sources,
 };
 use crate::finding::{Conclusion, Finding, Severity};
 use crate::insight::Insight;
@@ -28,6 +29,9 @@ pub(crate) struct Node {
     pub(crate) group: Option<&'static str>,
     pub(crate) instance_type: Option<&'static str>,
     pub(crate) status: Option<NodeStatus>,
+    /// Its ENIConfig's name, and the subnet of the object if there is one.
+    pub(crate) eni_config: Option<(&'static str, Option<&'static str>)>,
+    pub(crate) wants_trunk: Option<bool>,
     pub(crate) env: Vec<(Box<str>, Box<str>)>,
     pub(crate) has_agent: bool,
     pub(crate) restarts: u32,
@@ -46,6 +50,8 @@ impl Node {
             group: Some("general"),
             instance_type: Some("m5.large"),
             status: Some(NodeStatus { max_pods: Some(29), is_cordoned: false, is_ready: Some(true) }),
+            eni_config: None,
+            wants_trunk: None,
             env: agent_settings::manifest().map(|(name, value)| (name.into(), value.into())).collect(),
             has_agent: true,
             restarts: 0,
@@ -59,6 +65,7 @@ impl Node {
                 most: Some(27.0),
                 usable: Some(27),
                 enis: Some(2.0),
+                most_enis: Some(3.0),
                 in_progress: Some(0.0),
                 refused: Some(0.0),
                 requests: Some(0.0),
@@ -127,7 +134,8 @@ impl Play {
             at_ms: 1_767_225_600_000,
             interval_ms: seconds * 1000,
             counting: Counting::Increases,
-            sources: Sources { agent_pods: present, nodes: present },
+            sources: Sources { agent_pods: present, nodes: present, ..Sources::default() },
+            daemon_set: None,
         };
         Self { insight: Insight::new(Mutes::default()), facts }
     }
@@ -155,6 +163,11 @@ impl Play {
                 instance_type: node.instance_type,
                 node_group: node.group,
                 status: node.status,
+                eni_config: node.eni_config.map(|(name, subnet)| EniConfigEvidence {
+                    name,
+                    content: subnet.map(|subnet| EniConfigContent { subnet }),
+                }),
+                cni_node: node.wants_trunk.map(|wants_trunk| CniNodeEvidence { wants_trunk }),
                 agent: node.has_agent.then_some(AgentEvidence {
                     env: Some(&node.env),
                     restarts: node.restarts,

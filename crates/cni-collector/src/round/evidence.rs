@@ -35,7 +35,7 @@ impl InsightParts {
     }
 
     fn sources(&self) -> Sources {
-        Sources { agent_pods: state(&self.pods), nodes: state(&self.nodes) }
+        Sources { agent_pods: state(&self.pods), nodes: state(&self.nodes), ..Sources::default() }
     }
 }
 
@@ -89,6 +89,7 @@ impl Conclusions {
             interval_ms: now.interval_ms,
             counting: counting(now.counters),
             sources: self.parts.sources(),
+            daemon_set: None,
         };
         let mut round = self.insight.begin(facts);
         let mut counts = Vec::new();
@@ -122,8 +123,13 @@ fn counting(counters: CounterMode) -> Counting {
 pub fn conclude_from_pages(snapshot: &Snapshot, mutes: Mutes) -> Conclusion {
     let mut insight = Insight::new(mutes);
     let counters = CounterMode::Totals;
-    let off = Sources { agent_pods: SourceState::Off, nodes: SourceState::Off };
-    let facts = RoundFacts { at_ms: snapshot.at.0, interval_ms: 30_000, counting: counting(counters), sources: off };
+    let facts = RoundFacts {
+        at_ms: snapshot.at.0,
+        interval_ms: 30_000,
+        counting: counting(counters),
+        sources: Sources::default(),
+        daemon_set: None,
+    };
     let mut round = insight.begin(facts);
     let mut counts = Vec::new();
     for figures in &snapshot.nodes {
@@ -142,6 +148,8 @@ fn node<'a>(figures: &'a NodeFigures, counters: CounterMode, counts: &'a [LabelC
         instance_type: figures.labels.instance_type.as_deref(),
         node_group: figures.labels.node_group.as_deref(),
         status: None,
+        eni_config: None,
+        cni_node: None,
         agent: None,
         version: figures.agent_version,
         page: match figures.failure {
@@ -162,6 +170,7 @@ fn page<'a>(figures: &NodeFigures, counters: CounterMode, counts: &'a [LabelCoun
         most: value(Metric::MaxIpAddresses),
         usable: figures.usable_ip_addresses,
         enis: value(Metric::EniAllocated),
+        most_enis: value(Metric::EniMaxAvailable),
         in_progress: value(Metric::IpamdActionInProgress),
         refused: value(Metric::NoAvailableIpAddresses),
         requests: value(Metric::AddReqCount),
