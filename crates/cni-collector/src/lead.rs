@@ -8,6 +8,8 @@
 //! The lease also says, in an annotation, up to which round everything is published: see [`Leadership::admits`]. It is
 //! believed only as far as it can be true by our own clock, and never written later than our own clock and one interval.
 //!
+//! A second annotation is a text that a leader keeps for its successor: [`Leadership::keep`].
+//!
 //! A leader that cannot renew keeps measuring as long as no other replica is seen to hold the lease. What it measures
 //! meanwhile is its own if it finds the lease as it left it, and is not published otherwise ([`Leadership::rounds_not_ours`]). A replica
 //! whose rounds do not complete leaves the lease to others.
@@ -21,7 +23,7 @@ use std::time::Duration;
 use kube::Client;
 use tokio::sync::watch;
 
-pub use settings::{LeadSettings, PUBLISHED_UNTIL};
+pub use settings::{FINDINGS, LeadSettings, PUBLISHED_UNTIL};
 
 use cni_runtime::gate::Leadership;
 use cni_runtime::supervise::Supervisor;

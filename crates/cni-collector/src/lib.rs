@@ -7,6 +7,7 @@ pub mod scrape;
 pub mod round;
 pub mod self_stats;
 pub mod lead;
+pub mod keeper;
 mod client_error;
 #[cfg(test)]
 mod captured;

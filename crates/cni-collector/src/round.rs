@@ -7,7 +7,9 @@ mod api_clock;
 mod back_off;
 mod evidence;
 mod fan_out;
+mod finding_lines;
 mod history;
+mod kept;
 mod limiter;
 mod refusals;
 mod report;
@@ -30,7 +32,7 @@ use tracing::{error, info};
 use self::api_clock::ApiClock;
 use self::back_off::RoundTime;
 use self::evidence::{Circumstances, Conclusions};
-pub use self::evidence::{InsightParts, conclude_from_pages};
+pub use self::evidence::{InsightParts, InsightRun, conclude_from_pages};
 use self::fan_out::{FanOut, Gathered, Queue};
 use self::history::History;
 use self::limiter::{ConcurrencyLimiter, Limits};
@@ -133,9 +135,9 @@ impl Rounds {
         self.number
     }
 
-    /// What is concluded from the newest round; `None` if no conclusions are drawn.
+    /// What is concluded from the newest round; `None` if no conclusions are drawn, or another replica draws them.
     pub fn conclusion(&self) -> Option<Arc<Conclusion>> {
-        self.conclusions.as_deref().map(Conclusions::newest)
+        self.conclusions.as_deref().and_then(Conclusions::newest)
     }
 
     /// What [`RoundParts::baselines`] takes, as it is after the newest round.
@@ -163,9 +165,10 @@ impl Rounds {
         let api_now = self.api_clock.server_time(began_at).unwrap_or(began_at);
 
         let mut listed_now = ListedNow::new(&self.parts.index);
-        let mut pods = HashMap::with_capacity(if self.conclusions.is_some() { targets.len() } else { 0 });
+        let concludes = self.conclusions.as_ref().is_some_and(|conclusions| conclusions.are_drawn());
+        let mut pods = HashMap::with_capacity(if concludes { targets.len() } else { 0 });
         for ((pod, target), scraped) in targets.into_iter().zip(scraped) {
-            if self.conclusions.is_some() {
+            if concludes {
                 pods.insert(pod.uid.clone(), Arc::clone(&pod));
             }
             let says_gone_again =
@@ -190,12 +193,15 @@ impl Rounds {
         snapshot.cluster = self.parts.cluster.get();
         snapshot.round = self.number;
         snapshot.duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        if let Some(conclusions) = &mut self.conclusions {
-            let interval_ms = i64::try_from(self.parts.interval.as_millis()).unwrap_or(i64::MAX);
-            let now = Circumstances { interval_ms, counters: self.parts.counters };
-            conclusions.round(&snapshot, &pods, &self.parts.index, now);
+        match &mut self.conclusions {
+            Some(conclusions) if concludes => {
+                let interval_ms = i64::try_from(self.parts.interval.as_millis()).unwrap_or(i64::MAX);
+                let now = Circumstances { interval_ms, counters: self.parts.counters };
+                conclusions.round(&snapshot, &pods, &self.parts.index, now);
+            }
+            Some(conclusions) => conclusions.pause(),
+            None => self.refusals.round(&snapshot, &self.aggregator),
         }
-        self.refusals.round(&snapshot, &self.aggregator);
         let api_answers = measured.map(ApiClock::is_known);
         self.report.round(&snapshot, Findings { listed, blocked: self.history.blocked(), api_answers });
         (Arc::new(snapshot), figures)

@@ -1,5 +1,7 @@
 //! What comes out.
 
+use cni_types::shard::Shard;
+
 use crate::catalogue::FindingId;
 use crate::evidence::Source;
 pub use crate::scope::{Scope, ScopeKind};
@@ -91,6 +93,19 @@ pub struct FindingEvent {
     pub severity: Severity,
     /// What happened.
     pub turn: Turn,
+    /// It was there when conclusions began, and nothing is known of before: when it began is not known.
+    pub is_at_start: bool,
+}
+
+/// A finding that is open, as far as another process goes on from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenFinding {
+    /// Which.
+    pub identity: Identity,
+    /// How bad it is.
+    pub severity: Severity,
+    /// When it was first concluded, milliseconds since the Unix epoch.
+    pub since_ms: i64,
 }
 
 /// What is concluded from a round.
@@ -102,6 +117,10 @@ pub struct Conclusion {
     pub events: Vec<FindingEvent>,
     /// Findings that were left out because there are more than [`crate::insight::MAX_FINDINGS`].
     pub left_out: usize,
+    /// Findings that an earlier process left open, and that no evidence of this one has shown yet: they are neither listed nor over.
+    pub awaited: Vec<Identity>,
+    /// The share of the nodes that it is about; `None` for all.
+    pub shard: Option<Shard>,
     /// Requests for a pod address that were refused, by cause, since the first round; without causes of which there were none.
     pub refused_by_cause: Vec<(FindingId, f64)>,
 }

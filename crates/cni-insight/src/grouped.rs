@@ -74,6 +74,8 @@ pub(crate) struct Group {
     oldest: Option<AgentVersion>,
     has_unknown_version: bool,
     pub(crate) counting_totals: bool,
+    /// Other nodes of the cluster are measured by other replicas.
+    pub(crate) is_of_shard: bool,
 }
 
 impl Group {
@@ -169,14 +171,17 @@ impl Group {
         self.worst.iter().map(|(_, name)| name.to_string()).collect()
     }
 
-    /// The nodes, in words: `node ip-10-0-0-1`, or `4 nodes of general-a`.
+    /// The nodes, in words: `node ip-10-0-0-1`, or `4 nodes of general-a`, and `of this shard` where there are others.
     pub(crate) fn who(&self, identity: &Identity) -> String {
-        let name = match (self.nodes, self.worst.first()) {
+        let mut name = match (self.nodes, self.worst.first()) {
             (1, Some((_, name))) => return format!("node {name}"),
             (nodes, _) => format!("{nodes} nodes"),
         };
         let scope = &identity.scope;
-        if scope.name.is_empty() || scope.is_unknown() { name } else { format!("{name} of {}", scope.name) }
+        if !scope.name.is_empty() && !scope.is_unknown() {
+            name = format!("{name} of {}", scope.name);
+        }
+        if self.is_of_shard { format!("{name} of this shard") } else { name }
     }
 
     /// The word that most nodes have.

@@ -2,13 +2,16 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use cni_types::shard::Shard;
+
 use crate::catalogue::{FINDINGS, FindingId};
 use crate::causes;
 use crate::evidence::{NodeEvidence, PageEvidence, RoundFacts};
-use crate::finding::{Conclusion, Finding, FindingEvent, Identity, Severity, Turn};
+use crate::finding::{Conclusion, Finding, FindingEvent, Identity, OpenFinding};
 use crate::grouped::Group;
 use crate::memory::{Moment, NodeMemory, WINDOW_MS};
 use crate::mute::Mutes;
+use crate::opened::OpenFindings;
 use crate::troubles;
 use crate::view::{Refusal, View};
 use crate::wording;
@@ -24,7 +27,8 @@ const LONGEST_STEP_MS: i64 = 86_400_000;
 pub struct Insight {
     mutes: Mutes,
     nodes: HashMap<Box<str>, NodeMemory>,
-    open: BTreeMap<Identity, Opened>,
+    open: OpenFindings,
+    shard: Option<Shard>,
     round: u64,
     time: Time,
     refused: Refused,
@@ -38,14 +42,6 @@ impl Default for Refused {
     fn default() -> Self {
         Self([0.0; FINDINGS])
     }
-}
-
-/// A finding that lasts.
-#[derive(Debug, Clone, Copy)]
-struct Opened {
-    since_ms: i64,
-    last_seen_ms: i64,
-    severity: Severity,
 }
 
 /// Time that never goes back: a clock that is set back counts as one interval, and the rounds' own times are only shown.
@@ -70,6 +66,26 @@ impl Insight {
     /// Knows no node yet. Muted findings are listed as such.
     pub fn new(mutes: Mutes) -> Self {
         Self { mutes, ..Self::default() }
+    }
+
+    /// Sees only this share of the nodes.
+    #[must_use]
+    pub fn of_shard(self, shard: Option<Shard>) -> Self {
+        Self { shard, ..self }
+    }
+
+    /// Goes on from what an earlier process left open, which may be nothing: these findings keep their beginning and are not opened
+    /// a second time. What no evidence shows within the time after which it would be over is closed.
+    #[must_use]
+    pub fn going_on_from(self, open: Vec<OpenFinding>) -> Self {
+        Self { open: OpenFindings::left_by_another(open), ..self }
+    }
+
+    /// What is open, for a process that goes on from it: the worst first, then the oldest; muted ones last.
+    pub fn open_findings(&self) -> Vec<OpenFinding> {
+        let mut open: Vec<OpenFinding> = self.open.iter().collect();
+        open.sort_by_key(|one| (self.mutes.covers(&one.identity), one.severity, one.since_ms, one.identity.clone()));
+        open
     }
 
     /// How many nodes are remembered.
@@ -133,23 +149,17 @@ impl InsightRound<'_> {
 
     /// Draws the conclusion. What is remembered of nodes that were not observed is dropped: a finding does not outlive them.
     pub fn finish(self) -> Conclusion {
-        let Self { insight, facts, groups, .. } = self;
+        let Self { insight, facts, groups, now } = self;
         let round = insight.round;
         insight.nodes.retain(|_, past| past.seen == round);
         let mut events = Vec::new();
         let mut findings: Vec<Finding> = groups
             .into_iter()
-            .map(|(identity, group)| insight.finding(identity, &group, facts.at_ms, &mut events))
+            .map(|(identity, group)| insight.finding(identity, group, (facts.at_ms, now), &mut events))
             .collect();
-        let is_over = |identity: &Identity| !findings.iter().any(|finding| finding.identity == *identity);
-        insight.open.retain(|identity, opened| {
-            let is_over = is_over(identity);
-            if is_over {
-                let (identity, severity) = (identity.clone(), opened.severity);
-                events.push(FindingEvent { identity, severity, turn: Turn::Closed });
-            }
-            !is_over
-        });
+        findings.sort_by(|one, other| one.identity.cmp(&other.identity));
+        let is_seen = |identity: &Identity| findings.binary_search_by(|finding| finding.identity.cmp(identity)).is_ok();
+        let awaited = insight.open.close_others(is_seen, now, &mut events);
         findings.sort_by(|one, other| {
             let order =
                 |finding: &Finding| (finding.is_muted, finding.severity, usize::MAX - finding.nodes, finding.since_ms);
@@ -158,31 +168,31 @@ impl InsightRound<'_> {
         let left_out = findings.len().saturating_sub(MAX_FINDINGS);
         findings.truncate(MAX_FINDINGS);
         let refused = FindingId::ALL.into_iter().zip(insight.refused.0).filter(|(_, number)| *number > 0.0);
-        Conclusion { findings, events, left_out, refused_by_cause: refused.collect() }
+        let refused_by_cause = refused.collect();
+        Conclusion { findings, events, left_out, awaited, shard: insight.shard, refused_by_cause }
     }
 }
 
 impl Insight {
-    fn finding(&mut self, identity: Identity, group: &Group, at_ms: i64, events: &mut Vec<FindingEvent>) -> Finding {
-        let severity = group.severity(identity.id);
-        let opened = self.open.entry(identity.clone()).or_insert_with(|| {
-            events.push(FindingEvent { identity: identity.clone(), severity, turn: Turn::Opened });
-            Opened { since_ms: at_ms, last_seen_ms: at_ms, severity }
-        });
-        opened.severity = severity;
-        if group.is_seen {
-            opened.last_seen_ms = at_ms;
-        }
+    fn finding(
+        &mut self,
+        identity: Identity,
+        mut group: Group,
+        (at_ms, now): (i64, Moment),
+        events: &mut Vec<FindingEvent>,
+    ) -> Finding {
+        group.is_of_shard = self.shard.is_some();
+        let opened = self.open.seen(&identity, &group, (at_ms, now, self.round), events);
         Finding {
-            severity,
+            severity: opened.severity,
             certainty: group.certainty(),
             since_ms: opened.since_ms,
             last_seen_ms: opened.last_seen_ms,
             nodes: group.nodes,
             examples: group.examples(),
-            says: wording::sentence(&identity, group),
-            evidence: wording::evidence(identity.id, group),
-            remedy: wording::remedies(identity.id, group),
+            says: wording::sentence(&identity, &group),
+            evidence: wording::evidence(identity.id, &group),
+            remedy: wording::remedies(identity.id, &group),
             lacks: group.lacks.iter().copied().collect(),
             is_muted: self.mutes.covers(&identity),
             identity,

@@ -3,7 +3,7 @@
 //! Pure: evidence and time go in, findings come out, and the same evidence gives the same findings. In reading order: what goes in
 //! ([`evidence`]), what comes out ([`finding`], [`catalogue`]), and [`insight`], which keeps what must last between rounds. Inside,
 //! a round's page is laid beside what is remembered of its node, `causes` names one cause of refusals per node, `troubles` what else
-//! is wrong, `grouped` joins the nodes of one cause and scope, and `wording` puts each finding into words.
+//! is wrong, `grouped` joins the nodes of one cause and scope, `opened` keeps what lasts of a finding, and `wording` puts each into words.
 
 pub mod evidence;
 
@@ -28,6 +28,8 @@ mod causes;
 mod troubles;
 
 mod grouped;
+
+mod opened;
 
 mod wording;
 

@@ -18,8 +18,9 @@ use cni_aws::identity::{
 };
 use cni_collector::discover::connect::{Clients, ConnectError, connect};
 use cni_collector::discover::{Discovery, IndexReader};
+use cni_collector::keeper::{FindingsFile, Keeper};
 use cni_collector::lead::{Election, LeadSettings};
-use cni_collector::round::{InsightParts, RoundParts, Rounds};
+use cni_collector::round::{InsightParts, InsightRun, RoundParts, Rounds};
 use cni_collector::scrape::Scraper;
 use cni_collector::self_stats::SelfStats;
 use cni_publish::cloudwatch::{AwsCloudWatch, CloudWatchSettings, CloudWatchSettingsError, CloudWatchSink};
@@ -113,6 +114,8 @@ pub struct App {
     supervisor: Supervisor,
     /// Counters of an earlier process, until the first rounds go on from them.
     baselines: Option<Arc<[u8]>>,
+    /// Where open findings are kept for the next process.
+    keeper: Keeper,
     /// Rounds that were run with memories that are given up.
     rounds_before: u64,
 }
@@ -139,6 +142,7 @@ impl App {
             }
         };
         let (publisher, baselines) = publisher(&config, &cluster, &clock, &leadership, identity.as_ref()).await?;
+        let keeper = keeper(&config, &leadership).await;
         let stats = SelfStats::default();
         let parts = AdminParts {
             stats: stats.clone(),
@@ -170,6 +174,7 @@ impl App {
             identity,
             cluster,
             supervisor,
+            keeper,
             rounds_before: 0,
         })
     }
@@ -179,8 +184,7 @@ impl App {
         self.snapshots.subscribe()
     }
 
-    /// What is concluded from each round, set before the round's snapshot. Conclusions are drawn for readers who were there before
-    /// the first round, and for Prometheus.
+    /// What is concluded from each round, set before the round's snapshot.
     pub fn conclusions(&self) -> ConclusionReader {
         self.conclusions.subscribe()
     }
@@ -399,11 +403,11 @@ impl App {
         spools && !self.leadership.is_elected()
     }
 
-    /// What conclusions need, where there is someone to read them.
+    /// What conclusions need: the log, Prometheus and the demo read them.
     fn insight(&self) -> Option<Arc<InsightParts>> {
-        let is_read = self.config.prometheus.is_some() || self.conclusions.receiver_count() > 0;
-        let mutes = self.config.insight.clone().filter(|_| is_read)?;
-        Some(InsightParts::new(mutes, &self.discovery))
+        let mutes = self.config.insight.clone()?;
+        let run = InsightRun { leadership: self.leadership.clone(), keeper: self.keeper.clone() };
+        Some(InsightParts::new(mutes, self.config.shard(), &self.discovery, Some(run)))
     }
 
     fn parts(&mut self) -> RoundParts {
@@ -457,6 +461,17 @@ fn candidacy(election: &ElectionConfig, config: &Config, clients: &Clients, cloc
         is_warm: election.standby_scrape,
         interval: config.interval,
         clock: clock.clone(),
+    }
+}
+
+/// Where open findings are kept for the next process: with an election in the lease, else in `SPOOL_DIR` where that is set.
+async fn keeper(config: &Config, leadership: &Leadership) -> Keeper {
+    let folder = config.cloudwatch.as_ref().and_then(|cloudwatch| cloudwatch.spool_dir.as_deref());
+    match (&config.insight, folder) {
+        (None, _) => Keeper::Nowhere,
+        (Some(_), _) if leadership.is_elected() => Keeper::Lease(leadership.clone()),
+        (Some(_), Some(folder)) => Keeper::File(Arc::new(FindingsFile::open(folder).await)),
+        (Some(_), None) => Keeper::Nowhere,
     }
 }
 

@@ -25,6 +25,7 @@ struct Elected {
     claims: Arc<watch::Sender<Claims>>,
     turns: Arc<watch::Sender<Option<Instant>>>,
     lapses: Arc<watch::Sender<Vec<Lapse>>>,
+    kept: Arc<watch::Sender<Option<Kept>>>,
     clock: Clock,
     interval: Duration,
     is_warm: bool,
@@ -45,8 +46,19 @@ pub struct LeaseState {
     pub by_others: Option<UnixMillis>,
     /// The replica that holds the lease, where that is another.
     pub other: Option<Arc<str>>,
+    /// What the replica that held the lease before us had kept in it for its successor.
+    pub left: Option<Arc<str>>,
     /// When the lease was last held by us, and what has kept us from it since.
     pub trouble: Option<(Option<UnixMillis>, Arc<str>)>,
+}
+
+/// What a leader keeps in the lease for its successor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// The tenure that it is of.
+    pub tenure: u64,
+    /// The text.
+    pub text: Arc<str>,
 }
 
 /// What this process has sent or is sending.
@@ -101,6 +113,8 @@ pub struct LeaseChannels {
     pub claims: watch::Receiver<Claims>,
     /// When the round loop last proved that it could lead.
     pub turns: watch::Receiver<Option<Instant>>,
+    /// What is to be kept in the lease.
+    pub kept: watch::Receiver<Option<Kept>>,
 }
 
 /// Decides by hand who leads, for tests and tools that have no election.
@@ -125,16 +139,18 @@ impl Leadership {
         let (standing, reader) = watch::channel(LeaseState::default());
         let (claimer, claims) = watch::channel(Claims::default());
         let (turner, turns) = watch::channel(None);
+        let (keeper, kept) = watch::channel(None);
         let elected = Elected {
             standing: reader,
             claims: Arc::new(claimer),
             turns: Arc::new(turner),
             lapses: Arc::new(watch::Sender::new(Vec::new())),
+            kept: Arc::new(keeper),
             clock,
             interval,
             is_warm,
         };
-        (LeaseChannels { standing, claims, turns }, Self(Some(elected)))
+        (LeaseChannels { standing, claims, turns, kept }, Self(Some(elected)))
     }
 
     /// May publish at this very moment.
@@ -186,6 +202,19 @@ impl Leadership {
         if let Some(elected) = &self.0 {
             elected.turns.send_replace(Some(Instant::now()));
         }
+    }
+
+    /// Keeps this text in the lease, from its next renewal on, for the replica that leads next. Without an election nothing is kept.
+    pub fn keep(&self, text: Arc<str>) {
+        if let Some(elected) = &self.0 {
+            let tenure = self.tenure();
+            elected.kept.send_replace(Some(Kept { tenure, text }));
+        }
+    }
+
+    /// What the replica that led before had kept in the lease.
+    pub fn left(&self) -> Option<Arc<str>> {
+        self.0.as_ref()?.standing.borrow().left.clone()
     }
 
     /// A round was measured, wholly or in part, while this replica could not publish: whether it is ours is decided when the

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
 use super::candidate::{Candidate, Doubt, Moment, Record, Step, Wish, Write};
-use super::settings::{LOOKS_PER_LEASE, LeadSettings, PUBLISHED_UNTIL};
+use super::settings::{FINDINGS, LOOKS_PER_LEASE, LeadSettings, PUBLISHED_UNTIL};
 use crate::client_error::causes;
 use cni_runtime::gate::{LeaseChannels, LeaseState};
 
@@ -169,7 +169,14 @@ impl LeaseManager {
         let at = Moment { now, wall: self.settings.clock.now() };
         let wish = Wish { claimed, is_ready: self.turns() };
         let step = self.candidate.look(at, record.as_ref(), wish);
-        self.publish(|_standing| {});
+        let is_ours = record.as_ref().is_some_and(|record| record.holder.as_ref() == Some(&self.settings.identity));
+        let left = current.as_ref().and_then(left);
+        self.publish(|standing| {
+            // What is in it while it is ours, we have written.
+            if !is_ours {
+                standing.left = left;
+            }
+        });
         let (write, holder) = match step {
             Step::Hold(write) => {
                 // While the write is under way it is not known what the lease says. Only then are the claims read, so that
@@ -232,6 +239,11 @@ impl LeaseManager {
             Some(until) => annotations.insert(PUBLISHED_UNTIL.to_owned(), until.0.to_string()),
             None => annotations.remove(PUBLISHED_UNTIL),
         };
+        // What was kept before another may have held the lease is older than what that one keeps in it.
+        let kept = self.channels.kept.borrow().clone().filter(|kept| kept.tenure == self.candidate.tenure());
+        if let Some(kept) = kept {
+            annotations.insert(FINDINGS.to_owned(), kept.text.to_string());
+        }
         Lease {
             metadata,
             spec: Some(LeaseSpec {
@@ -340,6 +352,11 @@ fn record(lease: &Lease) -> Record {
 /// Up to which round everything is published, as the lease says. `None` if the annotation is not a number.
 fn published_until(lease: &Lease) -> Option<UnixMillis> {
     lease.metadata.annotations.as_ref()?.get(PUBLISHED_UNTIL)?.parse().ok().map(UnixMillis)
+}
+
+/// What its holder keeps in it for its successor.
+fn left(lease: &Lease) -> Option<Arc<str>> {
+    lease.metadata.annotations.as_ref()?.get(FINDINGS).map(|text| Arc::from(text.as_str()))
 }
 
 #[cfg(test)]

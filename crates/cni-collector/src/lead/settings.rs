@@ -47,3 +47,6 @@ const STUCK_INTERVALS: u32 = 3;
 
 /// The annotation that says up to which round, Unix milliseconds, everything is published or about to be.
 pub const PUBLISHED_UNTIL: &str = "cni-metrics-helper/published-until";
+
+/// The annotation in which a leader keeps its open findings for its successor: see `docs/ha.md`.
+pub const FINDINGS: &str = "cni-metrics-helper/findings";

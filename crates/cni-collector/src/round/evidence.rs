@@ -7,31 +7,54 @@ use cni_aws::identity::Listing;
 use cni_insight::evidence::{
     AgentEvidence, Counting, LabelCount, NodeEvidence, PageEvidence, RoundFacts, SourceState, Sources, is_used,
 };
-use cni_insight::finding::Conclusion;
+use cni_insight::finding::{Conclusion, OpenFinding};
 use cni_insight::insight::Insight;
 use cni_insight::mute::Mutes;
 use cni_metrics_core::aggregate::CounterMode;
 use cni_metrics_core::model::{NodeFigures, PodUid, Snapshot};
+use cni_runtime::gate::Leadership;
 use cni_types::catalogue::{Family, LabelledFamily, Metric};
+use cni_types::cluster_id::ClusterId;
+use cni_types::shard::Shard;
 use cni_types::version::AgentVersion;
 
+use super::finding_lines::FindingLines;
+use super::kept::{self, Origin};
 use crate::discover::{Discovery, IndexReader, Pod, STALE_AFTER, WatchHealth};
+use crate::keeper::Keeper;
+
+/// What is open is kept again after this time although it has not changed, milliseconds.
+const KEPT_AGAIN_MS: i64 = 60_000;
 
 /// What conclusions need from outside.
 #[derive(Debug, Clone)]
 pub struct InsightParts {
     /// Findings that are switched off.
     pub mutes: Mutes,
+    /// The share of the nodes that is seen; `None` for all.
+    pub shard: Option<Shard>,
     /// The state of the pods' watch.
     pub pods: Arc<WatchHealth>,
     /// The state of the nodes' watch.
     pub nodes: Arc<WatchHealth>,
+    /// What a process has that goes on: it logs findings, and keeps open ones for the next process. `None` where the caller shows
+    /// them.
+    pub run: Option<InsightRun>,
+}
+
+/// What a process that goes on needs.
+#[derive(Debug, Clone)]
+pub struct InsightRun {
+    /// Only the replica that publishes concludes.
+    pub leadership: Leadership,
+    /// Where open findings are kept for the next process.
+    pub keeper: Keeper,
 }
 
 impl InsightParts {
     /// With the watches of a cluster.
-    pub fn new(mutes: Mutes, discovery: &Discovery) -> Arc<Self> {
-        Arc::new(Self { mutes, pods: Arc::clone(&discovery.pods), nodes: Arc::clone(&discovery.nodes) })
+    pub fn new(mutes: Mutes, shard: Option<Shard>, discovery: &Discovery, run: Option<InsightRun>) -> Arc<Self> {
+        Arc::new(Self { mutes, shard, pods: Arc::clone(&discovery.pods), nodes: Arc::clone(&discovery.nodes), run })
     }
 
     fn sources(&self) -> Sources {
@@ -54,8 +77,20 @@ fn state(health: &WatchHealth) -> SourceState {
 #[derive(Debug)]
 pub(super) struct Conclusions {
     parts: Arc<InsightParts>,
+    /// What is remembered, while this process concludes.
+    drawn: Option<Drawn>,
+    newest: Option<Arc<Conclusion>>,
+}
+
+/// What lasts from round to round of a process that concludes.
+#[derive(Debug)]
+struct Drawn {
     insight: Insight,
-    newest: Arc<Conclusion>,
+    lines: FindingLines,
+    /// The tenure as leader that it is of.
+    tenure: u64,
+    /// What was kept last, and when.
+    kept: Option<(Vec<OpenFinding>, i64)>,
 }
 
 /// Which round it is.
@@ -67,13 +102,25 @@ pub(super) struct Circumstances {
 
 impl Conclusions {
     pub(super) fn new(parts: Arc<InsightParts>) -> Self {
-        let insight = Insight::new(parts.mutes.clone());
-        Self { parts, insight, newest: Arc::default() }
+        Self { parts, drawn: None, newest: None }
     }
 
-    /// What is concluded from the newest round.
-    pub(super) fn newest(&self) -> Arc<Conclusion> {
-        Arc::clone(&self.newest)
+    /// What is concluded from the newest round; `None` if nothing is, since another replica concludes.
+    pub(super) fn newest(&self) -> Option<Arc<Conclusion>> {
+        self.newest.clone()
+    }
+
+    /// This process concludes now: it publishes, or has only lost the lease for a moment.
+    pub(super) fn are_drawn(&self) -> bool {
+        self.parts
+            .run
+            .as_ref()
+            .is_none_or(|run| run.leadership.is_leading() || (self.drawn.is_some() && run.leadership.is_held()))
+    }
+
+    /// Another replica concludes: what is remembered is of no use any more.
+    pub(super) fn pause(&mut self) {
+        (self.drawn, self.newest) = (None, None);
     }
 
     /// Takes in a round. `pods` are those that were to be asked.
@@ -84,32 +131,94 @@ impl Conclusions {
         index: &IndexReader,
         now: Circumstances,
     ) {
-        let facts = RoundFacts {
-            at_ms: snapshot.at.0,
-            interval_ms: now.interval_ms,
-            counting: counting(now.counters),
-            sources: self.parts.sources(),
-            daemon_set: None,
-        };
-        let mut round = self.insight.begin(facts);
-        let mut counts = Vec::new();
-        for figures in &snapshot.nodes {
-            let pod = pods.get(&figures.uid);
-            let agent = pod.map(|pod| AgentEvidence {
-                env: Some(&*pod.agent.env).filter(|env| !env.is_empty()),
-                restarts: pod.restarts,
-                is_ready: pod.is_ready,
-            });
-            label_counts(figures, &mut counts);
-            round.observe(&NodeEvidence {
-                agent,
-                status: index.node_status(figures.name.as_str()),
-                version: figures.agent_version.or_else(|| pod.and_then(|pod| pod.agent.version())),
-                ..node(figures, now.counters, &counts)
-            });
+        let tenure = self.parts.run.as_ref().map_or(0, |run| run.leadership.tenure());
+        if self.drawn.as_ref().is_some_and(|drawn| drawn.tenure != tenure) {
+            self.drawn = None;
         }
-        self.newest = Arc::new(round.finish());
+        let parts = &self.parts;
+        let drawn = self.drawn.get_or_insert_with(|| Drawn::new(parts, tenure, snapshot, now.interval_ms));
+        let conclusion = observe(&mut drawn.insight, parts.sources(), (snapshot, pods, index), now);
+        if let Some(run) = parts.run.as_ref().filter(|run| run.leadership.is_leading()) {
+            drawn.lines.round(&conclusion, snapshot.at.0);
+            drawn.keep(run, parts.shard, snapshot);
+        }
+        self.newest = Some(Arc::new(conclusion));
     }
+}
+
+impl Drawn {
+    /// Goes on from what the process before left, where it left something that can be used.
+    fn new(parts: &InsightParts, tenure: u64, snapshot: &Snapshot, interval_ms: i64) -> Self {
+        let insight = Insight::new(parts.mutes.clone()).of_shard(parts.shard);
+        let earlier = parts.run.as_ref().and_then(|run| Some((run.keeper.place(), run.keeper.earlier()?)));
+        let earlier = earlier.and_then(|(place, text)| {
+            let shard = parts.shard.map(|shard| shard.to_string());
+            let read = kept::read(&text, snapshot.at.0, interval_ms, origin(snapshot, shard.as_deref()));
+            kept::log(&read, place);
+            read.ok()
+        });
+        let (insight, lines) = match earlier {
+            None => (insight, FindingLines::default()),
+            Some(earlier) => {
+                let lines = FindingLines::go_on_from(&earlier.open, snapshot.at.0);
+                (insight.going_on_from(earlier.open), lines)
+            }
+        };
+        Self { insight, lines, tenure, kept: None }
+    }
+
+    /// Keeps what is open for the next process: when it has changed, and now and then so that it is known to be young.
+    fn keep(&mut self, run: &InsightRun, shard: Option<Shard>, snapshot: &Snapshot) {
+        let (open, at_ms) = (self.insight.open_findings(), snapshot.at.0);
+        let is_kept = self
+            .kept
+            .as_ref()
+            .is_some_and(|(kept, since)| *kept == open && (0..KEPT_AGAIN_MS).contains(&at_ms.saturating_sub(*since)));
+        if is_kept {
+            return;
+        }
+        let shard = shard.map(|shard| shard.to_string());
+        run.keeper.keep(&kept::write(&open, at_ms, origin(snapshot, shard.as_deref())).into());
+        self.kept = Some((open, at_ms));
+    }
+}
+
+fn origin<'a>(snapshot: &'a Snapshot, shard: Option<&'a str>) -> Origin<'a> {
+    Origin { cluster: snapshot.cluster.as_ref().map(ClusterId::as_str), shard }
+}
+
+/// A round's nodes, one after the other.
+fn observe(
+    insight: &mut Insight,
+    sources: Sources,
+    (snapshot, pods, index): (&Snapshot, &HashMap<PodUid, Arc<Pod>>, &IndexReader),
+    now: Circumstances,
+) -> Conclusion {
+    let facts = RoundFacts {
+        at_ms: snapshot.at.0,
+        interval_ms: now.interval_ms,
+        counting: counting(now.counters),
+        sources,
+        daemon_set: None,
+    };
+    let mut round = insight.begin(facts);
+    let mut counts = Vec::new();
+    for figures in &snapshot.nodes {
+        let pod = pods.get(&figures.uid);
+        let agent = pod.map(|pod| AgentEvidence {
+            env: Some(&*pod.agent.env).filter(|env| !env.is_empty()),
+            restarts: pod.restarts,
+            is_ready: pod.is_ready,
+        });
+        label_counts(figures, &mut counts);
+        round.observe(&NodeEvidence {
+            agent,
+            status: index.node_status(figures.name.as_str()),
+            version: figures.agent_version.or_else(|| pod.and_then(|pod| pod.agent.version())),
+            ..node(figures, now.counters, &counts)
+        });
+    }
+    round.finish()
 }
 
 fn counting(counters: CounterMode) -> Counting {

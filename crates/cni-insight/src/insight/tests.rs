@@ -5,6 +5,7 @@ use cni_types::random::Random;
 use super::*;
 use crate::evidence::NodeStatus;
 use crate::finding::{Certainty, ScopeKind};
+use crate::finding::{Severity, Turn};
 use crate::play::{Node, Play, error, found, named};
 
 const EXHAUSTED: &str = "InsufficientFreeAddressesInSubnet";
@@ -221,7 +222,7 @@ fn ten_thousand_rounds_with_jumps_silence_and_shrinkage_leave_what_is_there() {
         let nodes: Vec<Node> = (0..nodes).map(|number| random_node(&mut random, &format!("n{number}"))).collect();
         let conclusion = play.round(&nodes);
         assert_eq!(play.insight.known_nodes(), nodes.len());
-        assert_eq!(play.insight.open.len(), conclusion.findings.len());
+        assert_eq!(play.insight.open_findings().len(), conclusion.findings.len());
         for finding in &conclusion.findings {
             assert!(finding.nodes > 0 && !finding.says.is_empty() && !finding.remedy.is_empty(), "{finding:?}");
         }
@@ -231,7 +232,7 @@ fn ten_thousand_rounds_with_jumps_silence_and_shrinkage_leave_what_is_there() {
         }
     }
     let last = play.round(&[]);
-    assert_eq!((last.findings.len(), play.insight.known_nodes(), play.insight.open.len()), (0, 0, 0));
+    assert_eq!((last.findings.len(), play.insight.known_nodes(), play.insight.open_findings().len()), (0, 0, 0));
 }
 
 /// Nodes that work: pods come and go, the pool grows, nodes join and are lost, an agent restarts twice.

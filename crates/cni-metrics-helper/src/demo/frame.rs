@@ -139,16 +139,14 @@ impl Frame<'_> {
     }
 }
 
-/// As many of the newest log lines as fit whole. Lines about rounds, which the tables show too, have what the others leave;
-/// lines about the start are left out after it.
+/// As many of the newest log lines as fit whole: warnings and their ends first, then the others. Lines about rounds, which the tables
+/// show too, have what those leave; lines about the start are left out after it.
 fn newest(log: &[LogLine], rows: usize, columns: usize) -> Vec<ScreenLine> {
     let start = log.iter().position(|line| line.round().is_some()).unwrap_or(0);
     let mut left = rows;
     let mut fitting: Vec<(usize, Vec<ScreenLine>)> = Vec::new();
-    for is_round in [false, true] {
-        for (at, line) in
-            log.iter().enumerate().skip(start).rev().filter(|(_, line)| line.round().is_some() == is_round)
-        {
+    for rank in 0..=LAST_RANK {
+        for (at, line) in log.iter().enumerate().skip(start).rev().filter(|(_, line)| self::rank(line) == rank) {
             let shown = log_lines(line, columns);
             if shown.len() > left && !fitting.is_empty() {
                 break;
@@ -159,6 +157,17 @@ fn newest(log: &[LogLine], rows: usize, columns: usize) -> Vec<ScreenLine> {
     }
     fitting.sort_by_key(|(at, _)| *at);
     fitting.into_iter().flat_map(|(_, shown)| shown).collect()
+}
+
+const LAST_RANK: usize = 2;
+
+/// Lines of a smaller rank have room first.
+fn rank(line: &LogLine) -> usize {
+    let is_end = line.text.contains(" INFO finding closed") && !line.text.contains("severity=\"info\"");
+    match line.round() {
+        Some(_) => LAST_RANK,
+        None => usize::from(line.level > Level::WARN && !is_end),
+    }
 }
 
 /// A log line with the time of day, over several lines of the screen where it is long.
@@ -315,6 +324,12 @@ mod tests {
         assert_eq!(shown(1), ["00:00:30  WARN one two"], "the tables show the round");
         assert_eq!(shown(2), ["00:00:30  WARN one two", "00:01:00  INFO round 3: ok"]);
         assert_eq!(shown(9).len(), 3, "what came before the first round is left out");
+        let info = |text: &str| LogLine { level: Level::INFO, text: format!("2026-01-01T00:01:30.000Z  INFO {text}") };
+        let log = [info("round 1: ok"), log[2].clone(), info("new"), info("finding closed severity=\"info\"")];
+        let shown = |log: &[LogLine]| newest(log, 1, 80)[0].show(80, false);
+        assert_eq!(shown(&log), "00:00:30  WARN one two");
+        let end = info("finding closed severity=\"critical\"");
+        assert!(shown(&[&log[..], &[end]].concat()).contains("finding closed"));
         assert_eq!(without_domains("a.b (ip-1.us-east-1.compute.internal, 3)"), "a.b (ip-1, 3)");
     }
 

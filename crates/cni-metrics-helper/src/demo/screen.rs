@@ -80,10 +80,10 @@ impl Screen {
         Frame { title, round, taken, log: self.lines.newest(LOG_LINES) }
     }
 
-    /// Every warning and error since the last time.
+    /// Every warning and error since the last time. Findings are between the rounds already.
     fn warnings(&self, out: &mut dyn Write) -> io::Result<()> {
         let (warnings, lost) = self.lines.take_warnings();
-        for line in warnings {
+        for line in warnings.iter().filter(|line| !line.text.contains(" WARN finding ")) {
             writeln!(out, "{}", line.text)?;
         }
         if lost > 0 {

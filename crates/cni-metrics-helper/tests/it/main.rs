@@ -36,6 +36,7 @@ mod generate_iam_commands;
 mod generate_output;
 mod generate_prometheus_live;
 mod generate_prometheus_names;
+mod ha_findings;
 mod ha_lapse;
 mod ha_replicas;
 mod ha_standby;

@@ -1,5 +1,5 @@
 //! Why pods get no address, one simulated cluster per cause of `docs/metrics.md`: what the nodes' states say, and what the log
-//! says when requests are refused.
+//! says when requests are refused and no findings are drawn (`INSIGHT=off`).
 
 use cni_metrics_core::model::Snapshot;
 use cni_sim::scenario::Scenario;
@@ -23,7 +23,7 @@ fn scenario(group: &str, workload: &str) -> Scenario {
 async fn play(scenario: Scenario) -> (Vec<std::sync::Arc<Snapshot>>, Vec<String>) {
     cni_testkit::log::capture();
     let mut world = World::start(scenario).await;
-    let mut helper = world.helper(&[]).await;
+    let mut helper = world.helper(&["--insight", "off"]).await;
     let mut rounds = Vec::new();
     for round in 0..ROUNDS {
         if round > 0 {

@@ -40,10 +40,9 @@ async fn answer(server: Arc<Mutex<Server>>, request: Request<kube::client::Body>
     response
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_read_that_spanned_a_stop_of_the_process_decides_nothing() {
-    let server = Arc::new(Mutex::new(Server::default()));
-    let answering = Arc::clone(&server);
+/// A replica of this name that takes part in the election.
+fn replica(server: &Arc<Mutex<Server>>, identity: &str) -> (LeaseManager, Leadership) {
+    let answering = Arc::clone(server);
     let service = tower::service_fn(move |request| {
         let answered = answer(Arc::clone(&answering), request);
         async move { Ok::<_, std::convert::Infallible>(answered.await) }
@@ -51,7 +50,7 @@ async fn a_read_that_spanned_a_stop_of_the_process_decides_nothing() {
     let settings = LeadSettings {
         namespace: "kube-system".into(),
         name: "helper".into(),
-        identity: "a".into(),
+        identity: identity.into(),
         duration: Duration::from_secs(5),
         is_warm: true,
         interval: Duration::from_secs(1),
@@ -60,11 +59,81 @@ async fn a_read_that_spanned_a_stop_of_the_process_decides_nothing() {
     let (channels, leadership) = Leadership::elected(true, settings.clock.clone(), settings.interval);
     let candidate = Candidate::new(settings.identity.clone(), settings.duration, settings.interval);
     let api = Api::namespaced(Client::new(service, "default"), "kube-system");
-    let mut manager =
+    let manager =
         LeaseManager { api, settings, candidate, channels, failure: None, doubt: None, led: false, held_at: None };
+    (manager, leadership)
+}
+
+const PERIOD: Duration = Duration::from_millis(625);
+
+async fn look(manager: &mut LeaseManager, leadership: &Leadership) {
+    leadership.turned();
+    manager.look(PERIOD).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_successor_finds_what_its_leader_kept_and_what_is_older_does_not_come_back() {
+    let server = Arc::new(Mutex::new(Server::default()));
+    let in_lease = || server.lock().unwrap().lease.as_ref().and_then(left);
+    let ((mut first, one), (mut second, two)) = (replica(&server, "a"), replica(&server, "b"));
+    look(&mut first, &one).await;
+    assert_eq!((one.is_leading(), one.left(), in_lease()), (true, None, None));
+    one.keep("of a".into());
+    look(&mut first, &one).await;
+    assert_eq!(in_lease().as_deref(), Some("of a"));
+    look(&mut second, &two).await;
+    assert_eq!((two.is_leading(), two.left().as_deref()), (false, Some("of a")));
+
+    // The leader is gone.
+    tokio::time::advance(Duration::from_secs(6)).await;
+    look(&mut second, &two).await;
+    assert!(two.is_leading());
+    assert_eq!(
+        (in_lease().as_deref(), two.left().as_deref()),
+        (Some("of a"), Some("of a")),
+        "kept until it has its own"
+    );
+    two.keep("of b".into());
+    look(&mut second, &two).await;
+    look(&mut second, &two).await;
+    assert_eq!((in_lease().as_deref(), two.left().as_deref()), (Some("of b"), Some("of a")));
+
+    // The first one comes back: what it had kept is older.
+    look(&mut first, &one).await;
+    assert_eq!((one.is_leading(), one.left().as_deref()), (false, Some("of b")));
+    second.release().await;
+    look(&mut first, &one).await;
+    assert!(one.is_leading());
+    assert_eq!(in_lease().as_deref(), Some("of b"));
+    one.keep("of a again".into());
+    look(&mut first, &one).await;
+    assert_eq!(in_lease().as_deref(), Some("of a again"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_lapses_for_a_moment_keeps_what_was_kept() {
+    let server = Arc::new(Mutex::new(Server::default()));
+    let (mut manager, leadership) = replica(&server, "a");
+    look(&mut manager, &leadership).await;
+    leadership.keep("of a".into());
+    look(&mut manager, &leadership).await;
+    let tenure = leadership.tenure();
+    tokio::time::advance(Duration::from_secs(60)).await;
+    assert!(!leadership.is_leading() && leadership.is_held());
+    leadership.keep("of a, later".into());
+    look(&mut manager, &leadership).await;
+    assert!(leadership.is_leading());
+    assert_eq!((leadership.tenure(), leadership.left()), (tenure, None));
+    assert_eq!(server.lock().unwrap().lease.as_ref().and_then(left).as_deref(), Some("of a, later"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_that_spanned_a_stop_of_the_process_decides_nothing() {
+    let server = Arc::new(Mutex::new(Server::default()));
+    let (mut manager, leadership) = replica(&server, "a");
     let (subscriber, log) = captured_log();
     let _guard = tracing::subscriber::set_default(subscriber);
-    let period = Duration::from_millis(625);
+    let period = PERIOD;
 
     leadership.turned();
     manager.look(period).await;

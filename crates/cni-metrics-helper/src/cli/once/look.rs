@@ -86,7 +86,7 @@ async fn measured(
         counters: if glance.window.is_some() { CounterMode::Increase } else { CounterMode::Totals },
         looked_for: config.looked_for(),
         baselines: None,
-        insight: config.insight.clone().map(|mutes| InsightParts::new(mutes, &discovery)),
+        insight: config.insight.clone().map(|mutes| InsightParts::new(mutes, config.shard(), &discovery, None)),
     };
     let (look, cluster) =
         tokio::join!(Box::pin(scraped(glance, parts)), Box::pin(cluster(config, context, &discovery)));
