@@ -21,9 +21,11 @@ fn play(cell: Cell) -> Play {
     let mut play = Play::every(cell.interval_s);
     let present = SourceState::Present { age_ms: 0 };
     play.facts.sources = match cell.knowledge {
-        Knowledge::Basic => Sources { agent_pods: present, nodes: present },
-        Knowledge::WithoutNodes => Sources { agent_pods: present, nodes: SourceState::NotGranted },
-        Knowledge::PagesOnly => Sources { agent_pods: SourceState::Off, nodes: SourceState::Off },
+        Knowledge::Basic => Sources { agent_pods: present, nodes: present, ..Sources::default() },
+        Knowledge::WithoutNodes => {
+            Sources { agent_pods: present, nodes: SourceState::NotGranted, ..Sources::default() }
+        }
+        Knowledge::PagesOnly => Sources::default(),
     };
     play
 }
