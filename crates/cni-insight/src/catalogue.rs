@@ -1,9 +1,5 @@
 //! What can be found: one row per finding. The ids are a contract: JSON key, metric label, heading in `docs/findings.md`.
 
-mod times;
-
-pub use times::HoldTime;
-
 use std::fmt;
 
 use crate::scope::ScopeKind;
@@ -85,6 +81,7 @@ findings! {
     Ipv6PrefixMissing       "ipv6-prefix-missing"       Critical AtOnce  Pool    Cause "an IPv6 node has no prefix";
     PoolCappedByMaxPods     "pool-capped-by-max-pods"   Critical Lasting Group   Cause "the agent stops at the node's maximum number of pods";
     MaxEniSetting           "max-eni-setting"           Critical Lasting Group   Cause "MAX_ENI is below what the instance type has";
+    SubnetExcludedByTag     "subnet-excluded-by-tag"    Critical Lasting Pool    Cause "the node's own subnet is excluded by a tag";
     CooldownOnFullNode      "cooldown-on-full-node"     Warning  Lasting Group   Cause "a full node waits for addresses that cool down";
     MaxPodsTooHigh          "max-pods-too-high"         Critical AtOnce  Group   Cause "more pods are admitted than the node has addresses for";
     NodeFull                "node-full"                 Warning  Lasting Group   Cause "the node holds all addresses that it can use";
@@ -110,6 +107,7 @@ findings! {
     BranchEniNotProvided    "branch-eni-not-provided"   Critical AtOnce  Group   Trouble "pods get no branch ENI";
     AgentSettingsRefused    "agent-settings-refused"    Critical AtOnce  Cluster Trouble "the agent does not start with its settings";
     AgentNotStarted         "agent-not-started"         Critical AtOnce  Group   Trouble "the agent does not start";
+    AgentNotReady           "agent-not-ready"           Warning  AtOnce  Group   Trouble "the agent gives a page, but is not ready";
     AgentSilent             "agent-silent"              Warning  AtOnce  Group   Trouble "a ready agent gives no metrics page";
     AgentRestarting         "agent-restarting"          Warning  AtOnce  Group   Trouble "the agent restarts again and again";
     EnisForceRemoved        "enis-force-removed"        Warning  AtOnce  Group   Trouble "an ENI vanished while pods used it";
@@ -118,6 +116,14 @@ findings! {
     IamRightMissingQuiet    "iam-right-missing-quiet"   Warning  AtOnce  Group   Trouble "a permission for releasing addresses is missing";
     MetricsDisabled         "metrics-disabled"          Info     AtOnce  Cluster Trouble "agents give no metrics, by a setting";
     AgentTooOld             "agent-too-old"             Info     AtOnce  Cluster Trouble "agents do not count refused requests";
+    SettingsDiffer          "settings-differ"           Warning  AtOnce  Group   Trouble "agents of one node group have different settings";
+    AgentVersionsDiffer     "agent-versions-differ"     Warning  AtOnce  Group   Trouble "agents of one node group have different versions";
+    WarmPoolOversized       "warm-pool-oversized"       Info     AtOnce  Group   Trouble "more than half of the held addresses are idle for a day";
+    MaxPodsTooLow           "max-pods-too-low"          Info     AtOnce  Group   Trouble "nodes have addresses for more pods than are admitted";
+    WarmEniTargetIgnored    "warm-eni-target-ignored"   Info     AtOnce  Cluster Trouble "WARM_ENI_TARGET has no effect beside other targets";
+    WarmIpTargetCostsPrefix "warm-ip-target-costs-prefix" Info   AtOnce  Cluster Trouble "WARM_IP_TARGET is below the size of a prefix";
+    TargetsIgnoredOnIpv6    "targets-ignored-on-ipv6"   Info     AtOnce  Cluster Trouble "targets have no effect on IPv6 nodes";
+    PrefixesUnsupported     "prefixes-unsupported"      Info     AtOnce  Group   Trouble "the instance type cannot have prefixes";
 }
 
 impl FindingId {

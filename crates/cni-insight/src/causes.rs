@@ -4,6 +4,7 @@
 //! by which a node gets more addresses count, and only the newest since the node last grew.
 
 mod calls;
+mod excluded;
 mod full;
 mod pace;
 mod settings;
@@ -17,12 +18,13 @@ use crate::view::{Refusal, View};
 type Rule = fn(&View<'_>) -> Option<Verdict>;
 
 /// The rules about the node's state and settings, in their order: an old error must not hide that a node is full by now.
-const STATE: [Rule; 10] = [
+const STATE: [Rule; 11] = [
     pace::instance_metadata_failing,
     settings::provisioning_disabled,
     settings::ipv6_prefix_missing,
     full::pool_capped_by_max_pods,
     full::max_eni_setting,
+    excluded::subnet_excluded_by_tag,
     full::cooldown_on_full_node,
     full::max_pods_too_high,
     full::node_full,

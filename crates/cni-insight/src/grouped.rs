@@ -8,7 +8,7 @@ use crate::catalogue::FindingId;
 use crate::evidence::{Counting, NodeEvidence, Source};
 use crate::finding::{Certainty, Identity, Severity};
 use crate::memory::Moment;
-use crate::verdict::{NodeCause, NodeTrouble, Verdict};
+use crate::verdict::{Figures, NodeCause, NodeTrouble, Verdict};
 
 /// Nodes that a finding names.
 pub(crate) const EXAMPLES: usize = 3;
@@ -76,6 +76,8 @@ pub(crate) struct Group {
     pub(crate) counting_totals: bool,
     /// Other nodes of the cluster are measured by other replicas.
     pub(crate) is_of_shard: bool,
+    /// What was counted of its nodes over hours, where that is what it is about.
+    share: Option<f64>,
 }
 
 impl Group {
@@ -95,8 +97,22 @@ impl Group {
         let order = trouble.verdict.figures.count;
         self.add(node, &trouble.verdict, order, now);
         self.is_seen = true;
-        self.lasted += 1;
+        self.lasted += usize::from(!trouble.verdict.is_info);
         self.oldest_ms = self.oldest_ms.max(now.now_ms.saturating_sub(trouble.since_ms));
+    }
+
+    /// Nodes that were counted elsewhere, of which some are named.
+    pub(crate) fn of_nodes(nodes: usize, named: &[Box<str>], verdict: &Verdict) -> Self {
+        let Figures { assigned, held, count, word, .. } = &verdict.figures;
+        let mut group = Self { nodes, is_seen: true, share: Some(*count), count: *count, ..Self::default() };
+        group.worst = named.iter().take(EXAMPLES).map(|name| (0.0, name.clone())).collect();
+        group.lasted = usize::from(!verdict.is_info);
+        group.uncertain = usize::from(verdict.certainty == Certainty::Likely);
+        group.lacks.extend(verdict.lacks.iter().copied());
+        group.words.extend(word.iter().map(|word| (word.clone(), nodes)));
+        group.assigned.add(*assigned);
+        group.held.add(*held);
+        group
     }
 
     fn add(&mut self, node: &NodeEvidence<'_>, verdict: &Verdict, order: f64, now: Moment) {
@@ -147,6 +163,11 @@ impl Group {
     pub(crate) fn agents_have(&self, since: Option<AgentVersion>) -> bool {
         let oldest = self.oldest.filter(|_| !self.has_unknown_version);
         since.is_none_or(|since| oldest.is_some_and(|oldest| oldest >= since))
+    }
+
+    /// It is made of shares over hours, and not of nodes that refuse requests now.
+    pub(crate) fn is_share(&self) -> bool {
+        self.share.is_some()
     }
 
     /// Certain if it is at every node.

@@ -8,6 +8,7 @@ use crate::catalogue::{FINDINGS, FindingId};
 use crate::causes;
 use crate::evidence::{NodeEvidence, PageEvidence, RoundFacts};
 use crate::finding::{Conclusion, Finding, FindingEvent, Identity, OpenFinding};
+use crate::fleet::{Fleet, FleetRound};
 use crate::grouped::Group;
 use crate::memory::{Moment, NodeMemory, WINDOW_MS};
 use crate::mute::Mutes;
@@ -27,6 +28,7 @@ const LONGEST_STEP_MS: i64 = 86_400_000;
 pub struct Insight {
     mutes: Mutes,
     nodes: HashMap<Box<str>, NodeMemory>,
+    fleet: Fleet,
     open: OpenFindings,
     shard: Option<Shard>,
     round: u64,
@@ -93,12 +95,18 @@ impl Insight {
         self.nodes.len()
     }
 
+    /// Nothing but its figures is remembered of any node.
+    #[cfg(test)]
+    pub(crate) fn has_only_calm_nodes(&self) -> bool {
+        self.nodes.values().all(|past| past.rare.is_none())
+    }
+
     /// Begins a round, whose nodes come one by one in any order.
     pub fn begin(&mut self, facts: RoundFacts) -> InsightRound<'_> {
         self.round = self.round.saturating_add(1);
         let now_ms = self.time.advance(&facts);
         let now = Moment { now_ms, interval_ms: facts.interval_ms.max(1), counting: facts.counting };
-        InsightRound { insight: self, facts, now, groups: BTreeMap::new() }
+        InsightRound { insight: self, facts, now, groups: BTreeMap::new(), fleet: FleetRound::default() }
     }
 }
 
@@ -110,6 +118,7 @@ pub struct InsightRound<'a> {
     facts: RoundFacts,
     now: Moment,
     groups: BTreeMap<Identity, Group>,
+    fleet: FleetRound,
 }
 
 impl InsightRound<'_> {
@@ -136,6 +145,7 @@ impl InsightRound<'_> {
             Err(failure) => observe_silence(past, node, failure, now),
         }
         past.shrink();
+        self.fleet.observe(node, past.cause_id(), (&self.facts, now), &mut self.groups);
         let Some(rare) = &past.rare else { return };
         if let Some(cause) = &rare.cause {
             let identity = Identity { id: cause.verdict.id, scope: cause.scope.clone() };
@@ -149,7 +159,8 @@ impl InsightRound<'_> {
 
     /// Draws the conclusion. What is remembered of nodes that were not observed is dropped: a finding does not outlive them.
     pub fn finish(self) -> Conclusion {
-        let Self { insight, facts, groups, now } = self;
+        let Self { insight, facts, now, mut groups, fleet } = self;
+        fleet.finish(&mut insight.fleet, (&facts, now), &mut groups);
         let round = insight.round;
         insight.nodes.retain(|_, past| past.seen == round);
         let mut events = Vec::new();

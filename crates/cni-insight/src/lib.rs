@@ -15,6 +15,8 @@ pub mod finding;
 
 pub mod catalogue;
 
+pub mod hold;
+
 pub mod mute;
 
 mod memory;
@@ -30,6 +32,7 @@ mod troubles;
 mod grouped;
 
 mod opened;
+mod fleet;
 
 mod wording;
 

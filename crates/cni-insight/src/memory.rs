@@ -84,6 +84,8 @@ pub(crate) struct Rare {
     pub(crate) passes: Vec<i64>,
     pub(crate) forced_enis: Option<Forced>,
     pub(crate) forced_addresses: Option<Forced>,
+    /// Since when its agent is not ready.
+    pub(crate) unready_since_ms: Option<i64>,
     /// The cause of its refusals.
     pub(crate) cause: Option<NodeCause>,
     /// What else is wrong.
@@ -234,9 +236,14 @@ impl NodeMemory {
         }
     }
 
-    /// Takes in how often the agent's container was restarted.
+    /// Takes in how often the agent's container was restarted, and whether it is ready.
     pub(crate) fn note_restarts(&mut self, node: &NodeEvidence<'_>, now: Moment) {
         let Some(agent) = node.agent else { return };
+        if agent.is_ready == Some(false) {
+            self.rare().unready_since_ms.get_or_insert(now.now_ms);
+        } else if let Some(rare) = &mut self.rare {
+            rare.unready_since_ms = None;
+        }
         let before = self.restarts.replace(agent.restarts).unwrap_or(agent.restarts);
         for _ in (before..agent.restarts).take(MOST_TIMES) {
             push_time(&mut self.rare().restarts, now.now_ms);
@@ -272,12 +279,14 @@ impl NodeMemory {
     /// Drops what is empty.
     pub(crate) fn shrink(&mut self) {
         let is_empty = |rare: &Rare| {
-            let Rare { marks, restarts, passes, forced_enis, forced_addresses, cause, troubles } = rare;
+            let Rare { marks, restarts, passes, forced_enis, forced_addresses, unready_since_ms, cause, troubles } =
+                rare;
             marks.is_empty()
                 && restarts.is_empty()
                 && passes.is_empty()
                 && forced_enis.is_none()
                 && forced_addresses.is_none()
+                && unready_since_ms.is_none()
                 && cause.is_none()
                 && troubles.is_empty()
         };

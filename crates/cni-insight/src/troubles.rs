@@ -11,7 +11,7 @@ use crate::catalogue::FindingId;
 use crate::evidence::{Counting, Environment, NodeEvidence, ReadSetting, Source};
 use crate::memory::{Forced, Moment, NodeMemory, Rare, WINDOW_MS};
 use crate::verdict::Verdict;
-use crate::view::{COUNTS_REFUSALS, Refusal, View};
+use crate::view::{COUNTS_REFUSALS, OUT_OF_STEP_API, Refusal, View};
 
 /// Restarts within this time, milliseconds...
 const RESTARTS_MS: i64 = 1_800_000;
@@ -23,6 +23,11 @@ const PASSES_MS: i64 = 900_000;
 const MANY_PASSES: usize = 3;
 /// and it is over when there was none for this time, milliseconds.
 const REST_MS: i64 = 1_800_000;
+
+/// Answers within the window that show a difference.
+const MANY_ANSWERS: f64 = 3.0;
+/// What marks a finding that rests on answers alone.
+pub(crate) const ANSWERS: &str = "answers";
 
 /// Kinds of failure that say nothing of the agent: the node was not asked, or could not be.
 const NOT_THE_AGENTS: [&str; 7] = [
@@ -44,6 +49,7 @@ pub(crate) fn with_page(view: &View<'_>, refusal: Option<Refusal>) -> Vec<Verdic
     }
     let Some(rare) = view.past.rare.as_deref() else { return found };
     found.extend(restarting(rare, view.now));
+    found.extend(not_ready(rare, view));
     found.extend(forced(rare, view));
     found.extend(out_of_step(rare, view));
     found.extend(missing_right(view));
@@ -99,6 +105,14 @@ fn silent(node: &NodeEvidence<'_>, is_ready: Option<bool>, failure: &str) -> Opt
     Some(if node_is_ready.is_none() { verdict.likely(Source::Nodes) } else { verdict })
 }
 
+/// An agent that gives its page, and is not ready for longer than it takes to start: pods may find nobody to ask.
+fn not_ready(rare: &Rare, view: &View<'_>) -> Option<Verdict> {
+    let since = rare.unready_since_ms?;
+    let applies = view.now.now_ms.saturating_sub(since) >= FindingId::AgentNotReady.hold().ms;
+    applies
+        .then(|| Verdict::new(FindingId::AgentNotReady, view).needs(Source::AgentPods, view).lacking(Source::AgentLog))
+}
+
 fn restarting(rare: &Rare, now: Moment) -> Option<Verdict> {
     let restarts = rare.restarts.iter().filter(|at| now.now_ms.saturating_sub(**at) <= RESTARTS_MS).count();
     (restarts >= MANY_RESTARTS).then(|| {
@@ -116,10 +130,24 @@ fn forced(rare: &Rare, view: &View<'_>) -> Option<Verdict> {
 
 fn out_of_step(rare: &Rare, view: &View<'_>) -> Option<Verdict> {
     let within = |time: i64| rare.passes.iter().filter(|at| view.now.now_ms.saturating_sub(**at) <= time).count();
-    let is_known = rare.troubles.iter().any(|trouble| trouble.verdict.id == FindingId::PoolOutOfStep);
+    let is_it = |verdict: &Verdict| verdict.id == FindingId::PoolOutOfStep && !verdict.is_info;
+    let is_known = rare.troubles.iter().any(|trouble| is_it(&trouble.verdict));
     let passes = within(PASSES_MS);
+    if passes == 0 && !is_known {
+        return differs_by_answers(view);
+    }
     (passes >= MANY_PASSES || (is_known && within(REST_MS) > 0))
         .then(|| Verdict::new(FindingId::PoolOutOfStep, view).with_count(passes as f64).lacking(Source::Interfaces))
+}
+
+/// Answers of EC2 and of instance metadata that show a difference, which the agent bears: no more than info.
+fn differs_by_answers(view: &View<'_>) -> Option<Verdict> {
+    let is_one =
+        |first: &str, second: &str| first == OUT_OF_STEP_API || CodeMeaning::of(second) == Some(CodeMeaning::OutOfStep);
+    let marks = view.past.marks().iter().filter(|mark| mark.family == LabelledFamily::AwsApiErrorCount);
+    let sum = marks.filter(|mark| is_one(&mark.first, &mark.second)).map(|mark| mark.sum).sum::<f64>();
+    let verdict = || Verdict::new(FindingId::PoolOutOfStep, view).with_count(sum).with_word(ANSWERS).only_info(true);
+    (sum >= MANY_ANSWERS).then(|| verdict().lacking(Source::Interfaces))
 }
 
 /// A right of a call that gives addresses back, or marks them. It refuses no pod, and addresses leak.

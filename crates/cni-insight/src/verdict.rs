@@ -42,12 +42,14 @@ pub(crate) struct Verdict {
     pub(crate) certainty: Certainty,
     pub(crate) lacks: Vec<Source>,
     pub(crate) figures: Figures,
+    /// It is info here, whatever its finding may be.
+    pub(crate) is_info: bool,
 }
 
 impl Verdict {
     /// A verdict without a page.
     pub(crate) fn without_page(id: FindingId) -> Self {
-        Self { id, certainty: Certainty::Certain, lacks: Vec::new(), figures: Figures::default() }
+        Self { id, certainty: Certainty::Certain, lacks: Vec::new(), figures: Figures::default(), is_info: false }
     }
 
     /// Something else looks the same, and this would tell.
@@ -61,6 +63,12 @@ impl Verdict {
         if !self.lacks.contains(&lacks) {
             self.lacks.push(lacks);
         }
+        self
+    }
+
+    /// It is info where this applies.
+    pub(crate) fn only_info(mut self, applies: bool) -> Self {
+        self.is_info |= applies;
         self
     }
 

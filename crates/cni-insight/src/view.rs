@@ -9,7 +9,6 @@ use cni_types::version::AgentVersion;
 use crate::catalogue::FindingId;
 use crate::evidence::{Counting, Environment, NodeEvidence, PageEvidence, ReadSetting, Source, Sources};
 use crate::memory::{Change, Mark, Moment, NodeMemory};
-use crate::severity::Certainty;
 use crate::verdict::{Figures, Verdict};
 
 /// The first agents that count refused requests.
@@ -251,7 +250,7 @@ impl Verdict {
             type_enis: view.type_enis(),
             ..Figures::default()
         };
-        let verdict = Self { id, certainty: Certainty::Certain, lacks: Vec::new(), figures };
+        let verdict = Self { figures, ..Self::without_page(id) };
         if view.now.counting == Counting::Totals {
             return verdict.likely(Source::SecondPage);
         }
@@ -265,7 +264,7 @@ impl Verdict {
 }
 
 /// The label `api` under which agents count that EC2 and instance metadata differ.
-const OUT_OF_STEP_API: &str = "IMDSMetaDataOutOfSync";
+pub(crate) const OUT_OF_STEP_API: &str = "IMDSMetaDataOutOfSync";
 
 /// An error of a call by which a node gets more addresses, with a code that is no success.
 fn is_growth_error(family: LabelledFamily, api: &str, code: &str) -> bool {

@@ -2,19 +2,28 @@
 
 mod remedies;
 mod sentences;
+mod settings;
 
 use cni_types::catalogue::{Family, LabelledFamily};
 
 use crate::catalogue::FindingId;
 use crate::evidence::Source;
-use crate::finding::{EvidenceItem, Identity};
+use crate::finding::{EvidenceItem, Identity, Remedy};
 use crate::grouped::Group;
 
-pub(crate) use remedies::remedies;
+/// What can be done, the best first.
+pub(crate) fn remedies(id: FindingId, group: &Group) -> Vec<Remedy> {
+    settings::remedies(id, group).unwrap_or_else(|| remedies::remedies(id, group))
+}
 
 /// The sentence: who, what is wrong, the figures, and what is not sure.
 pub(crate) fn sentence(identity: &Identity, group: &Group) -> String {
-    let mut text = sentences::sentence(identity, group);
+    let of_settings = || settings::sentence(identity.id, group, &group.who(identity));
+    // What only asks for attention has no refusals to speak of.
+    let mut text = match identity.id {
+        FindingId::WarmPoolTooSmall if group.is_share() => sentences::share(group, &group.who(identity)),
+        _ => of_settings().unwrap_or_else(|| sentences::sentence(identity, group)),
+    };
     if group.inferred > 0 {
         text.push_str(" The refusals are inferred: agents before v1.16 do not count them.");
     }
@@ -29,7 +38,7 @@ pub(crate) fn evidence(id: FindingId, group: &Group) -> Vec<EvidenceItem> {
             items.push(EvidenceItem { what, value, source });
         }
     };
-    if id.facts().is_cause {
+    if id.facts().is_cause && !group.is_share() {
         let since = if group.counting_totals { "the agents' start" } else { "it began" };
         let counted = (group.inferred < group.nodes).then_some(group.refused);
         add(format!("{} since {since}", Family::NoAvailableIpAddresses.name()), counted, Source::Rounds);

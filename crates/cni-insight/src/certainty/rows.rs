@@ -2,7 +2,7 @@
 
 use cni_types::version::AgentVersion;
 
-use super::{Cell, Knowledge, Worth};
+use super::cell::{Cell, Knowledge, Worth};
 use crate::catalogue::FindingId as Id;
 use crate::evidence::Source::{self, AgentLog, AgentPods, EniConfigs, Interfaces, Nodes, Pods, Subnets};
 use crate::view::COUNTS_REFUSALS;
@@ -95,14 +95,45 @@ fn by_pod(cell: Cell) -> Worth {
     }
 }
 
+/// What a finding is worth in a cell; `None` for one that has no row.
+pub fn worth(id: Id, cell: Cell) -> Option<Worth> {
+    ROWS.iter().find(|(known, _)| *known == id).map(|(_, row)| row(cell))
+}
+
+/// What the agents' pods say by themselves.
+fn by_readiness(cell: Cell) -> Worth {
+    if cell.knowledge == PagesOnly { NOTHING } else { Certain }
+}
+
+/// The same of their settings.
+fn by_agents(cell: Cell) -> Worth {
+    by_readiness(cell)
+}
+
+/// The pages name a version; whether the agents' pods agree is not known without them.
+fn by_version(cell: Cell) -> Worth {
+    if cell.knowledge == PagesOnly { Likely(&[AgentPods]) } else { Certain }
+}
+
+/// The pages say it, and not what would be given up.
+fn by_pool(cell: Cell) -> Worth {
+    if cell.knowledge == PagesOnly { Likely(&[AgentPods]) } else { Certain }
+}
+
+/// It takes the settings, and the nodes' labels or their maximum of pods.
+fn by_labels(cell: Cell) -> Worth {
+    if cell.knowledge == Basic { Certain } else { NOTHING }
+}
+
 /// Each finding, in the order of the catalogue.
 #[rustfmt::skip] // a table is read by columns
 pub(super) const ROWS: &[(Id, Row)] = &[
     (Id::InstanceMetadataFailing, always),
     (Id::ProvisioningDisabled,    by_setting),
     (Id::Ipv6PrefixMissing,       |cell| counted(cell, Certain)),
-    (Id::PoolCappedByMaxPods,     |cell| counted(cell, by_node(cell))),
+    (Id::PoolCappedByMaxPods,     pool_capped_by_max_pods),
     (Id::MaxEniSetting,           by_full_node),
+    (Id::SubnetExcludedByTag,     subnet_excluded_by_tag),
     (Id::CooldownOnFullNode,      |cell| counted(cell, if cell.knowledge == PagesOnly { Likely(&[AgentPods]) } else { Certain })),
     (Id::MaxPodsTooHigh,          by_full_node),
     (Id::NodeFull,                |cell| refused(cell, Likely(&[Nodes]))),
@@ -127,15 +158,43 @@ pub(super) const ROWS: &[(Id, Row)] = &[
     (Id::BranchEniNotProvided,    |cell| if cell.knowledge == PagesOnly { NOTHING } else { counted(cell, Likely(&[Pods])) }),
     (Id::AgentSettingsRefused,    by_pod),
     (Id::AgentNotStarted,         by_pod),
+    (Id::AgentNotReady,           by_readiness),
     (Id::AgentSilent,             agent_silent),
-    (Id::AgentRestarting,         |cell| if cell.knowledge == PagesOnly { NOTHING } else { Certain }),
+    (Id::AgentRestarting,         by_readiness),
     (Id::EnisForceRemoved,        always),
     (Id::AddressesForceRemoved,   always),
     (Id::PoolOutOfStep,           always),
     (Id::IamRightMissingQuiet,    always),
     (Id::MetricsDisabled,         by_pod),
     (Id::AgentTooOld,             |cell| if is_counting(cell) { NOTHING } else { Certain }),
+    (Id::SettingsDiffer,          by_agents),
+    (Id::AgentVersionsDiffer,     by_version),
+    (Id::WarmPoolOversized,       by_pool),
+    (Id::MaxPodsTooLow,           by_labels),
+    (Id::WarmEniTargetIgnored,    by_agents),
+    (Id::WarmIpTargetCostsPrefix, by_agents),
+    (Id::TargetsIgnoredOnIpv6,    by_agents),
+    (Id::PrefixesUnsupported,     by_labels),
 ];
+
+/// Where refusals are not counted, the nodes show at least that few pods are admitted.
+fn pool_capped_by_max_pods(cell: Cell) -> Worth {
+    match cell.knowledge {
+        Basic if !is_counting(cell) => instead(Id::MaxPodsTooLow, &[]),
+        _ => counted(cell, by_node(cell)),
+    }
+}
+
+/// Agents before it give pods the addresses of their own subnet whatever its tags are.
+const RESPECTS_TAG: AgentVersion = AgentVersion::new(1, 22, 0);
+
+fn subnet_excluded_by_tag(cell: Cell) -> Worth {
+    match cell.knowledge {
+        _ if cell.version < RESPECTS_TAG => NOTHING,
+        Basic | WithoutNodes => Likely(&[Subnets]),
+        PagesOnly => instead(Id::WarmPoolTooSmall, &[AgentPods, Nodes]),
+    }
+}
 
 fn eniconfig_invalid(cell: Cell) -> Worth {
     let worth = match cell.knowledge {

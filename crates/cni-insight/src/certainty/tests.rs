@@ -4,6 +4,8 @@ mod look_alikes;
 mod worlds;
 
 use super::*;
+use crate::catalogue::FindingId;
+use crate::evidence::Source;
 use crate::evidence::{SourceState, Sources};
 use crate::finding::{Certainty, Conclusion, Finding, Severity};
 use crate::play::{Node, Play};
@@ -36,17 +38,34 @@ fn found(conclusion: &Conclusion, id: FindingId) -> Vec<&Finding> {
     conclusion.findings.iter().filter(is_meant).collect()
 }
 
-/// Plays the trouble for a number of rounds, and looks at each conclusion.
-fn watch(id: FindingId, cell: Cell, rounds: i64, mut look: impl FnMut(i64, &Conclusion)) {
+/// What is made of a trouble's nodes.
+type Changed = fn(Node, Span) -> Node;
+
+/// Rounds that are played of a long hold time, its last: before them, nothing changes.
+const PLAYED: i64 = 40;
+/// Longer hold times are cut short, milliseconds.
+const LONG_MS: i64 = 3_600_000;
+
+/// Plays the trouble, changed, for a number of rounds, and looks at each conclusion.
+fn watch((id, change): (FindingId, Changed), cell: Cell, rounds: i64, mut look: impl FnMut(i64, &Conclusion)) {
     let mut play = play(cell);
     let quiet = ["a", "b"].map(|name| shown(Node::new(name), cell));
     play.round(&quiet);
     play.round(&quiet);
+    let left_out = if id.hold().ms > LONG_MS { id.hold().rounds_of(cell.interval_s * 1000) - PLAYED } else { 0 };
     for round in 1..=rounds {
+        if (2..=left_out).contains(&round) {
+            play.facts.at_ms += play.facts.interval_ms;
+            continue;
+        }
         let span = Span { from: (round - 1) * cell.interval_s, to: round * cell.interval_s };
-        let nodes: Vec<Node> = world(id, cell, span).into_iter().map(|node| shown(node, cell)).collect();
+        let nodes: Vec<Node> = world(id, cell, span).into_iter().map(|node| change(shown(node, cell), span)).collect();
         look(round, &play.round(&nodes));
     }
+}
+
+fn unchanged(node: Node, _: Span) -> Node {
+    node
 }
 
 fn rounds_until(id: FindingId, cell: Cell) -> i64 {
@@ -73,7 +92,7 @@ fn in_short(conclusion: &Conclusion) -> String {
 fn is_named(id: FindingId, cell: Cell, (certainty, lacks): (Certainty, &[Source]), wrong: &mut Vec<String>) {
     let until = rounds_until(id, cell);
     let watched = if id == FindingId::PoolGrowing { WATCHED_SHORTLY_S } else { WATCHED_S };
-    watch(id, cell, until + watched / cell.interval_s, |round, conclusion| {
+    watch((id, unchanged), cell, until + watched / cell.interval_s, |round, conclusion| {
         let all = found(conclusion, id);
         let is_early = |finding: &&Finding| finding.identity.id == id || finding.severity == Severity::Info;
         let is_it = |finding: &Finding| {
@@ -93,10 +112,10 @@ fn is_named(id: FindingId, cell: Cell, (certainty, lacks): (Certainty, &[Source]
 /// Never named; what is named in its place says what it lacks.
 fn is_not_named(id: FindingId, cell: Cell, (instead, lacks): (Option<FindingId>, &[Source]), wrong: &mut Vec<String>) {
     let until = rounds_until(id, cell).max(instead.map_or(0, |other| rounds_until(other, cell)));
-    watch(id, cell, until + WATCHED_S / cell.interval_s, |round, conclusion| {
+    watch((id, unchanged), cell, until + WATCHED_S / cell.interval_s, |round, conclusion| {
         let all = found(conclusion, instead.unwrap_or(id));
         let ids: Vec<FindingId> = all.iter().map(|finding| finding.identity.id).collect();
-        let is_doubted = instead.is_none_or(|other| other == FindingId::AgentTooOld)
+        let is_doubted = instead.is_none_or(|other| !other.facts().is_cause)
             || all.iter().all(|finding| finding.certainty == Certainty::Likely);
         let is_right = round < until
             || (ids == instead.into_iter().collect::<Vec<_>>()

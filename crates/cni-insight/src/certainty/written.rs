@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use cni_types::version::AgentVersion;
 
-use super::{Cell, INTERVALS_S, Knowledge, VERSIONS, Worth, worth};
+use super::cell::{Cell, INTERVALS_S, Knowledge, VERSIONS, Worth};
+use super::rows::worth;
 use crate::catalogue::FindingId;
 use crate::evidence::Source;
 
@@ -106,6 +107,7 @@ fn in_words(worth: Worth) -> String {
         Worth::Certain => "certain".to_owned(),
         Worth::Likely(lacks) => format!("likely: {}", names(lacks)),
         Worth::NotPossible { instead: None, .. } => "not possible".to_owned(),
+        Worth::NotPossible { instead: Some(id), lacks: [] } => format!("not possible; {id}"),
         Worth::NotPossible { instead: Some(id), lacks } => format!("not possible; {id}: {}", names(lacks)),
     }
 }

@@ -131,3 +131,29 @@ fn pods_without_a_branch_eni_are_likely_where_the_trunk_fails() {
     assert_eq!(ids(2, 30, failing), [Id::BranchEniNotProvided]);
     assert_eq!(ids(2, 30, |_| failing(0).env("ENABLE_POD_ENI", "false")), []);
 }
+
+#[test]
+fn an_agent_with_a_page_that_is_not_ready_for_two_minutes_is_found_until_it_is() {
+    let unready = || Node { is_ready: Some(false), ..Node::new("n") };
+    assert_eq!(ids(4, 30, |_| unready()), []);
+    assert_eq!(ids(5, 30, |_| unready()), [Id::AgentNotReady]);
+    assert_eq!(ids(6, 30, |round| if round < 5 { unready() } else { Node::new("n") }), []);
+    // Every second page: it has not lasted.
+    assert_eq!(ids(21, 30, |round| if round.is_multiple_of(2) { unready() } else { Node::new("n") }), []);
+}
+
+#[test]
+fn answers_that_differ_from_the_datastore_are_info_as_long_as_nothing_is_repaired() {
+    let answers = |api, code| move |_: usize| Node::new("n").counting(error(api, code, 1.0));
+    for (api, code) in [
+        ("IMDSMetaDataOutOfSync", "not found"),
+        ("AssignPrivateIpAddresses", "PrivateIpAddressLimitExceeded"),
+        ("DetachNetworkInterface", "InvalidNetworkInterfaceID.NotFound"),
+    ] {
+        assert_eq!(ids(2, 30, answers(api, code)), [], "{api}");
+        let mut play = Play::every(30);
+        let conclusion = play.rounds(4, answers(api, code));
+        assert_eq!(named(&conclusion), [(Id::PoolOutOfStep, Severity::Info)], "{api}");
+        assert!(found(&conclusion, Id::PoolOutOfStep).says.contains("nothing had to be repaired"));
+    }
+}

@@ -9,7 +9,7 @@ use crate::finding::Remedy;
 use crate::grouped::Group;
 
 /// The remedies.
-pub(crate) fn remedies(id: FindingId, group: &Group) -> Vec<Remedy> {
+pub(super) fn remedies(id: FindingId, group: &Group) -> Vec<Remedy> {
     use FindingId as Id;
     match id {
         Id::InstanceMetadataFailing
@@ -42,15 +42,15 @@ pub(crate) fn remedies(id: FindingId, group: &Group) -> Vec<Remedy> {
     }
 }
 
-fn says(text: &str) -> Remedy {
+pub(super) fn says(text: &str) -> Remedy {
     Remedy { says: text.to_owned(), command: None }
 }
 
-fn does(text: &str, command: impl Into<String>) -> Remedy {
+pub(super) fn does(text: &str, command: impl Into<String>) -> Remedy {
     Remedy { says: text.to_owned(), command: Some(command.into()) }
 }
 
-fn set_env(variables: &str) -> String {
+pub(super) fn set_env(variables: &str) -> String {
     format!("kubectl -n kube-system set env ds/aws-node {variables}")
 }
 
@@ -259,7 +259,7 @@ fn agents(id: FindingId, group: &Group) -> Vec<Remedy> {
     };
     match id {
         FindingId::AgentSettingsRefused => vec![does("correct the setting", "kubectl -n kube-system edit ds/aws-node")],
-        FindingId::AgentNotStarted | FindingId::AgentRestarting => vec![
+        FindingId::AgentNotStarted | FindingId::AgentNotReady | FindingId::AgentRestarting => vec![
             does("see why the container ended", of_node("describe pod")),
             does(
                 "read the log of the container before",

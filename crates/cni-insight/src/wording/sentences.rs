@@ -44,6 +44,13 @@ fn cause(id: FindingId, group: &Group) -> String {
             format!("{}=true keeps the agent from attaching addresses", group.word().unwrap_or("a setting"))
         }
         Id::Ipv6PrefixMissing => "an IPv6 node without a prefix has no address for pods".to_owned(),
+        Id::SubnetExcludedByTag => format!(
+            "the node's own subnet is excluded by the tag kubernetes.io/role/cni, so the addresses of its first ENI are given to no \
+             pod ({} of {} held, {} assigned)",
+            group.held.text(),
+            group.usable.text(),
+            group.assigned.text()
+        ),
         Id::NodeCordoned => {
             format!("the agent does not grow the pool of a cordoned node ({} addresses held)", group.held.text())
         }
@@ -161,6 +168,12 @@ fn trouble(id: FindingId, group: &Group, who: &str) -> String {
         Id::AgentNotStarted => {
             format!("{agents} {are} not ready and {give} no metrics page ({word}); pods there get no address.")
         }
+        Id::AgentNotReady => {
+            let serve = if is_one { "serves" } else { "serve" };
+            format!(
+                "{agents} {serve} the metrics page, but {are} not ready for two minutes or longer; pods there may wait."
+            )
+        }
         Id::AgentSilent => {
             format!("{agents} {are} ready and {give} no metrics page ({word}), so nothing is known of the pool there.")
         }
@@ -171,6 +184,10 @@ fn trouble(id: FindingId, group: &Group, who: &str) -> String {
         Id::AddressesForceRemoved => {
             format!("{who}: {} vanished.", number("address in use", "addresses in use"))
         }
+        Id::PoolOutOfStep if group.word().is_some() => format!(
+            "{who}: {count} answers of EC2 and of instance metadata differed from the agent's datastore within the last minutes, and \
+             nothing had to be repaired."
+        ),
         Id::PoolOutOfStep => {
             format!("{who}: the agent's datastore and EC2 differed in {count} comparisons within 15 minutes.")
         }
@@ -185,6 +202,14 @@ fn trouble(id: FindingId, group: &Group, who: &str) -> String {
     }
 }
 
+/// Nodes that wait for their pool often, each for a moment.
+pub(super) fn share(group: &Group, who: &str) -> String {
+    format!(
+        "{who}: in {:.1} % of the nodes' rounds of the last six hours pods waited for the warm pool to grow.",
+        group.count
+    )
+}
+
 /// What [`Group::count`] counts.
 pub(super) fn counted_as(id: FindingId) -> &'static str {
     match id {
@@ -197,6 +222,9 @@ pub(super) fn counted_as(id: FindingId) -> &'static str {
         FindingId::PoolOutOfStep => "comparisons that changed something, in 15 minutes",
         FindingId::IamRightMissingQuiet => "calls with UnauthorizedOperation",
         FindingId::BranchEniNotProvided => "awscni_pod_eni_error_count",
+        FindingId::SettingsDiffer | FindingId::AgentVersionsDiffer => "nodes with what most have",
+        FindingId::WarmPoolOversized => "addresses held without a pod",
+        FindingId::WarmPoolTooSmall => "rounds of nodes with waiting pods, percent",
         _ => "events",
     }
 }

@@ -4,8 +4,8 @@
 use cni_types::catalogue::LabelledFamily;
 use cni_types::version::AgentVersion;
 
-use super::worlds::{Span, shown, world};
-use super::{LATE, WATCHED_S, found, in_short, names_all, play, rounds_until};
+use super::worlds::Span;
+use super::{LATE, WATCHED_S, found, in_short, names_all, rounds_until, unchanged, watch};
 use crate::catalogue::FindingId as Id;
 use crate::certainty::{Cell, INTERVALS_S, Knowledge, VERSIONS};
 use crate::evidence::{NodeStatus, Source};
@@ -66,6 +66,18 @@ const LOOKS: &[(Id, Looks)] = &[
     ),
     (Id::PoolCappedByMaxPods, Told(|node, _| node.room(27.0, 27), &[Id::CooldownOnFullNode])),
     (Id::MaxEniSetting, Told(|node, _| node.env("MAX_ENI", "3"), &[Id::MaxPodsTooHigh])),
+    (Id::SubnetExcludedByTag, Alike(Source::Subnets)),
+    (
+        Id::SubnetExcludedByTag,
+        Told(
+            |mut node, _| {
+                // There is room for another ENI.
+                node.page.enis = Some(2.0);
+                node
+            },
+            &[Id::WarmPoolTooSmall],
+        ),
+    ),
     (Id::CooldownOnFullNode, Told(|node, _| filled(node), &[Id::MaxPodsTooHigh])),
     (Id::MaxPodsTooHigh, Told(|node, _| node.max_pods(29), &[Id::CooldownOnFullNode])),
     (Id::NodeFull, Alike(Source::Nodes)),
@@ -109,7 +121,7 @@ const LOOKS: &[(Id, Looks)] = &[
             |node, span| {
                 let node =
                     node.env("AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG", "false").env("ENABLE_PREFIX_DELEGATION", "true");
-                failing(node.room(32.0, 432), "CreateNetworkInterface", "InvalidParameterValue", span)
+                failing(node.room(32.0, 432).max_pods(110), "CreateNetworkInterface", "InvalidParameterValue", span)
             },
             &[Id::SubnetFragmented],
         ),
@@ -179,6 +191,7 @@ const LOOKS: &[(Id, Looks)] = &[
     (Id::BranchEniNotProvided, Alike(Source::Pods)),
     (Id::AgentSettingsRefused, Told(|node, _| node.env("WARM_PREFIX_TARGET", "1"), &[Id::AgentNotStarted])),
     (Id::AgentNotStarted, Told(|node, _| Node { is_ready: Some(true), ..node }, &[Id::AgentSilent])),
+    (Id::AgentNotReady, Told(|node, _| node.silent("connect_refused"), &[Id::AgentNotStarted])),
     (
         Id::AgentSilent,
         Told(
@@ -246,6 +259,15 @@ const LOOKS: &[(Id, Looks)] = &[
             &[],
         ),
     ),
+    // What is spelled otherwise and read alike is no difference.
+    (Id::SettingsDiffer, Told(|node, _| node.env("WARM_IP_TARGET", "none"), &[])),
+    (Id::AgentVersionsDiffer, Told(|node, _| Node { version: Some(AgentVersion::new(1, 23, 2)), ..node }, &[])),
+    (Id::WarmPoolOversized, Told(|node, _| node.pool(101.0, 200.0, 232), &[])),
+    (Id::MaxPodsTooLow, Told(|node, _| node.max_pods(29), &[])),
+    (Id::WarmEniTargetIgnored, Told(|node, _| node.env("WARM_IP_TARGET", "0"), &[])),
+    (Id::WarmIpTargetCostsPrefix, Told(|node, _| node.env("WARM_IP_TARGET", "16"), &[])),
+    (Id::TargetsIgnoredOnIpv6, Told(|node, _| node.env("WARM_IP_TARGET", "0"), &[])),
+    (Id::PrefixesUnsupported, Told(|node, _| Node { instance_type: Some("m5.large"), ..node }, &[])),
 ];
 
 /// The versions and settings in which a finding and what looks like it are compared.
@@ -257,15 +279,8 @@ fn cells_of(id: Id) -> impl Iterator<Item = Cell> {
 /// The conclusion once everything has held.
 fn at_the_end(id: Id, cell: Cell, change: fn(Node, Span) -> Node, others: &[Id]) -> Conclusion {
     let hold = others.iter().map(|other| rounds_until(*other, cell)).max().unwrap_or(LATE).max(rounds_until(id, cell));
-    let mut play = play(cell);
-    let quiet = ["a", "b"].map(|name| shown(Node::new(name), cell));
-    play.round(&quiet);
-    let mut last = play.round(&quiet);
-    for round in 1..=hold + WATCHED_S / cell.interval_s {
-        let span = Span { from: (round - 1) * cell.interval_s, to: round * cell.interval_s };
-        let nodes: Vec<Node> = world(id, cell, span).into_iter().map(|node| change(shown(node, cell), span)).collect();
-        last = play.round(&nodes);
-    }
+    let mut last = Conclusion::default();
+    watch((id, change), cell, hold + WATCHED_S / cell.interval_s, |_, conclusion| last = conclusion.clone());
     last
 }
 
@@ -282,7 +297,7 @@ fn each_finding_is_told_from_what_looks_most_like_it_or_says_what_would_tell() {
                     assert_eq!(named, *others, "beside {id} in {cell:?}: {}", in_short(&conclusion));
                 }
                 Alike(source) => {
-                    let conclusion = at_the_end(*id, cell, |node, _| node, &[]);
+                    let conclusion = at_the_end(*id, cell, unchanged, &[]);
                     let [finding] = conclusion.findings.as_slice() else { panic!("{id}: {}", in_short(&conclusion)) };
                     assert_eq!((finding.identity.id, finding.certainty), (*id, Certainty::Likely), "{cell:?}");
                     assert!(names_all(finding, &[*source]), "{id}: {:?}", finding.lacks);

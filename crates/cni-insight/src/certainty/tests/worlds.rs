@@ -34,7 +34,8 @@ const SECOND_SDK: AgentVersion = AgentVersion::new(1, 19, 4);
 /// What an agent of the cell's version shows of this, and what can be read of it.
 pub(super) fn shown(mut node: Node, cell: Cell) -> Node {
     let version = cell.version;
-    node.version = Some(version);
+    let is_newer = node.version.is_some_and(|version| version.patch == NEWER_PATCH);
+    node.version = Some(AgentVersion { patch: version.patch + u16::from(is_newer), ..version });
     let page = &mut node.page;
     let has = |family: Family| family.first_version() <= version;
     page.counts_refusals = Some(has(Family::NoAvailableIpAddresses));
@@ -78,15 +79,36 @@ fn first_sdk(api: &'static str, code: &'static str) -> (&'static str, &'static s
     (if api == "AssignIpv6Addresses" { "AssignPrivateIpv6Addresses" } else { api }, code)
 }
 
-/// The nodes in a round.
+/// The nodes in a round: two that have it, and those beside which they differ where it is about differences.
 pub(super) fn world(id: Id, cell: Cell, span: Span) -> Vec<Node> {
-    ["a", "b"].map(|name| node(id, name, cell, span)).into()
+    let mut nodes: Vec<Node> = ["a", "b"].map(|name| node(id, name, cell, span)).into();
+    if matches!(id, Id::SettingsDiffer | Id::AgentVersionsDiffer) {
+        nodes.extend(["c", "d", "e"].map(Node::new));
+    }
+    nodes
 }
+
+/// Stands for a version that is newer than the cell's by a patch.
+const NEWER_PATCH: u16 = 99;
+/// The first agents that give pods no addresses of their own subnet if a tag excludes it.
+const RESPECTS_TAG: AgentVersion = AgentVersion::new(1, 22, 0);
 
 fn node(id: Id, name: &str, cell: Cell, span: Span) -> Node {
     let facts = id.facts();
     let node = Node::new(name);
-    if facts.is_cause { cause(id, node, span) } else { trouble(id, node, cell, span) }
+    match id {
+        Id::SubnetExcludedByTag if cell.version < RESPECTS_TAG => node,
+        Id::SettingsDiffer
+        | Id::AgentVersionsDiffer
+        | Id::WarmPoolOversized
+        | Id::MaxPodsTooLow
+        | Id::WarmEniTargetIgnored
+        | Id::WarmIpTargetCostsPrefix
+        | Id::TargetsIgnoredOnIpv6
+        | Id::PrefixesUnsupported => of_settings(id, node),
+        _ if facts.is_cause => cause(id, node, span),
+        _ => trouble(id, node, cell, span),
+    }
 }
 
 /// Two pods wait, and ask again each ten seconds.
@@ -120,6 +142,7 @@ fn cause(id: Id, node: Node, span: Span) -> Node {
         }
         Id::PoolCappedByMaxPods
         | Id::MaxEniSetting
+        | Id::SubnetExcludedByTag
         | Id::CooldownOnFullNode
         | Id::MaxPodsTooHigh
         | Id::NodeFull
@@ -139,6 +162,12 @@ fn of_size(id: Id, node: Node, span: Span) -> Node {
         // Two of the addresses cool down.
         Id::PoolCappedByMaxPods => refusing(node.pool(16.0, 18.0, 27).max_pods(18), span),
         Id::MaxEniSetting => full(node, span).room(18.0, 18).env("MAX_ENI", "2"),
+        // It has all ENIs; those of the first are given to no pod.
+        Id::SubnetExcludedByTag => {
+            let mut node = short(node, span);
+            node.page.enis = Some(3.0);
+            node
+        }
         Id::CooldownOnFullNode => {
             let mut node = refusing(node.pool(24.0, 27.0, 27).max_pods(29), span);
             node.page.requests = node.page.refused.map(|refused| refused + span.each(5));
@@ -198,11 +227,11 @@ fn of_calls(id: Id, node: Node, span: Span) -> Node {
             node.counting(error("CreateNetworkInterface", "UnauthorizedOperation", span.each(30)))
         }
         // An agent that a subnet refused asks again after two minutes.
-        Id::SubnetFragmented => node.room(32.0, 432).env("ENABLE_PREFIX_DELEGATION", "true").counting(error(
-            "AssignPrivateIpAddresses",
-            "InsufficientCidrBlocks",
-            span.each(125),
-        )),
+        Id::SubnetFragmented => node
+            .room(32.0, 432)
+            .max_pods(110)
+            .env("ENABLE_PREFIX_DELEGATION", "true")
+            .counting(error("AssignPrivateIpAddresses", "InsufficientCidrBlocks", span.each(125))),
         Id::SubnetExhausted => {
             let count = 5.0 * span.each(125);
             node.counting(error("AssignPrivateIpAddresses", "InsufficientFreeAddressesInSubnet", count))
@@ -227,6 +256,33 @@ fn of_calls(id: Id, node: Node, span: Span) -> Node {
     }
 }
 
+/// What is there at any time.
+fn of_settings(id: Id, node: Node) -> Node {
+    match id {
+        Id::SettingsDiffer => node.env("WARM_IP_TARGET", "5"),
+        Id::AgentVersionsDiffer => Node { version: Some(AgentVersion::new(1, 23, NEWER_PATCH)), ..node },
+        Id::WarmPoolOversized => {
+            Node { instance_type: Some("m5.4xlarge"), ..node.pool(20.0, 200.0, 232).max_pods(234) }
+        }
+        Id::MaxPodsTooLow => node.max_pods(17),
+        Id::WarmEniTargetIgnored => node.env("WARM_ENI_TARGET", "2").env("WARM_IP_TARGET", "5"),
+        Id::WarmIpTargetCostsPrefix => {
+            node.pool(10.0, 32.0, 432).max_pods(110).env("ENABLE_PREFIX_DELEGATION", "true").env("WARM_IP_TARGET", "5")
+        }
+        Id::TargetsIgnoredOnIpv6 => {
+            let mut node =
+                node.env("ENABLE_IPv6", "true").env("ENABLE_PREFIX_DELEGATION", "true").env("WARM_IP_TARGET", "5");
+            (node.page.is_ipv6, node.page.usable, node.page.most) = (true, None, None);
+            (node.page.held, node.page.assigned) = (None, None);
+            node
+        }
+        _ => {
+            let node = node.pool(10.0, 18.0, 18).max_pods(20).env("ENABLE_PREFIX_DELEGATION", "true");
+            Node { instance_type: Some("m4.large"), ..node }
+        }
+    }
+}
+
 /// A node without a page.
 fn silent(node: Node, is_ready: bool) -> Node {
     Node { is_ready: Some(is_ready), ..node.silent("connect_refused") }
@@ -244,6 +300,7 @@ fn trouble(id: Id, mut node: Node, cell: Cell, span: Span) -> Node {
             silent(node, false).env("ENABLE_PREFIX_DELEGATION", "true").env("WARM_PREFIX_TARGET", "0")
         }
         Id::AgentNotStarted => silent(node, false),
+        Id::AgentNotReady => Node { is_ready: Some(false), ..node },
         Id::AgentSilent => silent(node, true),
         Id::MetricsDisabled => silent(node, true).env("DISABLE_METRICS", "true"),
         Id::AgentRestarting => {

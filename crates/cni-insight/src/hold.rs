@@ -1,6 +1,6 @@
 //! For how long something must be there before it is found, and when it is over.
 
-use super::FindingId;
+use crate::catalogue::FindingId;
 
 /// For how long something must be there before its finding has its severity: both, the rounds and the time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,10 +28,14 @@ impl FindingId {
     pub const fn hold(self) -> HoldTime {
         let (rounds, ms) = match self {
             Self::AgentSilent => (6, 180_000),
-            Self::AgentSettingsRefused | Self::AgentNotStarted | Self::WarmPoolTooSmall => (1, 120_000),
+            Self::AgentSettingsRefused | Self::AgentNotStarted | Self::AgentNotReady | Self::WarmPoolTooSmall => {
+                (1, 120_000)
+            }
+            Self::SettingsDiffer | Self::AgentVersionsDiffer => (1, 1_800_000),
+            Self::WarmPoolOversized => (1, 86_400_000),
             Self::AgentRestarting | Self::PoolOutOfStep => (1, THREE_EVENTS_MS),
             Self::PoolLoopStalled => (4, 180_000),
-            Self::CooldownOnFullNode => (4, 120_000),
+            Self::CooldownOnFullNode | Self::SubnetExcludedByTag => (4, 120_000),
             _ if self.facts().must_last => (1, 120_000),
             _ => (1, 0),
         };
