@@ -1,5 +1,7 @@
 //! Each cause alone, and beside the one that looks most like it.
 
+mod course;
+
 use cni_types::catalogue::LabelledFamily;
 
 use crate::catalogue::FindingId as Id;
