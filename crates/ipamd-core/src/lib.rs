@@ -23,6 +23,7 @@ pub mod metrics;
 pub mod output;
 mod rare;
 pub mod settings;
+pub mod small_ip;
 pub mod small_map;
 mod steps;
 pub mod store;

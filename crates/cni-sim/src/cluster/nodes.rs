@@ -3,11 +3,10 @@
 use super::agents::SimNode;
 use super::engine::{Driver, Engine, Event, pod_number};
 use super::group_plan::GroupPlan;
-use super::objects::{AGENT_NAMESPACE, Objects};
+use super::objects::Objects;
 use super::slot::{AgentShown, Slot, SlotParts};
 use super::state::SimulatedCluster;
 use super::workload;
-use crate::answer::PodKey;
 use crate::kube_store::ObjectKey;
 use crate::truth::PodFacts;
 use crate::wall_clock::wall_ms;
@@ -50,7 +49,7 @@ impl SimulatedCluster {
             return;
         };
         if let Some(instance) = ec2.instance_mut(instance) {
-            instance.cluster = Some(self.objects.cluster().into());
+            instance.cluster = self.objects.shared_cluster();
         }
         let mut random = Random::stream(self.seed, 2 * stream);
         let slot = self.slot((index, group), plan, instance, engine, now_ms);
@@ -72,12 +71,12 @@ impl SimulatedCluster {
         self.objects.node(&self.kube, &slot, &shown);
         self.objects.agent(&self.kube, &slot, &shown);
         self.truth.pod_created(PodFacts {
-            uid: slot.pod_uid.clone(),
-            pod: slot.pod.name.clone(),
+            uid: slot.pod_uid(),
+            pod: slot.pod_name.to_string(),
             node: slot.node_name.to_string(),
             created_ms: now_ms,
         });
-        self.truth.pod_running(&slot.pod_uid, wall_ms());
+        self.truth.pod_running(&slot.pod_uid(), wall_ms());
     }
 
     fn slot(
@@ -94,7 +93,7 @@ impl SimulatedCluster {
         let [a, b, c, d] = primary_ip.octets();
         let node_name: Arc<str> =
             format!("ip-{a}-{b}-{c}-{d}.{}.compute.internal", self.scenario.cluster.region).into();
-        let pod = PodKey::new(AGENT_NAMESPACE, format!("aws-node-{}", suffix(index)));
+        let pod_name: Arc<str> = format!("aws-node-{}", suffix(index)).into();
         let seed = mix(self.seed ^ mix((index as u64).wrapping_mul(0x51ed_270b)));
         let seen = NodeSeen {
             max_pods: Some(plan.max_pods),
@@ -121,8 +120,8 @@ impl SimulatedCluster {
             group,
             node_name,
             zone: Arc::clone(&plan.zone),
-            pod_uid: Objects::agent_uid(&pod, now_ms),
-            pod,
+            pod_uid: Objects::agent_uid(&pod_name, now_ms),
+            pod_name,
             primary_ip,
             instance,
             created_ms: now_ms,
@@ -207,8 +206,8 @@ impl SimulatedCluster {
 
     /// A lost node leaves the Kubernetes API.
     pub(super) fn deleted(&self, engine: &mut Engine, slot: &Slot, replace: bool, now_ms: i64) {
-        self.truth.pod_deleted(&slot.pod_uid, wall_ms());
-        self.kube.delete_pod(&ObjectKey::from(&slot.pod));
+        self.truth.pod_deleted(&slot.pod_uid(), wall_ms());
+        self.kube.delete_pod(&ObjectKey::from(&slot.pod()));
         // The address, and so the name, may already belong to a new instance.
         if self.kube.node(&slot.node_name).is_some_and(|node| node.meta.created_ms == slot.created_ms) {
             self.kube.delete_node(&slot.node_name);

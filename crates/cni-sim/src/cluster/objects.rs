@@ -3,7 +3,7 @@
 use super::slot::{AgentShown, Shown, Slot};
 use crate::kube_store::{
     ContainerPhase, ContainerState, DaemonSetObject, KubeStore, Meta, NamespaceObject, NodeObject, ObjectKey, Owner,
-    Pairs, PodObject, PodPhase, PodTemplate, Uid, pairs,
+    Pairs, PodObject, PodPhase, PodTemplate, Taint, Uid, pairs,
 };
 use crate::scenario::Scenario;
 use cni_types::agent_settings::{AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG, CLUSTER_NAME};
@@ -19,9 +19,47 @@ const AGENT: &str = "aws-node";
 #[derive(Debug)]
 pub(super) struct GroupObjects {
     template: Arc<PodTemplate>,
-    node_labels: Vec<(String, String)>,
+    node_labels: Pairs,
     instance_type: String,
-    cluster: String,
+    cluster: Arc<str>,
+}
+
+/// Texts that all objects have in common.
+#[derive(Debug)]
+struct Texts {
+    agent_namespace: Arc<str>,
+    hostname: Arc<str>,
+    zone: Arc<str>,
+    old_zone: Arc<str>,
+    node_ip: Arc<str>,
+    kubelet_version: Arc<str>,
+    /// By whether the node is cordoned, and whether it is ready.
+    taints: [[Arc<[Taint]>; 2]; 2],
+}
+
+impl Texts {
+    fn new() -> Self {
+        let taint = |key: &str| -> Taint { (key.into(), "".into(), "NoSchedule".into()) };
+        let (cordoned, not_ready) = (taint("node.kubernetes.io/unschedulable"), taint("node.kubernetes.io/not-ready"));
+        Self {
+            agent_namespace: AGENT_NAMESPACE.into(),
+            hostname: "kubernetes.io/hostname".into(),
+            zone: "topology.kubernetes.io/zone".into(),
+            old_zone: "failure-domain.beta.kubernetes.io/zone".into(),
+            node_ip: "alpha.kubernetes.io/provided-node-ip".into(),
+            kubelet_version: "v1.33.4-eks-1".into(),
+            taints: [
+                [[not_ready.clone()].into(), [].into()],
+                [[cordoned.clone(), not_ready].into(), [cordoned].into()],
+            ],
+        }
+    }
+
+    fn taints(&self, shown: &Shown) -> Arc<[Taint]> {
+        let [free, cordoned] = &self.taints;
+        let [not_ready, ready] = if shown.cordoned { cordoned } else { free };
+        Arc::clone(if shown.node_ready { ready } else { not_ready })
+    }
 }
 
 /// What all objects of the cluster share.
@@ -33,6 +71,7 @@ pub(super) struct Objects {
     created_ms: i64,
     workload: Arc<PodTemplate>,
     workload_labels: Pairs,
+    texts: Texts,
 }
 
 impl Objects {
@@ -61,9 +100,9 @@ impl Objects {
             node_labels.extend(missing.map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
             GroupObjects {
                 template: Arc::new(template),
-                node_labels,
+                node_labels: pairs(node_labels),
                 instance_type: group.instance_type.value.clone(),
-                cluster: scenario.cluster.name.clone(),
+                cluster: scenario.cluster.name.as_str().into(),
             }
         });
         let key = ObjectKey::new(AGENT_NAMESPACE, AGENT);
@@ -81,6 +120,7 @@ impl Objects {
             created_ms,
             workload: Arc::new(PodTemplate::workload("web", "registry.example/web:1")),
             workload_labels: pairs([("app", "web")]),
+            texts: Texts::new(),
         }
     }
 
@@ -115,31 +155,28 @@ impl Objects {
     /// A node.
     pub(super) fn node(&self, kube: &KubeStore, slot: &Slot, shown: &Shown) {
         let Some(group) = self.groups.get(slot.group) else { return };
-        let mut labels = group.node_labels.clone();
-        labels.push(("kubernetes.io/hostname".to_owned(), slot.node_name.to_string()));
-        labels.push(("topology.kubernetes.io/zone".to_owned(), slot.zone.to_string()));
-        labels.push(("failure-domain.beta.kubernetes.io/zone".to_owned(), slot.zone.to_string()));
+        let own = [
+            (&self.texts.hostname, &slot.node_name),
+            (&self.texts.zone, &slot.zone),
+            (&self.texts.old_zone, &slot.zone),
+        ];
+        let own = own.map(|(key, value)| (Arc::clone(key), Arc::clone(value)));
+        let mut labels: Vec<_> = group.node_labels.iter().cloned().chain(own).collect();
+        labels.sort();
         let mut meta = Meta::new("", Arc::clone(&slot.node_name), slot.created_ms);
-        meta.labels = pairs(labels);
-        meta.annotations = pairs([("alpha.kubernetes.io/provided-node-ip", slot.ip.to_string())]);
-        let mut taints: Vec<(Arc<str>, Arc<str>, Arc<str>)> = Vec::new();
-        if shown.cordoned {
-            taints.push(("node.kubernetes.io/unschedulable".into(), "".into(), "NoSchedule".into()));
-        }
-        if !shown.node_ready {
-            taints.push(("node.kubernetes.io/not-ready".into(), "".into(), "NoSchedule".into()));
-        }
+        meta.labels = labels.into();
+        meta.annotations = [(Arc::clone(&self.texts.node_ip), slot.ip.to_string().into())].into();
         kube.upsert_node(NodeObject {
             meta,
             provider_id: format!("aws:///{}/{}", slot.zone, slot.instance).into(),
             internal_ip: IpAddr::V4(slot.ip),
             ready: shown.node_ready,
             unschedulable: shown.cordoned,
-            taints: taints.into(),
+            taints: self.texts.taints(shown),
             cpu_millis: 4_000,
             memory_mib: 16_384,
             max_pods: slot.max_pods,
-            kubelet_version: "v1.33.4-eks-1".into(),
+            kubelet_version: Arc::clone(&self.texts.kubelet_version),
             ready_since_ms: shown.node_ready_since_ms.unwrap_or(slot.created_ms),
         });
     }
@@ -147,7 +184,8 @@ impl Objects {
     /// An agent's pod.
     pub(super) fn agent(&self, kube: &KubeStore, slot: &Slot, shown: &Shown) {
         let Some(group) = self.groups.get(slot.group) else { return };
-        let mut meta = Meta::new(slot.pod.namespace.as_str(), slot.pod.name.as_str(), slot.created_ms);
+        let name = Arc::clone(&slot.pod_name);
+        let mut meta = Meta::new(Arc::clone(&self.texts.agent_namespace), name, slot.created_ms);
         meta.labels = self.agent_labels.clone();
         meta.owner = Some(Arc::clone(&self.owner));
         let template = Arc::clone(&group.template);
@@ -162,8 +200,8 @@ impl Objects {
     }
 
     /// The UID the agent's pod gets.
-    pub(super) fn agent_uid(pod: &crate::answer::PodKey, created_ms: i64) -> String {
-        Uid::derived("Pod", &ObjectKey::from(pod), created_ms).to_string()
+    pub(super) fn agent_uid(name: &Arc<str>, created_ms: i64) -> Uid {
+        Uid::derived("Pod", &ObjectKey::new(AGENT_NAMESPACE, Arc::clone(name)), created_ms)
     }
 
     /// A pod of the workload. One that has waited stays the same pod.
@@ -201,7 +239,12 @@ impl Objects {
 
     /// Name of the cluster.
     pub(super) fn cluster(&self) -> &str {
-        self.groups.first().map_or("", |group| group.cluster.as_str())
+        self.groups.first().map_or("", |group| &group.cluster)
+    }
+
+    /// The same, to be kept.
+    pub(super) fn shared_cluster(&self) -> Option<Arc<str>> {
+        self.groups.first().map(|group| Arc::clone(&group.cluster))
     }
 }
 

@@ -75,13 +75,13 @@ impl SimulatedCluster {
     /// The numbers of every node that serves, by pod name.
     pub fn numbers(&self) -> Vec<(PodKey, NodeNumbers)> {
         let slots = self.slots();
-        slots.iter().filter_map(|slot| Some((slot.pod.clone(), self.page(slot)?.1))).collect()
+        slots.iter().filter_map(|slot| Some((slot.pod(), self.page(slot)?.1))).collect()
     }
 
     fn find(&self, pod: &PodKey) -> Option<Arc<Slot>> {
         let node_index = self.node_index();
-        let index = *node_index.by_pod.get(&pod.name)?;
-        node_index.slots.get(index).filter(|slot| slot.pod == *pod).map(Arc::clone)
+        let index = *node_index.by_pod.get(&*pod.name)?;
+        node_index.slots.get(index).filter(|slot| slot.pod() == *pod).map(Arc::clone)
     }
 }
 
@@ -106,11 +106,11 @@ impl Backend for SimulatedCluster {
         }
         if fault.is_none() && self.keeps_pages() {
             let Some(kept) = self.kept_page(&slot) else { return Answer::Refused };
-            let ticket = self.truth().rendered(&slot.pod_uid, kept.numbers, wall_ms());
+            let ticket = self.truth().rendered(&slot.pod_uid(), kept.numbers, wall_ms());
             return Answer::KeptPage { packed: kept.packed, ticket };
         }
         let Some((body, numbers)) = self.page(&slot) else { return Answer::Refused };
-        let ticket = || self.truth().rendered(&slot.pod_uid, numbers, wall_ms());
+        let ticket = || self.truth().rendered(&slot.pod_uid(), numbers, wall_ms());
         match fault {
             None => Answer::Page { body, ticket: ticket() },
             Some(FaultKind::SlowPage { bytes_per_second, first_byte_after }) => Answer::SlowPage {
@@ -137,7 +137,7 @@ impl Backend for SimulatedCluster {
         let IpAddr::V4(ip) = ip else { return None };
         let node_index = self.node_index();
         let index = *node_index.by_ip.get(&ip)?;
-        node_index.slots.get(index).map(|slot| slot.pod.clone())
+        node_index.slots.get(index).map(|slot| slot.pod())
     }
 
     fn api_fault(&self) -> ApiFault {

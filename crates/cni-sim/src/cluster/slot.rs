@@ -1,7 +1,9 @@
 //! One simulated node: its instance, its agent, and what the Kubernetes API shows of them.
 
 use super::agents::SimNode;
+use super::objects::AGENT_NAMESPACE;
 use crate::answer::PodKey;
+use crate::kube_store::Uid;
 use crate::truth::NodeNumbers;
 use bytes::Bytes;
 use ipamd_core::id::InstanceId;
@@ -17,8 +19,9 @@ pub(super) struct Slot {
     pub(super) group: usize,
     pub(super) node_name: Arc<str>,
     pub(super) zone: Arc<str>,
-    pub(super) pod: PodKey,
-    pub(super) pod_uid: String,
+    /// The agent's pod.
+    pub(super) pod_name: Arc<str>,
+    pub(super) pod_uid: Uid,
     /// The loopback address on which its page is served.
     pub(super) ip: Ipv4Addr,
     /// Primary address in its subnet.
@@ -104,8 +107,8 @@ pub(super) struct SlotParts {
     pub(super) group: usize,
     pub(super) node_name: Arc<str>,
     pub(super) zone: Arc<str>,
-    pub(super) pod: PodKey,
-    pub(super) pod_uid: String,
+    pub(super) pod_name: Arc<str>,
+    pub(super) pod_uid: Uid,
     pub(super) primary_ip: Ipv4Addr,
     pub(super) instance: InstanceId,
     pub(super) created_ms: i64,
@@ -114,16 +117,26 @@ pub(super) struct SlotParts {
 
 impl Slot {
     pub(super) fn new(parts: SlotParts, node: SimNode) -> Self {
-        let SlotParts { index, group, node_name, zone, pod, pod_uid, primary_ip, instance, created_ms, max_pods } =
+        let SlotParts { index, group, node_name, zone, pod_name, pod_uid, primary_ip, instance, created_ms, max_pods } =
             parts;
         let shown = Shown { started_ms: created_ms, ..Shown::default() };
         let cell = Mutex::new(Cell { node: Some(Box::new(node)), shown, kept: None });
         let ip = loopback(index);
-        Self { index, group, node_name, zone, pod, pod_uid, ip, primary_ip, instance, created_ms, max_pods, cell }
+        Self { index, group, node_name, zone, pod_name, pod_uid, ip, primary_ip, instance, created_ms, max_pods, cell }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Cell> {
         self.cell.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The agent's pod.
+    pub(super) fn pod(&self) -> PodKey {
+        PodKey::new(AGENT_NAMESPACE, &*self.pod_name)
+    }
+
+    /// Its UID.
+    pub(super) fn pod_uid(&self) -> String {
+        self.pod_uid.to_string()
     }
 
     /// The instance exists.

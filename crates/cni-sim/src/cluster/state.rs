@@ -27,7 +27,7 @@ const AGENTS_LABEL: (&str, &str) = ("k8s-app", "aws-node");
 pub(super) struct NodeIndex {
     /// Every node there ever was, by index.
     pub(super) slots: Vec<Arc<Slot>>,
-    pub(super) by_pod: HashMap<String, usize>,
+    pub(super) by_pod: HashMap<Arc<str>, usize>,
     pub(super) by_ip: HashMap<Ipv4Addr, usize>,
 }
 
@@ -140,14 +140,14 @@ impl SimulatedCluster {
 
     pub(super) fn enlist(&self, slot: &Arc<Slot>) {
         let mut node_index = self.node_index_mut();
-        node_index.by_pod.insert(slot.pod.name.clone(), slot.index);
+        node_index.by_pod.insert(Arc::clone(&slot.pod_name), slot.index);
         node_index.by_ip.insert(slot.ip, slot.index);
         node_index.slots.push(Arc::clone(slot));
     }
 
     pub(super) fn delist(&self, slot: &Slot) {
         let mut node_index = self.node_index_mut();
-        node_index.by_pod.remove(&slot.pod.name);
+        node_index.by_pod.remove(&slot.pod_name);
         node_index.by_ip.remove(&slot.ip);
     }
 

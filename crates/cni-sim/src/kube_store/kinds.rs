@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::objects::{DaemonSetObject, LeaseObject, Meta, NamespaceObject, NodeObject, PodObject};
+use super::objects::{DaemonSetObject, LeaseObject, Meta, NamespaceObject, NodeObject, PodObject, share};
 
 /// The kinds the store knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -79,6 +79,17 @@ impl Object {
             Self::Namespace(_) => Kind::Namespace,
             Self::DaemonSet(_) => Kind::DaemonSet,
             Self::Lease(_) => Kind::Lease,
+        }
+    }
+
+    /// What the object has in common with its earlier version, which watchers may ask for, is kept once.
+    pub(super) fn share(&mut self, before: &Self) {
+        self.meta_mut().share(before.meta());
+        if let (Self::Node(node), Self::Node(before)) = (self, before) {
+            let node = Arc::make_mut(node);
+            share(&mut node.provider_id, &before.provider_id);
+            share(&mut node.taints, &before.taints);
+            share(&mut node.kubelet_version, &before.kubelet_version);
         }
     }
 

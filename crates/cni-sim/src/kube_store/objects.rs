@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 pub(crate) use super::template::RenderedTemplate;
 pub use super::template::{ContainerTemplate, PodTemplate};
@@ -19,6 +19,16 @@ pub fn pairs<K: AsRef<str>, V: AsRef<str>>(entries: impl IntoIterator<Item = (K,
         entries.into_iter().map(|(key, value)| (Arc::from(key.as_ref()), Arc::from(value.as_ref()))).collect();
     all.sort();
     all.into()
+}
+
+/// The labels or annotations of an object that has none.
+static NONE: LazyLock<Pairs> = LazyLock::new(|| Arc::from([]));
+
+/// Two equal values become one.
+pub(super) fn share<T: ?Sized + PartialEq>(value: &mut Arc<T>, before: &Arc<T>) {
+    if !Arc::ptr_eq(value, before) && value == before {
+        *value = Arc::clone(before);
+    }
 }
 
 /// Where an object lives: its namespace (empty for cluster-scoped kinds) and its name.
@@ -123,10 +133,18 @@ impl Meta {
             uid: Uid(0),
             created_ms,
             deletion_ms: None,
-            labels: Arc::from([]),
-            annotations: Arc::from([]),
+            labels: Arc::clone(&NONE),
+            annotations: Arc::clone(&NONE),
             owner: None,
         }
+    }
+
+    /// What both have in common is kept once.
+    pub(super) fn share(&mut self, before: &Self) {
+        share(&mut self.namespace, &before.namespace);
+        share(&mut self.name, &before.name);
+        share(&mut self.labels, &before.labels);
+        share(&mut self.annotations, &before.annotations);
     }
 
     /// The object's key.

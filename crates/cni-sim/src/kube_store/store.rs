@@ -335,6 +335,9 @@ impl KubeStore {
         if let Some(same) = before.as_ref().filter(|stored| stored.object == object) {
             return same.resource_version;
         }
+        if let Some(before) = &before {
+            object.share(&before.object);
+        }
         let version = state.next_version();
         state.table_mut(kind).objects.insert(key, Stored { resource_version: version, object: object.clone() });
         self.record(state, kind, Change { resource_version: version, before, after: Some(object) });

@@ -13,6 +13,7 @@ extern crate cni_testkit;
 
 mod api_server;
 mod aws_services;
+mod cluster_memory;
 mod world_determinism;
 mod world_kept_pages;
 mod world_messages;

@@ -1,6 +1,8 @@
 //! The agent's checkpoint: a file that can be missing, damaged, or impossible to write.
 
-use ipamd_core::input::{CheckpointEntry, SecondFile, StoreError, StoreReply};
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use ipamd_core::input::{CheckpointEntry, PodName, SecondFile, StoreError, StoreReply};
 
 /// What is in the file.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -16,10 +18,56 @@ pub enum Content {
     OtherVersion,
 }
 
+/// [`Content`] as it is kept.
+#[derive(Debug)]
+enum File {
+    Missing,
+    Entries(Box<[Kept]>),
+    Damaged,
+    OtherVersion,
+}
+
+/// A checkpoint's entry as it is kept: most have no more than an IPv4 address.
+#[derive(Debug)]
+struct Kept {
+    key: u64,
+    ipv4: Option<Ipv4Addr>,
+    rest: Option<Box<Rest>>,
+}
+
+/// What most entries do not have.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Rest {
+    ipv6: Option<Ipv6Addr>,
+    allocated_ns: i64,
+    pod: PodName,
+}
+
+impl From<CheckpointEntry<u64>> for Kept {
+    fn from(entry: CheckpointEntry<u64>) -> Self {
+        let CheckpointEntry { key, ipv4, ipv6, allocated_ns, pod } = entry;
+        let rest = Rest { ipv6, allocated_ns, pod };
+        Self { key, ipv4, rest: (rest != Rest::default()).then(|| Box::new(rest)) }
+    }
+}
+
+impl Kept {
+    fn entry(&self) -> CheckpointEntry<u64> {
+        let rest = self.rest.as_deref();
+        CheckpointEntry {
+            key: self.key,
+            ipv4: self.ipv4,
+            ipv6: rest.and_then(|rest| rest.ipv6),
+            allocated_ns: rest.map_or(0, |rest| rest.allocated_ns),
+            pod: rest.map(|rest| rest.pod.clone()).unwrap_or_default(),
+        }
+    }
+}
+
 /// The file.
 #[derive(Debug)]
 pub struct Disk {
-    content: Content,
+    file: File,
     generation: u64,
     writes: u64,
     refused: u64,
@@ -28,19 +76,29 @@ pub struct Disk {
 
 impl Default for Disk {
     fn default() -> Self {
-        Self { content: Content::Missing, generation: 0, writes: 0, refused: 0, second: Ok(None) }
+        Self { file: File::Missing, generation: 0, writes: 0, refused: 0, second: Ok(None) }
     }
 }
 
 impl Disk {
     /// What is in it.
-    pub fn content(&self) -> &Content {
-        &self.content
+    pub fn content(&self) -> Content {
+        match &self.file {
+            File::Missing => Content::Missing,
+            File::Entries(kept) => Content::Entries(kept.iter().map(Kept::entry).collect()),
+            File::Damaged => Content::Damaged,
+            File::OtherVersion => Content::OtherVersion,
+        }
     }
 
     /// Puts something in it from outside.
     pub fn set(&mut self, content: Content) {
-        self.content = content;
+        self.file = match content {
+            Content::Missing => File::Missing,
+            Content::Entries(entries) => File::Entries(entries.into_iter().map(Kept::from).collect()),
+            Content::Damaged => File::Damaged,
+            Content::OtherVersion => File::OtherVersion,
+        };
     }
 
     /// The second file.
@@ -75,9 +133,9 @@ impl Disk {
 
     /// Reads the file.
     pub fn read(&self) -> Result<StoreReply<u64>, StoreError> {
-        match &self.content {
+        match self.content() {
             Content::Missing => Err(StoreError::Missing),
-            Content::Entries(entries) => Ok(StoreReply::Checkpoint(entries.clone())),
+            Content::Entries(entries) => Ok(StoreReply::Checkpoint(entries)),
             Content::Damaged => Err(StoreError::Malformed("unexpected end of JSON input".into())),
             Content::OtherVersion => Err(StoreError::Version),
         }
@@ -92,7 +150,7 @@ impl Disk {
     pub fn write(
         &mut self,
         generation: u64,
-        mut entries: Vec<CheckpointEntry<u64>>,
+        entries: Vec<CheckpointEntry<u64>>,
         fails: bool,
     ) -> Result<StoreReply<u64>, StoreError> {
         if fails {
@@ -101,8 +159,7 @@ impl Disk {
         }
         if generation >= self.generation {
             self.generation = generation;
-            entries.shrink_to_fit();
-            self.content = Content::Entries(entries);
+            self.set(Content::Entries(entries));
         }
         self.writes = self.writes.saturating_add(1);
         Ok(StoreReply::Written)
@@ -111,8 +168,6 @@ impl Disk {
 
 #[cfg(test)]
 mod tests {
-    use ipamd_core::input::PodName;
-
     use super::*;
 
     #[test]
@@ -120,7 +175,9 @@ mod tests {
         let mut disk = Disk::default();
         assert_eq!(disk.read(), Err(StoreError::Missing));
         assert_eq!(disk.write(1, Vec::new(), false), Ok(StoreReply::Written));
-        let entry = CheckpointEntry { key: 7, ipv4: None, ipv6: None, allocated_ns: 0, pod: PodName::default() };
+        let pod = PodName { namespace: "default".into(), name: "web-0".into() };
+        let ipv6 = Some("2001:db8::9".parse().unwrap());
+        let entry = CheckpointEntry { key: 7, ipv4: Some([10, 0, 0, 9].into()), ipv6, allocated_ns: 5, pod };
         assert!(matches!(disk.write(2, vec![entry.clone()], true), Err(StoreError::Io(_))));
         assert_eq!(disk.read(), Ok(StoreReply::Checkpoint(Vec::new())));
         assert_eq!(disk.write(3, vec![entry.clone()], false), Ok(StoreReply::Written));

@@ -6,10 +6,13 @@
 mod addresses;
 mod describe;
 pub mod eni;
+mod instance;
 mod interfaces;
 pub mod refusal;
+mod texts;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use cni_types::limits::InstanceLimits;
 use cni_types::random::Random;
@@ -19,7 +22,9 @@ use ipamd_core::output::Ec2Call;
 use ipamd_core::small_map::SmallMap;
 
 use self::eni::{Attachment, Eni, EniState};
+pub use self::instance::Ec2Instance;
 use self::refusal::Refusal;
+use self::texts::Texts;
 use super::subnet::{SubnetFacts, SubnetSpace};
 
 /// What an account's EC2 is made of.
@@ -51,42 +56,10 @@ impl Ec2Spec {
     }
 }
 
-/// An instance.
-#[derive(Debug, Clone)]
-pub struct Ec2Instance {
-    /// Its id.
-    pub id: InstanceId,
-    /// Its type.
-    pub instance_type: Box<str>,
-    /// What its type allows.
-    pub limits: InstanceLimits,
-    /// Its availability zone.
-    pub zone: Box<str>,
-    /// Its primary ENI.
-    pub primary_eni: EniId,
-    /// `CLUSTER_NAME` of its agent, by which ENIs that were left behind are looked for.
-    pub cluster: Option<Box<str>>,
-    /// ENIs with an attachment to it, those being attached or detached included.
-    enis: SmallMap<EniId, ()>,
-    /// Changes of these ENIs so far, those that only time brings apart.
-    changes: u64,
-}
-
-impl Ec2Instance {
-    /// A number that grows with each change of its ENIs that a call or somebody else made.
-    pub fn changes(&self) -> u64 {
-        self.changes
-    }
-
-    fn changed(&mut self) {
-        self.changes = self.changes.saturating_add(1);
-    }
-}
-
-/// What a token has made, and with which parameters.
-#[derive(Debug, Clone)]
+/// What a token has made, and a hash of the parameters.
+#[derive(Debug, Clone, Copy)]
 struct Created {
-    call: Ec2Call,
+    parameters: u64,
     eni: EniId,
 }
 
@@ -101,16 +74,21 @@ const STALE: usize = 1_024;
 pub struct Ec2 {
     spec: Ec2Spec,
     subnets: BTreeMap<SubnetId, SubnetSpace>,
-    instances: BTreeMap<InstanceId, Ec2Instance>,
-    enis: BTreeMap<EniId, Eni>,
+    /// Instances and ENIs are apart from the tree, whose nodes are not full.
+    instances: BTreeMap<InstanceId, Box<Ec2Instance>>,
+    /// Shared with those who saw them: a change makes a new one.
+    enis: BTreeMap<EniId, Arc<Eni>>,
     /// ENIs that are available, or will be when their detaching ends.
     loose: BTreeSet<EniId>,
     /// What the last change of an ENI replaced, and until when it may be described so. `None`: it did not exist.
-    stale: BTreeMap<EniId, (i64, Option<Eni>)>,
+    stale: BTreeMap<EniId, (i64, Option<Arc<Eni>>)>,
     tokens: BTreeMap<(InstanceId, u64), Created>,
     token_order: VecDeque<(InstanceId, u64)>,
     next_id: u64,
     random: Random,
+    texts: Texts,
+    /// All groups of the account, which most ENIs have.
+    groups: Arc<[GroupId]>,
 }
 
 impl Ec2 {
@@ -127,6 +105,8 @@ impl Ec2 {
             token_order: VecDeque::new(),
             next_id: 0,
             random: Random::stream(spec.seed, 1),
+            texts: Texts::default(),
+            groups: spec.groups.as_slice().into(),
             spec,
         }
     }
@@ -139,9 +119,10 @@ impl Ec2 {
         limits: InstanceLimits,
         subnet: SubnetId,
     ) -> Result<InstanceId, Refusal> {
-        let zone = self.subnet_or_refusal(subnet)?.spec.zone.clone();
+        let known = self.subnets.get(&subnet).ok_or_else(|| Refusal::no_subnet(subnet))?;
+        let zone = self.texts.share(&known.spec.zone);
         let id = InstanceId::from_bits(self.draw_id());
-        let groups = self.spec.groups.clone();
+        let groups = Arc::clone(&self.groups);
         let primary_eni = self.make_eni(now_ms, subnet, groups, "")?;
         let attachment = Attachment {
             id: AttachmentId::from_bits(self.draw_id()),
@@ -152,9 +133,9 @@ impl Ec2 {
             detached_ms: None,
             delete_on_termination: true,
         };
-        let (instance_type, enis) = (instance_type.into(), SmallMap::new());
+        let (instance_type, enis) = (self.texts.share(instance_type), SmallMap::new());
         let instance = Ec2Instance { id, instance_type, limits, zone, primary_eni, cluster: None, enis, changes: 0 };
-        self.instances.insert(id, instance);
+        self.instances.insert(id, Box::new(instance));
         self.bind(primary_eni, attachment);
         self.stale.remove(&primary_eni);
         Ok(id)
@@ -165,7 +146,7 @@ impl Ec2 {
         let Some(ended) = self.instances.remove(&instance) else { return };
         for id in ended.enis.keys().copied() {
             self.change(now_ms, id);
-            let Some(eni) = self.enis.get_mut(&id) else { continue };
+            let Some(eni) = self.eni_mut(id) else { continue };
             let goes = eni.attachment.take().is_none_or(|attachment| attachment.delete_on_termination);
             self.loose.insert(id);
             if goes {
@@ -201,33 +182,48 @@ impl Ec2 {
 
     /// An instance.
     pub fn instance(&self, id: InstanceId) -> Option<&Ec2Instance> {
-        self.instances.get(&id)
+        self.instances.get(&id).map(Box::as_ref)
     }
 
     /// An instance, to be changed from outside.
     pub fn instance_mut(&mut self, id: InstanceId) -> Option<&mut Ec2Instance> {
-        self.instances.get_mut(&id)
+        self.instances.get_mut(&id).map(Box::as_mut)
     }
 
     /// Every ENI that exists, by id.
     pub fn enis(&self) -> impl Iterator<Item = &Eni> {
-        self.enis.values()
+        self.enis.values().map(Arc::as_ref)
     }
 
     /// An ENI that exists.
     pub fn eni(&self, id: EniId) -> Option<&Eni> {
-        self.enis.get(&id)
+        self.enis.get(&id).map(Arc::as_ref)
+    }
+
+    /// An ENI, to be changed. Who saw it before keeps what it was.
+    fn eni_mut(&mut self, id: EniId) -> Option<&mut Eni> {
+        self.enis.get_mut(&id).map(Arc::make_mut)
     }
 
     /// ENIs attached to the instance at this time, by card and device number.
     pub fn attached(&self, now_ms: i64, instance: InstanceId) -> Vec<&Eni> {
-        let mut enis: Vec<&Eni> = self.bound(instance).filter(|eni| eni.state(now_ms) == EniState::Attached).collect();
+        self.attached_shared(now_ms, instance).into_iter().map(Arc::as_ref).collect()
+    }
+
+    /// The same, to be kept.
+    pub(super) fn attached_shared(&self, now_ms: i64, instance: InstanceId) -> Vec<&Arc<Eni>> {
+        let bound = self.bound_shared(instance);
+        let mut enis: Vec<&Arc<Eni>> = bound.filter(|eni| eni.state(now_ms) == EniState::Attached).collect();
         enis.sort_by_key(|eni| eni.attachment.as_ref().map(|at| (at.card, at.device)));
         enis
     }
 
     /// ENIs with an attachment to the instance, whatever its state.
     pub fn bound(&self, instance: InstanceId) -> impl Iterator<Item = &Eni> {
+        self.bound_shared(instance).map(Arc::as_ref)
+    }
+
+    fn bound_shared(&self, instance: InstanceId) -> impl Iterator<Item = &Arc<Eni>> {
         let ids = self.instances.get(&instance).map(|instance| &instance.enis);
         ids.into_iter().flat_map(SmallMap::keys).filter_map(|id| self.enis.get(id))
     }
@@ -260,7 +256,7 @@ impl Ec2 {
     }
 
     fn eni_or_refusal(&self, id: EniId) -> Result<&Eni, Refusal> {
-        self.enis.get(&id).ok_or_else(|| Refusal::no_eni(id))
+        self.eni(id).ok_or_else(|| Refusal::no_eni(id))
     }
 
     /// What ended before a call is executed has ended for it: detaching of the caller's ENIs and of the one that it names.
@@ -271,12 +267,9 @@ impl Ec2 {
             ids.push(*eni);
         }
         for id in ids {
-            let Some(eni) = self.enis.get_mut(&id) else { continue };
-            let held_by = eni.attachment.as_ref().map(|attachment| attachment.instance);
-            eni.settle(now_ms);
-            if eni.attachment.is_none()
-                && let Some(instance) = held_by.and_then(|instance| self.instances.get_mut(&instance))
-            {
+            let Some(eni) = self.enis.get_mut(&id).filter(|eni| eni.has_left(now_ms)) else { continue };
+            let held_by = Arc::make_mut(eni).attachment.take().map(|attachment| attachment.instance);
+            if let Some(instance) = held_by.and_then(|instance| self.instances.get_mut(&instance)) {
                 instance.enis.remove(&id);
                 instance.changed();
             }
@@ -302,7 +295,7 @@ impl Ec2 {
     /// Makes this the ENI's attachment.
     fn bind(&mut self, id: EniId, attachment: Attachment) {
         let instance = self.instances.get_mut(&attachment.instance);
-        if let (Some(eni), Some(instance)) = (self.enis.get_mut(&id), instance) {
+        if let (Some(eni), Some(instance)) = (self.enis.get_mut(&id).map(Arc::make_mut), instance) {
             instance.enis.insert(id, ());
             instance.changed();
             eni.attachment = Some(attachment);
@@ -317,7 +310,13 @@ impl Ec2 {
         (u128::from(self.random.bits() >> 32) << 32) | u128::from(self.next_id & 0xffff_ffff)
     }
 
-    fn make_eni(&mut self, now_ms: i64, subnet: SubnetId, groups: Vec<GroupId>, text: &str) -> Result<EniId, Refusal> {
+    fn make_eni(
+        &mut self,
+        now_ms: i64,
+        subnet: SubnetId,
+        groups: Arc<[GroupId]>,
+        text: &str,
+    ) -> Result<EniId, Refusal> {
         if self.enis.len() >= self.spec.quota {
             return Err(Refusal::account_is_full());
         }
@@ -341,7 +340,7 @@ impl Ec2 {
             groups,
             created_ms: now_ms,
         };
-        self.enis.insert(id, eni);
+        self.enis.insert(id, Arc::new(eni));
         self.loose.insert(id);
         Ok(id)
     }

@@ -7,6 +7,7 @@ use cni_types::random::Random;
 use ipamd_core::id::InstanceId;
 use ipamd_core::input::{HostError, HostPod, HostReply, Mac, PodName};
 use ipamd_core::output::HostCall;
+use ipamd_core::small_ip::SmallIp;
 use ipamd_core::small_map::SmallMap;
 
 use super::ec2::Ec2;
@@ -38,31 +39,27 @@ impl Default for HostSpec {
 }
 
 /// The interface of a pod.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Veth {
     pod: u64,
     name: VethName,
     ifindex: u32,
-    address: IpAddr,
+    address: SmallIp,
 }
 
-/// The name of the host's end of a pod's interface.
+/// The name of the host's end of a pod's interface: `eni` and these 44 bits as 11 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct VethName([u8; 14]);
+struct VethName(u64);
 
 impl VethName {
     /// Pods of one name share it; a pod without a name has one of its own.
     fn of(pod: u64, name: &PodName) -> Self {
-        let suffix = if name.name.is_empty() { format!("{pod:011x}") } else { ipamd_core::veth_suffix(name) };
-        let mut bytes = *b"eni00000000000";
-        for (byte, letter) in bytes.iter_mut().skip(3).zip(suffix.bytes()) {
-            *byte = letter;
-        }
-        Self(bytes)
+        let named = || u64::from_str_radix(&ipamd_core::veth_suffix(name), 16).unwrap_or(0);
+        Self(if name.name.is_empty() { pod & 0xfff_ffff_ffff } else { named() })
     }
 
     fn text(self) -> Box<str> {
-        String::from_utf8_lossy(&self.0).into()
+        format!("eni{:011x}", self.0).into()
     }
 }
 
@@ -174,11 +171,11 @@ impl Host {
         let ifindex = self.next_ifindex;
         self.next_ifindex = self.next_ifindex.wrapping_add(1).max(10);
         self.inherited += u64::from(self.tracked.contains(&address));
-        let veth = Veth { pod, name: VethName::of(pod, name), ifindex, address };
+        let veth = Veth { pod, name: VethName::of(pod, name), ifindex, address: address.into() };
         match self.veths.binary_search_by_key(&veth.name, |known| known.name) {
             Ok(index) => {
                 let replaced = self.veths.get_mut(index).map(|known| std::mem::replace(known, veth));
-                let replaced = replaced.inspect(|replaced| self.track(replaced.address));
+                let replaced = replaced.inspect(|replaced| self.track(replaced.address.get()));
                 (ifindex, replaced.map(|replaced| (replaced.name.text(), replaced.ifindex)))
             }
             Err(index) => {
@@ -193,7 +190,7 @@ impl Host {
     pub fn remove_pod(&mut self, pod: u64) -> Option<(Box<str>, u32)> {
         let index = self.veths.iter().position(|veth| veth.pod == pod)?;
         let gone = self.veths.remove(index);
-        self.track(gone.address);
+        self.track(gone.address.get());
         Some((gone.name.text(), gone.ifindex))
     }
 
@@ -232,7 +229,8 @@ impl Host {
 
     /// Interfaces of pods, by name.
     pub fn pods(&self) -> Vec<HostPod> {
-        let pod = |veth: &Veth| HostPod { name: veth.name.text(), ifindex: veth.ifindex, routes: vec![veth.address] };
+        let pod =
+            |veth: &Veth| HostPod { name: veth.name.text(), ifindex: veth.ifindex, routes: vec![veth.address.get()] };
         self.veths.iter().map(pod).collect()
     }
 

@@ -38,12 +38,14 @@ impl ImdsSpec {
 }
 
 /// What is shown of one ENI now, and what will be. `None`: the ENI is not listed.
+///
+/// These are the ENIs of EC2 themselves, as they were at that time: each is attached.
 #[derive(Debug, Default)]
 struct Shown {
-    now: Option<Arc<ImdsEni>>,
+    now: Option<Arc<Eni>>,
     /// What EC2 had last.
-    latest: Option<Arc<ImdsEni>>,
-    later: Vec<(i64, Option<Arc<ImdsEni>>)>,
+    latest: Option<Arc<Eni>>,
+    later: Vec<(i64, Option<Arc<Eni>>)>,
 }
 
 impl Shown {
@@ -55,6 +57,15 @@ impl Shown {
         }
         if self.later.is_empty() {
             self.later = Vec::new();
+        }
+    }
+
+    /// EC2 changed something of the ENI that the service does not show: what was kept before need not be.
+    fn renew(&mut self, same: &Arc<Eni>) {
+        let Some(before) = self.latest.replace(Arc::clone(same)) else { return };
+        let shown = self.later.iter_mut().map(|(_, shown)| shown).chain([&mut self.now]).flatten();
+        for shown in shown.filter(|shown| Arc::ptr_eq(shown, &before)) {
+            *shown = Arc::clone(same);
         }
     }
 }
@@ -74,8 +85,8 @@ impl Imds {
     /// The service of an instance that is being launched: it shows what is attached now.
     pub fn new(spec: Arc<ImdsSpec>, who: InstanceId, now_ms: i64, ec2: &Ec2, seed: u64) -> Self {
         let mut shown = SmallMap::new();
-        for eni in ec2.attached(now_ms, who) {
-            let view = listed(eni).map(Arc::new);
+        for eni in ec2.attached_shared(now_ms, who) {
+            let view = Some(Arc::clone(eni));
             shown.insert(eni.id, Shown { now: view.clone(), latest: view, later: Vec::new() });
         }
         Self { spec, who, shown, settled: None, random: Random::stream(seed, 4) }
@@ -87,27 +98,30 @@ impl Imds {
         if self.settled.is_some() && self.settled == changes {
             return;
         }
-        let truth: BTreeMap<EniId, (i64, Option<ImdsEni>)> = ec2
-            .attached(now_ms, self.who)
-            .into_iter()
-            .map(|eni| (eni.id, (eni.attachment.as_ref().map_or(now_ms, |at| at.attached_ms), listed(eni))))
-            .collect();
+        let truth: BTreeMap<EniId, &Arc<Eni>> =
+            ec2.attached_shared(now_ms, self.who).into_iter().map(|eni| (eni.id, eni)).collect();
         for id in truth.keys() {
             self.shown.or_default(*id);
         }
         for (id, shown) in self.shown.iter_mut() {
-            let (attached_ms, view) = truth.get(id).cloned().unwrap_or((now_ms, None));
-            if shown.latest.as_deref() == view.as_ref() {
-                continue;
+            let view = truth.get(id).copied();
+            match (&shown.latest, view) {
+                (None, None) => continue,
+                (Some(latest), Some(view)) if is_listed_alike(latest, view) => {
+                    shown.renew(view);
+                    continue;
+                }
+                _ => {}
             }
+            let attached_ms = view.and_then(|eni| eni.attachment.as_ref()).map_or(now_ms, |at| at.attached_ms);
             // A new ENI counts from the end of its attach, every other change from now.
             let since_ms = if shown.latest.is_none() { attached_ms } else { now_ms };
             let lag_ms = self.random.between(self.spec.lag_ms.0, self.spec.lag_ms.1);
             let after = shown.later.last().map_or(i64::MIN, |(at_ms, _)| *at_ms);
             let at_ms = since_ms.saturating_add(lag_ms).max(after);
             let in_part = self.random.fraction() < self.spec.partial;
-            let part = view.as_ref().filter(|_| in_part).and_then(|view| part_of(shown.latest.as_deref(), view));
-            let view = view.map(Arc::new);
+            let part = view.filter(|_| in_part).and_then(|view| part_of(shown.latest.as_deref(), view));
+            let view = view.cloned();
             if let Some(part) = part {
                 shown.later.push((at_ms, Some(Arc::new(part))));
                 shown.later.push((at_ms.saturating_add(lag_ms), view.clone()));
@@ -159,8 +173,7 @@ impl Imds {
 
     fn enis(&self, now_ms: i64, unreadable: bool, faults: &mut Faults) -> Vec<ImdsEni> {
         let mut enis = Vec::with_capacity(self.shown.len());
-        for eni in self.shown.values().filter_map(|shown| shown.now.as_deref()) {
-            let mut eni = eni.clone();
+        for mut eni in self.shown.values().filter_map(|shown| listed(shown.now.as_deref()?)) {
             match faults.imds_eni(eni.id, now_ms) {
                 Some(How::Absent) => continue,
                 Some(How::PrimaryOnly) => {
@@ -186,9 +199,9 @@ impl Imds {
         let primary = ec2.eni(instance.primary_eni).ok_or_else(gone)?;
         Ok(Identity {
             region: self.spec.region.clone(),
-            zone: instance.zone.clone(),
+            zone: (&*instance.zone).into(),
             instance: self.who,
-            instance_type: instance.instance_type.clone(),
+            instance_type: (&*instance.instance_type).into(),
             limits: instance.limits.listed.then_some(instance.limits),
             vpc: self.spec.vpc,
             subnet: primary.subnet,
@@ -201,7 +214,7 @@ impl Imds {
 
     fn groups(&self, ec2: &Ec2) -> Vec<GroupId> {
         let primary = ec2.instance(self.who).and_then(|instance| ec2.eni(instance.primary_eni));
-        primary.map(|eni| eni.groups.clone()).unwrap_or_default()
+        primary.map(|eni| eni.groups.to_vec()).unwrap_or_default()
     }
 }
 
@@ -225,18 +238,28 @@ fn listed(eni: &Eni) -> Option<ImdsEni> {
     })
 }
 
+/// The service lists both alike.
+fn is_listed_alike(one: &Arc<Eni>, other: &Arc<Eni>) -> bool {
+    let place = |eni: &Eni| (eni.id, eni.mac, eni.subnet, eni.attachment.as_ref().map(|at| (at.device, at.card)));
+    let addresses = |eni: &Eni| eni.primary.iter().chain(&eni.ipv4).copied().collect::<Vec<_>>();
+    Arc::ptr_eq(one, other)
+        || (place(one) == place(other)
+            && addresses(one) == addresses(other)
+            && one.ipv4_prefixes == other.ipv4_prefixes
+            && one.ipv6_prefixes == other.ipv6_prefixes)
+}
+
 /// The ENI with only the first half of what is new; `None` where fewer than two addresses or prefixes are.
-fn part_of(before: Option<&ImdsEni>, after: &ImdsEni) -> Option<ImdsEni> {
-    let had = |eni: Option<&ImdsEni>| {
-        eni.map_or((1, 0), |eni| (eni.ipv4.as_ref().map_or(0, Vec::len), eni.ipv4_prefixes.len()))
-    };
-    let ((ipv4, prefixes), (all_ipv4, all_prefixes)) = (had(before), had(Some(after)));
+fn part_of(before: Option<&Eni>, after: &Eni) -> Option<Eni> {
+    let has = |eni: &Eni| (usize::from(eni.primary.is_some()) + eni.ipv4.len(), eni.ipv4_prefixes.len());
+    let ((ipv4, prefixes), (all_ipv4, all_prefixes)) = (before.map_or((1, 0), has), has(after));
     let (new_ipv4, new_prefixes) = (all_ipv4.saturating_sub(ipv4), all_prefixes.saturating_sub(prefixes));
     if new_ipv4.max(new_prefixes) < 2 {
         return None;
     }
     let mut part = after.clone();
-    part.ipv4 = part.ipv4.map(|list| list.into_iter().take(ipv4 + new_ipv4 / 2).collect());
+    let shown = ipv4 + new_ipv4 / 2;
+    part.ipv4.truncate(shown.saturating_sub(usize::from(part.primary.is_some())));
     part.ipv4_prefixes.truncate(prefixes + new_prefixes / 2);
     Some(part)
 }

@@ -3,6 +3,7 @@
 //! It sends requests. The driver of the world hands back the answer of each, or that the agent could not be reached.
 
 pub mod container;
+mod pod;
 
 use std::net::IpAddr;
 
@@ -11,6 +12,8 @@ use ipamd_core::id::RpcId;
 use ipamd_core::input::{AddRequest, DelReason, DelRequest, PodName};
 use ipamd_core::output::Reply;
 use ipamd_core::small_map::SmallMap;
+
+use self::pod::{Place, Pod, State};
 
 /// How kubelet and runtime behave.
 #[derive(Debug, Clone, Copy)]
@@ -67,25 +70,6 @@ pub enum Send {
     },
 }
 
-/// Where a pod is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// Its sandbox's ADD is under way, since then; `doomed`: the pod was deleted meanwhile.
-    Adding { rpc: RpcId, since_ms: i64, doomed: bool },
-    /// It runs with this address.
-    Running { address: IpAddr },
-    /// Its next sandbox is tried then.
-    Waiting { until_ms: i64 },
-}
-
-#[derive(Debug, Clone)]
-struct Pod {
-    name: PodName,
-    /// Its present sandbox; each try has another one.
-    sandbox: u64,
-    state: State,
-}
-
 /// What happened so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -108,6 +92,8 @@ pub struct Tally {
 pub struct Kubelet {
     spec: KubeletSpec,
     pods: SmallMap<u64, Pod>,
+    /// Names of the pods that have one.
+    names: SmallMap<u64, PodName>,
     adds: SmallMap<RpcId, u64>,
     dels: SmallMap<RpcId, DelReason>,
     next_rpc: u64,
@@ -119,9 +105,9 @@ pub struct Kubelet {
 impl Kubelet {
     /// A kubelet without pods.
     pub fn new(spec: KubeletSpec, seed: u64) -> Self {
-        let (pods, adds, dels) = (SmallMap::new(), SmallMap::new(), SmallMap::new());
+        let (pods, names, adds, dels) = (SmallMap::new(), SmallMap::new(), SmallMap::new(), SmallMap::new());
         let (next_rpc, next_sandbox, tally) = (0, 0, Tally::default());
-        Self { spec, pods, adds, dels, next_rpc, next_sandbox, tally, random: Random::stream(seed, 7) }
+        Self { spec, pods, names, adds, dels, next_rpc, next_sandbox, tally, random: Random::stream(seed, 7) }
     }
 
     /// What happened so far.
@@ -131,9 +117,9 @@ impl Kubelet {
 
     /// Pods that run, and their addresses.
     pub fn running(&self) -> impl Iterator<Item = (u64, IpAddr)> {
-        self.pods.iter().filter_map(|(pod, at)| match at.state {
-            State::Running { address } => Some((*pod, address)),
-            _ => None,
+        self.pods.iter().filter_map(|(pod, at)| match &at.place {
+            Place::Running(address) => Some((*pod, address.get())),
+            Place::Pending(_) => None,
         })
     }
 
@@ -144,18 +130,18 @@ impl Kubelet {
 
     /// Which pods these are.
     pub fn pending(&self) -> impl Iterator<Item = u64> {
-        let pending = self.pods.iter().filter(|(_, pod)| !matches!(pod.state, State::Running { .. }));
+        let pending = self.pods.iter().filter(|(_, pod)| !matches!(pod.place, Place::Running(_)));
         pending.map(|(pod, _)| *pod)
     }
 
     /// Pods that are to get an address, in the order of their numbers: those that wait and were not deleted.
     pub fn wanting(&self) -> impl Iterator<Item = u64> {
-        let wants = |state: &State| match state {
+        let wants = |state: State| match state {
             State::Adding { doomed, .. } => !doomed,
             State::Waiting { .. } => true,
-            State::Running { .. } => false,
+            State::Running => false,
         };
-        self.pods.iter().filter(move |(_, pod)| wants(&pod.state)).map(|(pod, _)| *pod)
+        self.pods.iter().filter(move |(_, pod)| wants(pod.state())).map(|(pod, _)| *pod)
     }
 
     /// The pod's present sandbox.
@@ -168,26 +154,29 @@ impl Kubelet {
         if self.pods.contains_key(&pod) {
             return Vec::new();
         }
-        let state = State::Waiting { until_ms: now_ms };
-        self.pods.insert(pod, Pod { name, sandbox: 0, state });
+        let place = Place::Pending(Box::new(State::Waiting { until_ms: now_ms }));
+        self.pods.insert(pod, Pod { sandbox: 0, place });
+        if name != PodName::default() {
+            self.names.insert(pod, name);
+        }
         self.due(now_ms)
     }
 
     /// A pod is deleted.
     pub fn stop_pod(&mut self, pod: u64) -> Vec<Send> {
         let Some(found) = self.pods.get_mut(&pod) else { return Vec::new() };
-        match &mut found.state {
-            State::Adding { doomed, .. } => {
-                *doomed = true;
+        match found.state() {
+            State::Adding { rpc, since_ms, .. } => {
+                found.set(State::Adding { rpc, since_ms, doomed: true });
                 Vec::new()
             }
             State::Waiting { .. } => {
-                self.pods.remove(&pod);
+                self.forget(pod);
                 Vec::new()
             }
-            State::Running { .. } => {
-                let (sandbox, name) = (found.sandbox, found.name.clone());
-                self.pods.remove(&pod);
+            State::Running => {
+                let sandbox = found.sandbox;
+                let name = self.forget(pod);
                 vec![self.del(sandbox, name, DelReason::PodDeleted), Send::Down { pod }]
             }
         }
@@ -195,9 +184,9 @@ impl Kubelet {
 
     /// A pod vanishes with its interface, and no DEL is sent.
     pub fn leak_pod(&mut self, pod: u64) -> Vec<Send> {
-        match self.pods.get(&pod).map(|pod| pod.state) {
-            Some(State::Running { .. }) => {
-                self.pods.remove(&pod);
+        match self.pods.get(&pod).map(Pod::state) {
+            Some(State::Running) => {
+                self.forget(pod);
                 vec![Send::Down { pod }]
             }
             _ => Vec::new(),
@@ -207,10 +196,8 @@ impl Kubelet {
     /// A pod is deleted by force: it leaves the API server at once, its sandbox stays until a DEL of it that may come late,
     /// twice or never ([`Self::late_del`]). The answer names the sandbox; `None` where the pod does not run.
     pub fn force_stop(&mut self, pod: u64) -> Option<(u64, PodName)> {
-        let found = self.pods.get(&pod).filter(|pod| matches!(pod.state, State::Running { .. }))?;
-        let sandbox = (found.sandbox, found.name.clone());
-        self.pods.remove(&pod);
-        Some(sandbox)
+        let sandbox = self.pods.get(&pod).filter(|pod| pod.state() == State::Running)?.sandbox;
+        Some((sandbox, self.forget(pod)))
     }
 
     /// The runtime tears down a sandbox that it kept.
@@ -220,10 +207,10 @@ impl Kubelet {
 
     /// When something is due next.
     pub fn next_ms(&self) -> Option<i64> {
-        let of = |pod: &Pod| match pod.state {
+        let of = |pod: &Pod| match pod.state() {
             State::Adding { since_ms, .. } => Some(since_ms.saturating_add(self.spec.add_limit_ms)),
             State::Waiting { until_ms } => Some(until_ms),
-            State::Running { .. } => None,
+            State::Running => None,
         };
         self.pods.values().filter_map(of).min()
     }
@@ -231,15 +218,15 @@ impl Kubelet {
     /// What is due by now: sandboxes that are tried again, and ADDs that take too long.
     pub fn due(&mut self, now_ms: i64) -> Vec<Send> {
         let limit_ms = self.spec.add_limit_ms;
-        let is_due = |pod: &Pod| match pod.state {
+        let is_due = |pod: &Pod| match pod.state() {
             State::Adding { since_ms, .. } => since_ms.saturating_add(limit_ms) <= now_ms,
             State::Waiting { until_ms } => until_ms <= now_ms,
-            State::Running { .. } => false,
+            State::Running => false,
         };
         let due: Vec<u64> = self.pods.iter().filter(|(_, pod)| is_due(pod)).map(|(pod, _)| *pod).collect();
         let mut sends = Vec::new();
         for pod in due {
-            match self.pods.get(&pod).map(|pod| pod.state) {
+            match self.pods.get(&pod).map(Pod::state) {
                 Some(State::Adding { rpc, .. }) => {
                     self.adds.remove(&rpc);
                     sends.push(Send::Gone(rpc));
@@ -273,16 +260,17 @@ impl Kubelet {
         };
         if self.random.fraction() < self.spec.broken_namespaces {
             // The plugin undoes its request, and the runtime tears the sandbox down besides.
-            if let Some((sandbox, name)) = self.pods.get(&pod).map(|pod| (pod.sandbox, pod.name.clone())) {
+            if let Some(sandbox) = self.sandbox(pod) {
+                let name = self.name(pod);
                 sends.push(self.del(sandbox, name, DelReason::SetupNsFailed));
             }
             self.fail(now_ms, pod, &mut sends);
             return sends;
         }
-        let doomed = matches!(self.pods.get(&pod), Some(Pod { state: State::Adding { doomed: true, .. }, .. }));
+        let doomed = matches!(self.pods.get(&pod).map(Pod::state), Some(State::Adding { doomed: true, .. }));
         if let Some(found) = self.pods.get_mut(&pod) {
-            found.state = State::Running { address };
-            sends.push(Send::Up { pod, name: found.name.clone(), address });
+            found.place = Place::Running(address.into());
+            sends.push(Send::Up { pod, name: self.name(pod), address });
         }
         if doomed {
             sends.extend(self.stop_pod(pod));
@@ -322,7 +310,7 @@ impl Kubelet {
         self.adds.clear();
         self.dels.clear();
         for (_, pod) in self.pods.iter_mut() {
-            pod.state = State::Waiting { until_ms: now_ms };
+            pod.set(State::Waiting { until_ms: now_ms });
         }
     }
 
@@ -331,11 +319,11 @@ impl Kubelet {
         let (rpc, key) = (self.rpc(), self.next_sandbox);
         let found = self.pods.get_mut(&pod)?;
         found.sandbox = key;
-        found.state = State::Adding { rpc, since_ms: now_ms, doomed: false };
+        found.set(State::Adding { rpc, since_ms: now_ms, doomed: false });
         let request = AddRequest {
             rpc,
             key,
-            pod: found.name.clone(),
+            pod: self.name(pod),
             uid: super::kube::uid(pod),
             limit_ms: Some(self.spec.add_limit_ms),
         };
@@ -347,12 +335,13 @@ impl Kubelet {
     fn fail(&mut self, now_ms: i64, pod: u64, sends: &mut Vec<Send>) {
         let pause_ms = self.random.between(self.spec.retry_ms.0, self.spec.retry_ms.1);
         let Some(found) = self.pods.get_mut(&pod) else { return };
-        let (sandbox, name) = (found.sandbox, found.name.clone());
-        if matches!(found.state, State::Adding { doomed: true, .. }) {
-            self.pods.remove(&pod);
+        let sandbox = found.sandbox;
+        let name = if matches!(found.state(), State::Adding { doomed: true, .. }) {
+            self.forget(pod)
         } else {
-            found.state = State::Waiting { until_ms: now_ms.saturating_add(pause_ms) };
-        }
+            found.set(State::Waiting { until_ms: now_ms.saturating_add(pause_ms) });
+            self.name(pod)
+        };
         sends.push(self.del(sandbox, name, DelReason::PodDeleted));
     }
 
@@ -364,6 +353,16 @@ impl Kubelet {
             DelReason::SetupNsFailed => self.tally.undone += 1,
         }
         Send::Del(DelRequest { rpc, key, pod, uid: "".into(), reason })
+    }
+
+    fn name(&self, pod: u64) -> PodName {
+        self.names.get(&pod).cloned().unwrap_or_default()
+    }
+
+    /// The pod is not here any more; the answer is its name.
+    fn forget(&mut self, pod: u64) -> PodName {
+        self.pods.remove(&pod);
+        self.names.remove(&pod).unwrap_or_default()
     }
 
     fn rpc(&mut self) -> RpcId {

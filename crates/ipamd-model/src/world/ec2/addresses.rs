@@ -1,6 +1,7 @@
 //! Calls that give an ENI addresses and take them from it. Each does all or nothing.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use ipamd_core::id::EniId;
 use ipamd_core::input::Ec2Reply;
@@ -57,10 +58,10 @@ impl Ec2 {
                 ipv6_prefixes = taken;
             }
         }
-        if let Some(eni) = self.enis.get_mut(&id) {
-            eni.ipv4.extend(&ipv4);
-            eni.ipv4_prefixes.extend(&ipv4_prefixes);
-            eni.ipv6_prefixes.extend(&ipv6_prefixes);
+        if let Some(eni) = self.eni_mut(id) {
+            extend(&mut eni.ipv4, &ipv4);
+            extend(&mut eni.ipv4_prefixes, &ipv4_prefixes);
+            extend(&mut eni.ipv6_prefixes, &ipv6_prefixes);
         }
         Ok(Ec2Reply::Assigned { ipv4, ipv4_prefixes, ipv6_prefixes })
     }
@@ -86,7 +87,7 @@ impl Ec2 {
     /// Takes these from an ENI, as far as it has them.
     pub(super) fn take_from(&mut self, now_ms: i64, id: EniId, ipv4: &[Ipv4Addr], prefixes: &[Ipv4Addr]) {
         self.change(now_ms, id);
-        let Some(eni) = self.enis.get_mut(&id) else { return };
+        let Some(eni) = self.enis.get_mut(&id).map(Arc::make_mut) else { return };
         let Some(subnet) = self.subnets.get_mut(&eni.subnet) else { return };
         eni.ipv4.retain(|address| !ipv4.contains(address) || !subnet.give_back_address(*address));
         eni.ipv4_prefixes.retain(|base| !prefixes.contains(base) || !subnet.give_back_prefix(*base));
@@ -98,11 +99,17 @@ impl Ec2 {
             return Err(Refusal::not_assigned_ipv6(id));
         }
         self.change(now_ms, id);
-        if let Some(eni) = self.enis.get_mut(&id)
+        if let Some(eni) = self.enis.get_mut(&id).map(Arc::make_mut)
             && let Some(subnet) = self.subnets.get_mut(&eni.subnet)
         {
             eni.ipv6_prefixes.retain(|base| !prefixes.contains(base) || !subnet.give_back_ipv6_prefix(*base));
         }
         Ok(Ec2Reply::Done)
     }
+}
+
+/// Adds to a list that then rests, without room for more.
+fn extend<T: Copy>(list: &mut Vec<T>, more: &[T]) {
+    list.reserve_exact(more.len());
+    list.extend_from_slice(more);
 }

@@ -10,12 +10,12 @@ use super::{Ec2, Ec2Instance};
 /// The tag by which an agent marks the ENIs that it created.
 const INSTANCE_TAG: &str = "node.k8s.amazonaws.com/instance_id";
 /// The tag that names the cluster.
-const CLUSTER_TAG: &str = "cluster.k8s.amazonaws.com/name";
+pub(super) const CLUSTER_TAG: &str = "cluster.k8s.amazonaws.com/name";
 
 impl Ec2 {
     /// The subnets of the instance's zone, by id.
     pub(super) fn describe_subnets(&self, instance: &Ec2Instance) -> Ec2Reply {
-        let near = self.subnets.values().filter(|subnet| subnet.spec.zone == instance.zone);
+        let near = self.subnets.values().filter(|subnet| *subnet.spec.zone == *instance.zone);
         let near = near.map(|subnet| Ec2Subnet {
             id: subnet.spec.id,
             free: subnet.free(),
@@ -64,8 +64,8 @@ impl Ec2 {
     /// The ENI as a reader sees it: as it is, or for a while after a change as it was before.
     fn seen(&self, now_ms: i64, id: EniId) -> Option<&Eni> {
         match self.stale.get(&id) {
-            Some((until_ms, before)) if *until_ms > now_ms => before.as_ref(),
-            _ => self.enis.get(&id),
+            Some((until_ms, before)) if *until_ms > now_ms => before.as_deref(),
+            _ => self.eni(id),
         }
     }
 }

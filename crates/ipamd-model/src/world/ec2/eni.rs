@@ -1,6 +1,7 @@
 //! An ENI as EC2 keeps it.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use ipamd_core::id::{AttachmentId, EniId, GroupId, InstanceId, SubnetId};
 use ipamd_core::input::{Ec2Attachment, Ec2Eni, EniKind, Mac};
@@ -62,11 +63,11 @@ pub struct Eni {
     /// Its attachment.
     pub attachment: Option<Attachment>,
     /// Its tags.
-    pub tags: SmallMap<Box<str>, Box<str>>,
+    pub tags: SmallMap<Arc<str>, Arc<str>>,
     /// Its description.
     pub description: Box<str>,
     /// Its security groups.
-    pub groups: Vec<GroupId>,
+    pub groups: Arc<[GroupId]>,
     /// When it was created, milliseconds.
     pub created_ms: i64,
 }
@@ -88,11 +89,9 @@ impl Eni {
         self.tags.iter().find(|(known, _)| ***known == *key).map(|(_, value)| &**value)
     }
 
-    /// Forgets an attachment whose detaching has ended.
-    pub fn settle(&mut self, now_ms: i64) {
-        if self.state(now_ms) == EniState::Available {
-            self.attachment = None;
-        }
+    /// It has an attachment whose detaching has ended.
+    pub fn has_left(&self, now_ms: i64) -> bool {
+        self.attachment.is_some() && self.state(now_ms) == EniState::Available
     }
 
     /// Every IPv4 address that it holds, those of prefixes one by one.
@@ -136,9 +135,9 @@ impl Eni {
                 attached: state == EniState::Attached,
                 delete_on_termination: attachment.delete_on_termination,
             }),
-            tags: self.tags.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
+            tags: self.tags.iter().map(|(key, value)| ((&**key).into(), (&**value).into())).collect(),
             description: self.description.clone(),
-            groups: self.groups.clone(),
+            groups: self.groups.to_vec(),
         }
     }
 }
@@ -170,7 +169,7 @@ mod tests {
             }),
             tags: SmallMap::new(),
             description: "".into(),
-            groups: Vec::new(),
+            groups: Arc::default(),
             created_ms: 0,
         };
         assert_eq!([99, 100].map(|now_ms| eni.state(now_ms)), [EniState::Attaching, EniState::Attached]);
@@ -178,7 +177,8 @@ mod tests {
         eni.attachment.as_mut().unwrap().detached_ms = Some(500);
         assert_eq!([499, 500].map(|now_ms| eni.state(now_ms)), [EniState::Detaching, EniState::Available]);
         assert!(eni.described(500).attachment.is_none() && eni.attached_to(instance).is_some());
-        eni.settle(500);
-        assert!(eni.attached_to(instance).is_none());
+        assert_eq!([499, 500].map(|now_ms| eni.has_left(now_ms)), [false, true]);
+        eni.attachment = None;
+        assert!(!eni.has_left(500), "it was not attached");
     }
 }

@@ -1,9 +1,13 @@
 //! Calls that create, attach, change, detach and delete ENIs, and what others do to them.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
 use ipamd_core::id::{AttachmentId, EniId, GroupId, InstanceId};
 use ipamd_core::input::{Ec2Reply, EniKind};
 use ipamd_core::output::Ec2Call;
 
+use super::describe::CLUSTER_TAG;
 use super::eni::{Attachment, EniState};
 use super::refusal::Refusal;
 use super::{Created, Ec2, Ec2Instance, TOKENS};
@@ -16,7 +20,7 @@ impl Ec2 {
         };
         let token = (instance.id, *token);
         if let Some(before) = self.tokens.get(&token) {
-            return if before.call == *call {
+            return if before.parameters == hash(call) {
                 self.created(now_ms, before.eni)
             } else {
                 Err(Refusal::token_of_another())
@@ -25,18 +29,15 @@ impl Ec2 {
         if let Some(unknown) = groups.iter().find(|group| !self.spec.groups.contains(group)) {
             return Err(Refusal::no_group(*unknown));
         }
-        let id = self.make_eni(now_ms, *subnet, groups.clone(), description)?;
+        let groups = self.share_groups(groups);
+        let id = self.make_eni(now_ms, *subnet, groups, description)?;
         if let Err(refusal) = self.fill(instance, id, *want) {
             self.remove_eni(id);
             self.stale.remove(&id);
             return Err(refusal);
         }
-        if let Some(eni) = self.enis.get_mut(&id) {
-            for (key, value) in tags.iter().cloned() {
-                eni.tags.insert(key, value);
-            }
-        }
-        self.remember_token(token, Created { call: call.clone(), eni: id });
+        self.put_tags(id, tags);
+        self.remember_token(token, Created { parameters: hash(call), eni: id });
         self.created(now_ms, id)
     }
 
@@ -105,7 +106,7 @@ impl Ec2 {
             return Err(Refusal::no_attachment(attachment));
         }
         self.change(now_ms, id);
-        if let Some(at) = self.enis.get_mut(&id).and_then(|eni| eni.attachment.as_mut()) {
+        if let Some(at) = self.eni_mut(id).and_then(|eni| eni.attachment.as_mut()) {
             at.delete_on_termination = true;
         }
         Ok(Ec2Reply::Done)
@@ -117,8 +118,9 @@ impl Ec2 {
             return Err(Refusal::no_group(*unknown));
         }
         self.change(now_ms, id);
-        if let Some(eni) = self.enis.get_mut(&id) {
-            eni.groups = groups.to_vec();
+        let groups = self.share_groups(groups);
+        if let Some(eni) = self.eni_mut(id) {
+            eni.groups = groups;
         }
         Ok(Ec2Reply::Done)
     }
@@ -126,12 +128,22 @@ impl Ec2 {
     pub(super) fn tag(&mut self, now_ms: i64, id: EniId, tags: &[(Box<str>, Box<str>)]) -> Result<Ec2Reply, Refusal> {
         self.eni_or_refusal(id)?;
         self.change(now_ms, id);
-        if let Some(eni) = self.enis.get_mut(&id) {
-            for (key, value) in tags.iter().cloned() {
-                eni.tags.insert(key, value);
-            }
-        }
+        self.put_tags(id, tags);
         Ok(Ec2Reply::Done)
+    }
+
+    /// Writes these tags. Their keys and the name of the cluster are the same on every ENI.
+    fn put_tags(&mut self, id: EniId, tags: &[(Box<str>, Box<str>)]) {
+        let Some(eni) = self.enis.get_mut(&id).map(Arc::make_mut) else { return };
+        for (key, value) in tags {
+            let is_common = **key == *CLUSTER_TAG;
+            let value = if is_common { self.texts.share(value) } else { Arc::from(&**value) };
+            eni.tags.insert(self.texts.share(key), value);
+        }
+    }
+
+    fn share_groups(&self, groups: &[GroupId]) -> Arc<[GroupId]> {
+        if *self.groups == *groups { Arc::clone(&self.groups) } else { groups.into() }
     }
 
     pub(super) fn detach(
@@ -153,7 +165,7 @@ impl Ec2 {
         let (from_ms, to_ms) = self.spec.detach_ms;
         let detached_ms = now_ms.saturating_add(self.random.between(from_ms, to_ms));
         self.change(now_ms, id);
-        if let Some(at) = self.enis.get_mut(&id).and_then(|eni| eni.attachment.as_mut()) {
+        if let Some(at) = self.eni_mut(id).and_then(|eni| eni.attachment.as_mut()) {
             at.detached_ms = Some(detached_ms);
         }
         self.loose.insert(id);
@@ -182,12 +194,12 @@ impl Ec2 {
         let subnet = self.eni_or_refusal(instance.primary_eni)?.subnet;
         let used = self.devices(who);
         let device = (0..=u8::MAX).find(|device| !used.contains(&(0, *device))).unwrap_or(u8::MAX);
-        let id = self.make_eni(now_ms, subnet, self.spec.groups.clone(), "")?;
+        let id = self.make_eni(now_ms, subnet, Arc::clone(&self.groups), "")?;
         if let Err(refusal) = self.attach(now_ms, &instance, id, (device, 0)) {
             self.remove_eni(id);
             return Err(refusal);
         }
-        let released = self.enis.get_mut(&id).and_then(|eni| {
+        let released = self.eni_mut(id).and_then(|eni| {
             eni.kind = kind;
             for (key, value) in tags {
                 eni.tags.insert((*key).into(), (*value).into());
@@ -216,4 +228,11 @@ impl Ec2 {
     pub fn lose_addresses(&mut self, now_ms: i64, id: EniId, addresses: &[std::net::Ipv4Addr]) {
         self.take_from(now_ms, id, addresses, addresses);
     }
+}
+
+/// A hash of the parameters of a call, by which another call with its token is told apart.
+fn hash(call: &Ec2Call) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    format!("{call:?}").hash(&mut hasher);
+    hasher.finish()
 }
