@@ -23,6 +23,8 @@ pub enum Purpose {
     Next,
     /// It gives back what is of no use next, at a start.
     CleanUp,
+    /// A pod of the checkpoint has this address as one of it.
+    Restore(IpAddr),
 }
 
 /// Makes the choices that no rule makes. A comparison with the original replaces it by one that follows the original's.

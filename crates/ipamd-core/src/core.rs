@@ -105,6 +105,9 @@ impl<K: PodKey> Core<K> {
             (_, input) => {
                 self.take(input);
                 self.catch_up();
+                if std::mem::take(&mut self.agent.lost_pods) {
+                    self.rpcs.rewrite(&mut self.agent.lane(Lane::Store));
+                }
                 self.plan();
                 let now_ms = self.agent.ms();
                 self.agent.operations.release(now_ms);

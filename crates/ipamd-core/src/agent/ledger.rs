@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::memory::{Agent, Allocation, Link, PodKey};
 use crate::block::Block;
+use crate::chooser::{Purpose, chosen};
 use crate::id::EniId;
 use crate::input::{EniKind, ImdsEni, PodName};
 use crate::metrics::{IpamdError, Reconcile};
@@ -91,9 +92,23 @@ impl<K: PodKey> Agent<K> {
         pod: PodName,
         allocated_ns: i64,
     ) -> Result<Place, Refused> {
-        let place = self.ledger().recover(key.clone(), address)?;
+        let eni = self.restores_on(address).ok_or(Refused::UnknownAddress)?;
+        let place = self.ledger().recover(key.clone(), address, eni)?;
         self.remember(key, pod, allocated_ns);
         Ok(place)
+    }
+
+    /// The ENI that a pod of the checkpoint has its address of: where several have it, the original takes any, also one on which
+    /// another pod has it, and then does not start.
+    fn restores_on(&mut self, address: IpAddr) -> Option<EniId> {
+        let enis = self.pool.holders(address);
+        let index = match &self.own {
+            _ if enis.len() < 2 => 0,
+            None => self.chooser.eni(Purpose::Restore(address), &enis),
+            // Careful: one on which no pod has it, so that the start goes on.
+            Some(_) => enis.iter().position(|eni| !self.pool.is_used_on(*eni, address)).unwrap_or(0),
+        };
+        chosen(&enis, index)
     }
 
     /// Keeps what the checkpoint says of a pod that has a name.
@@ -130,19 +145,22 @@ impl<K: PodKey> Agent<K> {
 
     /// Takes an ENI out with all it has.
     pub(crate) fn drop_eni_by_force(&mut self, eni: EniId) -> bool {
+        let pods = self.pool.owners().len();
         let removed = self.ledger().remove_eni(eni, true).is_ok();
         if removed {
             self.file_changed();
-            self.forget_lost_pods(true);
+            self.forget_lost_pods(self.pool.owners().len() < pods);
             self.links.retain(|link| link.eni != eni);
         }
         removed
     }
 
+    /// Pods that lost their addresses are in the checkpoint no more: it is written anew.
     fn forget_lost_pods(&mut self, lost: bool) {
         if !lost {
             return;
         }
+        self.lost_pods = true;
         let owners = self.pool.owners();
         if !self.allocations.is_empty() {
             self.allocations.retain(|key, _| owners.contains_key(key));

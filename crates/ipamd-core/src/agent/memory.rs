@@ -142,6 +142,8 @@ pub(crate) struct Agent<K> {
     /// The pod whose address is being freed: the checkpoint that is written lacks it.
     pub(crate) releasing: Option<K>,
     pub(crate) terminating: bool,
+    /// Pods lost their addresses, and the checkpoint does not say so yet.
+    pub(crate) lost_pods: bool,
     /// The last token of an ENI's creation.
     pub(crate) tokens: u64,
     /// The last number of a write of the checkpoint.
@@ -192,6 +194,7 @@ impl<K: PodKey> Agent<K> {
             restored: Vec::new(),
             releasing: None,
             terminating: false,
+            lost_pods: false,
             tokens: 0,
             generation: 0,
         }

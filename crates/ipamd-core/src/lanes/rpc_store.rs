@@ -49,7 +49,7 @@ impl<K: PodKey> Rpcs<K> {
         Cx { agent: &mut *cx.agent, lane: Lane::Store }.store(StoreCall::WriteCheckpoint { generation });
     }
 
-    /// Careful: the checkpoint lacks something that no request waits for.
+    /// The checkpoint is to be written, and no request waits for it: pods lost their addresses, or were freed.
     pub(crate) fn rewrite(&mut self, cx: &mut Cx<'_, K>) {
         if self.stale {
             return;

@@ -20,6 +20,21 @@ pub struct Assignment {
     pub repeated: bool,
 }
 
+impl PoolEni {
+    /// Where an address lies on this ENI, and if `used`, where a pod has it.
+    pub(super) fn place(&self, address: IpAddr, used: bool) -> Option<Place> {
+        let block = match address {
+            IpAddr::V4(v4) => {
+                let address = v4.into();
+                let held = |cidr: &&Cidr| !used || cidr.used & cidr.bit(address) != 0;
+                self.cidrs.iter().find(|cidr| cidr.contains(address) && held(cidr)).map(|cidr| cidr.block())
+            }
+            IpAddr::V6(v6) => self.ipv6.iter().find(|prefix| prefix.offset(v6).is_some()).map(Prefix::block),
+        };
+        block.map(|block| Place { address, eni: self.id, block })
+    }
+}
+
 impl<K: Ord + Clone> Pool<K> {
     /// Gives a pod an address, the one it has if it has one.
     pub fn assign(&mut self, key: K, mode: Mode, now_ms: i64, chooser: &mut dyn Chooser) -> Option<Assignment> {
@@ -35,17 +50,12 @@ impl<K: Ord + Clone> Pool<K> {
 
     /// Where an address lies, and if `used`, where a pod has it.
     pub(super) fn place(&self, address: IpAddr, used: bool) -> Option<Place> {
-        self.enis.iter().find_map(|eni| {
-            let block = match address {
-                IpAddr::V4(v4) => {
-                    let address = v4.into();
-                    let held = |cidr: &&Cidr| !used || cidr.used & cidr.bit(address) != 0;
-                    eni.cidrs.iter().find(|cidr| cidr.contains(address) && held(cidr)).map(|cidr| cidr.block())
-                }
-                IpAddr::V6(v6) => eni.ipv6.iter().find(|prefix| prefix.offset(v6).is_some()).map(Prefix::block),
-            };
-            block.map(|block| Place { address, eni: eni.id, block })
-        })
+        self.enis.iter().find_map(|eni| eni.place(address, used))
+    }
+
+    /// The ENIs that have an address, in the order in which they came. Usually there is one.
+    pub fn holders(&self, address: IpAddr) -> Vec<EniId> {
+        self.enis.iter().filter(|eni| eni.place(address, false).is_some()).map(|eni| eni.id).collect()
     }
 
     fn take_ipv4(&mut self, mode: Mode, now_ms: i64, chooser: &mut dyn Chooser) -> Option<Place> {
@@ -174,9 +184,9 @@ impl<K: Ord + Clone> Pool<K> {
         self.assigned += 1;
     }
 
-    /// Takes a checkpointed allocation over.
-    pub fn recover(&mut self, key: K, address: IpAddr) -> Result<Place, Refused> {
-        let place = self.place(address, false).ok_or(Refused::UnknownAddress)?;
+    /// Takes a checkpointed allocation over, as one of an ENI that has the address.
+    pub fn recover(&mut self, key: K, address: IpAddr, eni: EniId) -> Result<Place, Refused> {
+        let place = self.eni(eni).and_then(|eni| eni.place(address, false)).ok_or(Refused::UnknownAddress)?;
         if self.owners.contains_key(&key) {
             return Err(Refused::KeyInUse);
         }

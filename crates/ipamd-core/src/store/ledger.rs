@@ -182,9 +182,9 @@ impl<K: Ord + Clone> Ledger<'_, K> {
         self.metrics.assigned = self.pool.assigned();
     }
 
-    /// Takes a checkpointed allocation over.
-    pub fn recover(&mut self, key: K, address: IpAddr) -> Result<Place, Refused> {
-        let place = self.pool.recover(key, address)?;
+    /// Takes a checkpointed allocation over, as one of an ENI that has the address.
+    pub fn recover(&mut self, key: K, address: IpAddr, eni: EniId) -> Result<Place, Refused> {
+        let place = self.pool.recover(key, address, eni)?;
         self.metrics.assigned = self.pool.assigned();
         self.assign_written(place);
         self.metrics.per_cidr.add(place.block, 1);

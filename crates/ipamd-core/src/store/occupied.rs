@@ -115,12 +115,12 @@ mod tests {
         pool.add_block(id, Block::Ipv6Prefix(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0)));
         for (key, address) in [IpAddr::from(v4), IpAddr::from(v6)].into_iter().enumerate() {
             pool.rest(address, 1_000);
-            assert_eq!(pool.recover(key, address), Err(Refused::AddressInUse), "{address}");
+            assert_eq!(pool.recover(key, address, id), Err(Refused::AddressInUse), "{address}");
             pool.end_rest(address);
-            assert!(pool.recover(key, address).is_ok(), "{address}");
+            assert!(pool.recover(key, address, id).is_ok(), "{address}");
             // It is the pod's now.
             pool.end_rest(address);
-            assert_eq!(pool.recover(key + 2, address), Err(Refused::AddressInUse), "{address}");
+            assert_eq!(pool.recover(key + 2, address, id), Err(Refused::AddressInUse), "{address}");
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::pool::{Place, Pool, PoolEni};
+use crate::id::EniId;
 
 impl PoolEni {
     /// A pod uses the IPv4 address as one of this ENI.
@@ -19,6 +20,11 @@ impl<K: Ord + Clone> Pool<K> {
     pub fn place_of(&self, key: &K) -> Option<Place> {
         let remembered = self.twice.get(key).copied();
         remembered.or_else(|| self.place(*self.owners.get(key)?, true))
+    }
+
+    /// A pod has the address as one of this ENI.
+    pub fn is_used_on(&self, eni: EniId, address: IpAddr) -> bool {
+        self.eni(eni).is_some_and(|eni| eni.uses(address).is_some())
     }
 
     /// A pod owns an address. Where pods of other ENIs use it, too, each one's place is remembered.

@@ -8,11 +8,12 @@ mod calls;
 mod histories;
 mod places;
 mod random;
+mod restarts;
 mod state;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use cni_testkit::original::Original;
 use cni_types::ec2::{Ec2Code, Ec2Operation};
@@ -352,17 +353,52 @@ impl Pair {
     /// The process starts anew with other settings on both sides.
     fn restart_with(&mut self, variables: &[(&str, &str)]) {
         let settings: BTreeMap<_, _> = variables.iter().copied().collect();
+        self.compare_checkpoints();
         self.ask(&json!({"restart": {"settings": settings}}));
         self.variables.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let all = self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         self.world.config.settings = Settings::manifest_with(all);
         self.world.restart();
+        self.start();
     }
 
     /// The process starts anew on both sides; calls that are under way are cut and have no effect.
     fn restart(&mut self) {
+        self.compare_checkpoints();
         self.ask(&json!({"restart": {}}));
         self.world.restart();
+        self.start();
+    }
+
+    /// Both wrote the same checkpoint last: pods, their addresses, and when they got them.
+    fn compare_checkpoints(&mut self) {
+        let answer = self.ask(&json!({"report": {}}));
+        let mut theirs: Vec<_> = list(&answer["world"]["entries"]).iter().map(state::entry).collect();
+        theirs.sort_unstable();
+        let began_ms = self.world.now().unix_ms() - self.world.now_ms + self.base_ms;
+        let ours = self.world.file.iter().flatten().map(|entry| {
+            let address = entry.ipv4.map(IpAddr::from).or(entry.ipv6.map(IpAddr::from)).unwrap();
+            (entry.key, address, entry.allocated_ns.div_euclid(1_000_000) - began_ms)
+        });
+        let mut ours: Vec<_> = ours.collect();
+        ours.sort_unstable();
+        assert_eq!(ours, theirs, "the checkpoints, left here, right the original, after {:#?}", self.last);
+    }
+
+    /// The start goes to its end on both sides, if it comes soon: then it shows where the original restored each pod.
+    fn start(&mut self) {
+        const SOON_MS: i64 = 60_000;
+        self.world.script.lock().begin_life();
+        self.ask(&json!({"wait_ready": SOON_MS}));
+        let held = state::owners(&self.original().view);
+        let file = self.world.file.iter().flatten();
+        let restored = file.filter_map(|entry| {
+            let address = entry.ipv4.map(IpAddr::from).or(entry.ipv6.map(IpAddr::from))?;
+            held.get(&entry.key).filter(|(_, known)| *known == address).map(|(eni, _)| (address, *eni))
+        });
+        let restored = restored.collect();
+        self.world.script.lock().restored = restored;
+        self.catch_up();
     }
 
     /// Nothing fails any more, on both sides.
@@ -392,7 +428,8 @@ impl Pair {
         for (ours, theirs) in ours.iter().zip(&theirs) {
             assert_eq!(ours, theirs, "left here, right the original, {at}; {inadmissible:?}");
         }
-        assert_eq!(ours.len(), theirs.len(), "{at}, left here {ours:?}\nright {theirs:?}; {inadmissible:?}");
+        let fatal = self.world.fatal.as_deref();
+        assert_eq!(ours.len(), theirs.len(), "{at}, left here {ours:?}\nright {theirs:?}; {inadmissible:?}, {fatal:?}");
         assert_eq!(inadmissible, None);
         assert_eq!(
             self.world.fatal.is_some(),

@@ -82,7 +82,7 @@ pub(crate) struct World {
     /// A new ENI shows that long after its attachment; where calls take an exact time, everything does.
     pub(crate) imds_lag_ms: i64,
     /// Addresses and prefixes that the metadata service does not show, and addresses that it shows besides.
-    pub(crate) imds_hidden: Vec<Ipv4Addr>,
+    pub(crate) imds_hidden: Vec<(EniId, Ipv4Addr)>,
     pub(crate) imds_added: Vec<(EniId, Ipv4Addr)>,
     /// ENIs that the metadata service shows and EC2 does not know.
     pub(crate) stale: Vec<Ec2Eni>,

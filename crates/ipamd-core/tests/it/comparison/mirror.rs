@@ -102,6 +102,7 @@ impl Mirror {
     pub(crate) fn play(&mut self, step: &Step, answer: &Value, theirs: &Theirs) -> Result<(), String> {
         let ours = match step {
             Step::Assign(pod) => self.assign((*pod).into(), answer, theirs)?,
+            Step::Restore(entries) => self.restore(entries, Some(theirs)),
             Step::RemoveUnused { warm_ip, minimum_ip, warm_prefix } => {
                 let targets = self.targets([0, *warm_ip, *minimum_ip, *warm_prefix], 1, u32::MAX);
                 self.remove_unused(&targets, answer)?
@@ -145,7 +146,7 @@ impl Mirror {
                 self.writes_fail = *fail;
                 Ok(Value::Null)
             }
-            Step::Restore(entries) => self.restore(entries),
+            Step::Restore(entries) => self.restore(entries, None),
             Step::Freeable(eni) => Ok(self.freeable(eni_id(*eni))),
             Step::FreeableEni => Ok(json!({"exists": self.pool.has_idle_eni()})),
             Step::Allocatable { slots, custom } => {
@@ -234,13 +235,27 @@ impl Mirror {
         Ok(json!({"ip": place.address, "eni": place.eni.to_string()}))
     }
 
-    fn restore(&mut self, entries: &[Entry]) -> Outcome {
+    /// Of the ENIs that have an entry's address, the one that the original took. Where it took none, it came upon one on which
+    /// another pod has the address.
+    fn restores_on(&self, pod: u32, address: IpAddr, theirs: Option<&Theirs>) -> Option<EniId> {
+        let enis = self.pool.holders(address);
+        let Some(theirs) = theirs else { return enis.first().copied() };
+        let has = |id: &&EniId| {
+            let cidrs = theirs.enis.get(*id).into_iter().flat_map(|eni| eni.cidrs.values());
+            cidrs.into_iter().any(|held| held.get(&address) == Some(&Held::By(pod)))
+        };
+        let taken = |id: &&EniId| self.pool.is_used_on(**id, address);
+        enis.iter().find(has).or_else(|| enis.iter().find(taken)).or(enis.first()).copied()
+    }
+
+    fn restore(&mut self, entries: &[Entry], theirs: Option<&Theirs>) -> Outcome {
         let first = self.restored;
         self.restored += u32::try_from(entries.len()).unwrap();
         let ipv6 = self.mode == Mode::Ipv6;
         let here = |entry: &&Entry| entry.linked && entry.address().is_ipv6() == ipv6;
         for (pod, entry) in (first..).zip(entries).filter(|(_, entry)| here(entry)) {
-            match self.ledger().recover(restored_pod(pod), entry.address()) {
+            let Some(eni) = self.restores_on(restored_pod(pod), entry.address(), theirs) else { continue };
+            match self.ledger().recover(restored_pod(pod), entry.address(), eni) {
                 Ok(_) | Err(Refused::UnknownAddress) => {}
                 Err(refused) => return Err(class(refused)),
             }

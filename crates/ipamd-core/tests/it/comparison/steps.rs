@@ -266,11 +266,7 @@ fn target() -> impl Strategy<Value = u32> {
 
 fn step() -> impl Strategy<Value = Step> {
     let entry = (cidr(), 0_u8..16, prop::bool::weighted(0.8));
-    // Of a CIDR that several ENIs have, the original restores the first that it comes upon.
-    let entry = entry.prop_map(|(cidr, offset, linked)| {
-        let cidr = Cidr { index: cidr.index % SHARED, ..cidr };
-        Entry { cidr, offset, linked }
-    });
+    let entry = entry.prop_map(|(cidr, offset, linked)| Entry { cidr, offset, linked });
     let targets = (target(), target(), target(), target(), 1_u32..10, prop_oneof![Just(110_u32), 1_u32..40]);
     let targets = targets.prop_map(|(warm_eni, warm_ip, minimum_ip, warm_prefix, slots, max_pods)| Step::Targets {
         warm_eni: warm_eni.min(5),

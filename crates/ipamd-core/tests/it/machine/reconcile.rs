@@ -136,6 +136,8 @@ fn d40_an_eni_that_is_missing_once_loses_its_pods() {
     world.run_ms(70_000);
     assert_eq!((world.core.metrics().force_removed_enis, world.core.metrics().force_removed_ips), (1, 1));
     assert_eq!((world.core.pool().owners().len(), count(&world, COUNT, "eniReconcileDel")), (3, 1));
+    // It is written down, so that a restart does not restore it.
+    assert_eq!(world.file.as_ref().unwrap().len(), 3);
     world.imds_hides.clear();
     world.run_ms(70_000);
     // It comes back with all its addresses free.

@@ -9,14 +9,14 @@ use ipamd_core::output::Ec2Call;
 use serde_json::json;
 
 use super::{EC2_MS, Pair};
-use crate::world::{PRIMARY, SUBNET};
+use crate::world::SUBNET;
 
 /// An ENI that someone else attaches.
 const FOREIGN: EniId = EniId::from_bits(0x33);
 
 /// A node that keeps two addresses free.
-const WARM_IP: [(&str, &str); 1] = [("WARM_IP_TARGET", "2")];
-const PREFIXES: [(&str, &str); 2] = [("ENABLE_PREFIX_DELEGATION", "true"), ("WARM_PREFIX_TARGET", "1")];
+pub(super) const WARM_IP: [(&str, &str); 1] = [("WARM_IP_TARGET", "2")];
+pub(super) const PREFIXES: [(&str, &str); 2] = [("ENABLE_PREFIX_DELEGATION", "true"), ("WARM_PREFIX_TARGET", "1")];
 
 #[test]
 #[ignore = "needs Go: run .ci/run"]
@@ -351,9 +351,14 @@ fn an_eni_that_the_metadata_service_leaves_out_loses_its_pods() {
     pair.ask(&json!({"imds": {"hide_enis": [theirs]}}));
     pair.world.imds_hides.push(ours);
     pair.pass(70_000);
+    assert_eq!(pair.world.file.as_ref().unwrap().len(), 4);
+    pair.compare_checkpoints();
     pair.ask(&json!({"imds": {"hide_enis": []}}));
     pair.world.imds_hides.clear();
     pair.pass(140_000);
+    pair.restart();
+    pair.pass(20_000);
+    assert_eq!(pair.world.core.pool().assigned(), 4);
 }
 
 #[test]
@@ -471,36 +476,4 @@ fn d13_an_efa_only_eni_gets_prefixes_that_are_not_shown() {
     pair.pass(200_000);
     let grew = |call: &Ec2Call| matches!(call, Ec2Call::Assign { eni: FOREIGN, .. });
     assert!(pair.world.log.iter().any(|logged| grew(&logged.call)));
-}
-
-/// Two pods have the same address of two ENIs; one goes, the address leaves one ENI, and later the other ENI goes.
-#[test]
-#[ignore = "needs Go: run .ci/run"]
-fn an_address_that_two_enis_have_is_given_twice() {
-    let mut pair = Pair::boot(&[("MAX_ENI", "2")], 2, 4);
-    for pod in 0..3 {
-        pair.pass(5_000);
-        pair.add(pod);
-    }
-    pair.pass(70_000);
-    let twice = pair.world.ec2.enis[&PRIMARY].ipv4[0];
-    let second = *pair.world.ec2.enis.keys().find(|id| **id != PRIMARY).unwrap();
-    pair.give_address(second, twice);
-    pair.pass(70_000);
-    assert_eq!(pair.world.core.pool().total(), 7);
-    for pod in 3..7 {
-        pair.add(pod);
-    }
-    pair.pass(10_000);
-    let has = |pair: &Pair, pod: &u64| pair.world.core.pool().place_of(pod).is_some_and(|place| place.address == twice);
-    let owners: Vec<_> = (0..7).filter(|pod| has(&pair, pod)).collect();
-    assert_eq!(owners.len(), 2);
-    pair.del(owners[0]);
-    pair.pass(40_000);
-    pair.add(7);
-    pair.pass(10_000);
-    pair.lose_address(PRIMARY, twice);
-    pair.pass(130_000);
-    pair.lose_eni(second);
-    pair.pass(130_000);
 }

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use cni_types::ec2::{Ec2Code, Ec2Operation};
 use ipamd_core::id::{EniId, GroupId};
@@ -37,6 +38,11 @@ pub(super) enum Step {
     Hide(Vec<Index>),
     /// Addresses that were released are given out again.
     Reuse,
+    /// Another ENI gets a secondary address of this one, which loses it, or keeps it.
+    Move {
+        index: Index,
+        keeps: bool,
+    },
     /// Someone, an agent or not, leaves an ENI behind.
     Leave {
         agents: bool,
@@ -103,6 +109,8 @@ pub(super) fn steps(several: bool) -> Vec<(u32, BoxedStrategy<Step>)> {
     if several {
         steps.push((1, kinds.prop_map(Step::Foreign).boxed()));
         steps.push((1, any::<Index>().prop_map(Step::LoseEni).boxed()));
+        let moved = (any::<Index>(), prop::bool::weighted(0.7));
+        steps.push((2, moved.prop_map(|(index, keeps)| Step::Move { index, keeps }).boxed()));
     }
     steps
 }
@@ -160,6 +168,7 @@ impl Pair {
                 Step::LoseAddress(index) => self.lose_some_address(index),
                 Step::Hide(indices) => self.hide(&indices),
                 Step::Reuse => self.reuse(),
+                Step::Move { index, keeps } => self.move_address(index, keeps),
                 Step::Leave { agents, made } => {
                     self.foreign += 1;
                     let description = if agents { "aws-K8S-i-2" } else { "a database" };
@@ -177,6 +186,7 @@ impl Pair {
             }
         }
         self.pass(100_000);
+        self.compare_checkpoints();
     }
 
     /// An instance has one trunk at most.
@@ -206,6 +216,33 @@ impl Pair {
         }
     }
 
+    /// To an ENI that has room for it.
+    fn move_address(&mut self, index: Index, keeps: bool) {
+        let slots = usize::from(self.world.limits.ipv4_per_eni) - 1;
+        let attached: Vec<_> = self.world.ec2.attached().collect();
+        let has_room = |eni: &ipamd_core::input::Ec2Eni, address: Ipv4Addr| {
+            eni.kind != EniKind::EfaOnly
+                && eni.ipv4.len() + eni.ipv4_prefixes.len() < slots
+                && !eni.ipv4.contains(&address)
+        };
+        let moves: Vec<_> = attached
+            .iter()
+            .flat_map(|from| from.ipv4.iter().map(|address| (from.id, *address)))
+            .flat_map(|(from, address)| {
+                let others = attached.iter().filter(move |to| to.id != from && has_room(to, address));
+                others.map(move |to| (from, to.id, address))
+            })
+            .collect();
+        if moves.is_empty() {
+            return;
+        }
+        let (from, to, address) = *index.get(&moves);
+        self.give_address(to, address);
+        if !keeps {
+            self.lose_address(from, address);
+        }
+    }
+
     fn hide(&mut self, indices: &[Index]) {
         let enis = self.world.ec2.enis.values();
         let all: Vec<_> = enis
@@ -223,16 +260,13 @@ impl Pair {
             texts.push(json!(text));
             *list = json!(texts);
         }
-        let ours = hidden.iter().map(|(_, base, _)| *base).collect();
+        let ours = hidden.iter().map(|(eni, base, _)| (*eni, *base)).collect();
         self.ask(&json!({"imds": {"hide": theirs}}));
         self.world.imds_hidden = ours;
     }
 
-    /// Where the metadata service lags, the former ENI would show the address, too, and a restart would take any of the two.
+    /// Where the metadata service lags, it shows the address on its former ENI, too.
     fn reuse(&mut self) {
-        if self.world.imds_lag_ms > 0 {
-            return;
-        }
         let held = |address| {
             self.world.ec2.enis.values().any(|eni| eni.primary == Some(address) || eni.ipv4.contains(&address))
         };
@@ -326,7 +360,8 @@ fn random_histories_of_one_eni_are_the_originals() {
 fn random_histories_of_several_enis_are_the_originals() {
     let lags = prop::sample::select(vec![0_i64, 0, 700, 3_000, 20_000]);
     let kinds = (settings(), lags, prop::collection::vec(step(true), 1..40));
-    let more = ["the ENI of a pod", "the ENI that releases", "the ENI that is next"];
+    let more =
+        ["the ENI of a pod", "the ENI that releases", "the ENI that is next", "the ENI that a pod is restored on"];
     let wanted = [&CHOICES[..], &more, &["CreateNetworkInterface", "DeleteNetworkInterface"]].concat();
     play_random(histories() / 2, kinds, &wanted, |(variables, lag_ms, steps)| {
         let more = json!({"imds_lag_ms": lag_ms});

@@ -66,6 +66,12 @@ fn their_eni(eni: &Value) -> EniState {
     }
 }
 
+/// An entry of the original's checkpoint: the pod, its address, and when it got it, milliseconds since the history began.
+pub(super) fn entry(entry: &Value) -> (u64, IpAddr, i64) {
+    let address = entry["ipv4"].as_str().or(entry["ipv6"].as_str()).unwrap();
+    (pod(entry["key"].as_str().unwrap()), address.parse().unwrap(), ms(&entry["assigned_us"]))
+}
+
 /// The pod's number in `aws-cni/c12/eth0`.
 fn pod(key: &str) -> u64 {
     key.split('/').nth(1).unwrap().trim_start_matches('c').parse().unwrap()
@@ -102,6 +108,18 @@ pub(super) fn ours(world: &World, base_ms: i64) -> State {
         assert_eq!(addresses.insert(place.address, Held::By(*pod)), None, "{place:?} is twice in the store");
     }
     (enis, [pool.total(), pool.prefixes(), pool.assigned()])
+}
+
+/// The pods of the original's store, each with its ENI and address.
+pub(super) fn owners(view: &View) -> BTreeMap<u64, (EniId, IpAddr)> {
+    let enis = theirs(view).0.into_iter();
+    let held =
+        enis.flat_map(|(id, eni)| eni.cidrs.into_values().flatten().map(move |(address, held)| (id, address, held)));
+    let owned = held.filter_map(|(id, address, held)| match held {
+        Held::By(pod) => Some((pod, (id, address))),
+        Held::FreedAt(_) => None,
+    });
+    owned.collect()
 }
 
 /// What the original took for a pod between two views: an address that changed hands, or the CIDR of one that came back at once,

@@ -42,6 +42,11 @@ pub(crate) struct Choices {
     pub(crate) created_ms: BTreeMap<EniId, i64>,
     /// The address that was taken for the pod that asks now, with its ENI and CIDR.
     pub(crate) given: Option<(EniId, Block, IpAddr)>,
+    /// Pods' addresses at the end of the original's start, in the order of the checkpoint here, with the ENI that it restored
+    /// each on.
+    pub(crate) restored: Vec<(IpAddr, EniId)>,
+    /// The same of those that the core has restored where it had the choice.
+    restored_here: Vec<(IpAddr, EniId)>,
     /// The time of the input that the core takes.
     pub(crate) now_ms: i64,
     /// A choice that the core did not have.
@@ -94,6 +99,22 @@ impl Choices {
         came.or_else(|| candidates.iter().find(|eni| named.contains(eni))).copied()
     }
 
+    /// A life begins: the pods that the original restores are not known yet.
+    pub(crate) fn begin_life(&mut self) {
+        self.restored.clear();
+        self.restored_here.clear();
+    }
+
+    /// The ENI that the original restored the next pod with this address on. One that it did not restore met another pod's.
+    fn restores_on(&mut self, address: IpAddr) -> Option<EniId> {
+        let next = self.restored.iter().position(|(known, _)| *known == address);
+        let next = next.map(|at| self.restored.remove(at));
+        let met = || self.restored_here.iter().find(|(known, _)| *known == address).copied();
+        let eni = next.or_else(met)?.1;
+        self.restored_here.push((address, eni));
+        Some(eni)
+    }
+
     /// What the original releases of an ENI now: prefixes and addresses go in two calls, the second when the first has ended.
     fn released(&self, eni: EniId, candidates: &[Block], count: usize) -> Vec<Block> {
         let blocks = |call: &Shown| match &call.what {
@@ -140,6 +161,13 @@ impl Chooser for Follow {
                 let released = |call: &&Shown| matches!(call.what, What::Unassign(_)) && candidates.contains(&call.eni);
                 choices.now().find(released).map(|call| call.eni)
             }
+            Purpose::Restore(address) => {
+                let eni = choices.restores_on(address);
+                if eni.is_none() {
+                    choices.refuse(&format!("{address}: the original restored no pod with it"));
+                }
+                eni
+            }
             Purpose::Spare => {
                 let described = |call: &&Shown| matches!(call.what, What::Describe) && candidates.contains(&call.eni);
                 choices.now().find(described).map(|call| call.eni)
@@ -148,6 +176,7 @@ impl Chooser for Follow {
         let kind = match purpose {
             Purpose::Next => "the ENI that is next",
             Purpose::CleanUp => "the ENI that is cleaned up",
+            Purpose::Restore(_) => "the ENI that a pod is restored on",
             Purpose::Assign => "the ENI of a pod",
             Purpose::Extend => "the ENI that grows",
             Purpose::Release => "the ENI that releases",

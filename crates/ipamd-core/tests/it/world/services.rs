@@ -43,10 +43,10 @@ impl World {
 
     /// Hides addresses and prefixes, and shows addresses that are not there.
     fn show_wrongly(&self, eni: &mut ImdsEni) {
-        eni.ipv4_prefixes.retain(|base| !self.imds_hidden.contains(base));
+        eni.ipv4_prefixes.retain(|base| !self.imds_hidden.contains(&(eni.id, *base)));
         if let Some(addresses) = &mut eni.ipv4 {
             let primary = addresses.first().copied();
-            addresses.retain(|address| Some(*address) == primary || !self.imds_hidden.contains(address));
+            addresses.retain(|address| Some(*address) == primary || !self.imds_hidden.contains(&(eni.id, *address)));
             addresses.extend(self.imds_added.iter().filter(|(id, _)| *id == eni.id).map(|(_, address)| *address));
         }
     }
