@@ -278,3 +278,22 @@ const fn typical_ms(step: Step) -> i64 {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_eni_takes_as_long_as_its_calls_and_until_it_shows() {
+        let calls = [
+            Ec2Operation::CreateNetworkInterface,
+            Ec2Operation::DescribeInstances,
+            Ec2Operation::AttachNetworkInterface,
+            Ec2Operation::ModifyNetworkInterfaceAttribute,
+        ];
+        let calls: i64 = calls.into_iter().map(Ec2Operation::typical_ms).sum();
+        assert_eq!(typical_ms(Step::Allocate(4)), calls + 2_000);
+        let more = typical_ms(Step::Extend(EniId::from_bits(1), 4));
+        assert!(more < calls, "{more}");
+    }
+}

@@ -6,6 +6,7 @@ mod careful;
 mod chaos;
 mod codes;
 mod growth;
+mod pauses;
 mod reconcile;
 mod release;
 mod requests;

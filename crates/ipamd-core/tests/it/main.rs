@@ -12,6 +12,7 @@ mod differences;
 mod machine;
 mod memory;
 mod original;
+mod pages;
 mod fuzz_corpus;
 mod properties;
 mod scale;

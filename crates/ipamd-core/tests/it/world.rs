@@ -7,6 +7,7 @@ pub(crate) mod follow;
 mod numbered;
 mod services;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -131,6 +132,8 @@ pub(crate) struct World {
     pub(crate) slow: Option<(Ec2Operation, i64)>,
     /// What the original chose; the core chooses the same.
     pub(crate) script: Script,
+    /// How often the host listed the interfaces of pods.
+    pub(crate) lists_of_pods: Cell<u32>,
     pub(crate) outputs: u64,
     pub(crate) inputs: u64,
     /// Every input with its time, where they are recorded.
@@ -194,6 +197,7 @@ impl World {
             exact_ms: None,
             slow: None,
             script: Script::default(),
+            lists_of_pods: Cell::new(0),
             outputs: 0,
             inputs: 0,
             record: None,

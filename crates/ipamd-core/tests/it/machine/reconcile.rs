@@ -2,6 +2,7 @@
 
 use cni_types::ec2::{Ec2Code, Ec2Operation};
 use cni_types::limits::InstanceLimits;
+use ipamd_core::block::Block;
 use ipamd_core::id::EniId;
 use ipamd_core::input::EniKind;
 use ipamd_core::output::Ec2Call;
@@ -89,6 +90,35 @@ fn d12_a_released_address_that_came_back_is_swept() {
     assert!(world.add_plain(2).is_some());
     world.run_ms(12_000);
     assert!(swept(&world) >= 1);
+}
+
+/// EC2 is asked about an address that came back more than a minute after its release, and decides.
+#[test]
+fn an_address_that_came_back_later_stays_if_ec2_names_it() {
+    for named in [true, false] {
+        let mut world = World::serving(&[("WARM_IP_TARGET", "1"), NO_SEARCH], 1, 10);
+        assert!(world.add(1).is_some());
+        world.run_ms(6_000);
+        world.begin_del(1);
+        world.run_ms(34_000);
+        assert_eq!(world.core.metrics().total, 1);
+        let before = world.ec2.enis[&PRIMARY].ipv4.clone();
+        world.run_ms(70_000);
+        world.log.clear();
+        // The lowest free address of the subnet is the one that was released.
+        world.ec2.subnets.get_mut(&SUBNET).unwrap().last = None;
+        assert!(world.add(2).is_some());
+        assert!(world.run_until(10_000, |world| world.core.metrics().total == 2));
+        let back = *world.ec2.enis[&PRIMARY].ipv4.iter().find(|address| !before.contains(address)).unwrap();
+        if !named {
+            world.ec2.enis.get_mut(&PRIMARY).unwrap().ipv4.retain(|address| *address != back);
+            world.imds_added = vec![(PRIMARY, back)];
+        }
+        world.run_ms(70_000);
+        let stays = world.core.pool().eni(PRIMARY).unwrap().assigned_in(Block::Address(back)).is_some();
+        assert_eq!((world.calls(DESCRIBE), stays), ((1, 0), named), "{named}");
+        assert_eq!(count(&world, COUNT, "eniIPPoolReconcileDel"), u64::from(!named));
+    }
 }
 
 #[test]

@@ -15,6 +15,19 @@ fn operations(world: &World) -> Vec<&'static str> {
 }
 
 #[test]
+fn a_start_that_fails_is_under_way_no_more() {
+    let mut world = World::serving(&[], 3, 10);
+    assert!(world.add(1).is_some() && world.add(2).is_some());
+    // Two pods have one address.
+    let file = world.file.as_mut().unwrap();
+    file[1].ipv4 = file[0].ipv4;
+    world.restart();
+    world.run_ms(20_000);
+    assert!(world.fatal.as_deref().is_some_and(|reason| reason.contains("the address is in use")), "{:?}", world.fatal);
+    assert_eq!(series(&world, "awscni_ipamd_action_inprogress"), [("nodeInit".to_owned(), 0)]);
+}
+
+#[test]
 fn a_fresh_node_calls_what_the_original_calls_in_its_order() {
     let world = World::serving(&[], 3, 10);
     let start = [

@@ -97,7 +97,10 @@ impl World {
         match call {
             HostCall::SetUpEni { eni, .. } if self.no_link.contains(eni) => Err(HostError::NoLink),
             HostCall::SetUpEni { device, .. } => Ok(HostReply::EniReady { table: u32::from(*device) + 1 }),
-            HostCall::ListPods => Ok(HostReply::Pods(self.host_pods())),
+            HostCall::ListPods => {
+                self.lists_of_pods.set(self.lists_of_pods.get() + 1);
+                Ok(HostReply::Pods(self.host_pods()))
+            }
             HostCall::ListHostAddrs => Ok(HostReply::HostAddrs(Vec::new())),
             HostCall::ListLinks => {
                 let linked = self.ec2.attached().filter(|eni| !self.no_link.contains(&eni.id));

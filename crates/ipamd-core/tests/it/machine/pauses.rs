@@ -1,0 +1,58 @@
+//! When a careful agent tries again, and when it leaves off.
+
+use std::collections::BTreeMap;
+
+use cni_types::ec2::{Ec2Code, Ec2Operation};
+use cni_types::limits::InstanceLimits;
+use ipamd_core::settings::Settings;
+use ipamd_core::{Config, Input};
+
+use crate::world::World;
+
+fn careful(variables: &[(&str, &str)]) -> World {
+    let config = Config::careful(Settings::manifest_with(variables.iter().copied()));
+    let mut world = World::with(config, InstanceLimits::custom(1, 9));
+    world.veths = Some(BTreeMap::new());
+    world.run_ms(20_000);
+    assert!(world.ready_ms.is_some(), "{:?}", world.fatal);
+    world
+}
+
+/// The pauses double up to a minute, and end when they are over and not when the pool is looked at next.
+#[test]
+fn growth_that_fails_is_tried_again_after_a_pause_that_doubles() {
+    let mut world = careful(&[("WARM_IP_TARGET", "2")]);
+    let assign = Ec2Operation::AssignPrivateIpAddresses;
+    world.log.clear();
+    world.fail(assign, Ec2Code::InternalError, u32::MAX);
+    assert!(world.add(1).is_some());
+    world.run_ms(400_000);
+    let tried: Vec<_> = world.log.iter().map(|logged| (logged.at_ms, logged.call.operation())).collect();
+    let tried: Vec<_> = tried.into_iter().filter(|(_, op)| *op == assign).map(|(at_ms, _)| at_ms).collect();
+    // What is refused for several is asked for one at once.
+    let mut begun = vec![tried[0]];
+    begun.extend(tried.windows(2).filter(|pair| pair[1] - pair[0] > 2_000).map(|pair| pair[1]));
+    let gaps: Vec<_> = begun.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    let took_ms = 2 * assign.typical_ms() + 50;
+    for (gap, pause) in gaps.iter().zip([2_500, 5_000, 10_000, 20_000, 40_000, 60_000, 60_000]) {
+        assert!((pause..=pause + pause / 4 + took_ms).contains(gap), "{gaps:?}");
+    }
+    assert!(gaps.len() >= 7, "{gaps:?}");
+}
+
+/// A look at the host's interfaces is due a minute after an allocation, unless its interface is known by then.
+#[test]
+fn interfaces_are_looked_at_only_for_allocations_without_one() {
+    for bound in [true, false] {
+        let mut world = careful(&[]);
+        world.run_ms(120_000);
+        assert!(world.add(1_001).is_some());
+        world.run_ms(30_000);
+        if bound {
+            world.input(Input::Bound { key: 1_001, ifindex: 12 });
+        }
+        let before = world.lists_of_pods.get();
+        world.run_ms(60_000);
+        assert_eq!(world.lists_of_pods.get() - before, u32::from(!bound));
+    }
+}
