@@ -6,19 +6,24 @@ use cni_types::shard::Shard;
 
 use crate::catalogue::{FINDINGS, FindingId};
 use crate::causes;
-use crate::evidence::{NodeEvidence, PageEvidence, RoundFacts};
+use crate::evidence::{NodeEvidence, PageEvidence, RoundFacts, Source, SourceState, Sources};
 use crate::finding::{Conclusion, Finding, FindingEvent, Identity, OpenFinding};
 use crate::fleet::{Fleet, FleetRound};
 use crate::grouped::Group;
-use crate::memory::{Moment, NodeMemory, WINDOW_MS};
+use crate::memory::{Moment, NodeKey, NodeMemory, WINDOW_MS};
 use crate::mute::Mutes;
 use crate::opened::OpenFindings;
+use crate::shared::Shared;
 use crate::troubles;
+use crate::verdict::{NodeCause, NodeTrouble, Verdict, scope_of};
 use crate::view::{Refusal, View};
 use crate::wording;
 
 /// Findings that a conclusion lists. A cluster in great trouble has some dozen.
 pub const MAX_FINDINGS: usize = 256;
+
+/// Troubles that one node can have at once; further ones are not noted.
+const MOST_TROUBLES: usize = 8;
 
 /// The longest time that passes between two rounds for what is remembered, milliseconds: beyond it all is old anyway.
 const LONGEST_STEP_MS: i64 = 86_400_000;
@@ -27,7 +32,8 @@ const LONGEST_STEP_MS: i64 = 86_400_000;
 #[derive(Debug, Default)]
 pub struct Insight {
     mutes: Mutes,
-    nodes: HashMap<Box<str>, NodeMemory>,
+    nodes: HashMap<NodeKey, NodeMemory>,
+    shared: Shared,
     fleet: Fleet,
     open: OpenFindings,
     shard: Option<Shard>,
@@ -55,7 +61,7 @@ struct Time {
 
 impl Time {
     fn advance(&mut self, facts: &RoundFacts) -> i64 {
-        let interval = facts.interval_ms.max(1);
+        let interval = facts.interval_ms.clamp(1, LONGEST_STEP_MS);
         let passed = self.last_at_ms.map_or(interval, |last| facts.at_ms.saturating_sub(last));
         self.last_at_ms = Some(facts.at_ms);
         let passed = if passed <= 0 { interval } else { passed.min(LONGEST_STEP_MS) };
@@ -105,7 +111,8 @@ impl Insight {
     pub fn begin(&mut self, facts: RoundFacts) -> InsightRound<'_> {
         self.round = self.round.saturating_add(1);
         let now_ms = self.time.advance(&facts);
-        let now = Moment { now_ms, interval_ms: facts.interval_ms.max(1), counting: facts.counting };
+        let interval_ms = facts.interval_ms.clamp(1, LONGEST_STEP_MS);
+        let now = Moment { now_ms, interval_ms, counting: facts.counting };
         InsightRound { insight: self, facts, now, groups: BTreeMap::new(), fleet: FleetRound::default() }
     }
 }
@@ -124,45 +131,52 @@ pub struct InsightRound<'a> {
 impl InsightRound<'_> {
     /// Takes in a node. One that is observed twice counts once.
     pub fn observe(&mut self, node: &NodeEvidence<'_>) {
-        let (round, now) = (self.insight.round, self.now);
-        let past = match self.insight.nodes.get_mut(node.uid) {
-            Some(past) if past.seen == round => return,
-            Some(past) => past,
-            None => self.insight.nodes.entry(node.uid.into()).or_insert_with(|| NodeMemory::new(round)),
-        };
-        past.seen = round;
-        past.note_restarts(node, now);
-        match &node.page {
-            Ok(page) => {
-                let refused = observe_page(past, node, page, (&self.facts, now));
-                let cause = past.cause_id().unwrap_or(FindingId::CauseUnknown);
-                if let Some(Refusal::Counted(number)) = refused
-                    && let Some(sum) = self.insight.refused.0.get_mut(cause as usize)
-                {
-                    *sum += number;
-                }
-            }
-            Err(failure) => observe_silence(past, node, failure, now),
+        let now = self.now;
+        let Insight { nodes, shared, round, refused, .. } = &mut *self.insight;
+        let seen = seen_in(*round);
+        let past = nodes.entry(NodeKey::of(node.uid)).or_insert_with(|| NodeMemory::new(seen.wrapping_sub(1)));
+        if past.seen == seen {
+            return;
         }
-        past.shrink();
-        self.fleet.observe(node, past.cause_id(), (&self.facts, now), &mut self.groups);
-        let Some(rare) = &past.rare else { return };
-        if let Some(cause) = &rare.cause {
+        past.seen = seen;
+        past.note_restarts(node, now);
+        let found = match &node.page {
+            Ok(page) => observe_page(past, shared, node, page, (&self.facts, now)),
+            Err(failure) => observe_silence(past, node, failure, now),
+        };
+        let cause_id = found.cause.as_ref().map_or(FindingId::CauseUnknown, |cause| cause.verdict.id);
+        if let Some(Refusal::Counted(number)) = found.refusal
+            && let Some(sum) = refused.0.get_mut(cause_id as usize)
+        {
+            *sum += number;
+        }
+        let cause_id = found.cause.as_ref().map(|cause| cause.verdict.id);
+        self.fleet.observe(node, cause_id, (&self.facts, now), &mut self.groups);
+        if let Some(cause) = &found.cause {
             let identity = Identity { id: cause.verdict.id, scope: cause.scope.clone() };
             self.groups.entry(identity).or_default().add_cause(node, cause, now);
         }
-        for trouble in rare.troubles.iter() {
+        let sources = &self.facts.sources;
+        let troubles: Vec<NodeTrouble> = found
+            .troubles
+            .into_iter()
+            .take(MOST_TROUBLES)
+            .map(|verdict| trouble(past, as_sure_as(verdict, sources), node, now))
+            .collect();
+        for trouble in &troubles {
             let identity = Identity { id: trouble.verdict.id, scope: trouble.scope.clone() };
             self.groups.entry(identity).or_default().add_trouble(node, trouble, now);
         }
+        past.keep(found.cause, &troubles, (now, shared));
     }
 
     /// Draws the conclusion. What is remembered of nodes that were not observed is dropped: a finding does not outlive them.
     pub fn finish(self) -> Conclusion {
         let Self { insight, facts, now, mut groups, fleet } = self;
         fleet.finish(&mut insight.fleet, (&facts, now), &mut groups);
-        let round = insight.round;
-        insight.nodes.retain(|_, past| past.seen == round);
+        let seen = seen_in(insight.round);
+        insight.nodes.retain(|_, past| past.seen == seen);
+        insight.shared.forget_unused();
         let mut events = Vec::new();
         let mut findings: Vec<Finding> = groups
             .into_iter()
@@ -211,52 +225,77 @@ impl Insight {
     }
 }
 
+/// A round's number as it is remembered of nodes.
+fn seen_in(round: u64) -> u32 {
+    // Only the newest two rounds are told apart.
+    u32::try_from(round % u64::from(u32::MAX)).unwrap_or_default()
+}
+
+/// What was found at a node in a round.
+struct Found {
+    refusal: Option<Refusal>,
+    cause: Option<NodeCause>,
+    troubles: Vec<Verdict>,
+}
+
 /// Takes in a page: what is new on it, whether requests were refused and why, and what else is wrong.
 fn observe_page(
     past: &mut NodeMemory,
+    shared: &mut Shared,
     node: &NodeEvidence<'_>,
     page: &PageEvidence<'_>,
     (facts, now): (&RoundFacts, Moment),
-) -> Option<Refusal> {
-    let change = past.note_page(page, now);
+) -> Found {
+    let change = past.note_page(page, now, shared);
     let blank = NodeMemory::new(0);
     // The page, and what is new on it, shows whether requests were refused.
     let on_page = View { node, page, past: &blank, change, now, sources: &facts.sources, errors: &[] };
     let refusal = on_page.refusal();
     past.note_refusal(refusal.is_some(), now);
-    let before = past.rare.as_mut().and_then(|rare| rare.cause.take());
+    let before = past.take_cause();
     let view = View { past: &*past, ..on_page };
     let may_have_cause = before.is_some() || refusal.is_some();
     let cause = if may_have_cause { causes::cause(&view, refusal, before) } else { None };
-    let troubles = troubles::with_page(&view, refusal);
-    set(past, node, (cause, troubles), now);
-    refusal
+    Found { refusal, cause, troubles: troubles::with_page(&view, refusal) }
 }
 
 /// Takes in that a node gave no page. The cause of its refusals stays for its time.
-fn observe_silence(past: &mut NodeMemory, node: &NodeEvidence<'_>, failure: &str, now: Moment) {
+fn observe_silence(past: &mut NodeMemory, node: &NodeEvidence<'_>, failure: &str, now: Moment) -> Found {
     past.note_silence(now);
-    let cause = past.rare.as_mut().and_then(|rare| rare.cause.take());
-    let cause = cause.filter(|cause| now.now_ms.saturating_sub(cause.refused_ms) <= WINDOW_MS);
-    let troubles = troubles::without_page(node, failure, past, now);
-    set(past, node, (cause, troubles), now);
+    let cause = past.take_cause().filter(|cause| now.now_ms.saturating_sub(cause.refused_ms) <= WINDOW_MS);
+    Found { refusal: None, cause, troubles: troubles::without_page(node, failure, past, now) }
 }
 
-type Found = (Option<crate::verdict::NodeCause>, Vec<crate::verdict::Verdict>);
+/// What agents' pods and nodes show may be as it was once: then what rests on it is not certain.
+fn as_sure_as(verdict: Verdict, sources: &Sources) -> Verdict {
+    use FindingId as Id;
+    let rests_on: &[(Source, SourceState)] = match verdict.id {
+        Id::AgentRestarting | Id::AgentNotStarted | Id::AgentSettingsRefused | Id::MetricsDisabled => {
+            &[(Source::AgentPods, sources.agent_pods)]
+        }
+        Id::AgentSilent => &[(Source::AgentPods, sources.agent_pods), (Source::Nodes, sources.nodes)],
+        _ => &[],
+    };
+    let unsure = rests_on.iter().filter(|(_, state)| !state.is_sure());
+    unsure.fold(verdict, |verdict, (source, _)| verdict.likely(*source))
+}
 
-fn set(past: &mut NodeMemory, node: &NodeEvidence<'_>, (cause, troubles): Found, now: Moment) {
-    if cause.is_none() && troubles.is_empty() && past.rare.is_none() {
-        return;
+/// A trouble that goes on keeps its beginning.
+fn trouble(past: &NodeMemory, verdict: Verdict, node: &NodeEvidence<'_>, now: Moment) -> NodeTrouble {
+    let since_ms = past.trouble_since(verdict.id).unwrap_or(now.now_ms);
+    NodeTrouble { scope: scope_of(verdict.id, node), since_ms, verdict }
+}
+
+#[cfg(test)]
+impl Insight {
+    /// How many values nodes share.
+    pub(crate) fn shared_values(&self) -> usize {
+        self.shared.len()
     }
-    let rare = past.rare();
-    rare.cause = cause;
-    rare.troubles.replace(troubles, node, now.now_ms);
-}
 
-impl NodeMemory {
-    /// The cause of its refusals.
-    fn cause_id(&self) -> Option<FindingId> {
-        self.rare.as_ref().and_then(|rare| rare.cause.as_ref()).map(|cause| cause.verdict.id)
+    /// More is remembered of a node than of a calm one.
+    pub(crate) fn remembers_trouble(&self, uid: &str) -> bool {
+        self.nodes.get(&NodeKey::of(uid)).is_some_and(|past| past.rare.is_some())
     }
 }
 

@@ -19,6 +19,8 @@ pub mod hold;
 
 pub mod mute;
 
+mod shared;
+
 mod memory;
 
 mod view;

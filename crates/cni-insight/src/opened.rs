@@ -110,14 +110,15 @@ impl OpenFindings {
     }
 }
 
-/// How long evidence of this kind counts, which is how long a process must watch to see that there is none, milliseconds.
+/// How long a process must watch to see that there is none of this kind, milliseconds: for as long as its evidence counts, and until it
+/// would be found.
 fn lasts_ms(id: FindingId, now: Moment) -> i64 {
     let of_kind = match id {
         FindingId::AgentRestarting | FindingId::PoolOutOfStep => LONG_WINDOW_MS,
         _ => WINDOW_MS,
     };
     // A node is silent after some rounds, however long they are.
-    of_kind.max(now.interval_ms.saturating_mul(10))
+    of_kind.max(now.interval_ms.saturating_mul(10)).max(id.hold().ms.saturating_add(WINDOW_MS))
 }
 
 #[cfg(test)]

@@ -68,7 +68,7 @@ pub(crate) fn without_page(node: &NodeEvidence<'_>, failure: &str, past: &NodeMe
     if NOT_THE_AGENTS.contains(&failure) {
         return found;
     }
-    let silent_ms = past.silent_since_ms.map_or(0, |since| now.now_ms.saturating_sub(since));
+    let silent_ms = past.silent_ms(now);
     let is_ready = node.agent.and_then(|agent| agent.is_ready);
     let not_started = if is_ready != Some(true) && silent_ms >= FindingId::AgentNotStarted.hold().ms {
         not_started(env, is_ready, failure)
@@ -114,7 +114,7 @@ fn not_ready(rare: &Rare, view: &View<'_>) -> Option<Verdict> {
 }
 
 fn restarting(rare: &Rare, now: Moment) -> Option<Verdict> {
-    let restarts = rare.restarts.iter().filter(|at| now.now_ms.saturating_sub(**at) <= RESTARTS_MS).count();
+    let restarts = rare.incidents().restarts.iter().filter(|at| now.now_ms.saturating_sub(**at) <= RESTARTS_MS).count();
     (restarts >= MANY_RESTARTS).then(|| {
         Verdict::without_page(FindingId::AgentRestarting).with_count(restarts as f64).lacking(Source::AgentLog)
     })
@@ -124,14 +124,16 @@ fn restarting(rare: &Rare, now: Moment) -> Option<Verdict> {
 fn forced(rare: &Rare, view: &View<'_>) -> Option<Verdict> {
     let recent = |forced: Option<Forced>| forced.filter(|at| view.now.now_ms.saturating_sub(at.at_ms) <= WINDOW_MS);
     let verdict = |id, forced: Forced| Verdict::new(id, view).with_count(forced.sum).lacking(Source::Interfaces);
-    let enis = recent(rare.forced_enis).map(|forced| verdict(FindingId::EnisForceRemoved, forced));
-    enis.or_else(|| recent(rare.forced_addresses).map(|forced| verdict(FindingId::AddressesForceRemoved, forced)))
+    let enis = recent(rare.incidents().forced_enis).map(|forced| verdict(FindingId::EnisForceRemoved, forced));
+    enis.or_else(|| {
+        recent(rare.incidents().forced_addresses).map(|forced| verdict(FindingId::AddressesForceRemoved, forced))
+    })
 }
 
 fn out_of_step(rare: &Rare, view: &View<'_>) -> Option<Verdict> {
-    let within = |time: i64| rare.passes.iter().filter(|at| view.now.now_ms.saturating_sub(**at) <= time).count();
-    let is_it = |verdict: &Verdict| verdict.id == FindingId::PoolOutOfStep && !verdict.is_info;
-    let is_known = rare.troubles.iter().any(|trouble| is_it(&trouble.verdict));
+    let within =
+        |time: i64| rare.incidents().passes.iter().filter(|at| view.now.now_ms.saturating_sub(**at) <= time).count();
+    let is_known = rare.has_trouble(FindingId::PoolOutOfStep);
     let passes = within(PASSES_MS);
     if passes == 0 && !is_known {
         return differs_by_answers(view);

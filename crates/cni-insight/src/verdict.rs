@@ -5,9 +5,6 @@ use crate::evidence::{NodeEvidence, Source};
 use crate::scope::{Scope, ScopeKind, UNKNOWN};
 use crate::severity::Certainty;
 
-/// Troubles that one node can have at once; further ones are not noted.
-const MOST_TROUBLES: usize = 8;
-
 /// The figures that a verdict stands on.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Figures {
@@ -103,10 +100,6 @@ pub(crate) struct NodeCause {
     pub(crate) has_lasted: bool,
 }
 
-/// What else is wrong with a node.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub(crate) struct NodeTroubles(Vec<NodeTrouble>);
-
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct NodeTrouble {
@@ -114,30 +107,6 @@ pub(crate) struct NodeTrouble {
     pub(crate) scope: Scope,
     /// Since when, in the time of the engine.
     pub(crate) since_ms: i64,
-}
-
-impl NodeTroubles {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &NodeTrouble> {
-        self.0.iter()
-    }
-
-    /// Replaces all; those that go on keep their beginning.
-    pub(crate) fn replace(&mut self, verdicts: Vec<Verdict>, node: &NodeEvidence<'_>, now_ms: i64) {
-        let before = std::mem::take(&mut self.0);
-        self.0 = verdicts
-            .into_iter()
-            .take(MOST_TROUBLES)
-            .map(|verdict| {
-                let known = before.iter().find(|trouble| trouble.verdict.id == verdict.id);
-                let scope = scope_of(verdict.id, node);
-                NodeTrouble { scope, since_ms: known.map_or(now_ms, |trouble| trouble.since_ms), verdict }
-            })
-            .collect();
-    }
 }
 
 /// What a finding at this node is about. Made of the node's labels only.

@@ -42,7 +42,7 @@ pub(super) fn subnet_excluded_by_tag(view: &View<'_>) -> Option<Verdict> {
 const GROWS_MS: i64 = 60_000;
 
 fn grew_just_now(view: &View<'_>) -> bool {
-    view.past.grew_ms.is_some_and(|grew| view.now.now_ms.saturating_sub(grew) < GROWS_MS)
+    view.past.grew_within(GROWS_MS, view.now)
 }
 
 /// All ENIs are attached and idle of work, and one ENI's addresses or more are missing.

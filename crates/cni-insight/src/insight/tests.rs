@@ -228,7 +228,9 @@ fn ten_thousand_rounds_with_jumps_silence_and_shrinkage_leave_what_is_there() {
         }
         for past in play.insight.nodes.values() {
             let Some(rare) = &past.rare else { continue };
-            assert!(rare.marks.len() <= 8 && rare.restarts.len() <= 8 && rare.passes.len() <= 8);
+            assert!(
+                rare.marks.len() <= 8 && rare.incidents().restarts.len() <= 8 && rare.incidents().passes.len() <= 8
+            );
         }
     }
     let last = play.round(&[]);
@@ -277,19 +279,19 @@ fn quiet_worlds_have_no_finding_above_info() {
 
 #[test]
 fn a_calm_node_costs_little_to_remember() {
-    assert!(size_of::<NodeMemory>() <= 160, "{}", size_of::<NodeMemory>());
+    assert!(size_of::<NodeMemory>() <= 96, "{}", size_of::<NodeMemory>());
     let mut play = Play::every(30);
     for _ in 0..50 {
         play.round(&[Node::new("a")]);
     }
-    assert!(play.insight.nodes["a"].rare.is_none());
+    assert!(play.insight.nodes[&NodeKey::of("a")].rare.is_none());
     // What was remembered of a trouble is dropped once it is over.
     play.round(&[exhausted("a")]);
-    assert!(play.insight.nodes["a"].rare.is_some());
+    assert!(play.insight.nodes[&NodeKey::of("a")].rare.is_some());
     for _ in 0..30 {
         play.round(&[Node::new("a").pool(10.0, 18.0, 27)]);
     }
-    assert!(play.insight.nodes["a"].rare.is_none());
+    assert!(play.insight.nodes[&NodeKey::of("a")].rare.is_none());
 }
 
 #[test]

@@ -52,7 +52,7 @@ fn what_another_left_open_is_neither_opened_again_nor_closed_before_it_can_show(
 
 #[test]
 fn what_another_left_open_and_no_evidence_shows_is_over_after_its_time() {
-    for (id, rounds) in [(FindingId::NodeFull, 11), (FindingId::PoolOutOfStep, 61)] {
+    for (id, rounds) in [(FindingId::SubnetFragmented, 11), (FindingId::NodeFull, 15), (FindingId::PoolOutOfStep, 61)] {
         let identity = identity(id, ScopeKind::Group, "general");
         let left = OpenFinding { identity: identity.clone(), severity: Severity::Warning, since_ms: OLD };
         let mut play = successor(vec![left]);
