@@ -14,6 +14,9 @@ use crate::verdict::{Figures, Verdict};
 /// The first agents that count refused requests.
 pub(crate) const COUNTS_REFUSALS: AgentVersion = AgentVersion::new(1, 16, 0);
 
+/// The first agents that respect a tag which excludes the primary ENI's subnet.
+pub(crate) const RESPECTS_TAG: AgentVersion = AgentVersion::new(1, 22, 0);
+
 /// Pods on the host network that each node has (aws-node, kube-proxy): they count towards the maximum and need no address.
 pub(crate) const HOST_PODS: u32 = 2;
 

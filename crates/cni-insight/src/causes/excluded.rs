@@ -1,16 +1,12 @@
 //! A node whose own subnet is excluded: its primary ENI's addresses are given to no pod.
 
 use cni_types::agent_settings as settings;
-use cni_types::version::AgentVersion;
 
 use super::settings::{minimum_without_warm, node_cordoned};
 use crate::catalogue::FindingId;
 use crate::evidence::{Counting, Source};
 use crate::verdict::Verdict;
-use crate::view::View;
-
-/// The first agents that respect the tag on the primary ENI's subnet.
-const RESPECTS_TAG: AgentVersion = AgentVersion::new(1, 22, 0);
+use crate::view::{RESPECTS_TAG, View};
 
 /// Pages of which is remembered whether addresses were free and given back.
 const KNOWN_PAGES: i64 = 8;

@@ -5,7 +5,7 @@ use cni_types::agent_settings as settings;
 use crate::catalogue::FindingId;
 use crate::evidence::{Counting, Source};
 use crate::verdict::Verdict;
-use crate::view::View;
+use crate::view::{RESPECTS_TAG, View};
 
 /// A setting keeps the agent from attaching ENIs and addresses.
 pub(super) fn provisioning_disabled(view: &View<'_>) -> Option<Verdict> {
@@ -18,7 +18,10 @@ pub(super) fn provisioning_disabled(view: &View<'_>) -> Option<Verdict> {
 /// A /80 cannot run out: an IPv6 node that refuses has none.
 pub(super) fn ipv6_prefix_missing(view: &View<'_>) -> Option<Verdict> {
     let applies = view.page.is_ipv6 || view.is_on(&settings::ENABLE_IPV6);
-    applies.then(|| Verdict::new(FindingId::Ipv6PrefixMissing, view))
+    // With a tag that excludes the node's own subnet the agent leaves the first ENI's prefix alone.
+    let may_be_excluded = view.node.version.is_none_or(|version| version >= RESPECTS_TAG);
+    let verdict = || Verdict::new(FindingId::Ipv6PrefixMissing, view);
+    applies.then(|| if may_be_excluded { verdict().lacking(Source::Subnets) } else { verdict() })
 }
 
 /// The agent leaves the pools of cordoned nodes as they are.

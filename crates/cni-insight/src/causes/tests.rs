@@ -313,6 +313,10 @@ fn an_ipv6_node_that_refuses_has_no_prefix() {
         node
     };
     assert_eq!(cause(ipv6).0, Id::Ipv6PrefixMissing);
+    // Agents from v1.22 also leave a prefix alone whose subnet a tag excludes.
+    assert_eq!(alone(6, 30, ipv6).lacks, [Source::Subnets]);
+    let older = |_| Node { version: Some(cni_types::version::AgentVersion::new(1, 21, 1)), ..ipv6(0) };
+    assert_eq!(alone(6, 30, older).lacks, []);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use cni_types::version::AgentVersion;
 use super::cell::{Cell, Knowledge, Worth};
 use crate::catalogue::FindingId as Id;
 use crate::evidence::Source::{self, AgentLog, AgentPods, EniConfigs, Interfaces, Nodes, Pods, Subnets};
-use crate::view::COUNTS_REFUSALS;
+use crate::view::{COUNTS_REFUSALS, RESPECTS_TAG};
 
 use Knowledge::{Basic, PagesOnly, WithoutNodes};
 use Worth::{Certain, Likely, NotPossible};
@@ -184,9 +184,6 @@ fn pool_capped_by_max_pods(cell: Cell) -> Worth {
         _ => counted(cell, by_node(cell)),
     }
 }
-
-/// Agents before it give pods the addresses of their own subnet whatever its tags are.
-const RESPECTS_TAG: AgentVersion = AgentVersion::new(1, 22, 0);
 
 fn subnet_excluded_by_tag(cell: Cell) -> Worth {
     match cell.knowledge {
