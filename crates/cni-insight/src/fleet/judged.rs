@@ -37,7 +37,7 @@ const NUMBERS: [&settings::AgentSetting<u32>; 5] = [
 ];
 
 /// What an agent makes of the settings that decide how it keeps its pool. Texts that are read alike are equal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct PoolKey {
     switches: u32,
     numbers: [u32; NUMBERS.len()],

@@ -1,5 +1,7 @@
 //! Nodes of one group that should be alike: which variants there are, and for how long there has been more than one.
 
+use std::collections::BTreeMap;
+
 use cni_types::version::AgentVersion;
 
 use crate::catalogue::FindingId;
@@ -7,13 +9,11 @@ use crate::evidence::{RoundFacts, Source};
 use crate::memory::Moment;
 use crate::verdict::Verdict;
 
-/// Variants that are told apart in a group; the nodes of further ones count as one of them.
-const MOST_VARIANTS: usize = 16;
 /// Nodes that are named of each.
 const NAMED: usize = 3;
 
 /// What nodes should have alike.
-pub(super) trait Variant: Copy + PartialEq {
+pub(super) trait Variant: Copy + Ord {
     /// In what two differ, in words.
     fn differences(&self, other: &Self) -> String;
 }
@@ -24,40 +24,32 @@ impl Variant for AgentVersion {
     }
 }
 
-/// The variants of a round.
+/// The variants of a round. There are as many at most as the group has nodes.
 #[derive(Debug)]
-pub(super) struct Seen<T>(Vec<SeenVariant<T>>);
+pub(super) struct Seen<T>(BTreeMap<T, Nodes>);
 
-#[derive(Debug)]
-struct SeenVariant<T> {
-    variant: T,
-    nodes: usize,
+/// The nodes of a variant.
+#[derive(Debug, Default)]
+struct Nodes {
+    count: usize,
+    /// The first by name.
     named: Vec<Box<str>>,
 }
 
 impl<T> Default for Seen<T> {
     fn default() -> Self {
-        Self(Vec::new())
+        Self(BTreeMap::new())
     }
 }
 
 impl<T: Variant> Seen<T> {
     pub(super) fn add(&mut self, variant: T, name: &str) {
-        let at = match self.0.iter().position(|seen| seen.variant == variant) {
-            Some(at) => at,
-            None if self.0.len() < MOST_VARIANTS => {
-                self.0.push(SeenVariant { variant, nodes: 0, named: Vec::new() });
-                self.0.len() - 1
-            }
-            None => MOST_VARIANTS - 1,
-        };
-        let Some(seen) = self.0.get_mut(at) else { return };
-        seen.nodes += 1;
-        // The order in which nodes come leaves no trace: the first by name.
-        let place = seen.named.iter().filter(|known| ***known < *name).count();
+        let nodes = self.0.entry(variant).or_default();
+        nodes.count += 1;
+        let place = nodes.named.iter().filter(|known| ***known < *name).count();
         if place < NAMED {
-            seen.named.insert(place, name.into());
-            seen.named.truncate(NAMED);
+            nodes.named.insert(place, name.into());
+            nodes.named.truncate(NAMED);
         }
     }
 }
@@ -87,12 +79,12 @@ impl<T: Variant> Spread<T> {
         (id, facts): (FindingId, &RoundFacts),
         now: Moment,
     ) -> Option<(usize, Vec<Box<str>>, Verdict)> {
-        let mut variants = seen.0;
-        let nodes_of = |variant: &T| variants.iter().find(|seen| seen.variant == *variant).map_or(0, |seen| seen.nodes);
+        let variants = seen.0;
+        let nodes_of = |variant: &T| variants.get(variant).map_or(0, |nodes| nodes.count);
         if self.before.iter().any(|(variant, nodes)| nodes_of(variant) < *nodes) {
             self.moved_ms = Some(now.now_ms);
         }
-        self.before = variants.iter().map(|seen| (seen.variant, seen.nodes)).collect();
+        self.before = variants.iter().map(|(variant, nodes)| (*variant, nodes.count)).collect();
         if variants.len() < 2 {
             (self.differs_since_ms, self.moved_ms) = (None, None);
             return None;
@@ -102,15 +94,17 @@ impl<T: Variant> Spread<T> {
         if now.now_ms.saturating_sub(since) < hold_ms {
             return None;
         }
+        let mut variants: Vec<(T, Nodes)> = variants.into_iter().collect();
         // Equally frequent ones: by the first name.
-        variants.sort_by(|one, other| other.nodes.cmp(&one.nodes).then_with(|| one.named.cmp(&other.named)));
-        let most = variants.remove(0);
-        let nodes: usize = variants.iter().map(|seen| seen.nodes).sum();
-        let word = variants.first().map(|other| most.variant.differences(&other.variant)).unwrap_or_default();
-        let mut named: Vec<Box<str>> = variants.into_iter().flat_map(|seen| seen.named).collect();
+        variants.sort_by(|(_, one), (_, other)| other.count.cmp(&one.count).then_with(|| one.named.cmp(&other.named)));
+        let (most, of_most) = variants.remove(0);
+        let nodes: usize = variants.iter().map(|(_, nodes)| nodes.count).sum();
+        let word = variants.first().map(|(other, _)| most.differences(other)).unwrap_or_default();
+        let mut named: Vec<Box<str>> = variants.into_iter().flat_map(|(_, nodes)| nodes.named).collect();
         named.sort_unstable();
         let is_moving = self.moved_ms.is_some_and(|at| now.now_ms.saturating_sub(at) < hold_ms);
-        let mut verdict = Verdict::without_page(id).with_word(&word).with_count(most.nodes as f64).only_info(is_moving);
+        let mut verdict =
+            Verdict::without_page(id).with_word(&word).with_count(of_most.count as f64).only_info(is_moving);
         if !facts.sources.agent_pods.is_sure() {
             verdict = verdict.likely(Source::AgentPods);
         }

@@ -160,3 +160,19 @@ fn one_look_shows_what_settings_say() {
     assert_eq!(named(&conclusion), [(Id::WarmEniTargetIgnored, Severity::Info)]);
     assert!(conclusion.findings[0].says.contains("WARM_ENI_TARGET=3 beside MINIMUM_IP_TARGET"));
 }
+
+#[test]
+fn the_order_of_nodes_with_many_variants_leaves_no_trace() {
+    let nodes: Vec<Node> = (0..40)
+        .map(|number| Node::new(&format!("n{number}")).env("MINIMUM_IP_TARGET", &(number % 37).to_string()))
+        .collect();
+    let (mut one, mut other) = (Play::every(60), Play::every(60));
+    for round in 0..40 {
+        let mut turned = nodes.clone();
+        turned.rotate_left(round);
+        turned.reverse();
+        assert_eq!(one.round(&nodes), other.round(&turned));
+    }
+    let conclusion = one.round(&nodes);
+    assert_eq!(found(&conclusion, Id::SettingsDiffer).nodes, 38);
+}
