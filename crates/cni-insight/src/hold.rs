@@ -34,7 +34,8 @@ impl FindingId {
             Self::SettingsDiffer | Self::AgentVersionsDiffer => (1, 1_800_000),
             Self::WarmPoolOversized => (1, 86_400_000),
             Self::AgentRestarting | Self::PoolOutOfStep => (1, THREE_EVENTS_MS),
-            Self::PoolLoopStalled => (4, 180_000),
+            // An ENI is waited for up to 187 s, after calls that take some seconds.
+            Self::PoolLoopStalled => (4, 240_000),
             Self::CooldownOnFullNode | Self::SubnetExcludedByTag => (4, 120_000),
             _ if self.facts().must_last => (1, 120_000),
             _ => (1, 0),

@@ -45,7 +45,7 @@ fn attach_failed<'a>(view: &View<'a>) -> Option<&'a Mark> {
 }
 
 /// Pages after which an action that goes on is no more a slow one. The longest wait that ends by itself, for an ENI to appear,
-/// takes 162 s, and counts an error then.
+/// takes up to 187 s, and counts an error then.
 fn stalled_pages(view: &View<'_>) -> i64 {
     FindingId::PoolLoopStalled.hold().rounds_of(view.now.interval_ms)
 }

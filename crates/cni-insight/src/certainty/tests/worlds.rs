@@ -190,7 +190,7 @@ fn of_pace(id: Id, mut node: Node, span: Span) -> Node {
             node
         }
         Id::EniAttachStuck => {
-            // It waits for 162 s, gives up, and begins again.
+            // It waits for some 162 s, gives up, and begins again.
             node = short(node, span);
             node.page.in_progress = Some(f64::from(u8::from(span.to.rem_euclid(180) > 10)));
             node.counting((LabelledFamily::IpamdErrorCount, "increaseIPPoolwaitENIAttachedFailed", "", span.each(180)))
