@@ -32,7 +32,7 @@ use tracing::{error, info};
 use self::api_clock::ApiClock;
 use self::back_off::RoundTime;
 use self::evidence::{Circumstances, Conclusions};
-pub use self::evidence::{InsightParts, InsightRun, conclude_from_pages};
+pub use self::evidence::{InsightParts, InsightRun, conclude_from_pages, label_counts, node_evidence};
 use self::fan_out::{FanOut, Gathered, Queue};
 use self::history::History;
 use self::limiter::{ConcurrencyLimiter, Limits};

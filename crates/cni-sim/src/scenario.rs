@@ -10,9 +10,10 @@ pub mod span;
 mod spec;
 
 pub use built_in::BUILT_IN;
-pub use faults::{FaultKind, FaultSpec, Reach, Target};
+pub use faults::{EniConfigFault, FaultKind, FaultSpec, Reach, Target};
 pub use load::ScenarioError;
 pub use span::{At, Share, Span};
 pub use spec::{
-    Agent, ClusterSpec, Diurnal, EnvValue, NodeGroup, PlacementSpec, Role, Scenario, SubnetSpec, Waves, Workload,
+    Agent, ClusterSpec, CniNode, Diurnal, EnvValue, NodeGroup, PlacementSpec, Role, Scenario, SubnetSpec, Waves,
+    Workload,
 };

@@ -215,7 +215,7 @@ fn observe(
             agent,
             status: index.node_status(figures.name.as_str()),
             version: figures.agent_version.or_else(|| pod.and_then(|pod| pod.agent.version())),
-            ..node(figures, now.counters, &counts)
+            ..node_evidence(figures, now.counters, &counts)
         });
     }
     round.finish()
@@ -243,13 +243,17 @@ pub fn conclude_from_pages(snapshot: &Snapshot, mutes: Mutes) -> Conclusion {
     let mut counts = Vec::new();
     for figures in &snapshot.nodes {
         label_counts(figures, &mut counts);
-        round.observe(&node(figures, counters, &counts));
+        round.observe(&node_evidence(figures, counters, &counts));
     }
     round.finish()
 }
 
 /// What a round knows of a node by its page and its labels.
-fn node<'a>(figures: &'a NodeFigures, counters: CounterMode, counts: &'a [LabelCount<'a>]) -> NodeEvidence<'a> {
+pub fn node_evidence<'a>(
+    figures: &'a NodeFigures,
+    counters: CounterMode,
+    counts: &'a [LabelCount<'a>],
+) -> NodeEvidence<'a> {
     NodeEvidence {
         uid: figures.uid.as_str(),
         name: figures.name.as_str(),
@@ -301,8 +305,8 @@ fn counts_refusals(figures: &NodeFigures, counters: CounterMode) -> Option<bool>
     by_version.or(by_page.then_some(false))
 }
 
-/// The label sets that findings use.
-fn label_counts<'a>(figures: &'a NodeFigures, counts: &mut Vec<LabelCount<'a>>) {
+/// The label sets that findings use, in the place of what `counts` had.
+pub fn label_counts<'a>(figures: &'a NodeFigures, counts: &mut Vec<LabelCount<'a>>) {
     counts.clear();
     let used = figures.shares.iter().filter(|share| share.set.rest().is_none() && is_used(share.set.family()));
     counts.extend(used.map(|share| {

@@ -1,7 +1,7 @@
 //! What moves the cluster: a queue of its own events, and the plan of what happens at its nodes. Both are in the order of
 //! time, so that the same seed gives the same cluster however the clock is advanced.
 
-use super::active::Members;
+use super::sdk::NodeFault;
 use super::slot::Slot;
 use crate::scenario::FaultSpec;
 use cni_types::random::Random;
@@ -81,7 +81,7 @@ pub(super) struct Engine {
     /// Everything that was ever scheduled; an event names a fault by its index.
     pub(super) faults: Vec<FaultSpec>,
     /// Faults of EC2 and instance metadata that hold, and whom they hit.
-    pub(super) node_faults: Vec<(usize, Members)>,
+    pub(super) node_faults: Vec<NodeFault>,
     /// What others took for a fault, by subnet index.
     pub(super) seized: BTreeMap<usize, (usize, Vec<Ipv4Addr>)>,
     /// Agents that serve, for the `DaemonSet`'s status.

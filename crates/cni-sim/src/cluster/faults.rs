@@ -3,9 +3,10 @@
 use super::active::{Active, Members};
 use super::agents::SimNode;
 use super::engine::{Engine, Event};
+use super::sdk::{NodeFault, Sdk};
 use super::slot::Slot;
 use super::state::SimulatedCluster;
-use crate::scenario::{FaultKind, FaultSpec};
+use crate::scenario::{At, FaultKind, FaultSpec};
 use cni_types::ec2::{Ec2Code, Ec2Operation};
 use cni_types::random::mix;
 use ipamd_core::input::{ImdsErrorKind, Input};
@@ -48,16 +49,39 @@ impl SimulatedCluster {
         };
         let window = now_ms..spec.lasts.map_or(i64::MAX, |lasts| now_ms + lasts.ms);
         let kind = spec.fault.value;
-        let hit = || slots.iter().filter(|slot| members.contains(slot) && slot.alive());
-        if let Some(row) = node_fault(&kind, &window) {
-            let only = slots.iter().filter(|slot| members.contains(slot)).map(|slot| slot.instance).collect();
-            engine.account.faults.add(Fault { only: Some(only), number, ..row });
-            engine.node_faults.push((number, members.clone()));
+        for sdk in Sdk::ALL {
+            let Some(row) = node_fault(&kind, &window, sdk) else { continue };
+            let hit = slots.iter().filter(|slot| members.contains(slot) && self.sdk_of(slot) == sdk);
+            engine.account.faults.add(Fault {
+                only: Some(hit.map(|slot| slot.instance).collect()),
+                number,
+                ..row.clone()
+            });
+            engine.node_faults.push(NodeFault { number, members: members.clone(), sdk, how: row.how });
         }
-        match &kind {
+        let chosen: Vec<Arc<Slot>> = slots.iter().filter(|slot| members.contains(slot)).cloned().collect();
+        if let FaultKind::Join { count } = &kind {
+            self.join_later(engine, spec.target.group.as_ref(), *count, now_ms);
+        }
+        self.strike(engine, (number, draw), &kind, &chosen, &window);
+        self.active_mut().list.push(Active { fault: number, members, kind });
+    }
+
+    /// What a fault does when it begins, to the nodes that it hits.
+    fn strike(
+        &self,
+        engine: &mut Engine,
+        (number, draw): (usize, u64),
+        kind: &FaultKind,
+        chosen: &[Arc<Slot>],
+        window: &Range<i64>,
+    ) {
+        let now_ms = window.start;
+        let hit = || chosen.iter().filter(|slot| slot.alive());
+        match kind {
             FaultKind::SubnetDry { subnet, .. } | FaultKind::Fragment { subnet, .. } => {
                 let at = self.scenario.subnets.iter().position(|known| known.name == subnet.value);
-                Self::seize(engine, number, at, &kind, now_ms);
+                Self::seize(engine, number, at, kind, now_ms);
             }
             FaultKind::Restart { every } => {
                 for (turn, slot) in hit().enumerate() {
@@ -72,24 +96,36 @@ impl SimulatedCluster {
             }
             FaultKind::ImdsDropsEni => {
                 for slot in hit() {
-                    self.drop_eni(engine, slot, number, &window);
+                    self.drop_eni(engine, slot, number, window);
                 }
             }
             FaultKind::LoseEni => hit().for_each(|slot| self.lose_eni(engine, slot, now_ms)),
+            FaultKind::LoseAddresses { count } => {
+                hit().for_each(|slot| self.lose_addresses(engine, slot, *count, now_ms));
+            }
+            FaultKind::ForeignEni { count, listed } => {
+                hit().for_each(|slot| self.attach_foreign(engine, slot, number, (*count, *listed), window));
+            }
+            FaultKind::EniConfig(fault) => hit().for_each(|slot| self.spoil_eni_config(engine, slot, *fault, now_ms)),
+            FaultKind::NotReady => hit().for_each(|slot| self.fail_probe(slot, true)),
+            FaultKind::EniQuota { leave } => {
+                let quota = engine.account.ec2.enis().count().saturating_add(*leave);
+                engine.account.ec2.set_quota(quota);
+            }
             FaultKind::NodeLoss { replace } => hit().for_each(|slot| Self::lose_node(engine, slot, *replace, now_ms)),
             FaultKind::Cordon => hit().for_each(|slot| self.cordon(engine, slot, true, now_ms)),
-            FaultKind::Join { count } => {
-                let group = spec.target.group.as_ref();
-                let group = group.and_then(|at| self.scenario.node_groups.iter().position(|g| g.name == at.value));
-                for turn in 0..i64::from(*count) {
-                    if let Some(group) = group {
-                        engine.at(now_ms + turn * 200, Event::Join(group));
-                    }
-                }
-            }
             _ => {}
         }
-        self.active_mut().list.push(Active { fault: number, members, kind });
+    }
+
+    /// Nodes of a group join, one after the other.
+    fn join_later(&self, engine: &mut Engine, group: Option<&At<String>>, count: u32, now_ms: i64) {
+        let group = group.and_then(|at| self.scenario.node_groups.iter().position(|group| group.name == at.value));
+        for turn in 0..i64::from(count) {
+            if let Some(group) = group {
+                engine.at(now_ms + turn * 200, Event::Join(group));
+            }
+        }
     }
 
     pub(super) fn fault_end(&self, engine: &mut Engine, number: usize, now_ms: i64) {
@@ -101,7 +137,10 @@ impl SimulatedCluster {
         };
         // The window of an EC2 fault ends by itself, unless it is cleared before its time.
         engine.account.faults.remove(number);
-        engine.node_faults.retain(|(fault, _)| *fault != number);
+        engine.node_faults.retain(|fault| fault.number != number);
+        for fault in &ended {
+            self.undo(engine, fault, now_ms);
+        }
         if let Some((subnet, seized)) = engine.seized.remove(&number)
             && let Some(subnet) = engine.subnet(subnet)
         {
@@ -209,8 +248,8 @@ impl SimulatedCluster {
     }
 }
 
-/// What a fault does to EC2 and instance metadata of the nodes that it hits.
-fn node_fault(kind: &FaultKind, window: &Range<i64>) -> Option<Fault> {
+/// What a fault does to EC2 and instance metadata of the nodes that it hits, whose agents are built with this SDK.
+fn node_fault(kind: &FaultKind, window: &Range<i64>, sdk: Sdk) -> Option<Fault> {
     let code = |code: Ec2Code| How::Code(code.name().into());
     let (target, how, share) = match kind {
         FaultKind::Ec2Throttling { share } => (Target::EveryEc2, code(Ec2Code::RequestLimitExceeded), share.0),
@@ -220,8 +259,23 @@ fn node_fault(kind: &FaultKind, window: &Range<i64>) -> Option<Fault> {
         FaultKind::MissingIam { action } => {
             (Target::Ec2(Ec2Operation::by_name(&action.value)?), code(Ec2Code::UnauthorizedOperation), 1.0)
         }
+        FaultKind::Ec2Refusal { action, code, share } => {
+            (calls(action.as_ref())?, How::Code(code.as_str().into()), share.0)
+        }
+        FaultKind::Ec2Late { action, by } => (calls(action.as_ref())?, How::Late(by.ms), 1.0),
+        FaultKind::Ec2Unreachable => (Target::EveryEc2, sdk.silence(), 1.0),
+        FaultKind::RoleUnusable { code } => (Target::EveryEc2, sdk.no_credentials(code), 1.0),
+        FaultKind::ImdsHidesNewEnis => (Target::ImdsNewEnis, How::Absent, 1.0),
         FaultKind::NodeImds => (Target::EveryImds, How::Imds(ImdsErrorKind::Status(500)), 1.0),
         _ => return None,
     };
     Some(Fault { share, ..Fault::new(target, how, window.start, window.end) })
+}
+
+/// The calls of this action, or all.
+fn calls(action: Option<&At<String>>) -> Option<Target> {
+    match action {
+        Some(action) => Ec2Operation::by_name(&action.value).map(Target::Ec2),
+        None => Some(Target::EveryEc2),
+    }
 }

@@ -2,8 +2,8 @@
 
 use super::agents::AgentMaker;
 use crate::cidr::Cidr;
-use crate::scenario::{Agent, NodeGroup, PlacementSpec, Scenario};
-use cni_types::agent_settings::{AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG, CLUSTER_NAME};
+use crate::scenario::{Agent, CniNode, NodeGroup, PlacementSpec, Scenario};
+use cni_types::agent_settings::{AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG, CLUSTER_NAME, DISABLE_METRICS};
 use cni_types::limits::InstanceLimits;
 use cni_types::version::AgentVersion;
 use ipamd_core::Config;
@@ -34,6 +34,8 @@ pub(super) struct GroupPlan {
     pub(super) max_pods: u32,
     pub(super) placement: Placement,
     pub(super) flavour: PageFlavour,
+    /// Its agents give metrics pages.
+    pub(super) has_metrics: bool,
 }
 
 impl GroupPlan {
@@ -46,6 +48,8 @@ impl GroupPlan {
         let custom_networking = pod_subnet.map(|_| (AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG.name, "true"));
         let cluster = (CLUSTER_NAME.name, scenario.cluster.name.as_str());
         let values: Vec<(&str, String)> = group.env.iter().map(|(name, at)| (&**name, at.value.to_string())).collect();
+        let metrics = values.iter().find(|(name, _)| *name == DISABLE_METRICS.name).map(|(_, value)| value.as_str());
+        let has_metrics = !DISABLE_METRICS.read(metrics);
         let given = values.iter().map(|(name, value)| (*name, value.as_str()));
         let settings = Settings::manifest_with(std::iter::once(cluster).chain(custom_networking).chain(given));
         let mut config = Config::upstream(settings);
@@ -56,12 +60,16 @@ impl GroupPlan {
         imds.lag_ms = IMDS_LAG_MS;
         imds.region = scenario.cluster.region.as_str().into();
         let (from_ms, to_ms) = TRUNK_MS;
-        let attaches = Controller::Attaches(from_ms, to_ms);
+        let controller = match group.cni_node {
+            CniNode::Absent => Controller::Absent,
+            CniNode::Present if limits.trunk_compatible => Controller::Attaches(from_ms, to_ms),
+            CniNode::Present | CniNode::Silent => Controller::Silent,
+        };
         Some(Self {
             limits,
             config: Arc::new(config),
             imds: Arc::new(imds),
-            controller: if limits.trunk_compatible { attaches } else { Controller::Silent },
+            controller,
             subnet: *ids.get(subnet)?,
             pod_subnet: pod_subnet.and_then(|index| ids.get(index)).copied(),
             zone: scenario.subnets.get(subnet)?.zone.as_str().into(),
@@ -70,11 +78,8 @@ impl GroupPlan {
                 PlacementSpec::Random => Placement::Random,
                 PlacementSpec::FirstFit => Placement::FirstFit,
             },
-            flavour: match group.agent {
-                Agent::Current => PageFlavour::V1_23,
-                Agent::CountersAsGauges => PageFlavour::CountersAsGauges,
-                Agent::Legacy => PageFlavour::Legacy(Release::of_tag(group.image_tag()).unwrap_or(Release::OLD)),
-            },
+            flavour: flavour(group),
+            has_metrics,
         })
     }
 
@@ -86,6 +91,17 @@ impl GroupPlan {
     /// Its agents look pods up in the API server.
     pub(super) fn asks_for_pods(&self) -> bool {
         self.config.settings.pod_eni || self.config.settings.annotate_pod_ip
+    }
+}
+
+/// The page of the group's agents: that of their version, unless the scenario says otherwise.
+fn flavour(group: &NodeGroup) -> PageFlavour {
+    let release = Release::of_tag(group.image_tag());
+    match (group.agent, release) {
+        (Agent::CountersAsGauges, _) => PageFlavour::CountersAsGauges,
+        (Agent::Current, Some(release)) if release < Release::CURRENT => PageFlavour::Legacy(release),
+        (Agent::Current, _) => PageFlavour::V1_23,
+        (Agent::Legacy, release) => PageFlavour::Legacy(release.unwrap_or(Release::OLD)),
     }
 }
 

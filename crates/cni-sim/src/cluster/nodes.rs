@@ -34,7 +34,7 @@ const KUBELET: KubeletSpec = KubeletSpec {
 };
 
 /// The name of the `ENIConfig` of nodes with custom networking.
-const ENI_CONFIG: &str = "pods";
+pub(super) const ENI_CONFIG: &str = "pods";
 
 impl SimulatedCluster {
     /// A new instance of a group joins.
@@ -61,9 +61,9 @@ impl SimulatedCluster {
         engine.drivers.push(Driver::new(random, jitter));
         engine.slots.push(Arc::clone(&slot));
         engine.alive += 1;
-        for (fault, members) in &engine.node_faults {
-            if members.contains(&slot) {
-                engine.account.faults.admit(*fault, instance);
+        for fault in &engine.node_faults {
+            if fault.members.contains(&slot) && fault.sdk == self.sdk_of(&slot) {
+                engine.account.faults.admit(fault.number, &fault.how, instance);
             }
         }
         self.enlist(&slot);

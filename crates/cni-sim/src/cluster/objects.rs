@@ -260,7 +260,7 @@ fn container(shown: &Shown) -> ContainerState {
     };
     ContainerState {
         phase,
-        ready: shown.agent == AgentShown::Serving,
+        ready: shown.agent == AgentShown::Serving && !shown.probe_fails,
         restarts: shown.restarts,
         started_ms: shown.started_ms,
         last_finished_ms: (shown.restarts > 0).then_some(shown.started_ms),

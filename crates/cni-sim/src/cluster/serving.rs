@@ -25,7 +25,7 @@ const PAGE_BYTES: usize = 24 * 1024;
 impl SimulatedCluster {
     /// The page of a node as it reads now, and its numbers; `None` while the port is closed.
     fn page(&self, slot: &Slot) -> Option<(Bytes, NodeNumbers)> {
-        let flavour = self.plans.get(slot.group)?.flavour;
+        let flavour = self.plans.get(slot.group).filter(|plan| plan.has_metrics)?.flavour;
         let now_ms = self.now_ms();
         let mut text = Vec::with_capacity(PAGE_BYTES);
         let numbers = {

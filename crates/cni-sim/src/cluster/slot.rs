@@ -60,6 +60,8 @@ pub(super) struct Shown {
     pub(super) node_ready_since_ms: Option<i64>,
     pub(super) node_ready: bool,
     pub(super) cordoned: bool,
+    /// The readiness probe of a serving agent fails.
+    pub(super) probe_fails: bool,
 }
 
 /// The agent's container.
@@ -97,6 +99,7 @@ impl Shown {
             node_ready_since_ms: if turns_ready { Some(now_ms) } else { self.node_ready_since_ms },
             node_ready: self.node_ready || turns_ready,
             cordoned: self.cordoned,
+            probe_fails: self.probe_fails,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::span::{At, Share};
 use super::spec::{
-    Agent, ClusterSpec, NodeGroup, PlacementSpec, Role, Scenario, SubnetSpec, Workload, default_agent_version,
+    Agent, ClusterSpec, CniNode, NodeGroup, PlacementSpec, Role, Scenario, SubnetSpec, Workload, default_agent_version,
     default_warm_up,
 };
 use std::collections::BTreeMap;
@@ -115,6 +115,7 @@ impl NodeGroup {
             labels: BTreeMap::new(),
             max_pods: None,
             placement: PlacementSpec::Random,
+            cni_node: CniNode::Present,
         }
     }
 }

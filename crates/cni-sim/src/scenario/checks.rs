@@ -115,7 +115,11 @@ fn check_fault(
         FaultKind::SubnetDry { subnet, .. } | FaultKind::Fragment { subnet, .. } => {
             found.reference(Some(subnet), &format!("{key}.fault.subnet"), subnets);
         }
-        FaultKind::MissingIam { action } if Ec2Operation::by_name(&action.value).is_none() => {
+        FaultKind::MissingIam { action }
+        | FaultKind::Ec2Refusal { action: Some(action), .. }
+        | FaultKind::Ec2Late { action: Some(action), .. }
+            if Ec2Operation::by_name(&action.value).is_none() =>
+        {
             let allowed = Ec2Operation::ALL.map(Ec2Operation::name).join(", ");
             let what = format!("{:?} is not an EC2 action of ipamd; valid actions: {allowed}", action.value);
             found.add(action.line, &format!("{key}.fault.action"), &what);

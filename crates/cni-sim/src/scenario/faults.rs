@@ -55,6 +55,34 @@ pub enum Reach {
     Both,
 }
 
+/// What is wrong with an `ENIConfig`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EniConfigFault {
+    /// There is none of the node's name.
+    Missing,
+    /// Its subnet does not exist.
+    UnknownSubnet,
+    /// One of its security groups does not exist.
+    UnknownGroup,
+}
+
+fn all() -> Share {
+    Share(1.0)
+}
+
+fn access_denied() -> String {
+    "AccessDenied".to_owned()
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn yes() -> bool {
+    true
+}
+
 /// What goes wrong.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case", rename_all_fields = "snake_case", deny_unknown_fields)]
@@ -141,6 +169,58 @@ pub enum FaultKind {
         /// EC2 action, for example `CreateNetworkInterface`.
         action: At<String>,
     },
+    /// EC2 refuses the nodes' operations with a code.
+    Ec2Refusal {
+        /// EC2 action; without it every one.
+        #[serde(default)]
+        action: Option<At<String>>,
+        /// The code as EC2 spells it, for example `InternalError`.
+        code: String,
+        /// 0 to 1.
+        #[serde(default = "all")]
+        share: Share,
+    },
+    /// EC2 answers the nodes late.
+    Ec2Late {
+        /// EC2 action; without it every one.
+        #[serde(default)]
+        action: Option<At<String>>,
+        /// By this much.
+        by: Span,
+    },
+    /// EC2 does not answer the nodes.
+    Ec2Unreachable,
+    /// The nodes' role cannot be assumed: no call is sent with valid credentials.
+    RoleUnusable {
+        /// The code of STS that agents from v1.19.4 count; older ones count `WebIdentityErr`, whatever STS says.
+        #[serde(default = "access_denied")]
+        code: String,
+    },
+    /// The account may have only this number of ENIs more.
+    EniQuota {
+        /// ENIs that can still be created.
+        #[serde(default)]
+        leave: usize,
+    },
+    /// Others attach ENIs to the nodes, with the tag by which agents leave them alone.
+    ForeignEni {
+        /// ENIs for each node.
+        #[serde(default = "one")]
+        count: u32,
+        /// The metadata service lists them. Otherwise the agent does not know that they take slots.
+        #[serde(default = "yes")]
+        listed: bool,
+    },
+    /// Others unassign addresses that pods use.
+    LoseAddresses {
+        /// Addresses on each node, of one ENI.
+        #[serde(default = "one")]
+        count: u32,
+    },
+    /// The nodes' metadata service does not list ENIs that are attached while this lasts.
+    ImdsHidesNewEnis,
+    /// The nodes' `ENIConfig` is missing or wrong.
+    EniConfig(EniConfigFault),
     /// The nodes' metadata service fails.
     NodeImds,
     /// Others take a subnet's free addresses.
@@ -169,6 +249,8 @@ pub enum FaultKind {
     RestartThrottled,
     /// The nodes' metadata service does not list the ENI, other than the primary one, on which most pods run.
     ImdsDropsEni,
+    /// The readiness probe of the agents' containers fails, although they serve.
+    NotReady,
     /// Pods vanish without a DEL: their addresses stay assigned.
     LeakIps {
         /// On each node.

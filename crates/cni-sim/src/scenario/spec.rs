@@ -143,6 +143,22 @@ pub struct NodeGroup {
     /// How ipamd chooses among free addresses.
     #[serde(default)]
     pub placement: PlacementSpec,
+    /// The nodes' `CNINode` objects, by which agents ask for a trunk ENI.
+    #[serde(default)]
+    pub cni_node: CniNode,
+}
+
+/// A node's `CNINode` object, and the VPC resource controller behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CniNode {
+    /// It exists, and the controller attaches a trunk ENI where the instance type can have one.
+    #[default]
+    Present,
+    /// It exists, and no trunk ENI comes.
+    Silent,
+    /// There is none.
+    Absent,
 }
 
 /// A value of an environment variable; numbers and booleans need no quotes.
@@ -171,7 +187,7 @@ impl std::fmt::Display for EnvValue {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Agent {
-    /// v1.23.
+    /// That of `agent_version`; agents before v1.23 have families, names and labels of their own.
     #[default]
     Current,
     /// v1.23 with its counters declared as gauges.

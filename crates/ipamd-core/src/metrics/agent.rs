@@ -72,7 +72,10 @@ impl Metrics {
         let name = "awscni_aws_api_error_count";
         let errors = &*self.errors;
         if !errors.api.is_empty() && page.family(name, Kind::Counter, "Errors that AWS answered, by call and code") {
-            let api = errors.api.iter().map(|((api, code), count)| (*api, errors.codes.name(*code), *count));
+            let flavour = page.flavour;
+            let api = errors.api.iter().map(|((api, code), count)| {
+                (flavour.shown_api(api), flavour.shown_code(errors.codes.name(*code)), *count)
+            });
             let mut series: Vec<_> = api.collect();
             series.sort_unstable();
             for (api, code, count) in series {

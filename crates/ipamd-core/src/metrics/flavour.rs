@@ -1,5 +1,7 @@
 //! Which agent's page is imitated, and what it shows.
 
+use cni_types::ec2::Ec2Operation;
+
 /// Which agent's page to imitate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PageFlavour {
@@ -25,6 +27,12 @@ pub struct Release {
 impl Release {
     /// The agents that the documentation of the metrics was written for, and the last but one with quantiles.
     pub const OLD: Self = Self { minor: 7, patch: 10 };
+
+    /// The first that has all that the page shows.
+    pub const CURRENT: Self = Self { minor: 23, patch: 0 };
+
+    /// The first that is built with version 2 of the SDK for Go.
+    const SECOND_SDK: Self = Self { minor: 19, patch: 4 };
 
     /// Reads an image's tag: `v1.12.6`, with or without the `v` and what follows after a `-`.
     pub fn of_tag(tag: &str) -> Option<Self> {
@@ -75,6 +83,21 @@ impl PageFlavour {
     /// Whether counters without labels are declared as gauges, and the pool's actions have their older names.
     pub(super) fn is_before_counters(self) -> bool {
         matches!(self, Self::Legacy(release) if release.minor < 19)
+    }
+
+    /// The label `api` under which agents of this flavour count errors of a call.
+    pub(super) fn shown_api(self, api: &'static str) -> &'static str {
+        let former = || Ec2Operation::by_name(api).and_then(Ec2Operation::former_name);
+        if self.is_of_the_first_sdk() { former().unwrap_or(api) } else { api }
+    }
+
+    /// The label `error` under which they count an error of the instance metadata service; other codes are AWS's own.
+    pub(super) fn shown_code(self, code: &str) -> &str {
+        if self.is_of_the_first_sdk() && code == "IMDSRequestError" { "EC2MetadataError" } else { code }
+    }
+
+    fn is_of_the_first_sdk(self) -> bool {
+        matches!(self, Self::Legacy(release) if release < Release::SECOND_SDK)
     }
 
     /// The name under which agents of this flavour show the family.

@@ -132,7 +132,11 @@ impl Metrics {
         let one = |name, value| [(name, Cow::Borrowed(value)), ("", Cow::Borrowed(""))];
         let errors = &*self.errors;
         for ((api, code), count) in errors.api.iter() {
-            let labels = [("api", (*api).into()), ("error", errors.codes.label(*code))];
+            let code = match errors.codes.label(*code) {
+                Cow::Borrowed(code) => Cow::Borrowed(flavour.shown_code(code)),
+                Cow::Owned(code) => Cow::Owned(flavour.shown_code(&code).to_owned()),
+            };
+            let labels = [("api", flavour.shown_api(api).into()), ("error", code)];
             add("awscni_aws_api_error_count", labels, *count);
         }
         for ((site, text), count) in errors.utils.iter() {

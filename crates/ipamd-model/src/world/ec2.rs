@@ -180,6 +180,21 @@ impl Ec2 {
         }
     }
 
+    /// The account has as many ENIs as its quota allows.
+    pub fn is_at_its_quota(&self) -> bool {
+        self.enis.len() >= self.spec.quota
+    }
+
+    /// The account may have this number of ENIs from now on. Those that it has stay.
+    pub fn set_quota(&mut self, quota: usize) {
+        self.spec.quota = quota;
+    }
+
+    /// There is such a security group.
+    pub fn has_group(&self, group: GroupId) -> bool {
+        self.spec.groups.contains(&group)
+    }
+
     /// An instance.
     pub fn instance(&self, id: InstanceId) -> Option<&Ec2Instance> {
         self.instances.get(&id).map(Box::as_ref)

@@ -127,6 +127,8 @@ pub enum Target {
     EveryImds,
     /// What the instance metadata service shows of one ENI.
     ImdsEni(EniId),
+    /// ENIs that are attached while this lasts: the instance metadata service does not list them.
+    ImdsNewEnis,
     /// The API server.
     Kube,
     /// Writing the agent's checkpoint.
@@ -222,9 +224,10 @@ impl Faults {
         self.rows.retain(|row| row.number != number);
     }
 
-    /// The rows of this number that are for some instances are for this one as well.
-    pub fn admit(&mut self, number: usize, instance: InstanceId) {
-        for only in self.rows.iter_mut().filter(|row| row.number == number).filter_map(|row| row.only.as_mut()) {
+    /// The rows of this number that go wrong so and are for some instances are for this one as well.
+    pub fn admit(&mut self, number: usize, how: &How, instance: InstanceId) {
+        let rows = self.rows.iter_mut().filter(|row| row.number == number && row.how == *how);
+        for only in rows.filter_map(|row| row.only.as_mut()) {
             only.insert(instance);
         }
     }
@@ -253,6 +256,17 @@ impl Faults {
         let hits = |target| matches!(target, Target::EveryImds) || target == Target::Imds(path);
         let how = self.first(now_ms, |row| row.is_for(who) && hits(row.target));
         how.map(|how| if let How::Imds(kind) = how { kind } else { ImdsErrorKind::Timeout })
+    }
+
+    /// The first row of this kind that holds for the agent of this instance, whatever share of the events it hits.
+    pub fn standing(&self, who: InstanceId, now_ms: i64, is_it: impl Fn(&Fault) -> bool) -> Option<&Fault> {
+        let mut open = self.rows.iter().filter(|row| (row.from_ms..row.until_ms).contains(&now_ms) && row.is_for(who));
+        open.find(|row| is_it(row))
+    }
+
+    /// Since when the instance metadata service of this instance does not list ENIs that are new.
+    pub fn imds_hides_since(&self, who: InstanceId, now_ms: i64) -> Option<i64> {
+        self.standing(who, now_ms, |row| row.target == Target::ImdsNewEnis).map(|row| row.from_ms)
     }
 
     /// What the instance metadata service does not show of an ENI.
@@ -296,7 +310,9 @@ mod tests {
         faults.add(row);
         let hit = |faults: &mut Faults, who| faults.ec2(who, Ec2Operation::CreateTags, 5).is_some();
         assert_eq!((hit(&mut faults, one), hit(&mut faults, other)), (true, false));
-        faults.admit(7, other);
+        faults.admit(7, &How::Fails, other);
+        assert!(!hit(&mut faults, other), "another row");
+        faults.admit(7, &How::NotSent, other);
         assert!(hit(&mut faults, other));
         faults.remove(6);
         assert!(hit(&mut faults, one));

@@ -165,15 +165,21 @@ impl Imds {
         }
         match read {
             ImdsRead::Identity => self.identity(ec2).map(|identity| ImdsReply::Identity(Box::new(identity))),
-            ImdsRead::Enis => Ok(ImdsReply::Enis(self.enis(now_ms, unreadable, faults))),
+            ImdsRead::Enis => Ok(ImdsReply::Enis(self.enis(now_ms, unreadable, ec2, faults))),
             ImdsRead::Groups => Ok(ImdsReply::Groups(self.groups(ec2))),
             ImdsRead::VpcCidrs => Ok(ImdsReply::VpcCidrs(self.spec.vpc_cidrs.clone())),
         }
     }
 
-    fn enis(&self, now_ms: i64, unreadable: bool, faults: &mut Faults) -> Vec<ImdsEni> {
+    fn enis(&self, now_ms: i64, unreadable: bool, ec2: &Ec2, faults: &mut Faults) -> Vec<ImdsEni> {
         let mut enis = Vec::with_capacity(self.shown.len());
-        for mut eni in self.shown.values().filter_map(|shown| listed(shown.now.as_deref()?)) {
+        let hides_since = faults.imds_hides_since(self.who, now_ms);
+        let is_hidden = |eni: EniId| {
+            let attached = ec2.eni(eni).and_then(|eni| eni.attachment.as_ref()).map(|at| at.attached_ms);
+            hides_since.zip(attached).is_some_and(|(since, attached)| attached >= since)
+        };
+        let listed = self.shown.values().filter_map(|shown| listed(shown.now.as_deref()?));
+        for mut eni in listed.filter(|eni| !is_hidden(eni.id)) {
             match faults.imds_eni(eni.id, now_ms) {
                 Some(How::Absent) => continue,
                 Some(How::PrimaryOnly) => {
