@@ -14,6 +14,7 @@ extern crate cni_testkit;
 mod api_server;
 mod aws_services;
 mod cluster_memory;
+mod findings;
 mod world_determinism;
 mod world_kept_pages;
 mod world_messages;
