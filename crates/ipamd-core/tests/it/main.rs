@@ -16,6 +16,7 @@ mod pages;
 mod fuzz_corpus;
 mod properties;
 mod scale;
+mod settings;
 mod world;
 
 cni_testkit::main!();

@@ -477,3 +477,39 @@ fn d13_an_efa_only_eni_gets_prefixes_that_are_not_shown() {
     let grew = |call: &Ec2Call| matches!(call, Ec2Call::Assign { eni: FOREIGN, .. });
     assert!(pair.world.log.iter().any(|logged| grew(&logged.call)));
 }
+
+/// Settings of which the other histories have no more than one value.
+#[test]
+#[ignore = "needs Go: run .ci/run"]
+fn a_node_in_each_setting_is_the_originals() {
+    for setting in [
+        ("CLUSTER_NAME", "c"),
+        ("CLUSTER_NAME", ""),
+        ("DISABLE_NETWORK_RESOURCE_PROVISIONING", "true"),
+        ("ENABLE_IMDS_ONLY_MODE", "true"),
+        ("MANAGE_UNTAGGED_ENI", "false"),
+        ("AWS_MANAGE_ENIS_NON_SCHEDULABLE", "true"),
+        ("ANNOTATE_POD_IP", "true"),
+        ("MAX_ENI", "1"),
+        ("MAX_ENI", "0"),
+        ("WARM_ENI_TARGET", "0"),
+        ("MINIMUM_IP_TARGET", "6"),
+        ("IP_COOLDOWN_PERIOD", "90"),
+        ("NETWORK_POLICY_ENFORCING_MODE", "strict"),
+    ] {
+        let mut pair = Pair::boot(&[setting], 3, 5);
+        pair.pass(10_000);
+        pair.attach(FOREIGN, EniKind::Interface, &[Ipv4Addr::new(10, 0, 7, 7)]);
+        pair.pass(65_000);
+        for pod in 0..6 {
+            pair.add(pod);
+            pair.pass(7_000);
+        }
+        for pod in 2..6 {
+            pair.del(pod);
+        }
+        pair.pass(150_000);
+        pair.restart();
+        pair.pass(100_000);
+    }
+}
