@@ -164,7 +164,8 @@ fn clean_next<K: PodKey>(cx: &mut Cx<'_, K>, mut left: Vec<(EniId, bool)>) -> En
             return Flow::Wait(Restore::Clean(Cleaning { left, call }));
         }
     }
-    let ips = cx.pool.owners().values().copied().collect();
+    // The original writes none of IPv6 pods.
+    let ips = cx.pool.owners().values().copied().filter(IpAddr::is_ipv4).collect();
     cx.host(HostCall::RefreshPodRules { ips });
     Flow::Wait(Restore::Rules)
 }

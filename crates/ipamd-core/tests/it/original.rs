@@ -4,6 +4,7 @@
 //! Which ENI and which address are taken is the order of Go's maps there. The core is handed what the original chose, and it must
 //! be one of its own choices. EC2 gives out the same ids and addresses on both sides, so that they are compared by name.
 
+mod asked;
 mod calls;
 mod histories;
 mod places;
@@ -52,6 +53,8 @@ struct Pair {
     world: World,
     /// Calls of the original that have ended and were not compared yet.
     theirs: Vec<Call>,
+    /// The same of calls of the API server and of the host.
+    asked: Vec<asked::Asked>,
     /// What shows its choices, the calls under way being the last.
     shown: Vec<crate::world::follow::Shown>,
     base_ms: i64,
@@ -116,6 +119,7 @@ impl Pair {
             played,
             world,
             theirs,
+            asked: Vec::new(),
             shown,
             base_ms,
             compared: 0,
@@ -139,6 +143,7 @@ impl Pair {
         let ended = list(&answer["calls"]);
         self.history_s = answer["life"]["history_unix_s"].as_i64().unwrap();
         self.theirs.extend(ended.iter().map(|call| Call::theirs(call, self.history_s)));
+        self.asked.extend(asked::theirs(&answer));
         let base_ms = self.base_ms;
         self.shown.retain(|call| call.end_ms.is_some());
         let calls = ended.iter().chain(list(&answer["flying"]));
@@ -431,6 +436,10 @@ impl Pair {
         let fatal = self.world.fatal.as_deref();
         assert_eq!(ours.len(), theirs.len(), "{at}, left here {ours:?}\nright {theirs:?}; {inadmissible:?}, {fatal:?}");
         assert_eq!(inadmissible, None);
+        let (mut ours, mut theirs) = (asked::ours(&mut self.world, base_ms), std::mem::take(&mut self.asked));
+        ours.sort();
+        theirs.sort();
+        assert_eq!(ours, theirs, "calls of API server and host, left here, right the original, {at}");
         assert_eq!(
             self.world.fatal.is_some(),
             self.ended,

@@ -8,8 +8,8 @@ mod numbered;
 mod services;
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, VecDeque};
-use std::net::{IpAddr, Ipv4Addr};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use cni_types::ec2::{Ec2Code, Ec2Operation};
 use cni_types::limits::InstanceLimits;
@@ -109,6 +109,8 @@ pub(crate) struct World {
     pub(crate) trunk_after_ms: Option<i64>,
     pub(crate) groups: Vec<GroupId>,
     pub(crate) cidrs: Vec<Box<str>>,
+    /// The IPv6 address of the primary ENI.
+    pub(crate) primary6: Option<Ipv6Addr>,
     pub(crate) log: Vec<Logged>,
     pub(crate) replies: BTreeMap<RpcId, Vec<Reply>>,
     pub(crate) ready_ms: Option<i64>,
@@ -132,6 +134,12 @@ pub(crate) struct World {
     pub(crate) slow: Option<(Ec2Operation, i64)>,
     /// What the original chose; the core chooses the same.
     pub(crate) script: Script,
+    /// Calls of the host and of the API server, with their times, and whether the `CNINode` was there; only where calls take an
+    /// exact time.
+    pub(crate) host_calls: Vec<(i64, HostCall)>,
+    pub(crate) kube_calls: Vec<(i64, KubeCall, bool)>,
+    /// What the `CNINode` says already.
+    pub(crate) announced: BTreeSet<String>,
     /// How often the host listed the interfaces of pods.
     pub(crate) lists_of_pods: Cell<u32>,
     pub(crate) outputs: u64,
@@ -182,6 +190,7 @@ impl World {
             trunk_after_ms: None,
             groups: vec![GroupId::from_bits(9)],
             cidrs: vec!["10.0.0.0/16".into()],
+            primary6: None,
             log: Vec::new(),
             replies: BTreeMap::new(),
             ready_ms: None,
@@ -197,6 +206,9 @@ impl World {
             exact_ms: None,
             slow: None,
             script: Script::default(),
+            host_calls: Vec::new(),
+            kube_calls: Vec::new(),
+            announced: BTreeSet::new(),
             lists_of_pods: Cell::new(0),
             outputs: 0,
             inputs: 0,
@@ -420,6 +432,13 @@ impl World {
     }
 
     fn perform(&mut self, op: OpId, epoch: Epoch, effect: Effect) {
+        match &effect {
+            Effect::Host(call) if self.exact_ms.is_some() => self.host_calls.push((self.now_ms, call.clone())),
+            Effect::Kube(call) if self.exact_ms.is_some() => {
+                self.kube_calls.push((self.now_ms, call.clone(), self.cni_node.is_ok()));
+            }
+            _ => {}
+        }
         match effect {
             Effect::Ec2(call) => self.perform_ec2(op, epoch, call),
             Effect::Imds(read) => {

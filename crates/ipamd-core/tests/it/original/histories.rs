@@ -1,6 +1,6 @@
 //! Chosen histories.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use cni_types::ec2::{Ec2Code, Ec2Operation};
 use ipamd_core::id::{EniId, GroupId};
@@ -263,7 +263,10 @@ const IPV6: [(&str, &str); 3] =
 fn ipv6(more: (&str, &str)) -> Pair {
     let subnet = json!({"id": SUBNET.to_string(), "cidr": "10.0.0.0/16", "cidr6": "2001:db8::/64", "free": 1000});
     let subnets = json!({"subnets": [subnet], "cninode": true});
-    Pair::boot_with(&[IPV6[0], IPV6[1], IPV6[2], more], 3, 5, &subnets, |_| {})
+    Pair::boot_with(&[IPV6[0], IPV6[1], IPV6[2], more], 3, 5, &subnets, |world| {
+        world.cidrs = vec!["2001:db8::/64".into()];
+        world.primary6 = Some(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 4));
+    })
 }
 
 #[test]
@@ -511,5 +514,20 @@ fn a_node_in_each_setting_is_the_originals() {
         pair.pass(150_000);
         pair.restart();
         pair.pass(100_000);
+    }
+}
+
+/// CIDRs that come to the VPC, go, and come in another order.
+#[test]
+#[ignore = "needs Go: run .ci/run"]
+fn a_vpc_that_changes_is_told_to_the_host() {
+    let mut pair = Pair::boot(&[], 3, 5);
+    pair.pass(10_000);
+    for cidrs in
+        [&["10.0.0.0/8", "100.64.0.0/16"][..], &["100.64.0.0/16", "10.0.0.0/8"], &["10.0.0.0/8"], &["10.1.0.0/16"]]
+    {
+        pair.ask(&json!({"world": {"vpc_cidrs": cidrs}}));
+        pair.world.cidrs = cidrs.iter().map(|cidr| (*cidr).into()).collect();
+        pair.pass(70_000);
     }
 }

@@ -63,7 +63,7 @@ impl World {
             primary_eni: PRIMARY,
             primary_mac: Mac([2, 0, 0, 0, 0, 1]),
             ipv4: self.ec2.primary_address(),
-            ipv6: None,
+            ipv6: self.primary6,
         }
     }
 
