@@ -117,4 +117,38 @@ mod tests {
         assert_eq!(label(ImdsRead::VpcCidrs, "", timeout), Some("GetVPCIPv4CIDRBlocks"));
         assert_eq!(label(ImdsRead::Identity, "", timeout), None);
     }
+
+    #[test]
+    fn each_path_has_the_label_of_its_reader_and_some_may_be_missing() {
+        for (leaf, wanted, may_be_missing) in [
+            ("macs", "GetMACs", false),
+            ("subnet-id", "GetSubnetID", false),
+            ("vpc-id", "GetVpcID", false),
+            ("security-group-ids", "GetSecurityGroupIDs", false),
+            ("local-ipv4s", "GetLocalIPv4s", false),
+            ("ipv4-prefix", "GetIPv4Prefixes", true),
+            ("ipv6-prefix", "GetIPv6Prefixes", true),
+            ("ipv6s", "GetIPv6s", true),
+            ("subnet-ipv4-cidr-block", "GetSubnetIPv4CIDRBlock", false),
+            ("subnet-ipv6-cidr-blocks", "GetSubnetIPv6CIDRBlocks", true),
+            ("network-card", "GetNetworkCard", false),
+            ("vpc-ipv4-cidr-blocks", "GetVPCIPv4CIDRBlocks", false),
+            ("vpc-ipv6-cidr-blocks", "GetVPCIPv6CIDRBlocks", false),
+        ] {
+            let path = format!("network/interfaces/macs/02:00/{leaf}");
+            assert_eq!(label(ImdsRead::Enis, &path, ImdsErrorKind::Timeout), Some(wanted), "{leaf}");
+            let missing = Some(wanted).filter(|_| !may_be_missing);
+            assert_eq!(label(ImdsRead::Enis, &path, ImdsErrorKind::NotFound), missing, "{leaf}");
+        }
+        let failure = ImdsError { path: "".into(), kind: ImdsErrorKind::Timeout };
+        for (read, four, six) in [
+            (ImdsRead::Enis, Some("GetMACs"), Some("GetMACs")),
+            (ImdsRead::Groups, Some("GetSecurityGroupIDs"), Some("GetSecurityGroupIDs")),
+            (ImdsRead::VpcCidrs, Some("GetVPCIPv4CIDRBlocks"), Some("GetVPCIPv6CIDRBlocks")),
+            (ImdsRead::Identity, None, None),
+        ] {
+            let labels = [false, true].map(|ipv6| imds_label(read, &failure, ipv6));
+            assert_eq!(labels, [four, six], "{read:?}");
+        }
+    }
 }
