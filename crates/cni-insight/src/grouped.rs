@@ -45,6 +45,7 @@ impl Span {
 
 /// The nodes of one finding.
 #[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each says something else of the same nodes")]
 pub(crate) struct Group {
     pub(crate) nodes: usize,
     /// The worst first.

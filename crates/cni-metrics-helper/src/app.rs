@@ -466,12 +466,15 @@ fn candidacy(election: &ElectionConfig, config: &Config, clients: &Clients, cloc
 
 /// Where open findings are kept for the next process: with an election in the lease, else in `SPOOL_DIR` where that is set.
 async fn keeper(config: &Config, leadership: &Leadership) -> Keeper {
-    let folder = config.cloudwatch.as_ref().and_then(|cloudwatch| cloudwatch.spool_dir.as_deref());
-    match (&config.insight, folder) {
-        (None, _) => Keeper::Nowhere,
-        (Some(_), _) if leadership.is_elected() => Keeper::Lease(leadership.clone()),
-        (Some(_), Some(folder)) => Keeper::File(Arc::new(FindingsFile::open(folder).await)),
-        (Some(_), None) => Keeper::Nowhere,
+    if config.insight.is_none() {
+        return Keeper::Nowhere;
+    }
+    if leadership.is_elected() {
+        return Keeper::Lease(leadership.clone());
+    }
+    match config.cloudwatch.as_ref().and_then(|cloudwatch| cloudwatch.spool_dir.as_deref()) {
+        Some(folder) => Keeper::File(Arc::new(FindingsFile::open(folder).await)),
+        None => Keeper::Nowhere,
     }
 }
 

@@ -89,7 +89,7 @@ impl FindingLines {
             };
             due.extend(news.map(|news| (news, finding)));
         }
-        self.log_news(&due, conclusion.shard);
+        log_news(&due, conclusion.shard);
         self.close(conclusion, at_ms);
     }
 
@@ -106,35 +106,6 @@ impl FindingLines {
         let is_it = |identity: &Identity| *identity == finding.identity;
         let is_at_start = conclusion.events.iter().any(|event| event.is_at_start && is_it(&event.identity));
         if is_at_start { News::OpenAtStart } else { News::Opened }
-    }
-
-    fn log_news(&self, due: &[(News, &Finding)], shard: Option<Shard>) {
-        let (mut named, mut named_info) = (0, 0);
-        let mut more = [0_u64; Severity::ALL.len()];
-        for (news, finding) in due {
-            let is_info = finding.severity == Severity::Info;
-            if named >= NAMED || (is_info && named_info >= NAMED_INFO) {
-                if let Some(number) = more.get_mut(finding.severity as usize) {
-                    *number += 1;
-                }
-                continue;
-            }
-            named += 1;
-            named_info += usize::from(is_info);
-            log(*news, finding, shard);
-        }
-        let parts: Vec<String> = Severity::ALL
-            .iter()
-            .zip(more)
-            .filter(|(_, number)| *number > 0)
-            .map(|(severity, number)| format!("{number} {severity}"))
-            .collect();
-        if !parts.is_empty() {
-            info!(
-                "more findings opened, changed or last: {}; cni-metrics-helper once lists all findings",
-                parts.join(", ")
-            );
-        }
     }
 
     /// Logs the end of those that are neither listed nor waited for. Where some were left out of the list, it is not known which
@@ -218,6 +189,36 @@ impl Told {
             most_nodes = self.most_nodes,
             shard = shard.map(|shard| shard.to_string()),
             "finding closed: {id} ({scope}) after {seconds} s{on}"
+        );
+    }
+}
+
+/// One line for each of the first ones, and one for how many more there are.
+fn log_news(due: &[(News, &Finding)], shard: Option<Shard>) {
+    let (mut named, mut named_info) = (0, 0);
+    let mut more = [0_u64; Severity::ALL.len()];
+    for (news, finding) in due {
+        let is_info = finding.severity == Severity::Info;
+        if named >= NAMED || (is_info && named_info >= NAMED_INFO) {
+            if let Some(number) = more.get_mut(finding.severity as usize) {
+                *number += 1;
+            }
+            continue;
+        }
+        named += 1;
+        named_info += usize::from(is_info);
+        log(*news, finding, shard);
+    }
+    let parts: Vec<String> = Severity::ALL
+        .iter()
+        .zip(more)
+        .filter(|(_, number)| *number > 0)
+        .map(|(severity, number)| format!("{number} {severity}"))
+        .collect();
+    if !parts.is_empty() {
+        info!(
+            "more findings opened, changed or last: {}; cni-metrics-helper once lists all findings",
+            parts.join(", ")
         );
     }
 }

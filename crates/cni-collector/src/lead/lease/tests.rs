@@ -118,7 +118,7 @@ async fn a_lease_that_lapses_for_a_moment_keeps_what_was_kept() {
     leadership.keep("of a".into());
     look(&mut manager, &leadership).await;
     let tenure = leadership.tenure();
-    tokio::time::advance(Duration::from_secs(60)).await;
+    tokio::time::advance(Duration::from_mins(1)).await;
     assert!(!leadership.is_leading() && leadership.is_held());
     leadership.keep("of a, later".into());
     look(&mut manager, &leadership).await;
