@@ -46,6 +46,9 @@ pub(crate) struct Case {
     /// The scenario of this file instead of a healthy cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) scenario: Option<PathBuf>,
+    /// The helper's `INSIGHT`; without it its default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) insight: Option<&'static str>,
 }
 
 /// What it cost.
@@ -150,8 +153,9 @@ pub(crate) fn run(paths: &Paths, program: &Program, case: &Case) -> anyhow::Resu
     let simulator_ms = simulator.advance()?;
     let log = log_path(&paths.logs, program, case);
     let concurrency = case.concurrency.map(|scrapes| ("SCRAPE_CONCURRENCY", scrapes.to_string()));
-    let start =
-        Start { via: &case.via, interval_seconds: case.interval_seconds, log: &log, extra: concurrency.as_slice() };
+    let insight = case.insight.map(|level| ("INSIGHT", level.to_owned()));
+    let extra: Vec<_> = concurrency.into_iter().chain(insight).collect();
+    let start = Start { via: &case.via, interval_seconds: case.interval_seconds, log: &log, extra: &extra };
     let subject = Subject::start(program, &simulator, &start)?;
     let run = Run {
         case,

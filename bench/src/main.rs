@@ -4,6 +4,7 @@ mod case;
 mod error;
 mod flush;
 mod http;
+mod insight;
 mod instructions;
 mod life;
 mod observe;
@@ -79,6 +80,9 @@ struct Args {
     /// Only watch the started program for this many rounds of one second and compare every data point
     #[arg(long, value_name = "ROUNDS")]
     started: Option<u32>,
+    /// Only measure what findings cost, with INSIGHT=off and basic, in a calm cluster and in one where every node refuses
+    #[arg(long)]
+    insight: bool,
     /// File of the reference counts
     #[arg(long, value_name = "FILE", default_value = "bench/reference.json")]
     reference: PathBuf,
@@ -120,6 +124,9 @@ fn run(args: &Args) -> anyhow::Result<()> {
     if let Some(rounds) = args.lockstep {
         say(&life::lockstep(&args.helper, &args.out, rounds, || ALLOCATOR.current_usage())?);
         return Ok(());
+    }
+    if args.insight {
+        return insight::run(&paths, &args.helper, &args.out, &args.nodes, args.rounds);
     }
     if let Some(rounds) = args.started {
         return started(args, &paths, rounds);
@@ -203,6 +210,7 @@ fn started(args: &Args, paths: &Paths, rounds: u32) -> anyhow::Result<()> {
         concurrency,
         faulty_rounds: 0,
         scenario,
+        insight: None,
     };
     let figures = case::run(paths, &program, &case)?;
     let log = case::log_path(&paths.logs, &program, &case);

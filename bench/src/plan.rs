@@ -69,6 +69,7 @@ fn ordinary(wanted: &Wanted, nodes: u32, latency_ms: u32, via: &str) -> Case {
         concurrency: None,
         faulty_rounds: 0,
         scenario: None,
+        insight: None,
     }
 }
 

@@ -303,6 +303,7 @@ mod tests {
             concurrency: None,
             faulty_rounds: 1,
             scenario: None,
+            insight: None,
         };
         let counter = crate::error::Counter { published: 1.0, truth: 2.0 };
         let gauge = crate::error::Gauge { points: 1, missing: 1, largest_relative_error: 0.5 };

@@ -186,6 +186,7 @@ mod tests {
             concurrency: None,
             faulty_rounds: 0,
             scenario: None,
+            insight: None,
         };
         Row { case, programs: vec![("helper".to_owned(), figures)] }
     }

@@ -248,7 +248,7 @@ fn log(news: News, finding: &Finding, shard: Option<Shard>) {
                 command,
                 explain,
                 shard,
-                "{words}: {id} ({scope}), {severity}, {certainty}: {says}{helps}"
+                "{words}: {severity} {id} ({scope}): {says}{helps}"
             )
         };
     }

@@ -139,7 +139,7 @@ fn the_live_view_fits_the_terminal_and_leaves_the_scrollback_alone() {
             "ip-10-0-",
             // The cause stays on the screen while it holds, however little room there is.
             " WARN ",
-            "InsufficientFreeAddressesInSubnet",
+            "critical subnet-exhausted",
         ]) {
             assert!(last.contains(part), "{columns}x{rows}: {part} is not in\n{last}");
         }

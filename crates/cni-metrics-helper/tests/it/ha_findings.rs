@@ -73,7 +73,7 @@ async fn a_successor_goes_on_with_what_its_leader_had_found() {
     let mut second = world.helper(&flags).await;
     second.round().await;
     rounds(&mut world, &mut [&mut first, &mut second], 4).await;
-    assert_eq!(lines_with(&format!("finding open at start: {FULL} (group all)")), 1, "{:#?}", lines());
+    assert_eq!(lines_with(&format!("finding open at start: critical {FULL} (group all)")), 1, "{:#?}", lines());
     assert_eq!(lines().len(), 1, "the replica that stands by concludes nothing: {:#?}", lines());
     // The next renewal of the lease has it.
     let mut before = Value::Null;

@@ -12,7 +12,11 @@ const LIMIT: Duration = Duration::from_mins(2);
 
 /// The first line of the third round, and all lines before it.
 async fn third_round(variables: &[(&str, &str)]) -> (String, Vec<String>) {
-    let sim = Sim::start(SimOptions::new(Scenario::calm(2))).await.unwrap();
+    third_round_of(Scenario::calm(2), variables).await
+}
+
+async fn third_round_of(scenario: Scenario, variables: &[(&str, &str)]) -> (String, Vec<String>) {
+    let sim = Sim::start(SimOptions::new(scenario)).await.unwrap();
     let mut command = Process::command(Path::new(env!("CARGO_BIN_EXE_cni-metrics-helper")));
     command.env_clear().envs(sim.env()).arg("run");
     command.envs([("AWS_CLUSTER_ID", "log"), ("METRIC_UPDATE_INTERVAL", "1"), ("ADMIN_ADDRESS", "off")]);
@@ -37,6 +41,24 @@ async fn values_are_numbers_in_the_object_of_the_rounds_line() {
     let first = lines.iter().find(|line| line.contains("round 1:")).unwrap();
     assert!(first.contains("assignIPAddresses") && !first.contains("addReqCount"), "not measured, so absent: {first}");
     assert!(!lines.iter().any(|line| line.contains("Produce")), "{lines:?}");
+}
+
+#[test(flavor = "multi_thread")]
+async fn a_findings_values_are_in_the_object_of_its_line() {
+    let text = "name: old\nsubnets: [{ name: a, cidr: 10.0.0.0/16, zone: zone-a }]\n\
+                node_groups: [{ name: all, count: 2, subnet: a, instance_type: m5.large, agent: legacy, agent_version: v1.12.6 }]\n";
+    let scenario = Scenario::parse(text, "old.yaml").unwrap();
+    let (_, lines) = third_round_of(scenario, &[("LOG_FORMAT", "json"), ("SHARD", "0/1")]).await;
+    let findings: Vec<Value> =
+        lines.iter().filter(|line| line.contains("finding ")).map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [line] = &findings[..] else { panic!("{lines:#?}") };
+    let text = |key: &str| line[key].as_str().unwrap();
+    let message = "finding open at start: info agent-too-old (the cluster): ";
+    assert!(text("message").starts_with(message) && text("message").contains("2 nodes of this shard"), "{line}");
+    assert_eq!((text("level"), text("id"), text("severity")), ("INFO", "agent-too-old", "info"));
+    assert_eq!((text("scope"), line["nodes"].as_u64(), text("shard")), ("the cluster", Some(2), "0/1"), "{line}");
+    assert_eq!(text("explain"), "cni-metrics-helper explain agent-too-old");
+    assert!(text("examples").contains(", "), "{line}");
 }
 
 #[test(flavor = "multi_thread")]

@@ -50,6 +50,15 @@ impl<S: MetricClient> CloudWatchSink<S> {
         Self { stats, stage: Stage::Sending(Box::new(task)) }
     }
 
+    /// The same with pauses that this number determines, so that a run can be repeated.
+    #[must_use]
+    pub fn seeded(mut self, seed: u64) -> Self {
+        if let Stage::Sending(task) = &mut self.stage {
+            task.seed(seed);
+        }
+        self
+    }
+
     /// What sends; `None` while the cluster's name is not known. Cancelling it loses nothing.
     async fn task(&mut self) -> Option<&mut Task<S>> {
         if let Stage::Opening(opened) = &mut self.stage {

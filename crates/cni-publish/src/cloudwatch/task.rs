@@ -105,6 +105,12 @@ impl<S: MetricClient> Task<S> {
         task
     }
 
+    /// From now on, pauses follow from this number.
+    pub(super) fn seed(&mut self, seed: u64) {
+        let longest = LONGEST_PAUSE.min(self.settings.flush_every);
+        self.pacing = RequestPacing::new(longest, fastrand::Rng::with_seed(seed));
+    }
+
     /// With rounds that were taken in before the cluster's name was known: they are due at once.
     pub(super) fn hold(&mut self, held: Held) {
         for kept in held.rounds {

@@ -63,7 +63,7 @@ fn a_finding_is_told_when_it_opens_and_closes_with_all_that_helps() {
         &lines,
         &[
             "WARN",
-            "finding opened: subnet-exhausted (pool zone-a/all), critical, certain: 2 nodes have refused requests. Add a subnet.",
+            "finding opened: critical subnet-exhausted (pool zone-a/all): 2 nodes have refused requests. Add a subnet.",
             "id=\"subnet-exhausted\"",
             "scope=\"pool zone-a/all\"",
             "severity=\"critical\"",
@@ -160,7 +160,7 @@ fn what_was_there_before_the_start_is_told_as_that() {
     let event =
         FindingEvent { identity: one.identity.clone(), severity: one.severity, turn: Turn::Opened, is_at_start: true };
     let conclusion = Conclusion { findings: vec![one], events: vec![event], ..Conclusion::default() };
-    has(&World::default().of(&conclusion), &["WARN", "finding open at start: subnet-exhausted"]);
+    has(&World::default().of(&conclusion), &["WARN", "finding open at start: critical subnet-exhausted"]);
 }
 
 #[test]

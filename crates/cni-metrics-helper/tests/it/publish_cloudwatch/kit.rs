@@ -21,6 +21,11 @@ pub(crate) const START: UnixMillis = UnixMillis(1_767_225_600_000);
 pub(crate) const INTERVAL: Duration = Duration::from_secs(30);
 pub(crate) const FLUSH: Duration = Duration::from_mins(1);
 
+/// From a request to its answer.
+pub(crate) const TAKES: Duration = Duration::from_millis(80);
+/// Of the pauses between requests.
+const SEED: u64 = 15;
+
 type Decide = Box<dyn Fn(UnixMillis, &[Point]) -> Result<(), PutError> + Send + Sync>;
 
 /// One request as the service saw it; with its points if it was accepted.
@@ -71,7 +76,7 @@ impl Scripted {
         log: &Log,
         decide: impl Fn(UnixMillis, &[Point]) -> Result<(), PutError> + Send + Sync + 'static,
     ) -> Self {
-        Self { clock: clock.clone(), takes: Duration::from_millis(80), decide: Box::new(decide), log: log.clone() }
+        Self { clock: clock.clone(), takes: TAKES, decide: Box::new(decide), log: log.clone() }
     }
 
     /// A service that never answers.
@@ -134,10 +139,19 @@ impl Bench {
         settings: CloudWatchSettings,
         decide: impl Fn(UnixMillis, &[Point]) -> Result<(), PutError> + Send + Sync + 'static,
     ) -> Self {
+        Self::seeded(SEED, settings, decide)
+    }
+
+    /// With pauses that this number determines.
+    pub(crate) fn seeded(
+        seed: u64,
+        settings: CloudWatchSettings,
+        decide: impl Fn(UnixMillis, &[Point]) -> Result<(), PutError> + Send + Sync + 'static,
+    ) -> Self {
         let clock = Clock::scaled(START, 1.0);
         let log = Log::default();
         let sink = Scripted::new(&clock, &log, decide);
-        Self::with(settings, sink, clock, log, Opened::none())
+        Self::of(seed, Leadership::always(), settings, sink, clock, log, Opened::none())
     }
 
     /// One of several replicas: warm, and not leading at first.
@@ -149,11 +163,11 @@ impl Bench {
         let log = Log::default();
         let sink = Scripted::new(&clock, &log, decide);
         let (appointment, leadership) = Leadership::manual(true);
-        (appointment, Self::of(leadership, settings, sink, clock, log, Opened::none()))
+        (appointment, Self::of(SEED, leadership, settings, sink, clock, log, Opened::none()))
     }
 
     pub(crate) fn with(settings: CloudWatchSettings, sink: Scripted, clock: Clock, log: Log, opened: Opened) -> Self {
-        Self::of(Leadership::always(), settings, sink, clock, log, opened)
+        Self::of(SEED, Leadership::always(), settings, sink, clock, log, opened)
     }
 
     /// One of several replicas, with a spool.
@@ -165,10 +179,11 @@ impl Bench {
         opened: Opened,
     ) -> (ManualLease, Self) {
         let (appointment, leadership) = Leadership::manual(true);
-        (appointment, Self::of(leadership, settings, sink, clock, log, opened))
+        (appointment, Self::of(SEED, leadership, settings, sink, clock, log, opened))
     }
 
     fn of(
+        seed: u64,
         leadership: Leadership,
         settings: CloudWatchSettings,
         sink: Scripted,
@@ -177,7 +192,7 @@ impl Bench {
         opened: Opened,
     ) -> Self {
         let mut publisher = Publisher::new();
-        publisher.add(Box::new(CloudWatchSink::new(settings, sink, clock.clone(), leadership, opened)));
+        publisher.add(Box::new(CloudWatchSink::new(settings, sink, clock.clone(), leadership, opened).seeded(seed)));
         let stats = publisher.stats_receivers().remove(0);
         Self { clock, log, publisher, stats, published: Vec::new() }
     }
