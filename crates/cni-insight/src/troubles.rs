@@ -62,7 +62,7 @@ pub(crate) fn without_page(node: &NodeEvidence<'_>, failure: &str, past: &NodeMe
     let mut found: Vec<Verdict> = past.rare.as_deref().and_then(|rare| restarting(rare, now)).into_iter().collect();
     let env = node.agent.and_then(|agent| agent.env);
     if env.is_some_and(|env| settings::DISABLE_METRICS.of(env)) {
-        found.push(Verdict::without_page(FindingId::MetricsDisabled));
+        found.push(Verdict::without_page(FindingId::MetricsDisabled).with_setting(1));
         return found;
     }
     if NOT_THE_AGENTS.contains(&failure) {
@@ -78,7 +78,8 @@ pub(crate) fn without_page(node: &NodeEvidence<'_>, failure: &str, past: &NodeMe
     // A lost instance is silent for four rounds.
     let hold = FindingId::AgentSilent.hold();
     let is_silent = silent_ms >= hold.ms && past.silent_rounds >= hold.rounds;
-    found.extend(not_started.or_else(|| if is_silent { silent(node, is_ready, failure) } else { None }));
+    let verdict = not_started.or_else(|| if is_silent { silent(node, is_ready, failure) } else { None });
+    found.extend(verdict.map(|verdict| verdict.with_count(f64::from(past.silent_rounds))));
     found
 }
 
@@ -109,8 +110,10 @@ fn silent(node: &NodeEvidence<'_>, is_ready: Option<bool>, failure: &str) -> Opt
 fn not_ready(rare: &Rare, view: &View<'_>) -> Option<Verdict> {
     let since = rare.unready_since_ms?;
     let applies = view.now.now_ms.saturating_sub(since) >= FindingId::AgentNotReady.hold().ms;
-    applies
-        .then(|| Verdict::new(FindingId::AgentNotReady, view).needs(Source::AgentPods, view).lacking(Source::AgentLog))
+    applies.then(|| {
+        let verdict = Verdict::new(FindingId::AgentNotReady, view).with_count(1.0);
+        verdict.needs(Source::AgentPods, view).lacking(Source::AgentLog)
+    })
 }
 
 fn restarting(rare: &Rare, now: Moment) -> Option<Verdict> {
@@ -182,7 +185,7 @@ fn too_old(view: &View<'_>) -> Option<Verdict> {
         return None;
     }
     // Pods that wait would show what is refused.
-    Some(Verdict::without_page(FindingId::AgentTooOld).lacking(Source::Pods))
+    Some(Verdict::without_page(FindingId::AgentTooOld).with_count(1.0).lacking(Source::Pods))
 }
 
 #[cfg(test)]

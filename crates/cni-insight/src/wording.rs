@@ -47,19 +47,21 @@ pub(crate) fn evidence(id: FindingId, group: &Group) -> Vec<EvidenceItem> {
         let family = LabelledFamily::AwsApiErrorCount.family().name();
         add(format!("{family} {api} {code}"), Some(*count), Source::Rounds);
     }
-    let is_about_addresses = id.facts().is_cause;
-    for (what, span, source) in [
-        (Family::AssignedIpAddresses.name(), group.assigned, Source::Rounds),
-        (Family::TotalIpAddresses.name(), group.held, Source::Rounds),
-        ("addresses that pods can use", group.usable, Source::Rounds),
-        ("maximum pods of the node", group.max_pods, Source::Nodes),
-        ("value of the setting", group.setting, Source::AgentPods),
+    let is_of_sizes = matches!(id, FindingId::MaxPodsTooLow | FindingId::WarmPoolOversized);
+    let is_about_addresses = id.facts().is_cause || is_of_sizes;
+    for (what, span, source, is_shown) in [
+        (Family::AssignedIpAddresses.name(), group.assigned, Source::Rounds, is_about_addresses),
+        (Family::TotalIpAddresses.name(), group.held, Source::Rounds, is_about_addresses),
+        ("addresses that pods can use", group.usable, Source::Rounds, is_about_addresses),
+        ("maximum pods of the node", group.max_pods, Source::Nodes, is_about_addresses),
+        ("value of the setting", group.setting, Source::AgentPods, true),
     ] {
         let largest = if group.nodes > 1 { ", largest" } else { "" };
-        add(format!("{what}{largest}"), span.most().filter(|_| is_about_addresses), source);
+        add(format!("{what}{largest}"), span.most().filter(|_| is_shown), source);
     }
     if group.count > 0.0 {
-        add(sentences::counted_as(id).to_owned(), Some(group.count), Source::Rounds);
+        let (what, source) = sentences::counted_as(id, group);
+        add(what.to_owned(), Some(group.count), source);
     }
     items
 }

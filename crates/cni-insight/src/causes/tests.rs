@@ -283,7 +283,9 @@ fn an_action_that_goes_on_is_told_from_one_that_ends() {
         node
     };
     assert_eq!(alone(3, 30, busy).identity.id, Id::PoolGrowing);
-    assert_eq!(alone(6, 30, busy).identity.id, Id::PoolLoopStalled);
+    // An ENI that is waited for may take three minutes.
+    assert_eq!(alone(7, 30, busy).identity.id, Id::PoolGrowing);
+    assert_eq!(alone(8, 30, busy).identity.id, Id::PoolLoopStalled);
     let stuck = |_| short().counting((LabelledFamily::IpamdErrorCount, "increaseIPPoolwaitENIAttachedFailed", "", 1.0));
     assert_eq!(cause(stuck).0, Id::EniAttachStuck);
     // A missing right looks the same, but has a code.

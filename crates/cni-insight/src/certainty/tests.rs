@@ -88,7 +88,7 @@ fn in_short(conclusion: &Conclusion) -> String {
     words.join("; ")
 }
 
-/// Named alone within two rounds of its hold time, and so to the end.
+/// Named alone within two rounds of its hold time, with figures and a remedy, and so to the end.
 fn is_named(id: FindingId, cell: Cell, (certainty, lacks): (Certainty, &[Source]), wrong: &mut Vec<String>) {
     let until = rounds_until(id, cell);
     let watched = if id == FindingId::PoolGrowing { WATCHED_SHORTLY_S } else { WATCHED_S };
@@ -97,7 +97,8 @@ fn is_named(id: FindingId, cell: Cell, (certainty, lacks): (Certainty, &[Source]
         let is_early = |finding: &&Finding| finding.identity.id == id || finding.severity == Severity::Info;
         let is_it = |finding: &Finding| {
             let facts = (finding.identity.id, finding.certainty, finding.severity, finding.nodes);
-            facts == (id, certainty, id.facts().severity, 2) && names_all(finding, lacks)
+            let is_whole = !finding.evidence.is_empty() && !finding.remedy.is_empty();
+            facts == (id, certainty, id.facts().severity, 2) && names_all(finding, lacks) && is_whole
         };
         let is_right = match all.as_slice() {
             [finding] if round >= until => is_it(finding),

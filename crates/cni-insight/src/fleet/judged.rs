@@ -83,9 +83,29 @@ impl Variant for PoolKey {
 #[derive(Debug)]
 pub(super) struct Judged {
     pub(super) key: PoolKey,
-    /// Findings of the settings alone, with the setting that each is about.
-    findings: Vec<(FindingId, String)>,
+    /// Findings of the settings alone.
+    findings: Vec<OfSettings>,
     has_prefixes: bool,
+}
+
+/// A finding of settings alone: what it is about, in words and as a number.
+#[derive(Debug)]
+struct OfSettings {
+    id: FindingId,
+    word: String,
+    value: Option<u32>,
+    count: usize,
+}
+
+impl OfSettings {
+    fn valued(id: FindingId, word: String, value: u32) -> Self {
+        Self { id, word, value: Some(value), count: 0 }
+    }
+
+    fn verdict(&self) -> Verdict {
+        let verdict = Verdict::without_page(self.id).with_word(&self.word).with_count(self.count as f64);
+        self.value.into_iter().fold(verdict, Verdict::with_setting)
+    }
 }
 
 impl Judged {
@@ -103,10 +123,12 @@ impl Judged {
                 (false, true) => settings::WARM_IP_TARGET.name,
                 (false, false) => settings::MINIMUM_IP_TARGET.name,
             };
-            findings.push((FindingId::WarmEniTargetIgnored, format!("WARM_ENI_TARGET={warm_enis} beside {beside}")));
+            let word = format!("WARM_ENI_TARGET={warm_enis} beside {beside}");
+            findings.push(OfSettings::valued(FindingId::WarmEniTargetIgnored, word, warm_enis));
         }
         if has_prefixes && warm_ips > 0 && warm_ips < ADDRESSES_PER_PREFIX {
-            findings.push((FindingId::WarmIpTargetCostsPrefix, format!("WARM_IP_TARGET={warm_ips}")));
+            let word = format!("WARM_IP_TARGET={warm_ips}");
+            findings.push(OfSettings::valued(FindingId::WarmIpTargetCostsPrefix, word, warm_ips));
         }
         if is_ipv6 {
             let ignored: Vec<String> = NUMBERS
@@ -115,7 +137,8 @@ impl Judged {
                 .map(|setting| format!("{}={}", setting.name, setting.of(env)))
                 .collect();
             if !ignored.is_empty() {
-                findings.push((FindingId::TargetsIgnoredOnIpv6, ignored.join(", ")));
+                let (id, count) = (FindingId::TargetsIgnoredOnIpv6, ignored.len());
+                findings.push(OfSettings { id, word: ignored.join(", "), value: None, count });
             }
         }
         Self { key: PoolKey::of(env), findings, has_prefixes }
@@ -127,10 +150,9 @@ impl Judged {
         node: &'a NodeEvidence<'_>,
         (facts, cause): (&'a RoundFacts, Option<FindingId>),
     ) -> impl Iterator<Item = Verdict> + 'a {
-        let by_settings =
-            self.findings.iter().map(|(id, word)| Verdict::without_page(*id).with_word(word)).map(move |verdict| {
-                if facts.sources.agent_pods.is_sure() { verdict } else { verdict.likely(Source::AgentPods) }
-            });
+        let by_settings = self.findings.iter().map(OfSettings::verdict).map(move |verdict| {
+            if facts.sources.agent_pods.is_sure() { verdict } else { verdict.likely(Source::AgentPods) }
+        });
         // Where pods are refused, more of them are no advice.
         let low = max_pods_too_low(node).filter(|_| cause.is_none());
         let of_node = [self.prefixes_unsupported(node), low];
@@ -145,7 +167,7 @@ impl Judged {
     fn prefixes_unsupported(&self, node: &NodeEvidence<'_>) -> Option<Verdict> {
         let name = node.instance_type.filter(|_| self.has_prefixes)?;
         let is_unable = limits::find(name).is_some_and(|limits| !limits.prefix_capable());
-        is_unable.then(|| Verdict::without_page(FindingId::PrefixesUnsupported).with_word(name))
+        is_unable.then(|| Verdict::without_page(FindingId::PrefixesUnsupported).with_word(name).with_setting(1))
     }
 }
 

@@ -3,6 +3,7 @@
 use cni_types::ec2::CodeMeaning;
 
 use crate::catalogue::FindingId;
+use crate::evidence::Source;
 use crate::finding::{Certainty, Identity};
 use crate::grouped::Group;
 
@@ -210,21 +211,30 @@ pub(super) fn share(group: &Group, who: &str) -> String {
     )
 }
 
-/// What [`Group::count`] counts.
-pub(super) fn counted_as(id: FindingId) -> &'static str {
-    match id {
-        FindingId::InstanceMetadataFailing => "failed reads of instance metadata, in the newest round",
-        FindingId::PoolLoopStalled => "pages in a row with a pool action, added over the nodes",
-        FindingId::EniAttachStuck => "ENIs that did not appear",
-        FindingId::AgentRestarting => "restarts in 30 minutes",
-        FindingId::EnisForceRemoved => "awscni_force_removed_enis",
-        FindingId::AddressesForceRemoved => "awscni_force_removed_ips",
-        FindingId::PoolOutOfStep => "comparisons that changed something, in 15 minutes",
-        FindingId::IamRightMissingQuiet => "calls with UnauthorizedOperation",
-        FindingId::BranchEniNotProvided => "awscni_pod_eni_error_count",
-        FindingId::SettingsDiffer | FindingId::AgentVersionsDiffer => "nodes with what most have",
-        FindingId::WarmPoolOversized => "addresses held without a pod",
-        FindingId::WarmPoolTooSmall => "rounds of nodes with waiting pods, percent",
+/// What [`Group::count`] counts, and what says so.
+pub(super) fn counted_as(id: FindingId, group: &Group) -> (&'static str, Source) {
+    use FindingId as Id;
+    let of_pages = match id {
+        Id::SettingsDiffer | Id::AgentVersionsDiffer => return ("nodes with what most have", Source::AgentPods),
+        Id::AgentNotReady => return ("agents that are not ready", Source::AgentPods),
+        Id::AgentRestarting => return ("restarts in 30 minutes", Source::AgentPods),
+        Id::TargetsIgnoredOnIpv6 => return ("settings without effect, added over the nodes", Source::AgentPods),
+        Id::InstanceMetadataFailing => "failed reads of instance metadata, in the newest round",
+        Id::PoolLoopStalled => "pages in a row with a pool action, added over the nodes",
+        Id::EniAttachStuck => "ENIs that did not appear",
+        Id::EnisForceRemoved => "awscni_force_removed_enis",
+        Id::AddressesForceRemoved => "awscni_force_removed_ips",
+        Id::PoolOutOfStep if group.word().is_some() => "answers that showed a difference, lately",
+        Id::PoolOutOfStep => "comparisons that changed something, in 15 minutes",
+        Id::IamRightMissingQuiet => "calls with UnauthorizedOperation",
+        Id::BranchEniNotProvided => "awscni_pod_eni_error_count",
+        Id::WarmPoolOversized => "addresses held without a pod",
+        Id::WarmPoolTooSmall => "rounds of nodes with waiting pods, percent",
+        Id::AgentSilent | Id::AgentNotStarted | Id::AgentSettingsRefused => {
+            "rounds without a page, added over the nodes"
+        }
+        Id::AgentTooOld => "agents before v1.16",
         _ => "events",
-    }
+    };
+    (of_pages, Source::Rounds)
 }
