@@ -134,8 +134,8 @@ pub(crate) struct Rare {
     cause: Option<Box<KeptCause>>,
     /// What else is wrong, whether it is only info, and since when.
     troubles: Vec<(FindingId, bool, i64)>,
-    /// Since when its agent is not ready.
-    pub(crate) unready_since_ms: Option<i64>,
+    /// Since when its agent is not ready. The time of the engine is above 0.
+    pub(crate) unready_since_ms: Option<NonZeroI64>,
     incidents: Option<Box<Incidents>>,
 }
 
@@ -337,7 +337,9 @@ impl NodeMemory {
     pub(crate) fn note_restarts(&mut self, node: &NodeEvidence<'_>, now: Moment) {
         let Some(agent) = node.agent else { return };
         if agent.is_ready == Some(false) {
-            self.rare().unready_since_ms.get_or_insert(now.now_ms);
+            let now_ms = NonZeroI64::new(now.now_ms);
+            let since = &mut self.rare().unready_since_ms;
+            *since = since.or(now_ms);
         } else if let Some(rare) = &mut self.rare {
             rare.unready_since_ms = None;
         }

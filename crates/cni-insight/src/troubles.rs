@@ -108,7 +108,7 @@ fn silent(node: &NodeEvidence<'_>, is_ready: Option<bool>, failure: &str) -> Opt
 
 /// An agent that gives its page, and is not ready for longer than it takes to start: pods may find nobody to ask.
 fn not_ready(rare: &Rare, view: &View<'_>) -> Option<Verdict> {
-    let since = rare.unready_since_ms?;
+    let since = rare.unready_since_ms?.get();
     let applies = view.now.now_ms.saturating_sub(since) >= FindingId::AgentNotReady.hold().ms;
     applies.then(|| {
         let verdict = Verdict::new(FindingId::AgentNotReady, view).with_count(1.0);
