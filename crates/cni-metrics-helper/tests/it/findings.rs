@@ -165,3 +165,31 @@ fn a_saved_page_says_what_a_second_would_add() {
     let shown = shown.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(shown.contains("this would tell: a second page (once --for 60s, or run)"), "{shown}");
 }
+
+/// Of each: its severity and the number of its nodes.
+#[test]
+fn settings_without_effect_are_info_and_named_alone() {
+    let prefixes = "env: { ENABLE_PREFIX_DELEGATION: true, WARM_PREFIX_TARGET: 1";
+    for (name, group, expected) in [
+        (
+            "a warm ENI target",
+            "instance_type: m5.large, env: { WARM_ENI_TARGET: 3, WARM_IP_TARGET: 4 }",
+            "warm-eni-target-ignored",
+        ),
+        (
+            "less than a prefix",
+            &format!("instance_type: m5.large, max_pods: 110, {prefixes}, WARM_IP_TARGET: 4 }}"),
+            "warm-ip-target-costs-prefix",
+        ),
+        ("prefixes and few pods", &format!("instance_type: m5.large, max_pods: 29, {prefixes} }}"), "max-pods-too-low"),
+        ("no prefixes", &format!("instance_type: m4.large, max_pods: 20, {prefixes} }}"), "prefixes-unsupported"),
+    ] {
+        let groups = [&*format!("name: all, count: 3, subnet: a, {group}")];
+        let json = play(&scenario(&groups, "pods_per_node: 6, churn_per_minute: 0", &[]), "6");
+        let found: Vec<_> = json["findings"].as_array().unwrap().iter().map(|finding| &finding["id"]).collect();
+        assert_eq!(found, [expected], "{name}: {:#}", json["findings"]);
+        let finding = &json["findings"][0];
+        assert_eq!((&finding["severity"], &finding["nodes"]), (&"info".into(), &3.into()), "{name}");
+        assert_eq!(finding["certainty"], "certain", "{name}");
+    }
+}
