@@ -9,6 +9,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
   --set image.override=xx-image-xx \
   --set env.AWS_CLUSTER_ID=xx-cluster-id-xx \
   --set env.AWS_REGION=xx-region-0 \
+  --set env.INSIGHT=cluster \
   --set 'serviceAccount.annotations.eks\.amazonaws\.com/role-arn=xx-role-arn-xx' \
   >crates/cni-generate/src/manifest.yaml
 

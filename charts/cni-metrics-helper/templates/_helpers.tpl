@@ -97,7 +97,7 @@ number its images as it likes. It is refused here and not in NOTES, which Terraf
 {{/* Refuses in extraEnv what the chart has to read, and anywhere what it sets from a value of its own. */}}
 {{- define "cni-metrics-helper.checkEnv" -}}
 {{- $read := list "USE_PROMETHEUS" "PROMETHEUS_ADDRESS" "ADMIN_ADDRESS" "LEADER_ELECTION" "LEASE_NAME" "LEASE_NAMESPACE" -}}
-{{- $read = concat $read (list "SCRAPE_VIA" "AGENT_NAMESPACE" "AGENT_PORT" "SHARD" "SPOOL_DIR" "CLOUDWATCH_BUFFER") -}}
+{{- $read = concat $read (list "SCRAPE_VIA" "AGENT_NAMESPACE" "AGENT_PORT" "SHARD" "SPOOL_DIR" "CLOUDWATCH_BUFFER" "INSIGHT") -}}
 {{- range .Values.extraEnv -}}
 {{- if has .name $read -}}
 {{- fail (printf "extraEnv sets %s, but ports, permissions or volumes of this chart depend on it: set env.%s instead" .name .name) -}}
@@ -214,6 +214,12 @@ true
 
 {{- define "cni-metrics-helper.scrapesByProxy" -}}
 {{- if ne (include "cni-metrics-helper.setting" (list . "SCRAPE_VIA") | lower) "direct" -}}true{{- end -}}
+{{- end }}
+
+{{/* "true" where the rights are created that INSIGHT=cluster needs. */}}
+{{- define "cni-metrics-helper.insightReadsObjects" -}}
+{{- $level := include "cni-metrics-helper.setting" (list . "INSIGHT") | lower -}}
+{{- if and .Values.insight.rights (eq $level "cluster") -}}true{{- end -}}
 {{- end }}
 
 {{/* "true" with leader election: asked for, or more than one replica. Refuses replicas that would all publish. */}}

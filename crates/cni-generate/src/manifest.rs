@@ -1,7 +1,7 @@
 //! The manifest: the chart's own rendering, kept as a template, with the cluster's values put in.
 
 use anyhow::{Context, ensure};
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::artifact::{Artifact, Output};
 use super::target::{ClusterFlags, Partition, Target};
@@ -19,6 +19,11 @@ const NAMESPACE: &str = "xx-namespace-xx";
 const IMAGE: &str = "\"xx-image-xx\"";
 const CLUSTER_ID: &str = "\"xx-cluster-id-xx\"";
 const REGION_LINES: &str = "            - name: AWS_REGION\n              value: \"xx-region-0\"\n";
+/// What `INSIGHT=cluster` adds.
+const INSIGHT_LINES: &str = "            - name: INSIGHT\n              value: \"cluster\"\n";
+/// Its rights: from the first of its rules to the end of the `ClusterRole`.
+const RIGHTS_BEGIN: &str = "  # INSIGHT=cluster: whether custom networking";
+const RIGHTS_END: &str = "---\n";
 const ROLE_LINES: &str = "  annotations:\n    eks.amazonaws.com/role-arn: xx-role-arn-xx\n";
 
 #[derive(Debug, Clone, Args)]
@@ -34,6 +39,18 @@ pub(super) struct ManifestArgs {
     /// The IAM role of the service account (IRSA)
     #[arg(long, value_name = "ARN")]
     role_arn: Option<String>,
+    /// How much is read for findings; cluster needs further rights (docs/install.md)
+    #[arg(long, value_enum, value_name = "LEVEL", default_value_t = Level::Basic)]
+    insight: Level,
+}
+
+/// The levels of `INSIGHT`, from which the rights follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Level {
+    /// No further right
+    Basic,
+    /// Also the networking objects of the VPC CNI and the agents' daemon set
+    Cluster,
 }
 
 pub(super) fn make(args: &ManifestArgs) -> anyhow::Result<Output> {
@@ -60,6 +77,9 @@ pub(super) fn make(args: &ManifestArgs) -> anyhow::Result<Output> {
     });
     // Said in the file, too: it may be applied long after it was made.
     let mut body = notice.as_ref().map(|text| format!("# NOTE: {text}\n")).unwrap_or_default() + TEMPLATE;
+    if args.insight == Level::Basic {
+        body = without_insight(&body)?;
+    }
     for (marker, text) in [
         (REGION_LINES, region_lines),
         (ROLE_LINES, role_lines),
@@ -71,6 +91,16 @@ pub(super) fn make(args: &ManifestArgs) -> anyhow::Result<Output> {
         body = body.replace(marker, &text);
     }
     Ok(Output { notice, ..Output::one(Artifact::new("cni-metrics-helper.yaml", body)) })
+}
+
+/// The same without what only `INSIGHT=cluster` has.
+fn without_insight(body: &str) -> anyhow::Result<String> {
+    let lacks = "the manifest's template lacks the rights of INSIGHT=cluster";
+    let (before, rest) = body.split_once(RIGHTS_BEGIN).context(lacks)?;
+    let (_, after) = rest.split_once(RIGHTS_END).context(lacks)?;
+    let body = format!("{before}{RIGHTS_END}{after}");
+    ensure!(body.contains(INSIGHT_LINES), "the manifest's template lacks {INSIGHT_LINES:?}");
+    Ok(body.replace(INSIGHT_LINES, ""))
 }
 
 /// The image as given, or in the registry of the given account; else the placeholder. There is no default: this program's

@@ -105,6 +105,8 @@ findings! {
     CauseUnknown            "cause-unknown"             Warning  Lasting Group   Cause "nothing that was read explains the refusals";
 
     BranchEniNotProvided    "branch-eni-not-provided"   Critical AtOnce  Group   Trouble "pods get no branch ENI";
+    TrunkSlotMissing        "trunk-slot-missing"        Warning  AtOnce  Group   Trouble "no ENI slot is free for the trunk of security groups for pods";
+    EniconfigMissing        "custom-networking-without-eniconfig" Warning AtOnce Pool Trouble "custom networking is on and the nodes have no ENIConfig";
     AgentSettingsRefused    "agent-settings-refused"    Critical AtOnce  Cluster Trouble "the agent does not start with its settings";
     AgentNotStarted         "agent-not-started"         Critical AtOnce  Group   Trouble "the agent does not start";
     AgentNotReady           "agent-not-ready"           Warning  AtOnce  Group   Trouble "the agent gives a page, but is not ready";

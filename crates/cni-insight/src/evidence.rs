@@ -11,7 +11,7 @@ use cni_types::version::AgentVersion;
 pub use objects::{CniNodeEvidence, DaemonSetStatus, EniConfigContent, EniConfigEvidence};
 
 /// How much is read for findings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum InsightLevel {
     /// Nothing is concluded.
     Off,

@@ -256,7 +256,8 @@ fn observe_page(
     let view = View { past: &*past, ..on_page };
     let may_have_cause = before.is_some() || refusal.is_some();
     let cause = if may_have_cause { causes::cause(&view, refusal, before) } else { None };
-    Found { refusal, cause, troubles: troubles::with_page(&view, refusal) }
+    let troubles = troubles::with_page(&view, refusal, cause.as_ref().map(|cause| cause.verdict.id));
+    Found { refusal, cause, troubles }
 }
 
 /// Takes in that a node gave no page. The cause of its refusals stays for its time.

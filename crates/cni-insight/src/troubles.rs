@@ -1,5 +1,6 @@
 //! What is wrong with a node beside refused requests: its agent, what vanished, what does not come to rest.
 
+mod objects;
 mod refused_setting;
 
 use cni_types::agent_settings as settings;
@@ -40,20 +41,22 @@ const NOT_THE_AGENTS: [&str; 7] = [
     "stopped",
 ];
 
-/// What is wrong with a node that gave a page.
-pub(crate) fn with_page(view: &View<'_>, refusal: Option<Refusal>) -> Vec<Verdict> {
+/// What is wrong with a node that gave a page, beside the cause of its refusals.
+pub(crate) fn with_page(view: &View<'_>, refusal: Option<Refusal>, cause: Option<FindingId>) -> Vec<Verdict> {
     let mut found = Vec::new();
     found.extend(too_old(view));
+    found.extend(objects::eniconfig_missing(view, cause));
+    found.extend(objects::trunk_slot_missing(view));
     if view.now.counting == Counting::Totals {
         return found;
     }
+    found.extend(branch_eni(view, refusal));
     let Some(rare) = view.past.rare.as_deref() else { return found };
     found.extend(restarting(rare, view.now));
     found.extend(not_ready(rare, view));
     found.extend(forced(rare, view));
     found.extend(out_of_step(rare, view));
     found.extend(missing_right(view));
-    found.extend(branch_eni(view, refusal));
     found
 }
 
@@ -168,12 +171,20 @@ fn missing_right(view: &View<'_>) -> Option<Verdict> {
 
 /// Pods that need a branch ENI are refused without being counted as refused.
 fn branch_eni(view: &View<'_>, refusal: Option<Refusal>) -> Option<Verdict> {
-    let mark = view.past.marks().iter().find(|mark| mark.family == LabelledFamily::PodEniErrorCount)?;
-    let applies = view.is_on(&settings::ENABLE_POD_ENI)
+    let may_apply = view.is_on(&settings::ENABLE_POD_ENI)
         && refusal.is_none()
         && view.page.refused.is_some()
         && view.page.requests.is_some_and(|requests| requests > 0.0);
-    applies.then(|| Verdict::new(FindingId::BranchEniNotProvided, view).with_count(mark.sum).likely(Source::Pods))
+    if !may_apply {
+        return None;
+    }
+    let verdict = |count| Verdict::new(FindingId::BranchEniNotProvided, view).with_count(count).likely(Source::Pods);
+    let mark = view.past.marks().iter().find(|mark| mark.family == LabelledFamily::PodEniErrorCount);
+    match mark {
+        Some(mark) if objects::asks_for_no_trunk(view) => Some(verdict(mark.sum).with_word(objects::NO_TRUNK)),
+        Some(mark) => Some(verdict(mark.sum)),
+        None => objects::pods_wait_without_trunk(view).then(|| verdict(0.0).with_word(objects::NO_TRUNK)),
+    }
 }
 
 /// The agent does not count refused requests.

@@ -157,6 +157,18 @@ impl<'a> View<'a> {
         self.node.instance_type.and_then(limits::find).map(|limits| u32::from(limits.max_enis))
     }
 
+    /// The name of the node's `ENIConfig`, if custom networking is on and there is no such object.
+    pub(crate) fn missing_eni_config(&self) -> Option<&'a str> {
+        let wanted = self.node.eni_config.filter(|_| self.is_on(&settings::AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG))?;
+        wanted.content.is_none().then_some(wanted.name)
+    }
+
+    /// The node has as many ENIs as it can have; `None` where that is not known.
+    pub(crate) fn has_all_enis(&self) -> Option<bool> {
+        let (enis, most) = self.page.enis.zip(self.page.most_enis)?;
+        Some(most > 0.0 && enis >= most)
+    }
+
     /// Errors that can explain refusals, the newest only: those of growth since the node last grew, less those that say nothing.
     pub(crate) fn newest_errors(&self) -> Vec<CallError<'a>> {
         if self.now.counting == Counting::Totals {
@@ -236,6 +248,8 @@ impl<'a> View<'a> {
         match source {
             Source::AgentPods => !self.sources.agent_pods.is_sure() || self.env().is_none(),
             Source::Nodes => !self.sources.nodes.is_sure() || self.node.status.is_none(),
+            Source::EniConfigs => !self.sources.eni_configs.is_sure() || self.node.eni_config.is_none(),
+            Source::CniNodes => !self.sources.cni_nodes.is_sure() || self.node.cni_node.is_none(),
             _ => false,
         }
     }

@@ -405,9 +405,9 @@ impl App {
 
     /// What conclusions need: the log, Prometheus and the demo read them.
     fn insight(&self) -> Option<Arc<InsightParts>> {
-        let mutes = self.config.insight.clone()?;
+        let insight = self.config.insight.clone()?;
         let run = InsightRun { leadership: self.leadership.clone(), keeper: self.keeper.clone() };
-        Some(InsightParts::new(mutes, self.config.shard(), &self.discovery, Some(run)))
+        Some(InsightParts::new(insight.mutes, self.config.shard(), &self.discovery, Some(run)))
     }
 
     fn parts(&mut self) -> RoundParts {

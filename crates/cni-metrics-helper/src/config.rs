@@ -68,8 +68,8 @@ pub struct Config {
     pub prometheus: Option<PrometheusConfig>,
     /// `cni_*` metrics have the cluster's id as a label, on the admin page too.
     pub cluster_label: bool,
-    /// The findings that are switched off; `None` if no conclusions are drawn.
-    pub insight: Option<Mutes>,
+    /// How much is read for findings, and those that are switched off; `None` if no conclusions are drawn.
+    pub insight: Option<InsightConfig>,
     /// The election, if there is one.
     pub election: Option<ElectionConfig>,
     /// Where health and the helper's own metrics are served, if at all.
@@ -94,6 +94,15 @@ pub struct Config {
     pub warnings: Vec<String>,
     /// The same about publishing, which does not concern a command that looks once.
     pub publishing_warnings: Vec<String>,
+}
+
+/// What findings are drawn from, and which are switched off.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InsightConfig {
+    /// How much is read.
+    pub level: InsightLevel,
+    /// The findings that are switched off.
+    pub mutes: Mutes,
 }
 
 /// All errors in the settings, in one message.
@@ -217,7 +226,9 @@ fn read_all(reader: &mut Reader, args: &SettingsArgs) -> Option<Config> {
     let mut warnings = Vec::new();
     let cluster_id = reader.read("AWS_CLUSTER_ID", args.aws_cluster_id.as_deref().unwrap_or_default(), cluster_id);
     let cluster_id_fallback = reader.read("CLUSTER_ID_FALLBACK", or(&args.cluster_id_fallback, "default"), fallback);
-    let discover = DiscoverSettings { shard: shard?, ..discover? };
+    let insight = insight?;
+    let level = insight.as_ref().map_or(InsightLevel::Off, |insight| insight.level);
+    let discover = DiscoverSettings { shard: shard?, level, ..discover? };
     let (interval, log, cloudwatch) = (interval?, log?, cloudwatch?);
     let scrape = ScrapeSettings { namespace: discover.namespace.clone(), ..scrape? };
     let scrape = effective_scrape(scrape, interval, &mut warnings);
@@ -231,7 +242,7 @@ fn read_all(reader: &mut Reader, args: &SettingsArgs) -> Option<Config> {
         cloudwatch,
         prometheus: prometheus?,
         cluster_label: cluster_label?,
-        insight: insight?,
+        insight,
         election: election?,
         admin: admin?,
         cluster_id: cluster_id?,
@@ -339,7 +350,13 @@ fn discover(reader: &mut Reader, args: &SettingsArgs) -> Option<DiscoverSettings
     let selector = or(&args.agent_selector, "k8s-app=aws-node");
     let selector = reader.read("AGENT_SELECTOR", selector, selector::selector);
     let own_node = optional(reader, "NODE_NAME", args.node_name.as_ref(), read::node_name);
-    Some(DiscoverSettings { namespace: namespace?, selector: selector?, shard: None, own_node: own_node? })
+    Some(DiscoverSettings {
+        namespace: namespace?,
+        selector: selector?,
+        shard: None,
+        own_node: own_node?,
+        level: InsightLevel::Off,
+    })
 }
 
 fn scrape(reader: &mut Reader, args: &SettingsArgs) -> Option<ScrapeSettings> {
@@ -452,19 +469,24 @@ fn prometheus(reader: &mut Reader, args: &SettingsArgs) -> Option<Option<Prometh
 
 /// `Some(None)` is off; the muted findings are checked all the same.
 #[expect(clippy::option_option, reason = "a mistake, off, and on are three things")]
-fn insight(reader: &mut Reader, args: &SettingsArgs) -> Option<Option<Mutes>> {
+fn insight(reader: &mut Reader, args: &SettingsArgs) -> Option<Option<InsightConfig>> {
     let level = reader.read("INSIGHT", or(&args.insight, "basic"), |text| match text.to_ascii_lowercase().as_str() {
         // What YAML makes of `off` without quotes.
         "off" | "false" => Ok(InsightLevel::Off),
         "basic" => Ok(InsightLevel::Basic),
-        "cluster" | "full" => Err("must be off or basic: this version reads no further sources".to_owned()),
-        _ => Err("must be off or basic".to_owned()),
+        "cluster" => Ok(InsightLevel::Cluster),
+        "full" => {
+            Err("must be off, basic or cluster: this version reads neither EC2 nor the pods of all namespaces"
+                .to_owned())
+        }
+        _ => Err("must be off, basic or cluster".to_owned()),
     });
     let mutes = reader.read("FINDINGS_MUTE", args.findings_mute.as_deref().unwrap_or_default(), |text| {
         Mutes::parse(text).map_err(|error| format!("must be a list of ID or ID:SCOPE; {error}"))
     });
     let mutes = mutes?;
-    Some((level? == InsightLevel::Basic).then_some(mutes))
+    let level = level?;
+    Some((level > InsightLevel::Off).then_some(InsightConfig { level, mutes }))
 }
 
 /// `Some(None)` is no election; its settings are checked all the same.

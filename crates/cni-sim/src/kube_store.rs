@@ -13,7 +13,7 @@ mod store;
 
 pub use kinds::{Kind, Object, Stored};
 pub use objects::{
-    ContainerPhase, ContainerState, ContainerTemplate, DaemonSetObject, LeaseObject, Meta, NamespaceObject, NodeObject,
-    ObjectKey, Owner, Pairs, PodObject, PodPhase, PodTemplate, Taint, Uid, pairs,
+    ContainerPhase, ContainerState, ContainerTemplate, CustomObject, DaemonSetObject, LeaseObject, Meta,
+    NamespaceObject, NodeObject, ObjectKey, Owner, Pairs, PodObject, PodPhase, PodTemplate, Taint, Uid, pairs,
 };
 pub use store::{Change, Chunk, DEFAULT_HISTORY, Expect, Expired, KubeStore, WriteConflict};

@@ -5,8 +5,11 @@ use std::sync::Arc;
 
 use cni_insight::evidence::NodeStatus;
 use cni_metrics_core::model::NodeLabels;
+use cni_types::eni_config;
 use kube::core::ObjectMeta;
 use serde::Deserialize;
+
+use super::objects::Marks;
 
 const ZONE: &str = "topology.kubernetes.io/zone";
 const INSTANCE_TYPE: &str = "node.kubernetes.io/instance-type";
@@ -14,6 +17,8 @@ const INSTANCE_TYPE: &str = "node.kubernetes.io/instance-type";
 const NODE_GROUPS: [&str; 3] =
     ["eks.amazonaws.com/nodegroup", "alpha.eksctl.io/nodegroup-name", "karpenter.sh/nodepool"];
 const EKSCTL_CLUSTER: &str = "alpha.eksctl.io/cluster-name";
+/// Labels that name the node's `ENIConfig`.
+const ENI_CONFIG_LABELS: [&str; 2] = [eni_config::EXTERNAL_LABEL, eni_config::USUAL_KEY];
 
 /// A node with everything but what is named here left undecoded.
 #[derive(Debug, Clone, Deserialize)]
@@ -86,18 +91,33 @@ struct SlimNodeMeta {
     resource_version: Option<String>,
     #[serde(default)]
     labels: BTreeMap<String, String>,
+    #[serde(default)]
+    annotations: SlimAnnotations,
+}
+
+/// The one annotation that is read; the others are skipped as they are decoded.
+#[derive(Default, Deserialize)]
+struct SlimAnnotations {
+    #[serde(rename = "k8s.amazonaws.com/eniConfig")]
+    eni_config: Option<String>,
 }
 
 fn slim_metadata<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
     let mut slim = SlimNodeMeta::deserialize(deserializer)?;
     slim.labels.retain(|label, _| {
         let label = label.as_str();
-        label == ZONE || label == INSTANCE_TYPE || label == EKSCTL_CLUSTER || NODE_GROUPS.contains(&label)
+        label == ZONE
+            || label == INSTANCE_TYPE
+            || label == EKSCTL_CLUSTER
+            || NODE_GROUPS.contains(&label)
+            || ENI_CONFIG_LABELS.contains(&label)
     });
+    let annotation = slim.annotations.eni_config;
     Ok(ObjectMeta {
         name: slim.name,
         resource_version: slim.resource_version,
         labels: Some(slim.labels),
+        annotations: annotation.map(|name| BTreeMap::from([(eni_config::USUAL_KEY.to_owned(), name)])),
         ..ObjectMeta::default()
     })
 }
@@ -129,6 +149,18 @@ impl SlimNode {
             is_cordoned: self.spec.unschedulable == Some(true),
             // `Unknown`: the kubelet no longer reports.
             is_ready: ready.and_then(|ready| ready.status.as_deref()).map(|status| status == "True"),
+        }
+    }
+
+    /// What names its `ENIConfig`.
+    pub(crate) fn marks(&self) -> Marks {
+        let annotation = self.metadata.annotations.as_ref().and_then(|all| all.get(eni_config::USUAL_KEY));
+        // An empty value is a name for the agent, too.
+        let label = |label: &str| self.metadata.labels.as_ref()?.get(label).map(|text| Box::from(text.as_str()));
+        Marks {
+            external: label(eni_config::EXTERNAL_LABEL),
+            annotation: annotation.map(|text| Box::from(text.as_str())),
+            label: label(eni_config::USUAL_KEY),
         }
     }
 

@@ -66,6 +66,8 @@ pub(super) enum Cause {
     Denied,
     /// 410: the version is too old. A new list follows; it is not logged as a failure.
     Expired,
+    /// 404: the API server does not know the kind.
+    NoKind,
     /// Another answer that is an error.
     Refused,
     /// No answer in time, or an open watch that has gone silent.
@@ -80,6 +82,7 @@ pub(super) enum Cause {
 pub(super) struct ListWatch<K> {
     api: Api<K>,
     selector: Option<String>,
+    fields: Option<String>,
     step: WatchStep<K>,
     backoff: Backoff,
     /// The next request waits.
@@ -108,10 +111,17 @@ where
         Self {
             api,
             selector: selector.map(str::to_owned),
+            fields: None,
             step: WatchStep::Begin,
             backoff: Backoff::new(Duration::from_millis(800), Duration::from_secs(30)),
             pauses: false,
         }
+    }
+
+    /// The same for the object of one name.
+    pub(super) fn of_name(mut self, name: &str) -> Self {
+        self.fields = Some(format!("metadata.name={name}"));
+        self
     }
 
     /// Waits for the next event. Dropping the call before it returns leads to a new list at the next call.
@@ -142,6 +152,7 @@ where
     async fn page(&mut self, token: Option<String>) -> (Option<Seen<K>>, WatchStep<K>) {
         let params = ListParams {
             label_selector: self.selector.clone(),
+            field_selector: self.fields.clone(),
             limit: Some(PAGE),
             continue_token: token,
             ..ListParams::default()
@@ -167,6 +178,7 @@ where
     async fn connect(&mut self, version: String) -> (Option<Seen<K>>, WatchStep<K>) {
         let params = WatchParams {
             label_selector: self.selector.clone(),
+            field_selector: self.fields.clone(),
             timeout: Some(WATCH),
             bookmarks: true,
             ..WatchParams::default()
@@ -179,7 +191,8 @@ where
             Ok(Err(error)) => failure(&error),
             Err(_) => silent("a watch", ANSWER),
         };
-        let step = if failure.cause == Cause::Expired { WatchStep::Begin } else { WatchStep::Connect { version } };
+        let begins_anew = matches!(failure.cause, Cause::Expired | Cause::NoKind);
+        let step = if begins_anew { WatchStep::Begin } else { WatchStep::Connect { version } };
         (Some(Seen::Failed(failure)), step)
     }
 
@@ -255,6 +268,7 @@ fn failure(error: &kube::Error) -> WatchFailure {
 fn answer(code: u16, message: &str) -> WatchFailure {
     let cause = match code {
         401 | 403 => Cause::Denied,
+        404 => Cause::NoKind,
         410 => Cause::Expired,
         _ => Cause::Refused,
     };

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use cni_insight::evidence::InsightLevel;
+use futures::FutureExt as _;
 use kube::{Api, Client};
 use tokio::sync::watch;
 use tracing::{Instrument as _, warn};
@@ -14,6 +16,7 @@ use super::evidence::Tally;
 use super::health::{STALE_AFTER, Staleness, WatchHealth};
 use super::index::{Index, IndexReader, Node, Pod};
 use super::nodes::SlimNode;
+use super::objects::{ClusterObjects, Marks};
 use super::pods::SlimPod;
 use super::stream::{Cause, ListWatch, Seen, WatchFailure};
 use super::watch_log::{Role, WatchLog};
@@ -37,6 +40,8 @@ pub struct DiscoverSettings {
     pub shard: Option<Shard>,
     /// The helper's own node, `NODE_NAME`; its EC2 instance is noted whichever shard it belongs to.
     pub own_node: Option<String>,
+    /// How much is read for findings.
+    pub level: InsightLevel,
 }
 
 /// How often each watch had to begin anew.
@@ -61,6 +66,8 @@ pub struct Discovery {
     pub pods: Arc<WatchHealth>,
     /// When the nodes' watch did.
     pub nodes: Arc<WatchHealth>,
+    /// The objects that findings need; `None` where the level does not read them.
+    pub objects: Option<Arc<ClusterObjects>>,
     evidence: Arc<watch::Sender<ClusterEvidence>>,
     /// Set when a watch's task has ended although the program has not.
     failure: Arc<watch::Sender<Option<String>>>,
@@ -74,6 +81,7 @@ impl Discovery {
             stats: Arc::default(),
             pods: Arc::default(),
             nodes: Arc::default(),
+            objects: ClusterObjects::of_level(settings.level),
             evidence: Arc::new(watch::Sender::new(ClusterEvidence::default())),
             failure: Arc::new(watch::Sender::new(None)),
         };
@@ -81,6 +89,17 @@ impl Discovery {
         let nodes = watch_nodes(client.clone(), settings.clone(), discovery.clone());
         supervise("pods", shutdown, pods, &discovery.failure);
         supervise("nodes", shutdown, nodes, &discovery.failure);
+        if let Some(objects) = &discovery.objects {
+            let (eni_configs, cni_nodes, daemon_set) = (Arc::clone(objects), Arc::clone(objects), Arc::clone(objects));
+            let all = [
+                ("ENIConfigs", eni_configs.watch_eni_configs(client.clone()).boxed()),
+                ("CNINodes", cni_nodes.watch_cni_nodes(client.clone(), settings.shard).boxed()),
+                ("the DaemonSet", daemon_set.watch_daemon_set(client.clone(), settings.namespace.clone()).boxed()),
+            ];
+            for (what, work) in all {
+                supervise(what, shutdown, work, &discovery.failure);
+            }
+        }
         discovery
     }
 
@@ -251,7 +270,7 @@ impl Pods {
 async fn watch_nodes(client: Client, settings: DiscoverSettings, discovery: Discovery) {
     let mut watch = ListWatch::new(Api::<SlimNode>::all(client), None);
     let mut log = WatchLog::new(format!("nodes{}", of_shard(settings.shard)), Role::Optional);
-    let mut nodes = Nodes { listed: HashMap::new(), names: Tally::default(), settings };
+    let mut nodes = Nodes { listed: HashMap::new(), marks: HashMap::new(), names: Tally::default(), settings };
     loop {
         let seen = watch.next().await;
         if !matches!(seen, Seen::Failed(_) | Seen::Listing | Seen::Item(_)) {
@@ -280,6 +299,8 @@ fn node_failure(failure: &WatchFailure, discovery: &Discovery) {
 /// The nodes' watch between two events.
 struct Nodes {
     listed: HashMap<Box<str>, Node>,
+    /// What names the `ENIConfig` of those that are listed, where that is read.
+    marks: HashMap<Box<str>, Marks>,
     names: Tally,
     settings: DiscoverSettings,
 }
@@ -289,6 +310,7 @@ impl Nodes {
         match seen {
             Seen::Listing => {
                 self.listed.clear();
+                self.marks.clear();
                 self.names = Tally::default();
             }
             Seen::Item(node) => {
@@ -297,11 +319,18 @@ impl Nodes {
                 if self.is_ours(&node) {
                     let kept = discovery.index.shared_node(node.labels(), node.instance(), node.status());
                     self.listed.insert(Box::from(node.name()), kept);
+                    let marks = node.marks();
+                    if discovery.objects.is_some() && marks != Marks::default() {
+                        self.marks.insert(Box::from(node.name()), marks);
+                    }
                 }
             }
             Seen::Listed => {
                 log.synced(self.listed.len());
                 discovery.index.replace_nodes(std::mem::take(&mut self.listed));
+                if let Some(objects) = &discovery.objects {
+                    objects.marks.replace(std::mem::take(&mut self.marks));
+                }
                 self.note(discovery);
             }
             Seen::Applied(node) => {
@@ -311,10 +340,20 @@ impl Nodes {
                 self.note_own(&node, discovery);
                 if self.is_ours(&node) {
                     discovery.index.apply_node(Box::from(node.name()), node.labels(), node.instance(), node.status());
+                    Self::note_marks(discovery, node.name(), node.marks());
                 }
             }
-            Seen::Deleted(node) => discovery.index.remove_node(node.name()),
+            Seen::Deleted(node) => {
+                discovery.index.remove_node(node.name());
+                Self::note_marks(discovery, node.name(), Marks::default());
+            }
             Seen::Watching | Seen::Bookmark | Seen::Failed(_) => {}
+        }
+    }
+
+    fn note_marks(discovery: &Discovery, node: &str, marks: Marks) {
+        if let Some(objects) = &discovery.objects {
+            objects.marks.set(node, marks);
         }
     }
 

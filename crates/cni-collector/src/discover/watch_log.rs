@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cni_types::rights::ObjectRight;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
@@ -16,7 +17,30 @@ const COMES_BACK: Duration = Duration::from_mins(5);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     Needed,
+    /// The nodes: their labels are left out without it.
     Optional,
+    /// Evidence of findings.
+    Source(ObjectRight),
+}
+
+impl Role {
+    /// What there is not as long as nothing was listed.
+    fn without(self) -> &'static str {
+        match self {
+            Self::Needed => "no node is scraped",
+            Self::Optional => "zone, instance type and node group are left out",
+            Self::Source(right) => right.without,
+        }
+    }
+
+    /// What must be allowed.
+    fn rights(self) -> String {
+        match self {
+            Self::Needed => "list and watch on pods".to_owned(),
+            Self::Optional => "list and watch on nodes".to_owned(),
+            Self::Source(right) => format!("list and watch on {}", right.full_name()),
+        }
+    }
 }
 
 /// One watch's state as it was logged.
@@ -77,22 +101,28 @@ impl WatchLog {
         let lasts = if down.is_told { format!(", for {seconds} s now") } else { String::new() };
         let what = &self.what;
         match (failure.cause, self.role, self.had_list) {
-            (Cause::Denied, Role::Optional, false) if !down.is_told => {
-                info!("{what} may not be listed ({text}); zone, instance type and node group are left out");
+            (Cause::Denied, role @ (Role::Optional | Role::Source(_)), false) if !down.is_told => {
+                info!("{what} may not be listed ({text}); {}", role.without());
             }
             // A permission that was never given may be intended; it is not repeated every hour.
-            (Cause::Denied, Role::Optional, false) => debug!("{what} may still not be listed: {text}"),
-            (Cause::Denied, ..) => {
-                let verbs =
-                    if self.role == Role::Needed { "list and watch on pods" } else { "list and watch on nodes" };
+            (Cause::Denied, Role::Optional | Role::Source(_), false) => {
+                debug!("{what} may still not be listed: {text}");
+            }
+            (Cause::Denied, role, _) => {
+                let verbs = role.rights();
                 warn!("{what} may not be watched{lasts}: {text}; the list goes out of date, {verbs} must be allowed");
             }
+            // A kind that is not installed is no error: there is no object of it.
+            (Cause::NoKind, Role::Source(_), _) if !down.is_told => {
+                info!("the cluster has no {what}, which are looked for once a minute from now on");
+            }
+            (Cause::NoKind, Role::Source(_), _) => debug!("the cluster still has no {what}: {text}"),
             (Cause::Unreadable, ..) => warn!("{what}: an object cannot be read and is left out{lasts}: {text}"),
             _ => {
                 let consequence = match (self.had_list, self.role) {
-                    (true, _) => "the list goes out of date meanwhile",
-                    (false, Role::Needed) => "nothing has been listed yet, so no node is scraped until then",
-                    (false, Role::Optional) => "until then zone, instance type and node group are left out",
+                    (true, _) => "the list goes out of date meanwhile".to_owned(),
+                    (false, Role::Needed) => "nothing has been listed yet, so no node is scraped until then".to_owned(),
+                    (false, role) => format!("until then {}", role.without()),
                 };
                 warn!("watch of {what} failed, trying again{lasts}: {text}; {consequence}");
             }

@@ -20,7 +20,7 @@ use cni_types::version::AgentVersion;
 
 use super::finding_lines::FindingLines;
 use super::kept::{self, Origin};
-use crate::discover::{Discovery, IndexReader, Pod, STALE_AFTER, WatchHealth};
+use crate::discover::{ClusterObjects, Discovery, IndexReader, ObjectsNow, Pod, STALE_AFTER, WatchHealth};
 use crate::keeper::Keeper;
 
 /// What is open is kept again after this time although it has not changed, milliseconds.
@@ -37,6 +37,8 @@ pub struct InsightParts {
     pub pods: Arc<WatchHealth>,
     /// The state of the nodes' watch.
     pub nodes: Arc<WatchHealth>,
+    /// Objects of the API server, where the level reads them.
+    pub objects: Option<Arc<ClusterObjects>>,
     /// What a process has that goes on: it logs findings, and keeps open ones for the next process. `None` where the caller shows
     /// them.
     pub run: Option<InsightRun>,
@@ -54,11 +56,14 @@ pub struct InsightRun {
 impl InsightParts {
     /// With the watches of a cluster.
     pub fn new(mutes: Mutes, shard: Option<Shard>, discovery: &Discovery, run: Option<InsightRun>) -> Arc<Self> {
-        Arc::new(Self { mutes, shard, pods: Arc::clone(&discovery.pods), nodes: Arc::clone(&discovery.nodes), run })
+        let Discovery { pods, nodes, objects, .. } = discovery;
+        let (pods, nodes, objects) = (Arc::clone(pods), Arc::clone(nodes), objects.clone());
+        Arc::new(Self { mutes, shard, pods, nodes, objects, run })
     }
 
     fn sources(&self) -> Sources {
-        Sources { agent_pods: state(&self.pods), nodes: state(&self.nodes), ..Sources::default() }
+        let sources = Sources { agent_pods: state(&self.pods), nodes: state(&self.nodes), ..Sources::default() };
+        self.objects.as_ref().map_or(sources, |objects| objects.states(sources))
     }
 }
 
@@ -137,7 +142,7 @@ impl Conclusions {
         }
         let parts = &self.parts;
         let drawn = self.drawn.get_or_insert_with(|| Drawn::new(parts, tenure, snapshot, now.interval_ms));
-        let conclusion = observe(&mut drawn.insight, parts.sources(), (snapshot, pods, index), now);
+        let conclusion = observe(&mut drawn.insight, parts, (snapshot, pods, index), now);
         if let Some(run) = parts.run.as_ref().filter(|run| run.leadership.is_leading()) {
             drawn.lines.round(&conclusion, snapshot.at.0);
             drawn.keep(run, parts.shard, snapshot);
@@ -190,16 +195,17 @@ fn origin<'a>(snapshot: &'a Snapshot, shard: Option<&'a str>) -> Origin<'a> {
 /// A round's nodes, one after the other.
 fn observe(
     insight: &mut Insight,
-    sources: Sources,
+    parts: &InsightParts,
     (snapshot, pods, index): (&Snapshot, &HashMap<PodUid, Arc<Pod>>, &IndexReader),
     now: Circumstances,
 ) -> Conclusion {
+    let objects = parts.objects.as_deref().map(ClusterObjects::read);
     let facts = RoundFacts {
         at_ms: snapshot.at.0,
         interval_ms: now.interval_ms,
         counting: counting(now.counters),
-        sources,
-        daemon_set: None,
+        sources: parts.sources(),
+        daemon_set: objects.as_ref().and_then(ObjectsNow::daemon_set),
     };
     let mut round = insight.begin(facts);
     let mut counts = Vec::new();
@@ -211,9 +217,19 @@ fn observe(
             is_ready: pod.is_ready,
         });
         label_counts(figures, &mut counts);
+        let name = figures.name.as_str();
+        let (eni_config, cni_node) = match &objects {
+            Some(objects) => (
+                pod.and_then(|pod| objects.eni_config(&pod.agent, name, figures.labels.zone.as_deref())),
+                objects.cni_node(name),
+            ),
+            None => (None, None),
+        };
         round.observe(&NodeEvidence {
             agent,
-            status: index.node_status(figures.name.as_str()),
+            eni_config,
+            cni_node,
+            status: index.node_status(name),
             version: figures.agent_version.or_else(|| pod.and_then(|pod| pod.agent.version())),
             ..node_evidence(figures, now.counters, &counts)
         });

@@ -76,16 +76,24 @@ pub(super) fn eni_quota_reached(view: &View<'_>) -> Option<Verdict> {
     about(FindingId::EniQuotaReached, view, means(CodeMeaning::QuotaReached))
 }
 
-/// Custom networking with a subnet or security groups that do not fit. Only the `ENIConfig` says which.
+/// Custom networking without an `ENIConfig`, so that no call is made, or with one whose subnet or security groups do not fit.
 pub(super) fn eniconfig_invalid(view: &View<'_>) -> Option<Verdict> {
     if !view.is_on(&settings::AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG) {
         return None;
+    }
+    if let Some(name) = view.missing_eni_config() {
+        let verdict = Verdict::new(FindingId::EniconfigInvalid, view).with_word(name);
+        return Some(verdict.needs(Source::EniConfigs, view).needs(Source::AgentPods, view));
     }
     let is_it = |error: &CallError<'_>| {
         let is_wrong = matches!(error.meaning(), Some(CodeMeaning::WrongReference | CodeMeaning::InvalidValue));
         is_wrong && error.is_of(Ec2Operation::CreateNetworkInterface)
     };
-    about(FindingId::EniconfigInvalid, view, is_it).map(|verdict| verdict.likely(Source::EniConfigs))
+    let verdict = about(FindingId::EniconfigInvalid, view, is_it)?.needs(Source::EniConfigs, view);
+    Some(match view.node.eni_config {
+        Some(config) => verdict.with_word(config.name),
+        None => verdict,
+    })
 }
 
 /// EC2 throttles the account.

@@ -1,5 +1,6 @@
 //! The agent's own work: what holds it up, and pods that come faster than it works.
 
+use cni_types::agent_settings as settings;
 use cni_types::catalogue::LabelledFamily;
 
 use crate::catalogue::FindingId;
@@ -87,7 +88,7 @@ pub(super) fn warm_pool_too_small(view: &View<'_>) -> Option<Verdict> {
         && view.now.counting == Counting::Increases;
     // A setting, a cordon or the maximum of pods that stops the pool looks the same where it cannot be read.
     let verdict = || Verdict::new(FindingId::WarmPoolTooSmall, view).needs(Source::AgentPods, view);
-    applies.then(|| verdict().needs(Source::Nodes, view))
+    applies.then(|| needs_eni_config(verdict(), view).needs(Source::Nodes, view))
 }
 
 /// Nothing else applies.
@@ -96,5 +97,11 @@ pub(super) fn cause_unknown(view: &View<'_>) -> Verdict {
     for source in [Source::AgentPods, Source::Nodes] {
         verdict = verdict.needs(source, view);
     }
-    verdict.lacking(Source::Subnets).lacking(Source::Pods)
+    needs_eni_config(verdict, view).lacking(Source::Subnets).lacking(Source::Pods)
+}
+
+/// With custom networking, a pool that does not grow although no call fails may also be one without an `ENIConfig`.
+fn needs_eni_config(verdict: Verdict, view: &View<'_>) -> Verdict {
+    let may_be_missing = view.is_on(&settings::AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG) && !view.past.grew_lately(view.now);
+    if may_be_missing { verdict.needs(Source::EniConfigs, view) } else { verdict }
 }

@@ -32,6 +32,7 @@ pub(super) fn remedies(id: FindingId, group: &Group) -> Vec<Remedy> {
         | Id::EniSlotsTaken
         | Id::EniQuotaReached
         | Id::EniconfigInvalid
+        | Id::EniconfigMissing
         | Id::Ipv6PrefixMissing => subnets(id, group),
         Id::PoolGrowing => vec![says("none needed: it ends by itself within 90 s")],
         Id::CauseUnknown => vec![
@@ -241,15 +242,29 @@ fn subnets(id: FindingId, group: &Group) -> Vec<Remedy> {
             "raise the quota Network interfaces per Region",
             "aws service-quotas request-service-quota-increase --service-code vpc --quota-code L-DF5E4CA3 --desired-value NUMBER",
         )),
+        FindingId::EniconfigMissing => remedies.push(new_eni_config(group)),
+        FindingId::EniconfigInvalid if group.errors.is_empty() => remedies.push(new_eni_config(group)),
         FindingId::EniconfigInvalid => remedies.push(does(
             "give each zone an ENIConfig with a subnet of this zone and security groups of its VPC",
-            "kubectl get eniconfigs -o yaml",
+            format!("kubectl get eniconfigs {}-o yaml", group.word().map(|name| format!("{name} ")).unwrap_or_default()),
         )),
         _ => remedies.push(says(
             "the node's subnet needs an IPv6 CIDR, and the agents' role ec2:AssignIpv6Addresses; then replace the node",
         )),
     }
     remedies
+}
+
+/// An `ENIConfig` of the name that the nodes look for.
+fn new_eni_config(group: &Group) -> Remedy {
+    let name = group.word().unwrap_or("ZONE");
+    does(
+        "create the ENIConfig, with a subnet of the nodes' zone and security groups of its VPC",
+        format!(
+            "kubectl apply -f - <<< '{{apiVersion: crd.k8s.amazonaws.com/v1alpha1, kind: ENIConfig, metadata: {{name: {name}}}, \
+             spec: {{subnet: SUBNET, securityGroups: [GROUP]}}}}'"
+        ),
+    )
 }
 
 /// Findings about agents.
@@ -265,6 +280,13 @@ fn agents(id: FindingId, group: &Group) -> Vec<Remedy> {
                 "read the log of the container before",
                 "kubectl -n kube-system logs AWS_NODE_POD -c aws-node --previous",
             ),
+        ],
+        FindingId::TrunkSlotMissing => vec![
+            says(
+                "leave a slot for the trunk: use a larger instance type, or lower WARM_ENI_TARGET and the number of pods, and \
+                 replace the nodes",
+            ),
+            does("see which nodes ask for a trunk", "kubectl get cninodes -o yaml"),
         ],
         FindingId::AgentSilent => vec![
             does(

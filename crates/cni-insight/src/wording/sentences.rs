@@ -142,6 +142,12 @@ fn call(id: FindingId, group: &Group) -> String {
             })
         }
     };
+    let word = group.word().filter(|_| id == FindingId::EniconfigInvalid);
+    if let Some(name) = word.filter(|_| group.errors.is_empty()) {
+        return format!("with custom networking ENIs are made by the ENIConfig {name}, and there is none of this name");
+    }
+    let named = word.map(|name| format!("the ENIConfig {name} names a subnet or a security group that does not fit"));
+    let why = named.as_deref().unwrap_or(why);
     let calls: Vec<String> = group.errors.keys().map(|(api, code)| format!("{api} with {code}")).collect();
     match (calls.is_empty(), why.is_empty()) {
         (true, _) => format!("{why}: their calls fail without an answer"),
@@ -161,6 +167,16 @@ fn trouble(id: FindingId, group: &Group, who: &str) -> String {
     let number = |one: &str, many: &str| if count < 2.0 { format!("{count} {one}") } else { format!("{count} {many}") };
     let agents = if is_one { format!("the agent of {who}") } else { format!("the agents of {who}") };
     match id {
+        Id::BranchEniNotProvided if count < 1.0 => {
+            format!("{who}: pods get no branch ENI, likely: {word}, and pods ask without being given an address.")
+        }
+        Id::TrunkSlotMissing => format!(
+            "{who}: all ENI slots are taken, and none is left for the trunk that security groups for pods need, so the agent asks for \
+             none; pods with security groups of their own are not scheduled there."
+        ),
+        Id::EniconfigMissing => {
+            format!("{who}: custom networking is on, and there is no ENIConfig {word}: the pool cannot grow there.")
+        }
         Id::BranchEniNotProvided => format!(
             "{who}: pods get no branch ENI, likely; {count} errors while the trunk was set up, and pods ask without being given \
              an address."

@@ -17,9 +17,12 @@ use crate::view::schema::Schema;
 use crate::view::table::styled;
 use cni_aws::identity::region_of_files;
 use cni_collector::discover::connect::{ConnectError, ConnectSettings, Server, server};
+use cni_insight::evidence::InsightLevel;
+use cni_types::rights::{self, ObjectRight};
 
 /// The JSON object: `{"schema","valid","settings":[{"name","flag","value","source","from"}],"server":{"url","context"},
-/// "warnings":[text],"errors":[{"setting","value","allowed"}]}`. `settings` is empty where there are errors.
+/// "warnings":[text],"errors":[{"setting","value","allowed"}],"rights":[{"resource","name","verbs","needed_for"}]}`. `settings` is
+/// empty where there are errors; `rights` are those that `INSIGHT` needs beyond the usual ones.
 #[derive(Debug, Serialize)]
 struct CheckJson<'a> {
     valid: bool,
@@ -27,6 +30,30 @@ struct CheckJson<'a> {
     server: Option<ServerJson<'a>>,
     warnings: &'a [String],
     errors: Vec<ErrorJson<'a>>,
+    rights: Vec<RightJson>,
+}
+
+#[derive(Debug, Serialize)]
+struct RightJson {
+    resource: String,
+    name: Option<&'static str>,
+    verbs: [&'static str; 2],
+    needed_for: &'static str,
+}
+
+impl From<ObjectRight> for RightJson {
+    fn from(right: ObjectRight) -> Self {
+        let ObjectRight { name, needed_for, .. } = right;
+        Self { resource: right.full_name(), name, verbs: rights::VERBS, needed_for }
+    }
+}
+
+/// The rights that the level of `INSIGHT` needs beyond those that the helper has anyway.
+fn rights_of(config: &Config) -> &'static [ObjectRight] {
+    match config.insight.as_ref().map(|insight| insight.level) {
+        Some(InsightLevel::Cluster) => &rights::OF_CLUSTER,
+        Some(InsightLevel::Basic | InsightLevel::Off) | None => &[],
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -57,7 +84,8 @@ pub(super) fn run(args: &SettingsArgs, output: Output, out: &mut dyn Write) -> a
         Ok(config) => config,
         Err(error) if output == Output::Json => {
             let errors = error.0.iter().map(ErrorJson::from).collect();
-            let check = CheckJson { valid: false, settings: &[], server: None, warnings: &[], errors };
+            let check =
+                CheckJson { valid: false, settings: &[], server: None, warnings: &[], errors, rights: Vec::new() };
             Schema::Check.print(&check, out)?;
             return Ok(ExitCode::FAILURE);
         }
@@ -70,10 +98,12 @@ pub(super) fn run(args: &SettingsArgs, output: Output, out: &mut dyn Write) -> a
         Output::Json => {
             let server = found.as_ref().ok();
             let server = server.map(|found| ServerJson { url: &found.url, context: found.context.as_deref() });
-            let check = CheckJson { valid: true, settings: &settings, server, warnings: &warnings, errors: Vec::new() };
+            let rights = rights_of(&config).iter().copied().map(RightJson::from).collect();
+            let (settings, warnings) = (&settings[..], &warnings[..]);
+            let check = CheckJson { valid: true, settings, server, warnings, errors: Vec::new(), rights };
             Schema::Check.print(&check, out)?;
         }
-        Output::Table => text(&settings, &found, &warnings, out)?,
+        Output::Table => text((&settings, rights_of(&config)), &found, &warnings, out)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -101,7 +131,7 @@ fn checked(
 }
 
 fn text(
-    settings: &[EffectiveSetting],
+    (settings, rights): (&[EffectiveSetting], &[ObjectRight]),
     found: &Result<Server, ConnectError>,
     warnings: &[String],
     out: &mut dyn Write,
@@ -110,6 +140,11 @@ fn text(
     match found {
         Ok(server) => writeln!(out, "API server: {}", server.url.trim_end_matches('/'))?,
         Err(error) => writeln!(out, "API server: none from this machine: {error}")?,
+    }
+    for right in rights {
+        let only = right.name.map(|name| format!(" of the name {name}")).unwrap_or_default();
+        let verbs = rights::VERBS.join(" and ");
+        writeln!(out, "INSIGHT needs the right to {verbs} {}{only}: {}", right.full_name(), right.needed_for)?;
     }
     for warning in warnings {
         writeln!(out, "warning: {warning}")?;

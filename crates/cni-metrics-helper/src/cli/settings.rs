@@ -33,8 +33,8 @@ pub struct SettingsArgs {
     #[arg(long = "interval", env = "METRIC_UPDATE_INTERVAL", value_name = "DURATION", default_value = "30")]
     pub metric_update_interval: String,
 
-    /// Conclude from each round why pods are refused an address and what else is wrong: off, or basic (from what the helper reads
-    /// anyway)
+    /// Conclude from each round why pods are refused an address and what else is wrong: off, basic (from what the helper reads
+    /// anyway), or cluster (also from the VPC CNI's networking objects and the agents' daemon set, which needs further rights)
     #[arg(long, env, value_name = "LEVEL", default_value = "basic", help_heading = "Findings")]
     pub insight: String,
     /// Findings that are switched off: ID or ID:SCOPE, comma-separated; they are listed as muted

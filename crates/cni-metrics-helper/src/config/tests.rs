@@ -105,7 +105,7 @@ fn all_mistakes_are_reported_at_once() {
       USE_PROMETHEUS = "2": must be true, yes, on or 1, or false, no, off or 0 (any case)
       PROMETHEUS_ADDRESS = "localhost": must be an address and a port such as 0.0.0.0:61681 or [::]:61681
       PROMETHEUS_CLUSTER_LABEL = "enabled": must be true, yes, on or 1, or false, no, off or 0 (any case)
-      INSIGHT = "full": must be off or basic: this version reads no further sources
+      INSIGHT = "full": must be off, basic or cluster: this version reads neither EC2 nor the pods of all namespaces
       FINDINGS_MUTE = "node-ful": must be a list of ID or ID:SCOPE; "node-ful" is no finding (explain lists all)
       LEADER_ELECTION = "elect": must be true, yes, on or 1, or false, no, off or 0 (any case)
       LEASE_NAME = "My.Lease": must be a lease's name (a-z, 0-9 and -, at most 63)
@@ -127,6 +127,12 @@ fn conclusions_are_drawn_unless_they_are_switched_off() {
     for off in ["--insight=off", "--insight=OFF", "--insight=false"] {
         assert_eq!(read(&[off, "--findings-mute=node-full"]).unwrap().insight, None, "{off}");
     }
+    for (level, expected) in [("basic", InsightLevel::Basic), ("Cluster", InsightLevel::Cluster)] {
+        let config = read(&[&format!("--insight={level}")]).unwrap();
+        assert_eq!(config.insight.map(|insight| insight.level), Some(expected), "{level}");
+        assert_eq!(config.discover.level, expected, "what is watched follows");
+    }
+    assert_eq!(read(&["--insight=off"]).unwrap().discover.level, InsightLevel::Off);
     let muted = read(&["--findings-mute=node-full,subnet-exhausted:zone/group"]).unwrap().insight;
     assert_ne!(muted, read(&[]).unwrap().insight);
 }

@@ -423,8 +423,15 @@ fn rights_are_those_of_the_features_that_are_on() {
     let proxy = "kube-system pods/proxy get";
     let nodes = "cluster nodes list,watch";
     let lease = ["kube-system leases create", "kube-system leases=cni-metrics-helper get,update"];
-    let cases: [(&[&str], Vec<&str>); 6] = [
+    let (configs, trunks) = ("cluster eniconfigs list,watch", "cluster cninodes list,watch");
+    let set = "cluster daemonsets=aws-node list,watch";
+    let cases: [(&[&str], Vec<&str>); 11] = [
         (&[], vec![pods, proxy, nodes]),
+        (&["--set=env.INSIGHT=basic"], vec![pods, proxy, nodes]),
+        (&["--set=env.INSIGHT=off"], vec![pods, proxy, nodes]),
+        (&["--set=env.INSIGHT=Cluster"], vec![pods, proxy, nodes, configs, trunks, set]),
+        (&["--set=env.INSIGHT=cluster,nodeLabels=false"], vec![pods, proxy, configs, trunks, set]),
+        (&["--set=env.INSIGHT=cluster,insight.rights=false"], vec![pods, proxy, nodes]),
         (&["--set=env.SCRAPE_VIA=direct"], vec![pods, nodes]),
         (&["--set=nodeLabels=false"], vec![pods, proxy]),
         (&["--set=nodeLabels=false,env.SCRAPE_VIA=direct"], vec![pods]),

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use cni_sim::api_server::Rule;
+use cni_sim::kube_store::{Expect, Kind, ObjectKey};
 use cni_sim::scenario::Scenario;
 use cni_sim::sim::SimOptions;
 
@@ -191,5 +193,42 @@ fn settings_without_effect_are_info_and_named_alone() {
         let finding = &json["findings"][0];
         assert_eq!((&finding["severity"], &finding["nodes"]), (&"info".into(), &3.into()), "{name}");
         assert_eq!(finding["certainty"], "certain", "{name}");
+    }
+}
+
+#[test]
+fn with_more_evidence_a_missing_eniconfig_is_found_and_named() {
+    let group = "name: all, count: 2, subnet: a, instance_type: m5.large, pod_subnet: pods";
+    let text = scenario(&[group], "pods_per_node: 4, churn_per_minute: 0", &[]);
+    let cluster = Cluster::of(SimOptions::new(Scenario::parse(&text, "custom.yaml").unwrap()));
+    let ids = |arguments: &[&str]| -> Vec<String> {
+        let json = cluster.json(arguments);
+        let all = json["findings"].as_array().unwrap().iter();
+        all.map(|finding| format!("{} {} {}", finding["id"], finding["certainty"], finding["lacks"]).replace('"', ""))
+            .collect()
+    };
+    assert_eq!((ids(&[]), ids(&["--insight", "cluster"])), (Vec::new(), Vec::new()), "there is one");
+    let access = cluster.sim().api_server().access();
+    let kube = cluster.sim().cluster().kube();
+    let key = ObjectKey::new("", "pods");
+    kube.delete(Kind::EniConfig, &key, Expect::Present).unwrap();
+    assert_eq!(ids(&[]), Vec::<String>::new(), "basic does not read them");
+    assert_eq!(ids(&["--insight", "cluster"]), ["custom-networking-without-eniconfig certain []"]);
+    let says = cluster.json(&["--insight", "cluster"])["findings"][0]["says"].to_string();
+    assert!(says.contains("there is no ENIConfig pods"), "{says}");
+    // A right that is missing leaves the finding out, and the round as it is.
+    access.deny(Rule::new("list", "eniconfigs"));
+    let round = cluster.json(&["--insight", "cluster"]);
+    assert_eq!((&round["findings"], &round["coverage"]["scraped"]), (&serde_json::json!([]), &2.into()), "{round:#}");
+}
+
+/// Where everything is as it should be, more evidence finds nothing more.
+#[test]
+fn calm_clusters_have_no_finding_with_more_evidence() {
+    for group in ["pod_subnet: pods", "env: { ENABLE_POD_ENI: true }"] {
+        let group = format!("name: all, count: 2, subnet: a, instance_type: m5.large, {group}");
+        let text = scenario(&[&group], "pods_per_node: 4, churn_per_minute: 0", &[]);
+        let cluster = Cluster::of(SimOptions::new(Scenario::parse(&text, "calm.yaml").unwrap()));
+        assert_eq!(cluster.json(&["--insight", "cluster"])["findings"], serde_json::json!([]), "{group}");
     }
 }

@@ -82,6 +82,7 @@ fn the_manifests_template_is_the_charts_rendering_of_today() {
         "--set=image.override=xx-image-xx",
         "--set=env.AWS_CLUSTER_ID=xx-cluster-id-xx",
         "--set=env.AWS_REGION=xx-region-0",
+        "--set=env.INSIGHT=cluster",
         r"--set=serviceAccount.annotations.eks\.amazonaws\.com/role-arn=xx-role-arn-xx",
     ]);
     let template = include_str!("../../../cni-generate/src/manifest.yaml");
@@ -95,8 +96,9 @@ fn a_manifest_is_equal_to_the_charts_rendering() {
     let role =
         r"--set=serviceAccount.annotations.eks\.amazonaws\.com/role-arn=arn:aws-us-gov:iam::111122223333:role/a/helper";
     let image = "--image registry.example.com/cni-metrics-helper:v0.1.0";
-    let cases: [(String, &[&str]); 5] = [
+    let cases: [(String, &[&str]); 6] = [
         (format!("manifest {image}"), &[]),
+        (format!("manifest --insight cluster {image}"), &["--set=env.INSIGHT=cluster"]),
         (format!("manifest --cluster-id a\"b\\c {image}"), &[r#"--set-string=env.AWS_CLUSTER_ID=a"b\\c"#]),
         (
             "manifest --region cn-north-1 --account 111122223333".to_owned(),

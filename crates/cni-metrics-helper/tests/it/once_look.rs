@@ -28,6 +28,10 @@ impl Cluster {
         Self { _runtime: runtime, sim }
     }
 
+    pub(crate) fn sim(&self) -> &Sim {
+        &self.sim
+    }
+
     pub(crate) fn once(&self, arguments: &[&str]) -> Output {
         let mut command = program(&["once"]);
         command.envs(self.sim.env()).env("AWS_CLUSTER_ID", "look").args(arguments).output().unwrap()

@@ -10,8 +10,20 @@ use crate::kube_store::Kind;
 /// The Kubernetes version the server claims to be.
 pub const VERSION: (&str, &str, &str) = ("1", "34", "v1.34.2-eks-sim");
 
-/// The API groups besides the core group, all at `v1`.
-const GROUPS: [&str; 4] = ["apps", "coordination.k8s.io", "authorization.k8s.io", "authentication.k8s.io"];
+/// The API groups besides the core group, each with its version.
+const GROUPS: [(&str, &str); 6] = [
+    ("apps", "v1"),
+    ("coordination.k8s.io", "v1"),
+    ("authorization.k8s.io", "v1"),
+    ("authentication.k8s.io", "v1"),
+    ("crd.k8s.amazonaws.com", "v1alpha1"),
+    ("vpcresources.k8s.aws", "v1alpha1"),
+];
+
+/// The version of a group.
+fn version_of(group: &str) -> Option<&'static str> {
+    GROUPS.into_iter().find(|(name, _)| *name == group).map(|(_, version)| version)
+}
 
 /// `/version`.
 pub(crate) fn version() -> Response<Body> {
@@ -34,16 +46,19 @@ pub(crate) fn document(path: &str, host: Option<&str>) -> Result<Response<Body>,
         }),
         ["apis"] => json!({
             "kind": "APIGroupList", "apiVersion": "v1",
-            "groups": GROUPS.iter().map(|group| api_group(group)).collect::<Vec<_>>(),
+            "groups": GROUPS.iter().map(|(group, version)| api_group(group, version)).collect::<Vec<_>>(),
         }),
         ["api", "v1"] => resources("v1", &core_resources()),
-        ["apis", group] if GROUPS.contains(group) => {
-            let mut document = api_group(group);
+        ["apis", group] => {
+            let version = version_of(group).ok_or_else(Status::no_such_path)?;
+            let mut document = api_group(group, version);
             document["kind"] = json!("APIGroup");
             document["apiVersion"] = json!("v1");
             document
         }
-        ["apis", group, "v1"] if GROUPS.contains(group) => resources(&format!("{group}/v1"), &group_resources(group)),
+        ["apis", group, version] if version_of(group) == Some(*version) => {
+            resources(&format!("{group}/{version}"), &group_resources(group))
+        }
         ["openapi", "v2"] => {
             json!({ "swagger": "2.0", "info": { "title": "Kubernetes", "version": VERSION.2 }, "paths": {} })
         }
@@ -53,8 +68,8 @@ pub(crate) fn document(path: &str, host: Option<&str>) -> Result<Response<Body>,
     Ok(body::json(StatusCode::OK, document.to_string()))
 }
 
-fn api_group(group: &str) -> Value {
-    let version = json!({ "groupVersion": format!("{group}/v1"), "version": "v1" });
+fn api_group(group: &str, version: &str) -> Value {
+    let version = json!({ "groupVersion": format!("{group}/{version}"), "version": version });
     json!({ "name": group, "versions": [version], "preferredVersion": version })
 }
 
@@ -78,6 +93,8 @@ fn group_resources(group: &str) -> Vec<Value> {
     match group {
         "apps" => vec![of_kind(Kind::DaemonSet, &["ds"], &["all"])],
         "coordination.k8s.io" => vec![of_kind(Kind::Lease, &[], &[])],
+        "crd.k8s.amazonaws.com" => vec![of_kind(Kind::EniConfig, &[], &[])],
+        "vpcresources.k8s.aws" => vec![of_kind(Kind::CniNode, &["cnd"], &[])],
         "authorization.k8s.io" => vec![review("selfsubjectaccessreviews", "SelfSubjectAccessReview")],
         "authentication.k8s.io" => vec![review("selfsubjectreviews", "SelfSubjectReview")],
         _ => Vec::new(),

@@ -18,12 +18,14 @@ impl Kind {
             Self::Namespace => "namespaces",
             Self::DaemonSet => "daemonsets",
             Self::Lease => "leases",
+            Self::EniConfig => "eniconfigs",
+            Self::CniNode => "cninodes",
         }
     }
 
     /// Whether objects of the kind live in namespaces.
     pub(crate) fn namespaced(self) -> bool {
-        !matches!(self, Self::Node | Self::Namespace)
+        !matches!(self, Self::Node | Self::Namespace | Self::EniConfig | Self::CniNode)
     }
 }
 
@@ -67,13 +69,13 @@ impl Route {
                     path: format!("/{}", rest.join("/")),
                 }
             }
-            ["api", "v1", rest @ ..] => Self::objects("", rest),
-            ["apis", group, "v1", rest @ ..] => Self::objects(group, rest),
+            ["api", "v1", rest @ ..] => Self::objects("v1", rest),
+            ["apis", group, version, rest @ ..] => Self::objects(&format!("{group}/{version}"), rest),
             _ => Self::Unknown,
         }
     }
 
-    fn objects(group: &str, segments: &[&str]) -> Self {
+    fn objects(api_version: &str, segments: &[&str]) -> Self {
         let (namespace, resource, name) = match segments {
             ["namespaces", namespace, resource] => (Some(*namespace), *resource, None),
             ["namespaces", namespace, resource, name] => (Some(*namespace), *resource, Some(*name)),
@@ -81,9 +83,8 @@ impl Route {
             [resource, name] => (None, *resource, Some(*name)),
             _ => return Self::Unknown,
         };
-        let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.plural() == resource && kind.group() == group) else {
-            return Self::Unknown;
-        };
+        let is_it = |kind: &Kind| kind.plural() == resource && kind.api_version() == api_version;
+        let Some(kind) = Kind::ALL.into_iter().find(is_it) else { return Self::Unknown };
         // `/api/v1/pods/x` and `/api/v1/namespaces/a/nodes` are not paths of the API.
         let one_without_its_namespace = kind.namespaced() && namespace.is_none() && name.is_some();
         if one_without_its_namespace || (!kind.namespaced() && namespace.is_some()) {
@@ -178,6 +179,12 @@ mod tests {
             Route::Objects { kind: Kind::Lease, namespace: Some("a".to_owned()), name: Some("l".to_owned()) }
         );
         assert_eq!(Route::parse("/apis/apps/v1"), Route::Document("apis/apps/v1".to_owned()));
+        assert_eq!(
+            Route::parse("/apis/crd.k8s.amazonaws.com/v1alpha1/eniconfigs/zone-a"),
+            Route::Objects { kind: Kind::EniConfig, namespace: None, name: Some("zone-a".to_owned()) }
+        );
+        assert_eq!(Route::parse("/apis/crd.k8s.amazonaws.com/v1/eniconfigs"), Route::Unknown);
+        assert_eq!(Route::parse("/apis/vpcresources.k8s.aws/v1alpha1/namespaces/a/cninodes"), Route::Unknown);
     }
 
     #[test]

@@ -169,6 +169,7 @@ fn field_names(kind: crate::kube_store::Kind) -> &'static [&'static str] {
         Kind::Node => &["metadata.name", "spec.unschedulable"],
         Kind::Namespace => &["metadata.name", "status.phase"],
         Kind::DaemonSet | Kind::Lease => &["metadata.name", "metadata.namespace"],
+        Kind::EniConfig | Kind::CniNode => &["metadata.name"],
     }
 }
 

@@ -52,6 +52,7 @@ fn columns(kind: Kind) -> &'static [Column] {
             ("Selector", "string", "", 1),
         ],
         Kind::Lease => &[NAME, ("Holder", "string", "", 0), AGE],
+        Kind::EniConfig | Kind::CniNode => &[NAME, AGE],
     }
 }
 

@@ -86,6 +86,11 @@ impl SimulatedCluster {
             engine: Mutex::new(engine),
         });
         cluster.objects.found(&cluster.kube);
+        for (group, plan) in scenario.node_groups.iter().zip(&cluster.plans) {
+            if let (Some(name), Some(subnet)) = (&group.pod_subnet, plan.pod_subnet) {
+                cluster.objects.eni_config(&cluster.kube, &name.value, &subnet.to_string());
+            }
+        }
         {
             let mut engine = cluster.engine();
             for fault in &scenario.faults {

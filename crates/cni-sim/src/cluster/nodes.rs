@@ -210,7 +210,7 @@ impl SimulatedCluster {
         self.kube.delete_pod(&ObjectKey::from(&slot.pod()));
         // The address, and so the name, may already belong to a new instance.
         if self.kube.node(&slot.node_name).is_some_and(|node| node.meta.created_ms == slot.created_ms) {
-            self.kube.delete_node(&slot.node_name);
+            self.objects.node_deleted(&self.kube, slot);
         }
         self.hide_pods(engine, slot);
         self.delist(slot);

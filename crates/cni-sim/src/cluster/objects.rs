@@ -2,11 +2,13 @@
 
 use super::slot::{AgentShown, Shown, Slot};
 use crate::kube_store::{
-    ContainerPhase, ContainerState, DaemonSetObject, KubeStore, Meta, NamespaceObject, NodeObject, ObjectKey, Owner,
-    Pairs, PodObject, PodPhase, PodTemplate, Taint, Uid, pairs,
+    ContainerPhase, ContainerState, CustomObject, DaemonSetObject, Expect, Kind, KubeStore, Meta, NamespaceObject,
+    NodeObject, Object, ObjectKey, Owner, Pairs, PodObject, PodPhase, PodTemplate, Taint, Uid, pairs,
 };
 use crate::scenario::Scenario;
-use cni_types::agent_settings::{AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG, CLUSTER_NAME};
+use cni_types::agent_settings::{AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG, CLUSTER_NAME, ENABLE_POD_ENI};
+use cni_types::eni_config;
+use serde_json::json;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -22,6 +24,8 @@ pub(super) struct GroupObjects {
     node_labels: Pairs,
     instance_type: String,
     cluster: Arc<str>,
+    /// Security groups for pods are on: each node has a `CNINode`, by which it asks for a trunk.
+    has_cni_nodes: bool,
 }
 
 /// Texts that all objects have in common.
@@ -96,9 +100,13 @@ impl Objects {
                 ("kubernetes.io/os", "linux"),
                 ("kubernetes.io/arch", "amd64"),
             ];
-            let missing = own.iter().filter(|(key, _)| !group.labels.contains_key(*key));
-            node_labels.extend(missing.map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+            let pods = group.pod_subnet.as_ref().map(|subnet| (eni_config::USUAL_KEY, subnet.value.as_str()));
+            let own = own.into_iter().chain(pods);
+            let missing = own.filter(|(key, _)| !group.labels.contains_key(*key));
+            node_labels.extend(missing.map(|(key, value)| (key.to_owned(), value.to_owned())));
+            let pod_eni = group.env.get(ENABLE_POD_ENI.name).map(|at| at.value.to_string());
             GroupObjects {
+                has_cni_nodes: ENABLE_POD_ENI.read(pod_eni.as_deref()),
                 template: Arc::new(template),
                 node_labels: pairs(node_labels),
                 instance_type: group.instance_type.value.clone(),
@@ -134,6 +142,13 @@ impl Objects {
         self.daemon_set(kube, 0, 0);
     }
 
+    /// The `ENIConfig` of a subnet for pods.
+    pub(super) fn eni_config(&self, kube: &KubeStore, name: &str, subnet: &str) {
+        let meta = Meta::new("", name, self.created_ms);
+        let spec = serde_json::Map::from_iter([("subnet".to_owned(), json!(subnet))]);
+        kube.upsert(Object::EniConfig(Arc::new(CustomObject { meta, spec })));
+    }
+
     /// The agents' `DaemonSet`.
     pub(super) fn daemon_set(&self, kube: &KubeStore, desired: u32, ready: u32) {
         let Some(group) = self.groups.first() else { return };
@@ -150,6 +165,26 @@ impl Objects {
             updated: desired,
             generation: 1,
         });
+    }
+
+    /// A node's `CNINode`, where its group has them.
+    fn cni_node(&self, kube: &KubeStore, slot: &Slot) {
+        if self.groups.get(slot.group).is_some_and(|group| group.has_cni_nodes) {
+            let meta = Meta::new("", Arc::clone(&slot.node_name), slot.created_ms);
+            let features = json!([{ "name": "SecurityGroupsForPods", "value": "" }]);
+            let spec = serde_json::Map::from_iter([("features".to_owned(), features)]);
+            kube.upsert(Object::CniNode(Arc::new(CustomObject { meta, spec })));
+        }
+    }
+
+    /// A node that is gone.
+    pub(super) fn node_deleted(&self, kube: &KubeStore, slot: &Slot) {
+        kube.delete_node(&slot.node_name);
+        if self.groups.get(slot.group).is_some_and(|group| group.has_cni_nodes) {
+            let key = ObjectKey::new("", Arc::clone(&slot.node_name));
+            // It goes with its node, whoever deleted it before.
+            let _gone = kube.delete(Kind::CniNode, &key, Expect::Present);
+        }
     }
 
     /// A node.
@@ -179,6 +214,7 @@ impl Objects {
             kubelet_version: Arc::clone(&self.texts.kubelet_version),
             ready_since_ms: shown.node_ready_since_ms.unwrap_or(slot.created_ms),
         });
+        self.cni_node(kube, slot);
     }
 
     /// An agent's pod.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::objects::{DaemonSetObject, LeaseObject, Meta, NamespaceObject, NodeObject, PodObject, share};
+use super::objects::{CustomObject, DaemonSetObject, LeaseObject, Meta, NamespaceObject, NodeObject, PodObject, share};
 
 /// The kinds the store knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,11 +17,16 @@ pub enum Kind {
     DaemonSet,
     /// `coordination.k8s.io/v1` Lease.
     Lease,
+    /// `crd.k8s.amazonaws.com/v1alpha1` `ENIConfig`.
+    EniConfig,
+    /// `vpcresources.k8s.aws/v1alpha1` `CNINode`.
+    CniNode,
 }
 
 impl Kind {
     /// All kinds, in the order of their index.
-    pub const ALL: [Self; 5] = [Self::Pod, Self::Node, Self::Namespace, Self::DaemonSet, Self::Lease];
+    pub const ALL: [Self; 7] =
+        [Self::Pod, Self::Node, Self::Namespace, Self::DaemonSet, Self::Lease, Self::EniConfig, Self::CniNode];
 
     /// The kind's name in manifests.
     pub fn name(self) -> &'static str {
@@ -31,6 +36,8 @@ impl Kind {
             Self::Namespace => "Namespace",
             Self::DaemonSet => "DaemonSet",
             Self::Lease => "Lease",
+            Self::EniConfig => "ENIConfig",
+            Self::CniNode => "CNINode",
         }
     }
 
@@ -40,6 +47,8 @@ impl Kind {
             Self::Pod | Self::Node | Self::Namespace => "v1",
             Self::DaemonSet => "apps/v1",
             Self::Lease => "coordination.k8s.io/v1",
+            Self::EniConfig => "crd.k8s.amazonaws.com/v1alpha1",
+            Self::CniNode => "vpcresources.k8s.aws/v1alpha1",
         }
     }
 }
@@ -57,6 +66,10 @@ pub enum Object {
     DaemonSet(Arc<DaemonSetObject>),
     /// A lease.
     Lease(Arc<LeaseObject>),
+    /// An `ENIConfig`.
+    EniConfig(Arc<CustomObject>),
+    /// A `CNINode`.
+    CniNode(Arc<CustomObject>),
 }
 
 impl Object {
@@ -68,6 +81,7 @@ impl Object {
             Self::Namespace(object) => &object.meta,
             Self::DaemonSet(object) => &object.meta,
             Self::Lease(object) => &object.meta,
+            Self::EniConfig(object) | Self::CniNode(object) => &object.meta,
         }
     }
 
@@ -79,6 +93,8 @@ impl Object {
             Self::Namespace(_) => Kind::Namespace,
             Self::DaemonSet(_) => Kind::DaemonSet,
             Self::Lease(_) => Kind::Lease,
+            Self::EniConfig(_) => Kind::EniConfig,
+            Self::CniNode(_) => Kind::CniNode,
         }
     }
 
@@ -100,6 +116,7 @@ impl Object {
             Self::Namespace(object) => &mut Arc::make_mut(object).meta,
             Self::DaemonSet(object) => &mut Arc::make_mut(object).meta,
             Self::Lease(object) => &mut Arc::make_mut(object).meta,
+            Self::EniConfig(object) | Self::CniNode(object) => &mut Arc::make_mut(object).meta,
         }
     }
 }

@@ -31,6 +31,9 @@ pub fn write_object(json: &mut Json, stored: &Stored, with_type: bool) {
             Object::Namespace(namespace) => workload::write_namespace_body(json, namespace),
             Object::DaemonSet(daemon_set) => workload::write_daemon_set_body(json, daemon_set),
             Object::Lease(lease) => json.raw_at("spec", &serde_json::Value::Object(lease.spec.clone()).to_string()),
+            Object::EniConfig(object) | Object::CniNode(object) => {
+                json.raw_at("spec", &serde_json::Value::Object(object.spec.clone()).to_string());
+            }
         }
     });
 }

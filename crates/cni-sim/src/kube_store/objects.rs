@@ -351,6 +351,15 @@ impl PartialEq for DaemonSetObject {
     }
 }
 
+/// One object of a kind that a custom resource definition defines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CustomObject {
+    /// Name, labels, annotations.
+    pub meta: Meta,
+    /// `spec`.
+    pub spec: serde_json::Map<String, serde_json::Value>,
+}
+
 /// One `coordination.k8s.io/v1` Lease, as clients wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaseObject {

@@ -133,6 +133,7 @@ fn settings(shard: Option<&str>) -> DiscoverSettings {
         namespace: "kube-system".to_owned(),
         selector: "k8s-app=aws-node".to_owned(),
         shard: shard.map(|shard| shard.parse().unwrap()),
+        level: InsightLevel::Basic,
         own_node: Some("node-a".to_owned()),
     }
 }

@@ -86,7 +86,10 @@ async fn measured(
         counters: if glance.window.is_some() { CounterMode::Increase } else { CounterMode::Totals },
         looked_for: config.looked_for(),
         baselines: None,
-        insight: config.insight.clone().map(|mutes| InsightParts::new(mutes, config.shard(), &discovery, None)),
+        insight: config
+            .insight
+            .clone()
+            .map(|insight| InsightParts::new(insight.mutes, config.shard(), &discovery, None)),
     };
     let (look, cluster) =
         tokio::join!(Box::pin(scraped(glance, parts)), Box::pin(cluster(config, context, &discovery)));
@@ -143,7 +146,10 @@ async fn listed(discovery: &Discovery, timeout: Duration, shutdown: &Shutdown) -
     }
     // Labels are worth a moment, and no more: without the right to list nodes they never come.
     let mut labelled = discovery.index.labelled();
-    let _without_labels = tokio::time::timeout(LABEL_TIMEOUT, labelled.wait_for(|known| *known)).await;
+    let _with_labels = tokio::time::timeout(LABEL_TIMEOUT, labelled.wait_for(|known| *known)).await.is_ok();
+    if let Some(objects) = &discovery.objects {
+        let _with_objects = tokio::time::timeout(LABEL_TIMEOUT, objects.settled()).await.is_ok();
+    }
     Ok(())
 }
 

@@ -72,6 +72,7 @@ impl Documented {
             "always" => true,
             "`SCRAPE_VIA` auto or proxy" => features.via != "direct",
             "`nodeLabels`" => features.node_labels,
+            "`INSIGHT=cluster`" => features.insight == "cluster",
             "`replicas` > 1 or `LEADER_ELECTION`" => features.election,
             other => panic!("no such condition: {other}"),
         }

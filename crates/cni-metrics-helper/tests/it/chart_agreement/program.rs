@@ -68,6 +68,7 @@ impl Session {
             .env("ADMIN_ADDRESS", "off")
             .env("SCRAPE_VIA", features.via)
             .env("LEADER_ELECTION", features.election.to_string())
+            .env("INSIGHT", features.insight)
             // In a pod it is the pod's own.
             .env("LEASE_NAMESPACE", HELPER)
             .env("NODE_NAME", &*node)

@@ -28,7 +28,7 @@ async fn the_baselines_of_a_spool_are_within_the_charts_allowance() {
     for group in &mut scenario.node_groups {
         group.count = group.count.saturating_mul(8);
     }
-    let features = Features { via: "auto", node_labels: true, election: false, shards: 1 };
+    let features = Features { via: "auto", node_labels: true, election: false, shards: 1, insight: "basic" };
     let spool_dir = ("SPOOL_DIR", folder.path().to_str().unwrap());
     let session = Session::start_in(scenario, features, documented(features), &[spool_dir]).await;
     session.wait_for(&Told::Line("round 4: ".to_owned()), "a few rounds").await;

@@ -42,6 +42,14 @@ fn the_account_may_do_what_is_documented_and_nothing_else() {
     assert_eq!(stand.rights("kube-system"), set(&[pods]), "an upgrade takes back what is no longer needed");
     assert_eq!(stand.rights("default"), set(&[]));
 
+    stand.install(&["--set=env.INSIGHT=cluster"]);
+    let objects = [
+        "eniconfigs.crd.k8s.amazonaws.com [] [] [list watch]",
+        "cninodes.vpcresources.k8s.aws [] [] [list watch]",
+        "daemonsets.apps [] [aws-node] [list watch]",
+    ];
+    assert_eq!(stand.rights("default"), &set(&[nodes]) | &set(&objects));
+
     stand.install(&["--set=replicas=2"]);
     let create = "leases.coordination.k8s.io [] [] [create]";
     let hold = "leases.coordination.k8s.io [] [cni-metrics-helper] [get update]";

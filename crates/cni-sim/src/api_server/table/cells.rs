@@ -23,6 +23,7 @@ pub(super) fn write(json: &mut Json, object: &Object, now_ms: i64) {
             json.str(lease.spec.get("holderIdentity").and_then(serde_json::Value::as_str).unwrap_or_default());
             json.str(&age);
         }
+        Object::EniConfig(_) | Object::CniNode(_) => json.str(&age),
     }
 }
 
