@@ -23,6 +23,8 @@ pub const INTERVALS_S: [i64; 3] = [10, 30, 60];
 /// What can be read beside the agents' pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Knowledge {
+    /// Level `cluster` with its rights: also `ENIConfig` and `CNINode` objects and the agents' `DaemonSet`.
+    Cluster,
     /// Level `basic` with its rights: the agents' pods and the nodes.
     Basic,
     /// The agents' pods, but not the nodes: neither labels nor maximum pods are known.
@@ -33,11 +35,12 @@ pub enum Knowledge {
 
 impl Knowledge {
     /// All, the most first.
-    pub const ALL: [Self; 3] = [Self::Basic, Self::WithoutNodes, Self::PagesOnly];
+    pub const ALL: [Self; 4] = [Self::Cluster, Self::Basic, Self::WithoutNodes, Self::PagesOnly];
 
     /// As a heading.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Cluster => "`cluster`",
             Self::Basic => "`basic`",
             Self::WithoutNodes => "without the nodes",
             Self::PagesOnly => "pages only",

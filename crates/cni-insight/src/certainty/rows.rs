@@ -7,7 +7,7 @@ use crate::catalogue::FindingId as Id;
 use crate::evidence::Source::{self, AgentLog, AgentPods, EniConfigs, Interfaces, Nodes, Pods, Subnets};
 use crate::view::{COUNTS_REFUSALS, RESPECTS_TAG};
 
-use Knowledge::{Basic, PagesOnly, WithoutNodes};
+use Knowledge::{Basic, Cluster, PagesOnly, WithoutNodes};
 use Worth::{Certain, Likely, NotPossible};
 
 /// What a finding is worth in a cell.
@@ -62,7 +62,7 @@ fn by_code(cell: Cell) -> Worth {
 /// A setting says it; without the settings the pool is only too small.
 fn by_setting(cell: Cell) -> Worth {
     let worth = match cell.knowledge {
-        Basic | WithoutNodes => Certain,
+        Cluster | Basic | WithoutNodes => Certain,
         PagesOnly => instead(Id::WarmPoolTooSmall, &[AgentPods]),
     };
     refused(cell, worth)
@@ -71,7 +71,7 @@ fn by_setting(cell: Cell) -> Worth {
 /// The node says it; without the nodes a full node is only full.
 fn by_full_node(cell: Cell) -> Worth {
     let worth = match cell.knowledge {
-        Basic => Certain,
+        Cluster | Basic => Certain,
         WithoutNodes => instead(Id::NodeFull, &[Nodes]),
         PagesOnly => instead(Id::NodeFull, &[Nodes, AgentPods]),
     };
@@ -81,7 +81,7 @@ fn by_full_node(cell: Cell) -> Worth {
 /// The node says it; without the nodes the pool is only too small.
 fn by_node(cell: Cell) -> Worth {
     match cell.knowledge {
-        Basic => Certain,
+        Cluster | Basic => Certain,
         WithoutNodes => instead(Id::WarmPoolTooSmall, &[Nodes]),
         PagesOnly => instead(Id::WarmPoolTooSmall, &[Nodes, AgentPods]),
     }
@@ -90,7 +90,7 @@ fn by_node(cell: Cell) -> Worth {
 /// Of a node without a page its pod says it.
 fn by_pod(cell: Cell) -> Worth {
     match cell.knowledge {
-        Basic | WithoutNodes => Certain,
+        Cluster | Basic | WithoutNodes => Certain,
         PagesOnly => instead(Id::AgentSilent, &[AgentPods, Nodes]),
     }
 }
@@ -122,7 +122,12 @@ fn by_pool(cell: Cell) -> Worth {
 
 /// It takes the settings, and the nodes' labels or their maximum of pods.
 fn by_labels(cell: Cell) -> Worth {
-    if cell.knowledge == Basic { Certain } else { NOTHING }
+    if cell.knowledge <= Basic { Certain } else { NOTHING }
+}
+
+/// Objects of the API server say it, and nothing else does.
+fn by_objects(cell: Cell) -> Worth {
+    if cell.knowledge == Cluster { Certain } else { NOTHING }
 }
 
 /// Each finding, in the order of the catalogue.
@@ -156,6 +161,8 @@ pub(super) const ROWS: &[(Id, Row)] = &[
     (Id::WarmPoolTooSmall,        warm_pool_too_small),
     (Id::CauseUnknown,            |cell| counted(cell, Likely(&[AgentLog]))),
     (Id::BranchEniNotProvided,    |cell| if cell.knowledge == PagesOnly { NOTHING } else { counted(cell, Likely(&[Pods])) }),
+    (Id::TrunkSlotMissing,        by_objects),
+    (Id::EniconfigMissing,        by_objects),
     (Id::AgentSettingsRefused,    by_pod),
     (Id::AgentNotStarted,         by_pod),
     (Id::AgentNotReady,           by_readiness),
@@ -180,7 +187,7 @@ pub(super) const ROWS: &[(Id, Row)] = &[
 /// Where refusals are not counted, the nodes show at least that few pods are admitted.
 fn pool_capped_by_max_pods(cell: Cell) -> Worth {
     match cell.knowledge {
-        Basic if !is_counting(cell) => instead(Id::MaxPodsTooLow, &[]),
+        Cluster | Basic if !is_counting(cell) => instead(Id::MaxPodsTooLow, &[]),
         _ => counted(cell, by_node(cell)),
     }
 }
@@ -188,13 +195,14 @@ fn pool_capped_by_max_pods(cell: Cell) -> Worth {
 fn subnet_excluded_by_tag(cell: Cell) -> Worth {
     match cell.knowledge {
         _ if cell.version < RESPECTS_TAG => NOTHING,
-        Basic | WithoutNodes => Likely(&[Subnets]),
+        Cluster | Basic | WithoutNodes => Likely(&[Subnets]),
         PagesOnly => instead(Id::WarmPoolTooSmall, &[AgentPods, Nodes]),
     }
 }
 
 fn eniconfig_invalid(cell: Cell) -> Worth {
     let worth = match cell.knowledge {
+        Cluster => Certain,
         Basic | WithoutNodes => Likely(&[EniConfigs]),
         PagesOnly => instead(Id::Ec2RefusesOtherwise, &[AgentPods]),
     };
@@ -203,7 +211,7 @@ fn eniconfig_invalid(cell: Cell) -> Worth {
 
 fn warm_pool_too_small(cell: Cell) -> Worth {
     let worth = match cell.knowledge {
-        Basic => Certain,
+        Cluster | Basic => Certain,
         WithoutNodes => Likely(&[Nodes]),
         PagesOnly => Likely(&[Nodes, AgentPods]),
     };
@@ -212,7 +220,7 @@ fn warm_pool_too_small(cell: Cell) -> Worth {
 
 fn agent_silent(cell: Cell) -> Worth {
     match cell.knowledge {
-        Basic => Certain,
+        Cluster | Basic => Certain,
         WithoutNodes => Likely(&[Nodes]),
         PagesOnly => Likely(&[AgentPods, Nodes]),
     }

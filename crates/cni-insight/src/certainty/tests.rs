@@ -23,6 +23,13 @@ fn play(cell: Cell) -> Play {
     let mut play = Play::every(cell.interval_s);
     let present = SourceState::Present { age_ms: 0 };
     play.facts.sources = match cell.knowledge {
+        Knowledge::Cluster => Sources {
+            agent_pods: present,
+            nodes: present,
+            eni_configs: present,
+            cni_nodes: present,
+            daemon_set: present,
+        },
         Knowledge::Basic => Sources { agent_pods: present, nodes: present, ..Sources::default() },
         Knowledge::WithoutNodes => {
             Sources { agent_pods: present, nodes: SourceState::NotGranted, ..Sources::default() }

@@ -189,6 +189,12 @@ const LOOKS: &[(Id, Looks)] = &[
     (Id::WarmPoolTooSmall, Told(|node, _| node.pool(24.0, 27.0, 27), &[Id::CooldownOnFullNode])),
     (Id::CauseUnknown, Alike(Source::AgentLog)),
     (Id::BranchEniNotProvided, Alike(Source::Pods)),
+    // The node asks for a trunk.
+    (Id::TrunkSlotMissing, Told(|node, _| Node { wants_trunk: node.wants_trunk.map(|_| true), ..node }, &[])),
+    (
+        Id::EniconfigMissing,
+        Told(|node, _| Node { eni_config: node.eni_config.map(|(name, _)| (name, Some("subnet-1"))), ..node }, &[]),
+    ),
     (Id::AgentSettingsRefused, Told(|node, _| node.env("WARM_PREFIX_TARGET", "1"), &[Id::AgentNotStarted])),
     (Id::AgentNotStarted, Told(|node, _| Node { is_ready: Some(true), ..node }, &[Id::AgentSilent])),
     (Id::AgentNotReady, Told(|node, _| node.silent("connect_refused"), &[Id::AgentNotStarted])),
@@ -273,7 +279,9 @@ const LOOKS: &[(Id, Looks)] = &[
 /// The versions and settings in which a finding and what looks like it are compared.
 fn cells_of(id: Id) -> impl Iterator<Item = Cell> {
     let version = if id == Id::AgentTooOld { VERSIONS[0] } else { VERSIONS[VERSIONS.len() - 1] };
-    INTERVALS_S.into_iter().map(move |interval_s| Cell { version, interval_s, knowledge: Knowledge::Basic })
+    let takes_objects = matches!(id, Id::TrunkSlotMissing | Id::EniconfigMissing);
+    let knowledge = if takes_objects { Knowledge::Cluster } else { Knowledge::Basic };
+    INTERVALS_S.into_iter().map(move |interval_s| Cell { version, interval_s, knowledge })
 }
 
 /// The conclusion once everything has held.

@@ -50,14 +50,19 @@ pub(super) fn shown(mut node: Node, cell: Cell) -> Node {
     }
     node.counts.retain(|(family, _, code, _)| *family != LabelledFamily::AwsApiErrorCount || *code != NO_ANSWER);
     match cell.knowledge {
-        Knowledge::Basic => {}
-        Knowledge::WithoutNodes => node = without_labels(node),
+        Knowledge::Cluster => {}
+        Knowledge::Basic => node = without_objects(node),
+        Knowledge::WithoutNodes => node = without_labels(without_objects(node)),
         Knowledge::PagesOnly => {
-            node = without_labels(node);
+            node = without_labels(without_objects(node));
             (node.has_agent, node.page.usable) = (false, None);
         }
     }
     node
+}
+
+fn without_objects(node: Node) -> Node {
+    Node { eni_config: None, wants_trunk: None, ..node }
 }
 
 fn without_labels(node: Node) -> Node {
@@ -242,11 +247,11 @@ fn of_calls(id: Id, node: Node, span: Span) -> Node {
         Id::EniQuotaReached => {
             node.counting(error("CreateNetworkInterface", "NetworkInterfaceLimitExceeded", span.each(30)))
         }
-        Id::EniconfigInvalid => node.env("AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG", "true").counting(error(
-            "CreateNetworkInterface",
-            "InvalidSubnetID.NotFound",
-            span.each(30),
-        )),
+        Id::EniconfigInvalid => {
+            let wrong = error("CreateNetworkInterface", "InvalidSubnetID.NotFound", span.each(30));
+            let node = node.env("AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG", "true").counting(wrong);
+            Node { eni_config: Some(("zone-a", Some("subnet-1"))), ..node }
+        }
         Id::Ec2Throttled => node.counting(error("AssignPrivateIpAddresses", "RequestLimitExceeded", span.each(20))),
         Id::Ec2Unreachable => {
             let failed: Count = (LabelledFamily::Ec2ApiErrorCount, "CreateNetworkInterface", "", span.each(10));
@@ -295,6 +300,14 @@ fn trouble(id: Id, mut node: Node, cell: Cell, span: Span) -> Node {
             node = node.env("ENABLE_POD_ENI", "true");
             node.page.requests = Some(2.0 * span.each(10));
             node.counting((LabelledFamily::PodEniErrorCount, "tryEnableSecurityGroupsForPods", "", span.each(60)))
+        }
+        Id::TrunkSlotMissing => {
+            node.page.enis = node.page.most_enis;
+            Node { wants_trunk: Some(false), ..node.env("ENABLE_POD_ENI", "true") }
+        }
+        Id::EniconfigMissing => {
+            let node = node.env("AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG", "true");
+            Node { eni_config: Some(("zone-a", None)), ..node }
         }
         Id::AgentSettingsRefused => {
             silent(node, false).env("ENABLE_PREFIX_DELEGATION", "true").env("WARM_PREFIX_TARGET", "0")

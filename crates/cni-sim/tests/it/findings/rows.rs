@@ -328,7 +328,10 @@ pub(super) const ROWS: &[Row] = &[
 ];
 
 /// Findings that no cluster shows yet, and what is missing for it.
-pub(super) const NOT_SHOWN_YET: &[(Id, &str)] = &[];
+pub(super) const NOT_SHOWN_YET: &[(Id, &str)] = &[
+    (Id::TrunkSlotMissing, "it takes objects of the API server (INSIGHT=cluster), which these plays do not read"),
+    (Id::EniconfigMissing, "the same; the helper's own test of findings shows it over sockets"),
+];
 
 impl Row {
     /// What follows from it by itself, and may be named beside it.
