@@ -21,6 +21,13 @@ impl<T> Rare<T> {
     pub(crate) const EMPTY: Self = Self(None);
 }
 
+impl<T> Rare<T> {
+    /// Changes a value that is there. An empty one stays as it is: nothing can be taken out of it.
+    pub(crate) fn when_there<R: Default>(&mut self, change: impl FnOnce(&mut T) -> R) -> R {
+        self.0.as_deref_mut().map(change).unwrap_or_default()
+    }
+}
+
 impl<T> Default for Rare<T> {
     fn default() -> Self {
         Self::EMPTY
@@ -66,8 +73,11 @@ mod tests {
     fn only_a_change_takes_memory() {
         let mut rare: Rare<Vec<u32>> = Rare::default();
         assert!(rare.is_empty() && rare.0.is_none());
+        assert!(rare.when_there(std::mem::take).is_empty());
+        assert!(rare.0.is_none(), "nothing was taken out of nothing");
         rare.push(3);
         assert_eq!((rare.len(), format!("{rare:?}")), (1, "[3]".to_owned()));
         assert_eq!(*rare.clone(), [3]);
+        assert_eq!(rare.when_there(std::mem::take), [3]);
     }
 }

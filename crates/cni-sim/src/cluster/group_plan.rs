@@ -11,8 +11,10 @@ use ipamd_core::chooser::Placement;
 use ipamd_core::id::{SubnetId, VpcId};
 use ipamd_core::metrics::{PageFlavour, Release};
 use ipamd_core::settings::Settings;
+use ipamd_model::world::host::HostSpec;
 use ipamd_model::world::imds::ImdsSpec;
 use ipamd_model::world::kube::Controller;
+use ipamd_model::world::kubelet::{KubeletSpec, LinksTold};
 use std::sync::Arc;
 
 /// How long after a change of an ENI the instance metadata service shows it, milliseconds.
@@ -21,12 +23,22 @@ const IMDS_LAG_MS: (i64, i64) = (0, 3_000);
 /// How long after a node asked for a trunk ENI the VPC resource controller attaches one, milliseconds.
 const TRUNK_MS: (i64, i64) = (5_000, 60_000);
 
+/// The plugin of the original says nothing of the interfaces that it makes.
+const KUBELET: KubeletSpec = KubeletSpec {
+    retry_ms: (8_000, 14_000),
+    add_limit_ms: 120_000,
+    broken_namespaces: 0.0,
+    links_told: LinksTold::None,
+};
+
 /// What the nodes of one group are made of.
 #[derive(Debug)]
 pub(super) struct GroupPlan {
     pub(super) limits: InstanceLimits,
     pub(super) config: Arc<Config>,
     pub(super) imds: Arc<ImdsSpec>,
+    pub(super) host: Arc<HostSpec>,
+    pub(super) kubelet: Arc<KubeletSpec>,
     pub(super) controller: Controller,
     pub(super) subnet: SubnetId,
     pub(super) pod_subnet: Option<SubnetId>,
@@ -69,6 +81,8 @@ impl GroupPlan {
             limits,
             config: Arc::new(config),
             imds: Arc::new(imds),
+            host: Arc::new(HostSpec { tracks_connections: false, ..HostSpec::default() }),
+            kubelet: Arc::new(KUBELET),
             controller,
             subnet: *ids.get(subnet)?,
             pod_subnet: pod_subnet.and_then(|index| ids.get(index)).copied(),

@@ -14,24 +14,16 @@ use cni_types::random::{Random, mix};
 use ipamd_core::id::InstanceId;
 use ipamd_core::input::NodeSeen;
 use ipamd_model::world::event::Event as NodeEvent;
-use ipamd_model::world::host::{Host, HostSpec};
+use ipamd_model::world::host::Host;
 use ipamd_model::world::imds::Imds;
 use ipamd_model::world::kube::Kube;
-use ipamd_model::world::kubelet::{Kubelet, KubeletSpec, LinksTold};
+use ipamd_model::world::kubelet::Kubelet;
 use ipamd_model::world::{Moment, Parts};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 /// A node that found no primary address tries again after this.
 const JOIN_AGAIN_MS: i64 = 60_000;
-
-/// The plugin of the original says nothing of the interfaces that it makes.
-const KUBELET: KubeletSpec = KubeletSpec {
-    retry_ms: (8_000, 14_000),
-    add_limit_ms: 120_000,
-    broken_namespaces: 0.0,
-    links_told: LinksTold::None,
-};
 
 /// The name of the `ENIConfig` of nodes with custom networking.
 pub(super) const ENI_CONFIG: &str = "pods";
@@ -108,11 +100,11 @@ impl SimulatedCluster {
         }
         let node = SimNode::new(Parts {
             instance,
-            name: (&*node_name).into(),
+            name: Arc::clone(&node_name),
             imds: Imds::new(Arc::clone(&plan.imds), instance, now_ms, ec2, seed),
-            host: Host::new(HostSpec { tracks_connections: false, ..HostSpec::default() }, instance, now_ms, ec2, seed),
+            host: Host::new(Arc::clone(&plan.host), instance, now_ms, ec2, seed),
             kube,
-            kubelet: Kubelet::new(KUBELET, seed),
+            kubelet: Kubelet::new(Arc::clone(&plan.kubelet), seed),
             agents: plan.agents(seed),
         });
         let parts = SlotParts {

@@ -44,7 +44,8 @@ pub(crate) struct PodRecord {
     pub(super) running_wall_ms: Option<i64>,
     pub(super) deleting_wall_ms: Option<i64>,
     pub(crate) deliveries: VecDeque<Delivery>,
-    pub(crate) dropped: Option<Dropped>,
+    /// Large, and most pods have none.
+    pub(crate) dropped: Option<Box<Dropped>>,
 }
 
 impl PodRecord {
@@ -68,13 +69,13 @@ impl PodRecord {
             let Some(oldest) = self.deliveries.pop_front() else { return };
             match &mut self.dropped {
                 None => {
-                    self.dropped = Some(Dropped {
+                    self.dropped = Some(Box::new(Dropped {
                         first_wall_ms: oldest.wall_ms,
                         last_wall_ms: oldest.wall_ms,
                         first: Arc::clone(&oldest.numbers),
                         last: oldest.numbers,
                         increase_since_first: [None; COUNTERS.len()],
-                    });
+                    }));
                 }
                 Some(dropped) => {
                     let same = dropped.last.process_start_ms == oldest.numbers.process_start_ms;

@@ -143,7 +143,7 @@ impl<K: PodKey> Agent<K> {
     /// An allocation whose interface is gone is free.
     fn let_go(&mut self, key: &K) -> bool {
         let orphans = self.held.orphans.len();
-        self.held.orphans.retain(|orphan| orphan.key != *key);
+        self.held.when_there(|held| held.orphans.retain(|orphan| orphan.key != *key));
         let freed = self.free_address(key).is_ok() || self.held.orphans.len() < orphans;
         if let Some(own) = &mut self.own {
             own.bindings.remove(key);

@@ -57,7 +57,7 @@ impl<K: PodKey> Agent<K> {
     /// It is ours to use; true if that was in doubt.
     pub(crate) fn trust(&mut self, eni: EniId) -> bool {
         let before = self.held.doubted.len();
-        self.held.doubted.retain(|doubted| *doubted != eni);
+        self.held.when_there(|held| held.doubted.retain(|doubted| *doubted != eni));
         let doubted = self.held.doubted.len() < before;
         if doubted {
             self.exclude(eni, false);
@@ -67,7 +67,7 @@ impl<K: PodKey> Agent<K> {
 
     /// These ENIs are ours to use. Others that were loaded leave the store, unless something uses their addresses.
     pub(crate) fn settle_doubts(&mut self, ours: &[EniId]) {
-        for eni in std::mem::take(&mut self.held.doubted) {
+        for eni in self.held.when_there(|held| std::mem::take(&mut held.doubted)) {
             if ours.contains(&eni) || self.is_in_use(eni) {
                 self.held.doubted.push(eni);
             } else {
@@ -84,7 +84,7 @@ impl<K: PodKey> Agent<K> {
 
     /// It is known whether this ENI serves pods.
     pub(crate) fn release_hold(&mut self, eni: EniId, excluded: bool) {
-        self.held.enis.retain(|held| *held != eni);
+        self.held.when_there(|held| held.enis.retain(|held| *held != eni));
         self.exclude(eni, excluded);
         self.balance_holds();
     }
@@ -97,13 +97,13 @@ impl<K: PodKey> Agent<K> {
 
     /// Where no other ENI serves pods, those that are held do: the original does so of all of them.
     fn balance_holds(&mut self) {
-        let held = std::mem::take(&mut self.held.enis);
+        let held = self.held.when_there(|held| std::mem::take(&mut held.enis));
         let serves = |eni: &&PoolEni| eni.kind.serves_pods() && !eni.excluded && !held.contains(&eni.id);
         let others = self.pool.enis().iter().any(|eni| serves(&eni));
         for eni in &held {
             self.exclude(*eni, others);
         }
-        self.held.enis = held;
+        self.held.when_there(|there| there.enis = held);
     }
 
     /// The host shows these interfaces: their addresses are given to none unless a pod here has them.
@@ -117,9 +117,9 @@ impl<K: PodKey> Agent<K> {
     /// An interface is gone: what it used is free, and rests. True if an allocation was made for it.
     pub(crate) fn veth_gone(&mut self, ifindex: u32) -> bool {
         let now_ms = self.ms();
-        let occupied = std::mem::take(&mut self.held.occupied);
+        let occupied = self.held.when_there(|held| std::mem::take(&mut held.occupied));
         let (gone, kept): (Vec<_>, Vec<_>) = occupied.into_iter().partition(|(index, _)| *index == ifindex);
-        self.held.occupied = kept;
+        self.held.when_there(|held| held.occupied = kept);
         for (_, address) in gone {
             if !self.held.occupied.iter().any(|(_, other)| *other == address) {
                 self.pool.vacate(address, now_ms);
@@ -130,7 +130,7 @@ impl<K: PodKey> Agent<K> {
 
     /// CIDRs were added: allocations and traces that lie in them are kept before anything is given out of them.
     pub(crate) fn keep_traces(&mut self) {
-        for orphan in std::mem::take(&mut self.held.orphans) {
+        for orphan in self.held.when_there(|held| std::mem::take(&mut held.orphans)) {
             let address = orphan.ipv4.map(IpAddr::from).or(orphan.ipv6.map(IpAddr::from));
             let (key, pod) = (orphan.key.clone(), orphan.pod.clone());
             let taken = address.map(|address| self.recover(key, address, pod, orphan.allocated_ns));

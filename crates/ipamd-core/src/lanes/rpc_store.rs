@@ -153,7 +153,7 @@ fn begin_del<K: PodKey>(cx: &mut Cx<'_, K>, key: &K, pod: &crate::input::PodName
     }
     // Careful: the pod's address is one that no ENI is known to have.
     let orphans = cx.held.orphans.len();
-    cx.held.orphans.retain(|orphan| orphan.key != *key);
+    cx.held.when_there(|held| held.orphans.retain(|orphan| orphan.key != *key));
     if cx.held.orphans.len() < orphans {
         return (Next::Reply(Reply::Gone), false);
     }

@@ -44,8 +44,8 @@ pub(super) struct Latency {
     /// `None`: it worked.
     pub(super) failed: Option<Code>,
     pub(super) recent_max_ms: u32,
+    pub(super) count: u32,
     pub(super) sum_ms: u64,
-    pub(super) count: u64,
     pub(super) last_ms: i64,
 }
 

@@ -212,7 +212,7 @@ impl Latency {
             error: self.failed.is_some(),
             status: self.failed.map_or(Cow::Borrowed("200"), |code| codes.label(code)),
             sum_ms: self.sum_ms,
-            count: self.count,
+            count: self.count.into(),
             p99_ms: fresh.then(|| f64::from(self.recent_max_ms)),
         }
     }

@@ -23,9 +23,9 @@ fn taken(mut world: World) -> (usize, usize) {
     let resting: usize = pool.enis().iter().map(|eni| eni.freed().count()).sum();
     let allowed = NODE
         + 112 * pool.enis().len()
-        + 14 * cidrs
+        + 13 * cidrs
         + 9 * core.metrics().per_cidr.len()
-        + 36 * pool.owners().len()
+        + 33 * pool.owners().len()
         + 18 * resting
         + 36 * core.released().0;
     let before = ALLOCATOR.current_usage();
@@ -35,7 +35,7 @@ fn taken(mut world: World) -> (usize, usize) {
 
 /// Beside its ENIs, CIDRs and pods, the series of CIDRs that pods ever used, the addresses that pods left, and the CIDRs that
 /// were released.
-const NODE: usize = 2_560;
+const NODE: usize = 2_320;
 
 fn busy(variables: &[(&str, &str)], (enis, addresses): (u16, u16), pods: u64, turns: u64) -> World {
     let mut world = World::serving(variables, enis, addresses);

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use cni_types::random::Random;
 use ipamd_core::id::InstanceId;
@@ -66,33 +67,38 @@ impl VethName {
 /// The host of one instance.
 #[derive(Debug)]
 pub struct Host {
-    spec: HostSpec,
+    spec: Arc<HostSpec>,
     who: InstanceId,
     /// When the link of each attached ENI is there.
     links: SmallMap<Mac, i64>,
     /// Interfaces of pods, by name.
     veths: Vec<Veth>,
+    traces: Option<Box<Traces>>,
+    boots: u32,
+    next_ifindex: u32,
+    random: Random,
+}
+
+/// What most hosts never have.
+#[derive(Debug, Default)]
+struct Traces {
     /// Addresses whose rules the agent wrote anew last.
     rules: Vec<IpAddr>,
     /// Addresses of pods that are gone, of which the kernel still tracks connections.
     tracked: BTreeSet<IpAddr>,
     /// Pods that got such an address.
     inherited: u64,
-    boots: u32,
-    next_ifindex: u32,
-    random: Random,
 }
 
 impl Host {
     /// The host of an instance that is being launched: the primary ENI's link is there.
-    pub fn new(spec: HostSpec, who: InstanceId, now_ms: i64, ec2: &Ec2, seed: u64) -> Self {
+    pub fn new(spec: impl Into<Arc<HostSpec>>, who: InstanceId, now_ms: i64, ec2: &Ec2, seed: u64) -> Self {
         let mut links = SmallMap::new();
         for eni in ec2.attached(now_ms, who) {
             links.insert(eni.mac, now_ms);
         }
-        let (veths, rules) = (Vec::new(), Vec::new());
-        let (tracked, random) = (BTreeSet::new(), Random::stream(seed, 5));
-        Self { spec, who, links, veths, rules, tracked, inherited: 0, boots: 1, next_ifindex: 10, random }
+        let (spec, veths, random) = (spec.into(), Vec::new(), Random::stream(seed, 5));
+        Self { spec, who, links, veths, traces: None, boots: 1, next_ifindex: 10, random }
     }
 
     /// Takes notice of the ENIs that are attached now; the answer holds links that will appear, each with its time.
@@ -140,7 +146,9 @@ impl Host {
             }
             HostCall::ListHostAddrs => Ok(HostReply::HostAddrs(self.addresses(now_ms, ec2))),
             HostCall::RefreshPodRules { ips } => {
-                self.rules.clone_from(ips);
+                if self.rules() != &**ips {
+                    self.traces.get_or_insert_default().rules.clone_from(ips);
+                }
                 Ok(HostReply::Done)
             }
             HostCall::ForgetConnections { address } => {
@@ -170,7 +178,9 @@ impl Host {
     pub fn add_pod(&mut self, pod: u64, name: &PodName, address: IpAddr) -> (u32, Option<(Box<str>, u32)>) {
         let ifindex = self.next_ifindex;
         self.next_ifindex = self.next_ifindex.wrapping_add(1).max(10);
-        self.inherited += u64::from(self.tracked.contains(&address));
+        if let Some(traces) = &mut self.traces {
+            traces.inherited += u64::from(traces.tracked.contains(&address));
+        }
         let veth = Veth { pod, name: VethName::of(pod, name), ifindex, address: address.into() };
         match self.veths.binary_search_by_key(&veth.name, |known| known.name) {
             Ok(index) => {
@@ -196,13 +206,15 @@ impl Host {
 
     fn track(&mut self, address: IpAddr) {
         if self.spec.tracks_connections {
-            self.tracked.insert(address);
+            self.traces.get_or_insert_default().tracked.insert(address);
         }
     }
 
     /// The kernel forgets connections of an address.
     pub fn forget_connections(&mut self, address: IpAddr) {
-        self.tracked.remove(&address);
+        if let Some(traces) = &mut self.traces {
+            traces.tracked.remove(&address);
+        }
     }
 
     /// How often the instance started.
@@ -212,19 +224,21 @@ impl Host {
 
     /// Pods that got an address while the kernel tracked connections of the pod that had it before.
     pub fn inherited(&self) -> u64 {
-        self.inherited
+        self.traces.as_ref().map_or(0, |traces| traces.inherited)
     }
 
     /// The instance starts anew: no interface of a pod is left.
     pub fn reboot(&mut self) {
         self.veths.clear();
-        self.rules.clear();
+        if let Some(traces) = &mut self.traces {
+            traces.rules.clear();
+        }
         self.boots = self.boots.saturating_add(1);
     }
 
     /// Addresses whose rules were written anew last.
     pub fn rules(&self) -> &[IpAddr] {
-        &self.rules
+        self.traces.as_ref().map_or(&[], |traces| &traces.rules)
     }
 
     /// Interfaces of pods, by name.

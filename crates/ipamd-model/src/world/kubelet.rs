@@ -6,6 +6,7 @@ pub mod container;
 mod pod;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use cni_types::random::Random;
 use ipamd_core::id::RpcId;
@@ -90,7 +91,7 @@ pub struct Tally {
 /// The kubelet.
 #[derive(Debug)]
 pub struct Kubelet {
-    spec: KubeletSpec,
+    spec: Arc<KubeletSpec>,
     pods: SmallMap<u64, Pod>,
     /// Names of the pods that have one.
     names: SmallMap<u64, PodName>,
@@ -104,10 +105,20 @@ pub struct Kubelet {
 
 impl Kubelet {
     /// A kubelet without pods.
-    pub fn new(spec: KubeletSpec, seed: u64) -> Self {
+    pub fn new(spec: impl Into<Arc<KubeletSpec>>, seed: u64) -> Self {
         let (pods, names, adds, dels) = (SmallMap::new(), SmallMap::new(), SmallMap::new(), SmallMap::new());
         let (next_rpc, next_sandbox, tally) = (0, 0, Tally::default());
-        Self { spec, pods, names, adds, dels, next_rpc, next_sandbox, tally, random: Random::stream(seed, 7) }
+        Self {
+            spec: spec.into(),
+            pods,
+            names,
+            adds,
+            dels,
+            next_rpc,
+            next_sandbox,
+            tally,
+            random: Random::stream(seed, 7),
+        }
     }
 
     /// What happened so far.

@@ -2,6 +2,8 @@
 
 mod pods;
 
+use std::sync::Arc;
+
 use ipamd_core::id::{Epoch, InstanceId, OpId};
 use ipamd_core::input::{Answer, Boot, ImdsErrorKind, ImdsReply, Input};
 use ipamd_core::output::{Effect, HostCall, ImdsRead, Output, StoreCall, Warning};
@@ -35,7 +37,7 @@ pub struct WorldNode<F: Agents> {
     /// Its instance.
     pub instance: InstanceId,
     /// Its name.
-    pub name: Box<str>,
+    pub name: Arc<str>,
     /// Its instance metadata service.
     pub imds: Imds,
     /// Its host network.
@@ -65,7 +67,7 @@ pub struct Parts<F> {
     /// Its instance, which runs.
     pub instance: InstanceId,
     /// Its name.
-    pub name: Box<str>,
+    pub name: Arc<str>,
     /// Its instance metadata service.
     pub imds: Imds,
     /// Its host network.
@@ -198,7 +200,7 @@ impl<F: Agents> WorldNode<F> {
         at.plan.at(probe_ms, at.index, Event::Probe(self.epoch));
         let boot = Boot {
             epoch: self.epoch,
-            node_name: self.name.clone(),
+            node_name: (&*self.name).into(),
             api_server_reachable: at.account.faults.kube(at.now_ms).is_none(),
             waited_ms: 0,
             boot_id: format!("boot-{}", self.host.boots()).into(),

@@ -68,7 +68,7 @@ fn world(pods: u64) -> World<Begins> {
 #[test(own_process)]
 fn a_calm_node_with_all_around_it_takes_little() {
     // A node of one ENI, and one of two ENIs and eight pods with names.
-    for (pods, allowed) in [(0, 5_400), (8, 11_700)] {
+    for (pods, allowed) in [(0, 4_700), (8, 9_600)] {
         let before = ALLOCATOR.current_usage();
         let world = world(pods);
         let taken = (ALLOCATOR.current_usage() - before) / NODES;
