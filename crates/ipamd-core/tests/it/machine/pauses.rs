@@ -9,9 +9,9 @@ use ipamd_core::{Config, Input};
 
 use crate::world::World;
 
-fn careful(variables: &[(&str, &str)]) -> World {
+fn careful(variables: &[(&str, &str)], enis: u16, addresses: u16) -> World {
     let config = Config::careful(Settings::manifest_with(variables.iter().copied()));
-    let mut world = World::with(config, InstanceLimits::custom(1, 9));
+    let mut world = World::with(config, InstanceLimits::custom(enis, addresses));
     world.veths = Some(BTreeMap::new());
     world.run_ms(20_000);
     assert!(world.ready_ms.is_some(), "{:?}", world.fatal);
@@ -21,7 +21,7 @@ fn careful(variables: &[(&str, &str)]) -> World {
 /// The pauses double up to a minute, and end when they are over and not when the pool is looked at next.
 #[test]
 fn growth_that_fails_is_tried_again_after_a_pause_that_doubles() {
-    let mut world = careful(&[("WARM_IP_TARGET", "2")]);
+    let mut world = careful(&[("WARM_IP_TARGET", "2")], 1, 9);
     let assign = Ec2Operation::AssignPrivateIpAddresses;
     world.log.clear();
     world.fail(assign, Ec2Code::InternalError, u32::MAX);
@@ -44,7 +44,7 @@ fn growth_that_fails_is_tried_again_after_a_pause_that_doubles() {
 #[test]
 fn interfaces_are_looked_at_only_for_allocations_without_one() {
     for bound in [true, false] {
-        let mut world = careful(&[]);
+        let mut world = careful(&[], 1, 9);
         world.run_ms(120_000);
         assert!(world.add(1_001).is_some());
         world.run_ms(30_000);
@@ -55,4 +55,29 @@ fn interfaces_are_looked_at_only_for_allocations_without_one() {
         world.run_ms(60_000);
         assert_eq!(world.lists_of_pods.get() - before, u32::from(!bound));
     }
+}
+
+/// A subnet that lacked addresses is asked by one at a time until it has given some.
+#[test]
+fn a_subnet_that_has_addresses_again_is_asked_by_several() {
+    let mut world = careful(&[("WARM_ENI_TARGET", "1"), ("ENABLE_SUBNET_DISCOVERY", "false")], 7, 4);
+    world.run_ms(60_000);
+    let (create, attach) = (Ec2Operation::CreateNetworkInterface, Ec2Operation::AttachNetworkInterface);
+    world.fail(create, Ec2Code::InsufficientFreeAddressesInSubnet, u32::MAX);
+    world.log.clear();
+    assert!(world.add(1).is_some());
+    for key in 2..=5 {
+        world.add(key);
+    }
+    assert!(world.log.iter().any(|logged| logged.call.operation() == create));
+    world.faults.clear();
+    assert!(world.run_until(400_000, |world| world.core.metrics().eni_allocated > 1));
+    world.run_ms(60_000);
+    world.log.clear();
+    let rpcs: Vec<_> = (11..=24).map(|key| world.begin_add(key)).collect();
+    assert!(world.run_until(25_000, |world| rpcs.iter().all(|rpc| world.replies.contains_key(rpc))));
+    let calls: Vec<_> = world.log.iter().map(|logged| logged.call.operation()).collect();
+    let attached = calls.iter().position(|op| *op == attach).unwrap();
+    let begun = calls[..attached].iter().filter(|op| **op == create).count();
+    assert!(begun > 1, "{calls:?}");
 }
