@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use cni_types::ec2::{Ec2Code, Ec2Operation};
 use cni_types::limits::InstanceLimits;
+use ipamd_core::output::Reply;
 use ipamd_core::settings::Settings;
 use ipamd_core::{Config, Input};
 
@@ -80,4 +81,15 @@ fn a_subnet_that_has_addresses_again_is_asked_by_several() {
     let attached = calls.iter().position(|op| *op == attach).unwrap();
     let begun = calls[..attached].iter().filter(|op| **op == create).count();
     assert!(begun > 1, "{calls:?}");
+}
+
+/// A repeated ADD is answered at once, also where others wait for addresses.
+#[test]
+fn a_pod_that_has_an_address_does_not_wait_for_one() {
+    let mut world = careful(&[], 1, 4);
+    let given: Vec<_> = (1..=3).map(|key| world.add(key).unwrap()).collect();
+    let again = world.begin_add(1);
+    world.run_ms(10);
+    assert_eq!(world.core.waits().begun, 0);
+    assert!(matches!(world.reply(again), Reply::Added { address, .. } if address == given[0]));
 }
