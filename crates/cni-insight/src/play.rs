@@ -29,7 +29,7 @@ pub(crate) struct Node {
     pub(crate) group: Option<&'static str>,
     pub(crate) instance_type: Option<&'static str>,
     pub(crate) status: Option<NodeStatus>,
-    /// Its ENIConfig's name, and the subnet of the object if there is one.
+    /// Its `ENIConfig`'s name, and the subnet of the object if there is one.
     pub(crate) eni_config: Option<(&'static str, Option<&'static str>)>,
     pub(crate) wants_trunk: Option<bool>,
     pub(crate) env: Vec<(Box<str>, Box<str>)>,

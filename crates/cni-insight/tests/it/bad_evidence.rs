@@ -75,6 +75,55 @@ fn state(random: &mut Random) -> SourceState {
     }
 }
 
+/// An agent's settings, of which some are out of the ordinary.
+fn environment(random: &mut Random) -> Vec<(Box<str>, Box<str>)> {
+    let mut environment: Vec<(Box<str>, Box<str>)> =
+        agent_settings::manifest().map(|(name, value)| (name.into(), value.into())).collect();
+    for (name, value) in SETTINGS {
+        if random.below(12) == 0 {
+            environment.push((name.into(), value.into()));
+        }
+    }
+    environment
+}
+
+/// Some label sets.
+fn counts(random: &mut Random) -> Vec<LabelCount<'static>> {
+    let families = [
+        LabelledFamily::AwsApiErrorCount,
+        LabelledFamily::Ec2ApiErrorCount,
+        LabelledFamily::ReconcileCount,
+        LabelledFamily::PodEniErrorCount,
+    ];
+    let count = |random: &mut Random| LabelCount {
+        family: one_of(random, &families),
+        first: one_of(random, &APIS),
+        second: one_of(random, &CODES),
+        value: figure(random).unwrap_or(1.0),
+    };
+    (0..random.below(4)).map(|_| count(random)).collect()
+}
+
+fn page<'a>(random: &mut Random, is_doubtful: bool, counts: &'a [LabelCount<'a>]) -> PageEvidence<'a> {
+    PageEvidence {
+        is_ipv6: random.below(30) == 0,
+        is_doubtful: is_doubtful || random.below(10) == 0,
+        counts_refusals: maybe(random, |random| random.below(4) > 0),
+        assigned: figure(random),
+        held: figure(random),
+        most: figure(random),
+        usable: maybe(random, |random| u32::try_from(random.below(40)).unwrap()),
+        enis: figure(random),
+        most_enis: figure(random),
+        in_progress: figure(random),
+        refused: figure(random),
+        requests: figure(random),
+        forced_enis: figure(random).filter(|_| random.below(20) == 0),
+        forced_addresses: figure(random).filter(|_| random.below(20) == 0),
+        counts,
+    }
+}
+
 /// A round of some nodes. Returns what the sources were worth.
 fn round(
     insight: &mut Insight,
@@ -88,46 +137,8 @@ fn round(
     let mut round = insight.begin(facts);
     for number in 0..node_count {
         let (uid, name) = (format!("uid-{number}"), format!("node-{number}"));
-        let mut environment: Vec<(Box<str>, Box<str>)> =
-            agent_settings::manifest().map(|(name, value)| (name.into(), value.into())).collect();
-        for (name, value) in SETTINGS {
-            if random.below(12) == 0 {
-                environment.push((name.into(), value.into()));
-            }
-        }
-        let counts: Vec<LabelCount<'_>> = (0..random.below(4))
-            .map(|_| LabelCount {
-                family: one_of(
-                    random,
-                    &[
-                        LabelledFamily::AwsApiErrorCount,
-                        LabelledFamily::Ec2ApiErrorCount,
-                        LabelledFamily::ReconcileCount,
-                        LabelledFamily::PodEniErrorCount,
-                    ],
-                ),
-                first: one_of(random, &APIS),
-                second: one_of(random, &CODES),
-                value: figure(random).unwrap_or(1.0),
-            })
-            .collect();
-        let page = PageEvidence {
-            is_ipv6: random.below(30) == 0,
-            is_doubtful: is_doubtful || random.below(10) == 0,
-            counts_refusals: maybe(random, |random| random.below(4) > 0),
-            assigned: figure(random),
-            held: figure(random),
-            most: figure(random),
-            usable: maybe(random, |random| u32::try_from(random.below(40)).unwrap()),
-            enis: figure(random),
-            most_enis: figure(random),
-            in_progress: figure(random),
-            refused: figure(random),
-            requests: figure(random),
-            forced_enis: figure(random).filter(|_| random.below(20) == 0),
-            forced_addresses: figure(random).filter(|_| random.below(20) == 0),
-            counts: &counts,
-        };
+        let (environment, counts) = (environment(random), counts(random));
+        let page = page(random, is_doubtful, &counts);
         let status = NodeStatus {
             max_pods: maybe(random, |random| u32::try_from(random.below(120)).unwrap()),
             is_cordoned: random.below(10) == 0,
@@ -160,12 +171,14 @@ fn round(
 fn rests_on(id: FindingId) -> &'static [Source] {
     use FindingId as Id;
     match id {
-        Id::ProvisioningDisabled | Id::MaxEniSetting | Id::MinimumWithoutWarm | Id::WarmTargetsZero => {
-            &[Source::AgentPods]
-        }
-        Id::AgentRestarting | Id::AgentNotStarted | Id::AgentSettingsRefused | Id::MetricsDisabled => {
-            &[Source::AgentPods]
-        }
+        Id::ProvisioningDisabled
+        | Id::MaxEniSetting
+        | Id::MinimumWithoutWarm
+        | Id::WarmTargetsZero
+        | Id::AgentRestarting
+        | Id::AgentNotStarted
+        | Id::AgentSettingsRefused
+        | Id::MetricsDisabled => &[Source::AgentPods],
         Id::MaxPodsTooHigh | Id::PoolCappedByMaxPods => &[Source::Nodes],
         Id::NodeCordoned | Id::AgentSilent => &[Source::AgentPods, Source::Nodes],
         _ => &[],
