@@ -18,8 +18,8 @@ use judged::{Judged, PoolKey};
 use pools::{Pools, PoolsRound};
 use spread::{Seen, Spread};
 
-/// Distinct environments of a round that are judged once each. Those beyond are judged for each node.
-const KNOWN_ENVIRONMENTS: usize = 64;
+/// Distinct environments of a round that are judged once each; a cluster has one, or some. Those beyond are judged for each node.
+const KNOWN_ENVIRONMENTS: usize = 16;
 
 /// What lasts between rounds, by node group.
 #[derive(Debug, Default)]
@@ -35,7 +35,7 @@ struct GroupMemory {
 /// A round's nodes, by node group.
 #[derive(Debug, Default)]
 pub(crate) struct FleetRound {
-    known: Vec<(EnvironmentPlace, Judged)>,
+    known: Vec<Known>,
     groups: BTreeMap<Box<str>, GroupRound>,
 }
 
@@ -46,8 +46,12 @@ struct GroupRound {
     pools: PoolsRound,
 }
 
-/// Where an environment lies in memory. Agents with equal environments share one, which stays where it is during a round.
-type EnvironmentPlace = (usize, usize);
+/// An environment of the round, with what it says.
+#[derive(Debug)]
+struct Known {
+    environment: Box<[(Box<str>, Box<str>)]>,
+    judged: Judged,
+}
 
 impl FleetRound {
     /// Takes in a node. `cause` is that of its refusals in this round.
@@ -69,13 +73,12 @@ impl FleetRound {
         }
         group.pools.add(node, cause);
         let Some(env) = node.agent.and_then(|agent| agent.env) else { return };
-        let place = (env.as_ptr().addr(), env.len());
         let judged_now;
-        let judged = match known.iter().position(|(known, _)| *known == place) {
-            Some(at) => &known[at].1,
+        let judged = match known.iter().position(|known| *known.environment == *env) {
+            Some(at) => &known[at].judged,
             None if known.len() < KNOWN_ENVIRONMENTS => {
-                known.push((place, Judged::of(env)));
-                let Some((_, judged)) = known.last() else { return };
+                known.push(Known { environment: env.into(), judged: Judged::of(env) });
+                let Some(Known { judged, .. }) = known.last() else { return };
                 judged
             }
             None => {

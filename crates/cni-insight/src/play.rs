@@ -10,7 +10,7 @@ use crate::evidence::{
     NodeStatus, PageEvidence, RoundFacts, SourceState, Sources,
 };
 use crate::finding::{Conclusion, Finding, Severity};
-use crate::insight::Insight;
+use crate::insight::{Insight, InsightRound};
 use crate::mute::Mutes;
 
 /// What a page counts by label set.
@@ -151,36 +151,41 @@ impl Play {
         self.facts.at_ms += self.facts.interval_ms;
         let mut round = self.insight.begin(self.facts);
         for node in nodes {
-            let counts: Vec<LabelCount<'_>> = node
-                .counts
-                .iter()
-                .map(|(family, first, second, value)| LabelCount { family: *family, first, second, value: *value })
-                .collect();
-            round.observe(&NodeEvidence {
-                uid: &node.name,
-                name: &node.name,
-                zone: node.zone,
-                instance_type: node.instance_type,
-                node_group: node.group,
-                status: node.status,
-                eni_config: node.eni_config.map(|(name, subnet)| EniConfigEvidence {
-                    name,
-                    content: subnet.map(|subnet| EniConfigContent { subnet }),
-                }),
-                cni_node: node.wants_trunk.map(|wants_trunk| CniNodeEvidence { wants_trunk }),
-                agent: node.has_agent.then_some(AgentEvidence {
-                    env: Some(&node.env),
-                    restarts: node.restarts,
-                    is_ready: node.is_ready,
-                }),
-                version: node.version,
-                page: match node.failure {
-                    Some(failure) => Err(failure),
-                    None => Ok(PageEvidence { counts: &counts, ..node.page }),
-                },
-            });
+            Self::observe(&mut round, node);
         }
         round.finish()
+    }
+
+    /// Shows a node to a round.
+    pub(crate) fn observe(round: &mut InsightRound<'_>, node: &Node) {
+        let counts: Vec<LabelCount<'_>> = node
+            .counts
+            .iter()
+            .map(|(family, first, second, value)| LabelCount { family: *family, first, second, value: *value })
+            .collect();
+        round.observe(&NodeEvidence {
+            uid: &node.name,
+            name: &node.name,
+            zone: node.zone,
+            instance_type: node.instance_type,
+            node_group: node.group,
+            status: node.status,
+            eni_config: node.eni_config.map(|(name, subnet)| EniConfigEvidence {
+                name,
+                content: subnet.map(|subnet| EniConfigContent { subnet }),
+            }),
+            cni_node: node.wants_trunk.map(|wants_trunk| CniNodeEvidence { wants_trunk }),
+            agent: node.has_agent.then_some(AgentEvidence {
+                env: Some(&node.env),
+                restarts: node.restarts,
+                is_ready: node.is_ready,
+            }),
+            version: node.version,
+            page: match node.failure {
+                Some(failure) => Err(failure),
+                None => Ok(PageEvidence { counts: &counts, ..node.page }),
+            },
+        });
     }
 
     pub(crate) fn rounds(&mut self, count: usize, node: impl Fn(usize) -> Node) -> Conclusion {

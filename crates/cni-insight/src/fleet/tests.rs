@@ -176,3 +176,27 @@ fn the_order_of_nodes_with_many_variants_leaves_no_trace() {
     let conclusion = one.round(&nodes);
     assert_eq!(found(&conclusion, Id::SettingsDiffer).nodes, 38);
 }
+
+#[test]
+fn an_environment_is_known_by_what_is_in_it_and_not_by_where_it_lies() {
+    let mut play = Play::every(30);
+    // More than are judged once, and each at a place where another may have been.
+    for round in 0..3_u32 {
+        let nodes: Vec<Node> = (0..60)
+            .map(|number| {
+                let node = Node::new(&format!("n{number}")).env("MINIMUM_IP_TARGET", &(number % 30 + 1).to_string());
+                node.env("WARM_ENI_TARGET", if (number + round).is_multiple_of(3) { "3" } else { "1" })
+            })
+            .collect();
+        let conclusion = play.round(&nodes);
+        assert_eq!(found(&conclusion, Id::WarmEniTargetIgnored).nodes, 20);
+    }
+    // The caller may use a place again within a round.
+    let mut round = play.insight.begin(play.facts);
+    for number in 0..40_u32 {
+        let value = if number.is_multiple_of(4) { "3" } else { "1" };
+        let node = Node::new(&format!("m{number}")).env("WARM_IP_TARGET", "2").env("WARM_ENI_TARGET", value);
+        Play::observe(&mut round, &node);
+    }
+    assert_eq!(found(&round.finish(), Id::WarmEniTargetIgnored).nodes, 10);
+}

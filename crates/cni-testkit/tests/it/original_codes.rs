@@ -24,8 +24,8 @@ fn sources() -> PathBuf {
 fn package(folder: &Path) -> Vec<String> {
     let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let is_source = |path: &PathBuf| {
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        name.ends_with(".go") && !name.ends_with("_test.go")
+        let is_test = path.file_stem().and_then(|name| name.to_str()).is_some_and(|name| name.ends_with("_test"));
+        path.extension().is_some_and(|extension| extension == "go") && !is_test
     };
     files.filter(is_source).map(|path| std::fs::read_to_string(path).unwrap()).collect()
 }
