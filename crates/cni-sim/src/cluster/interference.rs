@@ -3,6 +3,7 @@
 use super::active::Active;
 use super::engine::Engine;
 use super::nodes::ENI_CONFIG;
+use super::sdk::Sdk;
 use super::slot::Slot;
 use super::state::SimulatedCluster;
 use crate::scenario::{EniConfigFault, FaultKind};
@@ -19,6 +20,11 @@ const NO_MANAGE: (&str, &str) = ("node.k8s.amazonaws.com/no_manage", "true");
 const NOTHING: u128 = 0xdead;
 
 impl SimulatedCluster {
+    /// The SDK of a node's agent.
+    pub(super) fn sdk_of(&self, slot: &Slot) -> Sdk {
+        Sdk::of_tag(self.scenario.node_groups.get(slot.group).map_or("", |group| group.image_tag()))
+    }
+
     /// Others unassign addresses that pods use, of the ENI on which most pods run.
     pub(super) fn lose_addresses(&self, engine: &mut Engine, slot: &Slot, count: u32, now_ms: i64) {
         self.change(engine, slot, now_ms, |node, at| {

@@ -1,8 +1,6 @@
 //! Which SDK an agent is built with: it decides what the agent counts where EC2 had no part in an error.
 
 use super::active::Members;
-use super::slot::Slot;
-use super::state::SimulatedCluster;
 use cni_types::version::AgentVersion;
 use ipamd_model::world::faults::How;
 
@@ -51,13 +49,6 @@ pub(super) struct NodeFault {
     pub(super) members: Members,
     pub(super) sdk: Sdk,
     pub(super) how: How,
-}
-
-impl SimulatedCluster {
-    /// The SDK of a node's agent.
-    pub(super) fn sdk_of(&self, slot: &Slot) -> Sdk {
-        Sdk::of_tag(self.scenario.node_groups.get(slot.group).map_or("", |group| group.image_tag()))
-    }
 }
 
 #[cfg(test)]
