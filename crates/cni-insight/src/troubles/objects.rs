@@ -19,7 +19,7 @@ pub(super) const NO_TRUNK: &str = "the CNINode asks for no trunk";
 pub(super) fn eniconfig_missing(view: &View<'_>, cause: Option<FindingId>) -> Option<Verdict> {
     let name = view.missing_eni_config()?;
     let is_a_cause = cause == Some(FindingId::EniconfigInvalid);
-    let verdict = || Verdict::without_page(FindingId::EniconfigMissing).with_word(name);
+    let verdict = || Verdict::without_page(FindingId::EniconfigMissing).with_word(name).with_count(1.0);
     (!is_a_cause).then(|| verdict().needs(Source::EniConfigs, view).needs(Source::AgentPods, view))
 }
 
@@ -27,7 +27,7 @@ pub(super) fn eniconfig_missing(view: &View<'_>, cause: Option<FindingId>) -> Op
 /// nothing.
 pub(super) fn trunk_slot_missing(view: &View<'_>) -> Option<Verdict> {
     let applies = asks_for_no_trunk(view) && view.has_all_enis() == Some(true) && !has_failed_to_ask(view);
-    let verdict = || Verdict::without_page(FindingId::TrunkSlotMissing);
+    let verdict = || Verdict::without_page(FindingId::TrunkSlotMissing).with_count(1.0);
     applies.then(|| verdict().needs(Source::CniNodes, view).needs(Source::AgentPods, view))
 }
 

@@ -234,6 +234,8 @@ pub(super) fn counted_as(id: FindingId, group: &Group) -> (&'static str, Source)
         Id::SettingsDiffer | Id::AgentVersionsDiffer => return ("nodes with what most have", Source::AgentPods),
         Id::AgentNotReady => return ("agents that are not ready", Source::AgentPods),
         Id::AgentRestarting => return ("restarts in 30 minutes", Source::AgentPods),
+        Id::EniconfigMissing => return ("nodes whose ENIConfig is not there", Source::EniConfigs),
+        Id::TrunkSlotMissing => return ("nodes that ask for no trunk ENI", Source::CniNodes),
         Id::TargetsIgnoredOnIpv6 => return ("settings without effect, added over the nodes", Source::AgentPods),
         Id::InstanceMetadataFailing => "failed reads of instance metadata, in the newest round",
         Id::PoolLoopStalled => "pages in a row with a pool action, added over the nodes",
