@@ -109,6 +109,9 @@ impl<K: PodKey> Core<K> {
                     self.rpcs.rewrite(&mut self.agent.lane(Lane::Store));
                 }
                 self.plan();
+                if self.agent.pool.take_changed() {
+                    self.rouse();
+                }
                 let now_ms = self.agent.ms();
                 self.agent.operations.release(now_ms);
             }
@@ -192,6 +195,14 @@ impl<K: PodKey> Core<K> {
         let newer = self.agent.see_node(node);
         if let Some(max_pods) = max_pods.filter(|_| newer && !self.agent.metrics.with_api_server) {
             self.agent.facts.max_pods = max_pods;
+            self.rouse();
+        }
+    }
+
+    /// The pool or the node may have changed: a loop that left out its checks looks whether they do nothing still.
+    fn rouse(&mut self) {
+        if let Some(Loop::Ipv4(step)) = &mut self.pool {
+            step.rouse(&mut self.agent.lane(Lane::Pool));
         }
     }
 

@@ -23,6 +23,26 @@ pub(crate) struct Arrivals {
     all: Option<BTreeSet<(u32, Block, EniId)>>,
     /// Something entered the store.
     pub(crate) added: bool,
+    /// Entries of `all` that were made or looked at, for tests.
+    work: Work,
+}
+
+/// A count that only tests keep.
+#[derive(Debug, Default)]
+struct Work {
+    #[cfg(test)]
+    entries: usize,
+}
+
+impl Work {
+    #[cfg(test)]
+    fn add(&mut self, entries: usize) {
+        self.entries += entries;
+    }
+
+    #[cfg(not(test))]
+    #[expect(clippy::unused_self, reason = "only tests count")]
+    fn add(&mut self, _: usize) {}
 }
 
 /// First and last address of an IPv4 CIDR.
@@ -38,26 +58,30 @@ impl Arrivals {
     /// Nothing has arrived yet.
     pub(crate) fn of<K: PodKey>(pool: &Pool<K>, eni: EniId) -> Self {
         let own = pool.eni(eni).into_iter().flat_map(PoolEni::blocks).collect();
-        Self { eni, own, all: None, added: false }
+        Self { eni, own, all: None, added: false, work: Work::default() }
     }
 
     /// Another CIDR of the store, or of the ENI alone, that has an address in common with this one: whose it is.
     fn holder<K: PodKey>(&mut self, pool: &Pool<K>, block: Block, alone: bool) -> Option<EniId> {
-        let (first, last) = range(block)?;
-        let all = self.all.get_or_insert_with(|| {
+        let (own, (first, last)) = (self.eni, range(block)?);
+        let Self { all, work, .. } = self;
+        let all = all.get_or_insert_with(|| {
             let of = |eni: &PoolEni| {
                 let id = eni.id;
                 let starts = eni.blocks().filter_map(move |block| Some((range(block)?.0, block, id)));
                 starts.collect::<Vec<_>>()
             };
-            pool.enis().iter().flat_map(of).collect()
+            let made: BTreeSet<_> = pool.enis().iter().flat_map(of).collect();
+            work.add(made.len());
+            made
         });
         // No CIDR has more than 16 addresses: one that reaches this far begins here.
         let lowest = (first.saturating_sub(15), Block::Address(Ipv4Addr::UNSPECIFIED), EniId::from_bits(0));
         let near = all.range(lowest..).take_while(|(start, ..)| *start <= last);
         let reaches = |known: Block| range(known).is_some_and(|(_, end)| end >= first);
-        near.filter(|(.., eni)| !alone || *eni == self.eni)
-            .filter(|(_, known, eni)| reaches(*known) && (*known, *eni) != (block, self.eni))
+        near.inspect(|_| work.add(1))
+            .filter(|(.., eni)| !alone || *eni == own)
+            .filter(|(_, known, eni)| reaches(*known) && (*known, *eni) != (block, own))
             .map(|(.., eni)| *eni)
             .next()
     }
@@ -203,5 +227,30 @@ mod tests {
         }
         arrivals.add(address(at(48)));
         assert_eq!(arrivals.holder(&pool, prefix(at(48)), true), Some(two));
+    }
+
+    /// However many CIDRs the store has, each that arrives is compared with those near it.
+    #[test]
+    fn an_arrival_is_compared_with_what_is_near_it_alone() {
+        for enis in [4_u8, 16, 64] {
+            let mut pool: Pool<u64> = Pool::new(0);
+            for eni in 0..enis {
+                let (id, subnet) = (EniId::from_bits(u128::from(eni)), crate::id::SubnetId::from_bits(1));
+                pool.add_eni(PoolEni::new(id, 0, crate::input::EniKind::Interface, eni == 0, subnet));
+                for last in 0..200 {
+                    pool.add_block(id, Block::Address(Ipv4Addr::new(10, 0, eni, last)));
+                }
+            }
+            let (stored, arriving) = (200 * usize::from(enis), 200_usize);
+            let mut arrivals = Arrivals::of(&pool, EniId::from_bits(1));
+            for last in 0..200 {
+                // Between the addresses of two ENIs, beside many of one.
+                let block = Block::Address(Ipv4Addr::new(10, 0, if last % 2 == 0 { 1 } else { 200 }, 50 + last));
+                assert_eq!(arrivals.holder(&pool, block, false), None, "{block:?}");
+                arrivals.add(block);
+            }
+            let work = arrivals.work.entries;
+            assert!(work >= stored && work <= stored + 16 * arriving, "{work} entries for {stored} and {arriving}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Core, Phase};
+use super::{Core, Loop, Phase};
 use crate::agent::careful::Waits;
 use crate::agent::memory::PodKey;
 use crate::config::Config;
@@ -113,6 +113,13 @@ impl<K: PodKey> Core<K> {
     pub fn annotations(&self) -> (usize, u64) {
         let own = self.agent.own.as_deref();
         own.map_or((0, 0), |own| (own.notes.len(), own.notes.lost))
+    }
+
+    /// Whether the loop leaves checks of the pool out, and whether one would do nothing now. The first without the second does not
+    /// occur.
+    pub fn checks_left_out(&self) -> (bool, bool) {
+        let rests = matches!(&self.pool, Some(Loop::Ipv4(step)) if step.rests());
+        (rests, self.agent.check_does_nothing())
     }
 
     /// Effects that are not answered yet.

@@ -1,6 +1,7 @@
 //! The loop of an IPv4 node: half a pause, a check of the pool, the other half, a comparison when it is due.
 
 use crate::agent::cx::Cx;
+use crate::agent::lane::Lane;
 use crate::agent::memory::{Agent, PodKey};
 use crate::agent::operations::Count;
 use crate::agent::wake::{Flow, Wake};
@@ -16,6 +17,8 @@ use crate::store::Stats;
 
 /// The loop sleeps this long before each of its halves.
 const HALF_MS: i64 = 2_500;
+/// Between two checks, where no comparison is due.
+const PAUSE_MS: i64 = 2 * HALF_MS;
 /// A comparison is due when more than this has passed since the pool was changed or compared.
 const RECONCILE_MS: i64 = 60_000;
 /// More than this lies between two releases.
@@ -26,6 +29,8 @@ const DECREASE_MS: i64 = 30_000;
 pub(crate) enum PoolLoop {
     /// It sleeps before a check.
     BeforeCheck,
+    /// Checks would do nothing, the first of them after a pause from then: they are left out up to a time at which one is due.
+    Rest(i64),
     /// Subnets are looked up for ENIs that are held.
     Unhold,
     /// It announces security groups for pods.
@@ -50,7 +55,7 @@ impl PoolLoop {
 
     pub(crate) fn resume<K: PodKey>(self, cx: &mut Cx<'_, K>, wake: Wake) -> Self {
         match self {
-            Self::BeforeCheck => {
+            Self::BeforeCheck | Self::Rest(_) => {
                 // Careful: ENIs whose subnets were unknown are looked at again.
                 if cx.is_careful() && cx.holds_are_due() {
                     cx.held.asked_ms = Some(cx.ms());
@@ -95,9 +100,41 @@ impl PoolLoop {
             Self::Reconcile(step) => reconciled(cx, |cx| step.resume(cx, wake)),
         }
     }
+
+    /// The pool or the node may have changed: if a check would do something now, the next one is not left out.
+    pub(crate) fn rouse<K: PodKey>(&mut self, cx: &mut Cx<'_, K>) {
+        let Self::Rest(since_ms) = *self else { return };
+        if !cx.check_does_nothing() && cx.operations.rouse(Lane::Pool) {
+            let rested_ms = cx.ms().saturating_sub(since_ms).rem_euclid(PAUSE_MS);
+            cx.sleep(PAUSE_MS - rested_ms);
+            *self = Self::BeforeCheck;
+        }
+    }
+
+    /// Checks are left out.
+    pub(crate) fn rests(&self) -> bool {
+        matches!(self, Self::Rest(_))
+    }
 }
 
 impl<K: PodKey> Agent<K> {
+    /// A check would change nothing and ask nobody, and that holds until the pool or the node changes.
+    pub(crate) fn check_does_nothing(&self) -> bool {
+        let (targets, stats) = (self.targets(), self.pool.stats(self.facts.mode, self.ms()));
+        self.own.is_none()
+            && !self.config.settings.pod_eni
+            && !targets.too_low(&stats)
+            && targets.surplus(&stats) == 0
+            && !targets.enis_to_spare(&stats, self.pool.has_idle_eni())
+    }
+
+    /// How long it is until the check after which a comparison is due, in whole pauses.
+    fn rest_ms(&self) -> i64 {
+        let since_ms = self.times.action.map_or(i64::MAX, |since_ms| self.ms().saturating_sub(since_ms));
+        let left_ms = RECONCILE_MS.saturating_sub(since_ms.saturating_add(HALF_MS));
+        PAUSE_MS * (left_ms.max(0) / PAUSE_MS + 1)
+    }
+
     fn reconcile_is_due(&self, after_ms: i64) -> bool {
         let at_ms = self.ms().saturating_add(after_ms);
         let long_ago = |since_ms: i64| at_ms.saturating_sub(since_ms) > RECONCILE_MS;
@@ -188,7 +225,11 @@ fn checked<K: PodKey>(cx: &mut Cx<'_, K>, released: bool) -> PoolLoop {
         cx.sleep(HALF_MS);
         return PoolLoop::BeforeReconcile;
     }
-    cx.sleep(2 * HALF_MS);
+    if cx.check_does_nothing() {
+        cx.sleep(cx.rest_ms());
+        return PoolLoop::Rest(cx.ms());
+    }
+    cx.sleep(PAUSE_MS);
     PoolLoop::BeforeCheck
 }
 

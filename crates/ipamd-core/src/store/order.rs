@@ -39,6 +39,7 @@ impl<K: Ord + Clone> Pool<K> {
         });
         // A CIDR of one address has no pods if its address is free.
         let (_, _, address) = best.min_by_key(|(pods, left_ms, _)| (*pods, *left_ms))?;
+        self.changed.mark();
         let holds = |eni: &&mut PoolEni| !eni.excluded && eni.cidrs.iter().any(|cidr| cidr.contains(address));
         let eni = self.enis.iter_mut().find(holds)?;
         let cidr = eni.cidrs.iter_mut().find(|cidr| cidr.contains(address))?;

@@ -1,5 +1,6 @@
 //! The store: ENIs in the order in which they came, their CIDRs, and the pods that use them.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use super::cidr::{Cidr, Freed, Prefix};
@@ -43,6 +44,22 @@ pub struct Place {
     pub block: Block,
 }
 
+/// A mark that is no part of what a store is.
+#[derive(Clone, Default)]
+pub(super) struct Changed(bool);
+
+impl Changed {
+    pub(super) fn mark(&mut self) {
+        self.0 = true;
+    }
+}
+
+impl fmt::Debug for Changed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("_")
+    }
+}
+
 /// The pool of one node. `K` names a pod's network attachment.
 ///
 /// The store holds one owner per address of an ENI as long as no two CIDRs of it have an address in common; who adds CIDRs sees to
@@ -63,6 +80,8 @@ pub struct Pool<K> {
     pub(super) prefixes: i64,
     /// The raw counter behind the gauge of assigned addresses: see [`Self::drop_eni`].
     pub(super) assigned: i64,
+    /// For [`Self::take_changed`].
+    pub(super) changed: Changed,
 }
 
 impl PoolEni {
@@ -130,7 +149,8 @@ impl<K: Ord + Clone> Pool<K> {
     /// An empty store whose addresses rest that long after use.
     pub fn new(cooldown_ms: i64) -> Self {
         let (enis, owners, clean_ups) = (Vec::new(), SmallMap::new(), CleanUps::new());
-        Self { enis, owners, twice: SmallMap::new(), cooldown_ms, clean_ups, total: 0, prefixes: 0, assigned: 0 }
+        let (total, prefixes, assigned, changed) = (0, 0, 0, Changed::default());
+        Self { enis, owners, twice: SmallMap::new(), cooldown_ms, clean_ups, total, prefixes, assigned, changed }
     }
 
     /// The ENIs, in the order in which they came.
@@ -145,7 +165,13 @@ impl<K: Ord + Clone> Pool<K> {
 
     /// One ENI, to change it.
     pub fn eni_mut(&mut self, id: EniId) -> Option<&mut PoolEni> {
+        self.changed.mark();
         self.enis.iter_mut().find(|eni| eni.id == id)
+    }
+
+    /// Something may have changed on which the numbers of [`Self::stats`] depend, the time aside, since this was asked last.
+    pub(crate) fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed).0
     }
 
     /// Pods and their addresses.
@@ -181,6 +207,7 @@ impl<K: Ord + Clone> Pool<K> {
     /// Takes an ENI in; nothing happens if it is there.
     pub fn add_eni(&mut self, eni: PoolEni) {
         if self.eni(eni.id).is_none() {
+            self.changed.mark();
             self.enis.reserve_exact(1);
             self.enis.push(eni);
         }
@@ -240,6 +267,7 @@ impl<K: Ord + Clone> Pool<K> {
 
     /// Takes a CIDR off an ENI with all that is known of its addresses; the answer is the number of pods that had one.
     fn cut_off(&mut self, id: EniId, block: Block) -> u32 {
+        self.changed.mark();
         let Some(eni) = self.enis.iter_mut().find(|eni| eni.id == id) else { return 0 };
         let before = self.owners.len();
         if let Some(index) = eni.cidrs.iter().position(|cidr| cidr.block() == block) {
@@ -266,6 +294,7 @@ impl<K: Ord + Clone> Pool<K> {
     /// prefixes and their pods stay in the raw counters. Both is what the original does.
     pub fn drop_eni(&mut self, id: EniId) -> Option<(u32, u32)> {
         let index = self.enis.iter().position(|eni| eni.id == id)?;
+        self.changed.mark();
         let eni = self.enis.remove(index);
         let (size, pods) = (eni.addresses(), eni.assigned_ipv4());
         let prefixes = i64::try_from(eni.cidrs.iter().filter(|cidr| cidr.prefix).count()).unwrap_or(i64::MAX);

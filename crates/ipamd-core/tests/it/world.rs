@@ -288,6 +288,8 @@ impl World {
             record.push((now, input.clone()));
         }
         let outputs = self.core.handle(now, input);
+        let (left_out, do_nothing) = self.core.checks_left_out();
+        assert!(do_nothing || !left_out, "a check is left out that would do something at {} ms", self.now_ms);
         self.outputs += outputs.len() as u64;
         for output in outputs {
             match output {

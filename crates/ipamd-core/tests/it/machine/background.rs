@@ -112,3 +112,24 @@ fn changed_cidrs_of_the_vpc_go_to_the_host() {
     let marks = series(&world, "awscni_connmark_reconcile_total");
     assert!(marks.contains(&("success".to_owned(), 2)));
 }
+
+/// An agent whose pool is as it should be is not woken every five seconds to find that out.
+#[test]
+fn checks_that_would_do_nothing_are_left_out() {
+    let mut world = World::serving(&[], 3, 10);
+    world.add(1);
+    world.run_ms(120_000);
+    let (calm, since) = (world.core.checks_left_out(), world.inputs);
+    assert_eq!(calm, (true, true));
+    world.run_ms(600_000);
+    // Two watchers and a comparison take 100 inputs; with a wake for each check there would be 220.
+    let inputs = world.inputs - since;
+    assert!((60..150).contains(&inputs), "{inputs} inputs in ten calm minutes");
+    // The next check comes when it would have come, a multiple of its pause after the last one.
+    world.log.clear();
+    for key in 2..11 {
+        world.add(key);
+    }
+    assert_eq!(world.core.checks_left_out(), (false, false));
+    assert!(world.run_until(5_000, |world| !world.log.is_empty()), "the pool grows within a pause");
+}
