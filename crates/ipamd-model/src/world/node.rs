@@ -57,6 +57,8 @@ pub struct WorldNode<F: Agents> {
     /// When the container starts again, while no process lives.
     again_ms: Option<i64>,
     wake_ms: Option<i64>,
+    /// The times of all planned wakes, the earliest last. Some may be of deadlines that were replaced.
+    wakes: Vec<i64>,
     kubelet_ms: Option<i64>,
     fatal: Vec<Box<str>>,
     warning: Option<Warning>,
@@ -99,6 +101,7 @@ impl<F: Agents> WorldNode<F> {
             serving_since_ms: None,
             again_ms: None,
             wake_ms: None,
+            wakes: Vec::new(),
             kubelet_ms: None,
             fatal: Vec::new(),
             warning: None,
@@ -146,10 +149,7 @@ impl<F: Agents> WorldNode<F> {
             Event::Start => self.start(at),
             Event::End(epoch) if self.lives(epoch) => self.end(at),
             Event::Probe(epoch) if self.lives(epoch) => self.probe(at),
-            Event::Wake(epoch) if self.lives(epoch) && self.wake_ms == Some(at.now_ms) => {
-                self.wake_ms = None;
-                self.tell(Input::Tick, at);
-            }
+            Event::Wake => self.wake(at),
             Event::Tell(epoch, input) if self.lives(epoch) => self.tell(*input, at),
             Event::Ec2(exchange) => self.arrive(*exchange, at),
             Event::Imds(epoch, op, read, sent_ms) if self.lives(epoch) => {
@@ -261,11 +261,24 @@ impl<F: Agents> WorldNode<F> {
         let deadline_ms = self.agent.as_ref().and_then(Agent::deadline);
         // An agent whose deadline has passed gets one `Tick` at that time. A second one at the same time would stop the clock.
         let wake_ms = deadline_ms.map(|deadline_ms| deadline_ms.max(at.now_ms.saturating_add(1)));
-        if wake_ms != self.wake_ms {
-            self.wake_ms = wake_ms;
-            if let Some(wake_ms) = wake_ms {
-                at.plan.at(wake_ms, at.index, Event::Wake(self.epoch));
-            }
+        self.wake_ms = wake_ms;
+        // A wake that is planned for an earlier time plans this one when it comes.
+        if let Some(wake_ms) = wake_ms
+            && self.wakes.last().is_none_or(|first_ms| *first_ms > wake_ms)
+        {
+            self.wakes.push(wake_ms);
+            at.plan.at(wake_ms, at.index, Event::Wake);
+        }
+    }
+
+    /// A planned wake comes: the agent's deadline, or one that was replaced.
+    fn wake(&mut self, at: &mut Moment<'_>) {
+        self.wakes.pop();
+        if self.agent.is_some() && self.wake_ms == Some(at.now_ms) {
+            self.wake_ms = None;
+            self.tell(Input::Tick, at);
+        } else {
+            self.plan_wake(at);
         }
     }
 
