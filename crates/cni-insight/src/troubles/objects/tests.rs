@@ -176,6 +176,6 @@ fn pods_that_wait_on_a_node_that_asks_for_no_trunk_get_no_branch_eni_likely() {
         assert_eq!(named(&play(PRESENT).rounds(9, |_| asking(wants_trunk))), [], "{wants_trunk:?}");
     }
     // Between pages with requests that are served there is one on which no pod gives an address back.
-    let served = |number: usize| asking(Some(false)).pool(if number % 3 == 0 { 14.0 } else { 10.0 }, 18.0, 27);
+    let served = |number: usize| asking(Some(false)).pool(if number.is_multiple_of(3) { 14.0 } else { 10.0 }, 18.0, 27);
     assert_eq!(named(&play(PRESENT).rounds(9, served)), []);
 }
