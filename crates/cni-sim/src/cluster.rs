@@ -13,6 +13,7 @@ mod group_plan;
 mod interference;
 mod nodes;
 mod objects;
+mod others;
 mod sdk;
 mod serving;
 mod slot;

@@ -14,6 +14,6 @@ pub use faults::{EniConfigFault, FaultKind, FaultSpec, Reach, Target};
 pub use load::ScenarioError;
 pub use span::{At, Share, Span};
 pub use spec::{
-    Agent, ClusterSpec, CniNode, Diurnal, EnvValue, NodeGroup, PlacementSpec, Role, Scenario, SubnetSpec, Waves,
-    Workload,
+    Agent, ClusterSpec, CniNode, Diurnal, EnvValue, NodeGroup, OtherKind, OtherNodes, PlacementSpec, Role, Scenario,
+    SubnetSpec, Waves, Workload,
 };

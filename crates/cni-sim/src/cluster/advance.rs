@@ -91,6 +91,7 @@ impl SimulatedCluster {
                 cluster.objects.eni_config(&cluster.kube, &name.value, &subnet.to_string());
             }
         }
+        super::others::add(scenario, &cluster.kube, created_ms);
         {
             let mut engine = cluster.engine();
             for fault in &scenario.faults {

@@ -265,6 +265,7 @@ fn node_fault(kind: &FaultKind, window: &Range<i64>, sdk: Sdk) -> Option<Fault> 
         FaultKind::Ec2Late { action, by } => (calls(action.as_ref())?, How::Late(by.ms), 1.0),
         FaultKind::Ec2Unreachable => (Target::EveryEc2, sdk.silence(), 1.0),
         FaultKind::RoleUnusable { code } => (Target::EveryEc2, sdk.no_credentials(code), 1.0),
+        FaultKind::DiskFull => (Target::DiskWrite, How::Fails, 1.0),
         FaultKind::ImdsHidesNewEnis => (Target::ImdsNewEnis, How::Absent, 1.0),
         FaultKind::NodeImds => (Target::EveryImds, How::Imds(ImdsErrorKind::Status(500)), 1.0),
         _ => return None,

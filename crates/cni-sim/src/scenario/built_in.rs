@@ -76,6 +76,7 @@ impl Scenario {
             cluster: ClusterSpec::default(),
             subnets,
             node_groups,
+            other_nodes: Vec::new(),
             workload: vec![Workload {
                 group: None,
                 pods_per_node: 12.0,

@@ -249,6 +249,8 @@ pub enum FaultKind {
     RestartThrottled,
     /// The nodes' metadata service does not list the ENI, other than the primary one, on which most pods run.
     ImdsDropsEni,
+    /// The nodes' disks are full: agents cannot write their checkpoints.
+    DiskFull,
     /// The readiness probe of the agents' containers fails, although they serve.
     NotReady,
     /// Pods vanish without a DEL: their addresses stay assigned.

@@ -28,6 +28,9 @@ pub struct Scenario {
     pub subnets: Vec<SubnetSpec>,
     /// The nodes.
     pub node_groups: Vec<NodeGroup>,
+    /// Nodes that have no agent.
+    #[serde(default)]
+    pub other_nodes: Vec<OtherNodes>,
     /// What runs on them; entries add up.
     #[serde(default)]
     pub workload: Vec<Workload>,
@@ -146,6 +149,30 @@ pub struct NodeGroup {
     /// The nodes' `CNINode` objects, by which agents ask for a trunk ENI.
     #[serde(default)]
     pub cni_node: CniNode,
+}
+
+/// Nodes on which no `aws-node` pod runs.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OtherNodes {
+    /// Why they have none.
+    pub kind: OtherKind,
+    /// How many.
+    pub count: u32,
+}
+
+/// Nodes that the VPC CNI has no part in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OtherKind {
+    /// Of EKS Auto Mode, which brings its own networking.
+    AutoMode,
+    /// Of AWS Fargate, one for each pod.
+    Fargate,
+    /// Of Windows.
+    Windows,
+    /// EKS Hybrid Nodes, outside AWS.
+    Hybrid,
 }
 
 /// A node's `CNINode` object, and the VPC resource controller behind it.

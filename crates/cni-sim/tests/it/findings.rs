@@ -2,6 +2,7 @@
 //! and judged by the helper's own code, in this process and without sockets.
 
 mod cells;
+mod clusters;
 mod pairs;
 mod play;
 mod quiet;

@@ -279,6 +279,11 @@ impl Faults {
         self.first(now_ms, |row| row.target == Target::Kube)
     }
 
+    /// Whether the agent of this instance cannot write its files.
+    pub fn disk(&mut self, who: InstanceId, now_ms: i64) -> bool {
+        self.first(now_ms, |row| row.target == Target::DiskWrite && row.is_for(who)).is_some()
+    }
+
     /// Whether this, which has no kinds of failure, fails.
     pub fn fails(&mut self, what: Target, now_ms: i64) -> bool {
         self.first(now_ms, |row| row.target == what).is_some()

@@ -12,7 +12,7 @@ use super::account::{Account, Moment};
 use super::agent::{Agent, Agents};
 use super::disk::Disk;
 use super::event::Event;
-use super::faults::{ImdsPath, Target};
+use super::faults::ImdsPath;
 use super::host::Host;
 use super::imds::Imds;
 use super::kube::Kube;
@@ -333,7 +333,7 @@ impl<F: Agents> WorldNode<F> {
                 at.after(WRITE_MS, tell(epoch, Input::Store(answer)));
             }
             Effect::Store(StoreCall::WriteSecond { .. }) => {
-                let fails = at.account.faults.fails(Target::DiskWrite, at.now_ms);
+                let fails = at.account.faults.disk(self.instance, at.now_ms);
                 let file = self.agent.as_ref().and_then(Agent::second_file);
                 let result = self.disk.write_second(file, fails);
                 let answer = Answer { op, epoch, took_ms: took(0, WRITE_MS), result };
@@ -347,7 +347,7 @@ impl<F: Agents> WorldNode<F> {
 
     fn write(&mut self, epoch: Epoch, op: OpId, generation: u64, at: &mut Moment<'_>) {
         let Some(agent) = self.agent.as_ref() else { return };
-        let fails = at.account.faults.fails(Target::DiskWrite, at.now_ms);
+        let fails = at.account.faults.disk(self.instance, at.now_ms);
         let result = self.disk.write(generation, agent.checkpoint(), fails);
         let answer = Answer { op, epoch, took_ms: took(0, WRITE_MS), result };
         at.after(WRITE_MS, tell(epoch, Input::Store(answer)));

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use super::clusters::pair;
 use super::play::{Play, Rights, Round};
-use super::rows::{ROWS, Row, pair};
+use super::rows::{ROWS, Row};
 
 const SEED: u64 = 7;
 const INTERVAL_S: i64 = 30;

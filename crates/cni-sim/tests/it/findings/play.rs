@@ -18,7 +18,7 @@ use cni_metrics_core::parse::parse;
 use cni_sim::answer::{Answer, PodKey, Via};
 use cni_sim::api_server::Backend;
 use cni_sim::cluster::{RefusalCounts, SimulatedCluster};
-use cni_sim::kube_store::{NodeObject, PodObject};
+use cni_sim::kube_store::{Kind, NodeObject, PodObject};
 use cni_sim::scenario::Scenario;
 use cni_sim::truth::{TrueCause, TrueRefusals};
 
@@ -159,6 +159,21 @@ impl Play {
             });
         }
         round.finish()
+    }
+
+    /// How many nodes the API server shows, with agents or not.
+    pub(super) fn known_nodes(&self) -> usize {
+        self.cluster.kube().count(Kind::Node)
+    }
+
+    /// How many pods have an address.
+    pub(super) fn pods(&self) -> u64 {
+        self.cluster.status().pods
+    }
+
+    /// How many nodes the helper concludes of.
+    pub(super) fn observed_nodes(&self) -> usize {
+        self.insight.known_nodes()
     }
 
     /// The names of a group's nodes that the API server shows now; all without a group.

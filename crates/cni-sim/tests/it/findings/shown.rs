@@ -154,6 +154,7 @@ impl Played {
         self.rounds.iter().position(has_all)
     }
 
+    /// No other finding is above info in any round.
     fn check_alone(&self, row: &Row) -> Result<(), String> {
         let belongs = |id: Id| id == row.id || row.consequences().contains(&id);
         for round in &self.rounds {
