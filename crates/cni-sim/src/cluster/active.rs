@@ -92,6 +92,11 @@ impl ActiveFaults {
         drawn.any(|active| active.members.chosen.as_ref().is_some_and(|chosen| chosen.contains(&index)))
     }
 
+    /// Some node leaks pods.
+    pub(super) fn leaks(&self) -> bool {
+        self.list.iter().any(|active| matches!(active.kind, FaultKind::LeakIps { .. }))
+    }
+
     /// Pods a minute that this node leaks.
     pub(super) fn leaks_per_minute(&self, slot: &Slot) -> f64 {
         let leaks = self.list.iter().filter(|active| active.members.contains(slot)).map(|active| &active.kind);

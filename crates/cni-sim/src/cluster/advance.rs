@@ -4,6 +4,7 @@ use super::engine::{Due, Engine, Event};
 use super::group_plan::GroupPlan;
 use super::objects::Objects;
 use super::state::{METRICS_PORT, SimulatedCluster};
+use super::workload::Demand;
 use crate::cidr::{Cidr, CidrError};
 use crate::kube_store::KubeStore;
 use crate::scenario::{FaultSpec, Role, Scenario};
@@ -54,7 +55,8 @@ impl SimulatedCluster {
         let vpc = VpcId::from_bits(u128::from(mix(seed ^ 0x0076_7063)));
         let facts = subnets(scenario, seed)?;
         let ids: Vec<SubnetId> = facts.iter().map(|subnet| subnet.id).collect();
-        let mut engine = Engine::new(account(scenario, facts, seed), ids);
+        let demands = (0..scenario.node_groups.len()).map(|group| Demand::new(scenario, group)).collect();
+        let mut engine = Engine::new(account(scenario, facts, seed), ids, demands);
         let mut plans = Vec::new();
         for group in &scenario.node_groups {
             let plan = GroupPlan::new(group, scenario, &engine.subnets, vpc);
@@ -114,6 +116,7 @@ impl SimulatedCluster {
             self.now_ms.fetch_max(at_ms, Ordering::AcqRel);
             match due {
                 Due::Cluster(event) => self.happen(&mut engine, event, at_ms),
+                Due::Look(index) => self.look(&mut engine, index, at_ms),
                 Due::Node(index, event) => self.at_node(&mut engine, index, event, at_ms),
             }
         }
@@ -177,11 +180,6 @@ impl SimulatedCluster {
             Event::Deleted(slot, replace) => {
                 if let Some(slot) = at(engine, slot) {
                     self.deleted(engine, &slot, replace, now_ms);
-                }
-            }
-            Event::Workload(slot) => {
-                if let Some(slot) = at(engine, slot) {
-                    self.run_workload(engine, &slot, now_ms);
                 }
             }
         }

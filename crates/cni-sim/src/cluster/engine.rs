@@ -3,6 +3,7 @@
 
 use super::sdk::NodeFault;
 use super::slot::Slot;
+use super::workload::Demand;
 use crate::scenario::FaultSpec;
 use cni_types::random::Random;
 use ipamd_core::id::SubnetId;
@@ -11,7 +12,7 @@ use ipamd_model::world::history::History;
 use ipamd_model::world::subnet::SubnetSpace;
 use ipamd_model::world::{Account, Moment};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -32,8 +33,6 @@ pub(super) enum Event {
     NotReady(usize),
     /// A lost node's objects are deleted, and a new one joins if so wished.
     Deleted(usize, bool),
-    /// Pods come and go on a node.
-    Workload(usize),
 }
 
 /// What is due next.
@@ -41,6 +40,8 @@ pub(super) enum Event {
 pub(super) enum Due {
     /// An event of the cluster.
     Cluster(Event),
+    /// Pods come and go on a node, given by its number.
+    Look(usize),
     /// An event of a node, by its number.
     Node(usize, NodeEvent),
 }
@@ -48,6 +49,12 @@ pub(super) enum Due {
 /// What the engine keeps of each node.
 #[derive(Debug)]
 pub(super) struct Driver {
+    /// Index of its node group.
+    pub(super) group: usize,
+    /// Pods that it takes, those of the host network included.
+    pub(super) max_pods: u32,
+    /// Pods that run and pods that are to get an address; `None` where the node was changed since they were counted.
+    pub(super) pods: Option<(u32, u32)>,
     /// Pods created so far.
     pub(super) created: u64,
     /// Pods that the Kubernetes API shows, where it does, and whether as running.
@@ -59,8 +66,9 @@ pub(super) struct Driver {
 
 impl Driver {
     /// Of a node that has just joined.
-    pub(super) fn new(random: Random, jitter: f64) -> Self {
-        Self { created: 0, shown: BTreeMap::new(), random, jitter }
+    pub(super) fn new(slot: &Slot, random: Random, jitter: f64) -> Self {
+        let (group, max_pods) = (slot.group, slot.max_pods);
+        Self { group, max_pods, pods: None, created: 0, shown: BTreeMap::new(), random, jitter }
     }
 }
 
@@ -75,6 +83,11 @@ pub(super) struct Engine {
     /// The ids of the scenario's subnets, in its order.
     pub(super) subnets: Vec<SubnetId>,
     queue: BinaryHeap<Reverse<(i64, Event)>>,
+    /// When the pods of which node are looked at next, in this order. Each look plans the next one a period later, so that the
+    /// last is always that of the latest look.
+    looks: VecDeque<(i64, usize)>,
+    /// What the scenario wants on a node, by node group.
+    pub(super) demands: Vec<Demand>,
     pub(super) drivers: Vec<Driver>,
     /// Every node there ever was, by number.
     pub(super) slots: Vec<Arc<Slot>>,
@@ -91,13 +104,15 @@ pub(super) struct Engine {
 
 impl Engine {
     /// Nothing is scheduled, no node is there.
-    pub(super) fn new(account: Account, subnets: Vec<SubnetId>) -> Self {
+    pub(super) fn new(account: Account, subnets: Vec<SubnetId>, demands: Vec<Demand>) -> Self {
         Self {
             account,
             plan: Plan::default(),
             history: History::default(),
             subnets,
             queue: BinaryHeap::new(),
+            looks: VecDeque::new(),
+            demands,
             drivers: Vec::new(),
             slots: Vec::new(),
             faults: Vec::new(),
@@ -123,12 +138,34 @@ impl Engine {
         self.queue.retain(|event| event.0.1 != Event::FaultStart(fault));
     }
 
-    /// The next thing that is due; of one moment the cluster's events come first.
+    /// Plans the next look at the pods of a node: at most one for each node is planned.
+    pub(super) fn look_at(&mut self, at_ms: i64, index: usize) {
+        if self.looks.back().is_none_or(|last| *last < (at_ms, index)) {
+            self.looks.push_back((at_ms, index));
+        } else {
+            let place = self.looks.partition_point(|look| *look < (at_ms, index));
+            self.looks.insert(place, (at_ms, index));
+        }
+    }
+
+    /// The next thing that is due; of one moment the cluster's events come first, then looks at pods.
     pub(super) fn due(&mut self, to_ms: i64) -> Option<(i64, Due)> {
-        let cluster_ms = self.queue.peek().map(|Reverse((at_ms, _))| *at_ms).filter(|at_ms| *at_ms <= to_ms);
-        let node_ms = self.plan.next_ms().filter(|at_ms| *at_ms <= to_ms);
-        if cluster_ms.is_some_and(|cluster_ms| node_ms.is_none_or(|node_ms| cluster_ms <= node_ms)) {
-            return self.queue.pop().map(|Reverse((at_ms, event))| (at_ms, Due::Cluster(event)));
+        let cluster_ms = self.queue.peek().map_or(i64::MAX, |Reverse((at_ms, _))| *at_ms);
+        let look_ms = self.looks.front().map_or(i64::MAX, |(at_ms, _)| *at_ms);
+        let node_ms = self.plan.next_ms().unwrap_or(i64::MAX);
+        let first_ms = cluster_ms.min(look_ms).min(node_ms);
+        if first_ms > to_ms {
+            return None;
+        }
+        if cluster_ms == first_ms
+            && let Some(Reverse((at_ms, event))) = self.queue.pop()
+        {
+            return Some((at_ms, Due::Cluster(event)));
+        }
+        if look_ms == first_ms
+            && let Some((at_ms, index)) = self.looks.pop_front()
+        {
+            return Some((at_ms, Due::Look(index)));
         }
         self.plan.pop(to_ms).map(|(at_ms, index, event)| (at_ms, Due::Node(index, event)))
     }

@@ -48,9 +48,9 @@ impl SimulatedCluster {
         let slot = Arc::new(slot);
         engine.plan.at(now_ms, index, NodeEvent::Start);
         let offset = i64::try_from(random.below(workload::PERIOD_MS.unsigned_abs())).unwrap_or(0);
-        engine.at(now_ms + offset, Event::Workload(index));
+        engine.look_at(now_ms + offset, index);
         let jitter = random.fraction();
-        engine.drivers.push(Driver::new(random, jitter));
+        engine.drivers.push(Driver::new(&slot, random, jitter));
         engine.slots.push(Arc::clone(&slot));
         engine.alive += 1;
         for fault in &engine.node_faults {
@@ -142,10 +142,11 @@ impl SimulatedCluster {
         let Some(node) = cell.node.as_mut() else { return };
         act(node, &mut engine.moment(slot.index, now_ms));
         let shown = before.of_agent(node, now_ms);
-        if self.scenario.cluster.workload_pods
-            && let Some(driver) = engine.drivers.get_mut(slot.index)
-        {
-            self.show_pods(driver, slot, node, now_ms);
+        if let Some(driver) = engine.drivers.get_mut(slot.index) {
+            driver.pods = None;
+            if self.scenario.cluster.workload_pods {
+                self.show_pods(driver, slot, node, now_ms);
+            }
         }
         if shown == before {
             return;
@@ -179,6 +180,9 @@ impl SimulatedCluster {
         }
         let served = cell.shown.agent == AgentShown::Serving;
         drop(cell);
+        if let Some(driver) = engine.drivers.get_mut(slot.index) {
+            driver.pods = None;
+        }
         engine.account.ec2.terminate(now_ms, slot.instance);
         engine.alive -= 1;
         engine.serving -= u32::from(served);

@@ -1,6 +1,6 @@
 //! Pods that come and go: what the scenario wants on a node. The node's kubelet brings it about.
 
-use super::engine::{Driver, Engine, Event, pod_number};
+use super::engine::{Driver, Engine, pod_number};
 use super::group_plan::GroupPlan;
 use super::objects::workload_name;
 use super::slot::Slot;
@@ -10,6 +10,7 @@ use crate::kube_store::ObjectKey;
 use crate::scenario::{Scenario, Workload};
 use ipamd_core::input::PodName;
 use std::f64::consts::TAU;
+use std::sync::Arc;
 
 /// How often a node's pods are looked at.
 pub(super) const PERIOD_MS: i64 = 5_000;
@@ -20,12 +21,39 @@ const STARTS_PER_PERIOD: usize = 10;
 /// Pods on the host network (aws-node, kube-proxy) that count toward the capacity but take no address.
 const HOST_PODS: u32 = 2;
 
-/// What a scenario wants on a node of this group, `since_start_ms` after the clock's start: pods, and replacements a
-/// minute.
-pub(super) fn wanted(scenario: &Scenario, group: usize, since_start_ms: i64) -> (f64, f64) {
-    let name = scenario.node_groups.get(group).map(|group| group.name.as_str());
-    let mine = scenario.workload.iter().filter(|entry| entry.group.as_ref().is_none_or(|at| Some(&*at.value) == name));
-    mine.fold((0.0, 0.0), |(pods, churn), entry| {
+/// What a scenario wants on each node of a group: pods, and replacements a minute.
+#[derive(Debug)]
+pub(super) enum Demand {
+    /// The same at any time.
+    Steady(f64, f64),
+    /// The sum of these entries.
+    Varying(Vec<Workload>),
+}
+
+impl Demand {
+    /// Of the group with this index.
+    pub(super) fn new(scenario: &Scenario, group: usize) -> Self {
+        let name = scenario.node_groups.get(group).map(|group| group.name.as_str());
+        let is_ours = |entry: &&Workload| entry.group.as_ref().is_none_or(|at| Some(&*at.value) == name);
+        let entries: Vec<_> = scenario.workload.iter().filter(is_ours).cloned().collect();
+        if entries.iter().all(|entry| entry.diurnal.is_none() && entry.waves.is_none()) {
+            let (pods, churn) = sum(&entries, 0);
+            return Self::Steady(pods, churn);
+        }
+        Self::Varying(entries)
+    }
+
+    /// This long after the clock's start.
+    pub(super) fn at(&self, since_start_ms: i64) -> (f64, f64) {
+        match self {
+            Self::Steady(pods, churn) => (*pods, *churn),
+            Self::Varying(entries) => sum(entries, since_start_ms),
+        }
+    }
+}
+
+fn sum(entries: &[Workload], since_start_ms: i64) -> (f64, f64) {
+    entries.iter().fold((0.0, 0.0), |(pods, churn), entry| {
         (pods + pods_of(entry, since_start_ms), churn + entry.churn_per_minute)
     })
 }
@@ -48,21 +76,33 @@ fn pods_of(entry: &Workload, since_start_ms: i64) -> f64 {
 }
 
 impl SimulatedCluster {
-    /// One look at one node's pods.
-    pub(super) fn run_workload(&self, engine: &mut Engine, slot: &Slot, now_ms: i64) {
-        let Some((running, wanting)) = count_pods(slot) else { return };
-        engine.at(now_ms + PERIOD_MS, Event::Workload(slot.index));
-        let (pods, churn_per_minute) = wanted(&self.scenario, slot.group, now_ms - self.start_ms);
-        let leaks_per_minute = self.active().leaks_per_minute(slot);
-        let Some(driver) = engine.drivers.get_mut(slot.index) else { return };
+    /// One look at one node's pods. Most find what is wanted; those do not touch the node, whose memory is large and cold.
+    pub(super) fn look(&self, engine: &mut Engine, index: usize, now_ms: i64) {
+        let Engine { drivers, slots, demands, .. } = engine;
+        let (Some(driver), Some(slot)) = (drivers.get_mut(index), slots.get(index)) else { return };
+        let Some((running, wanting)) = driver.pods.or_else(|| count_pods(slot)) else { return };
+        driver.pods = Some((running, wanting));
+        let demand = demands.get(driver.group).map(|demand| demand.at(now_ms - self.start_ms));
+        let (pods, churn_per_minute) = demand.unwrap_or_default();
+        let active = self.active();
+        let leaks_per_minute = if active.leaks() { active.leaks_per_minute(slot) } else { 0.0 };
+        drop(active);
         let per_period = PERIOD_MS as f64 / 60_000.0;
         let replaced = whole(churn_per_minute * per_period + driver.random.fraction());
         let leaked = whole(leaks_per_minute * per_period + driver.random.fraction());
-        let capacity = slot.max_pods.saturating_sub(HOST_PODS) as usize;
+        let capacity = driver.max_pods.saturating_sub(HOST_PODS) as usize;
         let desired = whole(pods + driver.jitter).min(capacity);
-        if leaked.max(replaced) == 0 && running + wanting == desired {
-            return;
+        let changes = leaked.max(replaced) > 0 || running as usize + wanting as usize != desired;
+        let slot = changes.then(|| Arc::clone(slot));
+        engine.look_at(now_ms + PERIOD_MS, index);
+        if let Some(slot) = slot {
+            self.replace_pods(engine, &slot, now_ms, [leaked, replaced, desired]);
         }
+    }
+
+    /// Some pods vanish, some are replaced, and their number becomes the desired one.
+    fn replace_pods(&self, engine: &mut Engine, slot: &Slot, now_ms: i64, [leaked, replaced, desired]: [usize; 3]) {
+        let Some(driver) = engine.drivers.get_mut(slot.index) else { return };
         let Some((mut running, mut wanting)) = list_pods(slot) else { return };
         let leaked = take_any(driver, &mut running, leaked);
         let deleted = replaced.max(running.len().saturating_sub(desired));
@@ -117,10 +157,11 @@ impl SimulatedCluster {
 }
 
 /// How many pods of a node run, and how many are to get an address; `None` if the instance is gone.
-fn count_pods(slot: &Slot) -> Option<(usize, usize)> {
+fn count_pods(slot: &Slot) -> Option<(u32, u32)> {
     let cell = slot.lock();
     let kubelet = &cell.node.as_ref()?.kubelet;
-    Some((kubelet.running().count(), kubelet.wanting().count()))
+    let [running, wanting] = [kubelet.running().count(), kubelet.wanting().count()].map(u32::try_from);
+    Some((running.unwrap_or(u32::MAX), wanting.unwrap_or(u32::MAX)))
 }
 
 /// Which these are.
@@ -160,10 +201,14 @@ mod tests {
                 waves: Some(Waves { extra: 3.0, every: Span::minutes(20), lasts: Span::minutes(5) }),
             },
         ];
-        let minute = 60_000;
-        assert_eq!(wanted(&scenario, 0, -minute), (5.0, 1.5));
-        assert_eq!(wanted(&scenario, 0, 0), (8.0, 1.5));
-        assert_eq!(wanted(&scenario, 0, 30 * minute), (15.0, 1.5));
-        assert_eq!(whole(wanted(&scenario, 0, 60 * minute + 1).0), 8);
+        let (minute, demand) = (60_000, Demand::new(&scenario, 0));
+        assert_eq!(demand.at(-minute), (5.0, 1.5));
+        assert_eq!(demand.at(0), (8.0, 1.5));
+        assert_eq!(demand.at(30 * minute), (15.0, 1.5));
+        assert_eq!(whole(demand.at(60 * minute + 1).0), 8);
+        let calm = Demand::new(&Scenario::calm(4), 0);
+        assert!(
+            matches!(calm, Demand::Steady(..)) && calm.at(-minute) == (12.0, 0.2) && calm.at(minute) == (12.0, 0.2)
+        );
     }
 }
