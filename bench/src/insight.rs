@@ -14,6 +14,9 @@ use crate::subject::Program;
 /// The scenario of a cluster above this size does not move (see `case.rs`): its counters stay, and nothing is refused any more.
 const MOST_NODES: u32 = 20_000;
 
+/// A /16, the largest subnet there is, has addresses for these nodes, of 30 each.
+const NODES_PER_SUBNET: u32 = 2_000;
+
 /// Steady rounds: findings last by then.
 const ROUNDS: u32 = 8;
 
@@ -46,16 +49,20 @@ impl Cluster {
             Self::Calm => ("calm", 20),
             Self::Refusing => ("refusing", 40),
         };
-        let subnets =
-            "  - { name: a, cidr: 10.0.0.0/12, zone: zone-a }\n  - { name: b, cidr: 10.16.0.0/12, zone: zone-b }\n";
-        let group = |name: &str, subnet: &str, count: u32| {
-            format!("  - {{ name: {name}, count: {count}, subnet: {subnet}, instance_type: m5.large, max_pods: 58 }}\n")
-        };
+        let (mut subnets, mut groups, mut left) = (String::new(), String::new(), nodes);
+        for number in 0..nodes.div_ceil(NODES_PER_SUBNET) {
+            let (count, zone) = (left.min(NODES_PER_SUBNET), if number % 2 == 0 { "zone-a" } else { "zone-b" });
+            left -= count;
+            // Writing to a string cannot fail.
+            let _written = writeln!(subnets, "  - {{ name: s{number}, cidr: 10.{number}.0.0/16, zone: {zone} }}");
+            let _written = writeln!(
+                groups,
+                "  - {{ name: g{number}, count: {count}, subnet: s{number}, instance_type: m5.large, max_pods: 58 }}"
+            );
+        }
         format!(
-            "name: {name}\nwarm_up: 10m\nsubnets:\n{subnets}node_groups:\n{}{}workload:\n  \
-             - {{ pods_per_node: {pods}, churn_per_minute: 0 }}\n",
-            group("one", "a", nodes / 2),
-            group("other", "b", nodes - nodes / 2),
+            "name: {name}\nwarm_up: 10m\nsubnets:\n{subnets}node_groups:\n{groups}workload:\n  \
+             - {{ pods_per_node: {pods}, churn_per_minute: 0 }}\n"
         )
     }
 }
@@ -199,8 +206,8 @@ mod tests {
     #[test]
     fn the_clusters_are_scenarios_of_as_many_nodes() {
         for cluster in Cluster::ALL {
-            let scenario = cni_sim::scenario::Scenario::parse(&cluster.scenario(1001), "bench.yaml").unwrap();
-            assert_eq!(scenario.node_groups.iter().map(|group| group.count).sum::<u32>(), 1001);
+            let scenario = cni_sim::scenario::Scenario::parse(&cluster.scenario(5001), "bench.yaml").unwrap();
+            assert_eq!(scenario.node_groups.iter().map(|group| group.count).sum::<u32>(), 5001);
         }
     }
 }
