@@ -1,5 +1,6 @@
 //! The cluster as the Kubernetes API shows it.
 
+pub(super) use super::slot::AGENT_NAMESPACE;
 use super::slot::{AgentShown, Shown, Slot};
 use crate::kube_store::{
     ContainerPhase, ContainerState, CustomObject, DaemonSetObject, Expect, Kind, KubeStore, Meta, NamespaceObject,
@@ -11,9 +12,6 @@ use cni_types::eni_config;
 use serde_json::json;
 use std::net::IpAddr;
 use std::sync::Arc;
-
-/// Namespace of the agents.
-pub(super) const AGENT_NAMESPACE: &str = "kube-system";
 
 const AGENT: &str = "aws-node";
 

@@ -1,7 +1,6 @@
 //! One simulated node: its instance, its agent, and what the Kubernetes API shows of them.
 
 use super::agents::SimNode;
-use super::objects::AGENT_NAMESPACE;
 use crate::answer::PodKey;
 use crate::kube_store::Uid;
 use crate::truth::NodeNumbers;
@@ -9,6 +8,9 @@ use bytes::Bytes;
 use ipamd_core::id::InstanceId;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Namespace of the agents.
+pub(super) const AGENT_NAMESPACE: &str = "kube-system";
 
 /// A node of the cluster. What never changes is plain; the rest is behind the node's own lock, so that pages are
 /// rendered side by side.
