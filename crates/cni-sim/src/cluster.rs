@@ -7,6 +7,7 @@
 mod active;
 mod advance;
 mod agents;
+mod demand;
 mod engine;
 mod faults;
 mod group_plan;

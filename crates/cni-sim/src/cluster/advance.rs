@@ -1,10 +1,10 @@
 //! The cluster is built, and its clock moved: each event that is due happens in the order of time.
 
+use super::demand::Demand;
 use super::engine::{Due, Engine, Event};
 use super::group_plan::GroupPlan;
 use super::objects::Objects;
 use super::state::{METRICS_PORT, SimulatedCluster};
-use super::workload::Demand;
 use crate::cidr::{Cidr, CidrError};
 use crate::kube_store::KubeStore;
 use crate::scenario::{FaultSpec, Role, Scenario};

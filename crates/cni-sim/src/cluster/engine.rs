@@ -1,9 +1,9 @@
 //! What moves the cluster: a queue of its own events, and the plan of what happens at its nodes. Both are in the order of
 //! time, so that the same seed gives the same cluster however the clock is advanced.
 
+use super::demand::Demand;
 use super::sdk::NodeFault;
 use super::slot::Slot;
-use super::workload::Demand;
 use crate::scenario::FaultSpec;
 use cni_types::random::Random;
 use ipamd_core::id::SubnetId;
