@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::awaiting::Held;
 use super::books::Books;
 use super::client::{MetricClient, PutError};
-use super::deadline::leave_time;
+use super::deadline::{last_start, leave_time};
 use super::limits;
 use super::request::{Answer, UnderWay, answered};
 use super::settings::CloudWatchSettings;
@@ -66,6 +66,8 @@ pub(super) struct Task<S> {
     ahead: Option<UnixMillis>,
     /// The spool's task has ended, so that nothing more may be sent.
     is_without_spool: bool,
+    /// The program ends: no request begins from then on, since it would not be answered in time.
+    last_start: Option<Instant>,
 }
 
 impl<S: MetricClient> Task<S> {
@@ -98,6 +100,7 @@ impl<S: MetricClient> Task<S> {
             begun: false,
             ahead: None,
             is_without_spool: false,
+            last_start: None,
             clock,
             settings,
         };
@@ -135,16 +138,21 @@ impl<S: MetricClient> Task<S> {
     /// Sends what is left while there is time, then keeps the rest for the next start or counts it.
     pub(super) async fn stop(&mut self, by: Instant) {
         self.hurry();
-        // Computed once: it is a share of the time that is left, which shrinks with each step.
+        // Computed once: they are shares of the time that is left, which shrinks with each step.
         let leave = leave_time(by);
+        // What is kept for the next start need not be sent now, and cut off before its answer it would be in doubt.
+        let last_start = if self.spooled.is_kept() { last_start(leave) } else { leave };
+        self.last_start = Some(last_start);
         loop {
             self.start_request();
-            let is_over = !self.leadership.is_leading() && self.under_way.is_none();
+            let is_leaving = self.is_leaving();
+            let is_over = self.under_way.is_none() && (is_leaving || !self.leadership.is_leading());
             if self.delivery.is_empty() || is_over || self.is_without_spool {
                 break;
             }
             tokio::select! {
                 _logged = self.step(false) => {}
+                () = tokio::time::sleep_until(last_start), if !is_leaving => {}
                 () = tokio::time::sleep_until(leave) => break,
             }
         }
@@ -236,12 +244,17 @@ impl<S: MetricClient> Task<S> {
         self.save();
     }
 
+    /// The program ends too soon for the answer to another request.
+    fn is_leaving(&self) -> bool {
+        self.last_start.is_some_and(|last| Instant::now() >= last)
+    }
+
     /// Starts the next request if one may be started now.
     fn start_request(&mut self) {
         let now = Instant::now();
         let leading = self.leadership.is_leading();
         let allowed = if self.delivery.has_live() { self.failed_until } else { self.late_until.max(self.failed_until) };
-        if self.under_way.is_some() || !leading || now < allowed || self.is_without_spool {
+        if self.under_way.is_some() || !leading || now < allowed || self.is_without_spool || self.is_leaving() {
             return;
         }
         self.forget_not_ours();

@@ -24,7 +24,7 @@ pub(crate) const FLUSH: Duration = Duration::from_mins(1);
 /// From a request to its answer.
 pub(crate) const TAKES: Duration = Duration::from_millis(80);
 /// Of the pauses between requests.
-const SEED: u64 = 15;
+pub(super) const SEED: u64 = 15;
 
 type Decide = Box<dyn Fn(UnixMillis, &[Point]) -> Result<(), PutError> + Send + Sync>;
 
@@ -167,7 +167,19 @@ impl Bench {
     }
 
     pub(crate) fn with(settings: CloudWatchSettings, sink: Scripted, clock: Clock, log: Log, opened: Opened) -> Self {
-        Self::of(SEED, Leadership::always(), settings, sink, clock, log, opened)
+        Self::with_seed(SEED, settings, sink, clock, log, opened)
+    }
+
+    /// The same with pauses that this number determines.
+    pub(crate) fn with_seed(
+        seed: u64,
+        settings: CloudWatchSettings,
+        sink: Scripted,
+        clock: Clock,
+        log: Log,
+        opened: Opened,
+    ) -> Self {
+        Self::of(seed, Leadership::always(), settings, sink, clock, log, opened)
     }
 
     /// One of several replicas, with a spool.
