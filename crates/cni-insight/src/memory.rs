@@ -1,6 +1,10 @@
 //! What is remembered of a node between rounds: a calm node costs about 150 bytes, and one that refuses requests about 250 more. What
 //! only nodes in trouble have is boxed, and what many nodes have in common is shared ([`crate::shared`]).
 
+mod key;
+mod moment;
+mod slots;
+
 use std::num::NonZeroI64;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -13,20 +17,13 @@ use crate::evidence::{Counting, NodeEvidence, PageEvidence};
 use crate::shared::{Figure, KeptCause, Labels, Shared};
 use crate::verdict::{NodeCause, NodeTrouble};
 
-/// Errors and growth explain refusals for this long, milliseconds: an agent that EC2 refused addresses asks again after two
-/// minutes, and one that waits for an ENI to appear after three.
-pub(crate) const WINDOW_MS: i64 = 300_000;
+pub(crate) use self::key::NodeKey;
+use self::moment::Stamp;
+pub(crate) use self::moment::{Moment, WINDOW_MS};
+use self::slots::Slots;
 
 /// A pool action that goes on makes that longer, at most by this, milliseconds: detaching, deleting and waiting stall the loop.
 const MOST_EXTENSION_MS: i64 = 900_000;
-
-/// Refusals are judged in steps of this length, or of a round where rounds are longer.
-const SLOT_MS: i64 = 30_000;
-
-/// A cause that must last is more than info after this time without a step without refusals...
-const LASTING_MS: i64 = 120_000;
-/// ... or after this much of [`WINDOW_MS`].
-const OFTEN_MS: i64 = 150_000;
 
 /// Label sets that are remembered of a node in trouble. Those whose last increase is longest ago make room.
 const MOST_MARKS: usize = 64;
@@ -36,53 +33,6 @@ pub(crate) const INCIDENT_MS: i64 = 1_800_000;
 
 /// Times that are remembered of restarts and of passes of reconciliation: more than any rule asks for.
 const MOST_TIMES: usize = 8;
-
-/// A node in one round, in the time of [`crate::insight`], which never goes back.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Moment {
-    /// Milliseconds.
-    pub(crate) now_ms: i64,
-    /// From round to round, milliseconds; at least 1.
-    pub(crate) interval_ms: i64,
-    /// What the counters count.
-    pub(crate) counting: Counting,
-}
-
-/// The node that something is remembered of, by the UID of its agent's pod.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum NodeKey {
-    /// A UUID as the API server writes them: 36 characters in 16 bytes.
-    Uuid([u8; 16]),
-    /// Any other text.
-    Text(Box<str>),
-}
-
-impl NodeKey {
-    pub(crate) fn of(uid: &str) -> Self {
-        uuid(uid).map_or_else(|| Self::Text(uid.into()), Self::Uuid)
-    }
-}
-
-/// The bytes of `01234567-89ab-cdef-0123-456789abcdef`; `None` for every other text, so that no two texts have the same bytes.
-fn uuid(text: &str) -> Option<[u8; 16]> {
-    const HYPHENS: [usize; 4] = [8, 13, 18, 23];
-    if text.len() != 36 || HYPHENS.into_iter().any(|at| text.as_bytes().get(at) != Some(&b'-')) {
-        return None;
-    }
-    let mut digits = text.bytes().enumerate().filter(|(at, _)| !HYPHENS.contains(at)).map(|(_, digit)| match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
-    });
-    let mut bytes = [0; 16];
-    for byte in &mut bytes {
-        *byte = digits.next()?? << 4 | digits.next()??;
-    }
-    Some(bytes)
-}
-
-/// A time of the engine, which is never 0, so that none takes no room.
-type Stamp = Option<NonZeroI64>;
 
 /// The figures of a node's last good page.
 #[derive(Debug, Clone, Copy)]
@@ -442,43 +392,6 @@ impl Rare {
         // Most nodes in trouble have one or two.
         self.marks.reserve_exact(1);
         self.marks.push(Mark { labels: shared.labels(family, (first, second)), at_ms: now_ms, sum: value });
-    }
-}
-
-/// Steps of [`SLOT_MS`], or of a round, with and without refusals.
-#[derive(Debug, Clone, Copy, Default)]
-struct Slots {
-    /// When the newest began; `None` before the first.
-    began: Stamp,
-    /// The newest first.
-    refused: u16,
-}
-
-impl Slots {
-    fn length(now: Moment) -> i64 {
-        now.interval_ms.max(SLOT_MS)
-    }
-
-    fn note(&mut self, is_refusing: bool, now: Moment) {
-        let length = Self::length(now);
-        let passed = self.began.map_or(length, |began| now.now_ms.saturating_sub(began.get()));
-        // A round may come a little early or late.
-        if passed + now.interval_ms / 2 >= length {
-            let steps = passed.saturating_add(length / 2).div_euclid(length).max(1);
-            self.refused = u32::try_from(steps).ok().and_then(|steps| self.refused.checked_shl(steps)).unwrap_or(0);
-            self.began = NonZeroI64::new(now.now_ms);
-        }
-        self.refused |= u16::from(is_refusing);
-    }
-
-    fn has_lasted(self, now: Moment) -> bool {
-        let steps = |time: i64| {
-            let steps = time.saturating_add(Self::length(now) - 1).div_euclid(Self::length(now));
-            u32::try_from(steps).unwrap_or(1).clamp(1, 15)
-        };
-        let newest = |steps: u32| self.refused & ((1_u16 << steps) - 1);
-        let lasting = steps(LASTING_MS);
-        newest(lasting).count_ones() == lasting || newest(steps(WINDOW_MS)).count_ones() >= steps(OFTEN_MS)
     }
 }
 

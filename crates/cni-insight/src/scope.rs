@@ -16,6 +16,9 @@ pub enum ScopeKind {
 }
 
 impl ScopeKind {
+    /// All kinds.
+    pub const ALL: [Self; 4] = [Self::Cluster, Self::Pool, Self::Group, Self::Node];
+
     /// The stable name: JSON value, label of the metric.
     pub const fn name(self) -> &'static str {
         match self {

@@ -3,11 +3,18 @@
 use std::time::Duration;
 
 use cni_aws::identity::Listing;
+use cni_insight::evidence::SourceState;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// A list that is older than this may no longer show the cluster: the API server sends something at least once a minute.
 pub const STALE_AFTER: Duration = Duration::from_mins(5);
+
+/// What a source is worth that was listed, and last heard from the API server this long ago.
+pub(crate) fn by_age(age: Duration) -> SourceState {
+    let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+    if age > STALE_AFTER { SourceState::Lagging { age_ms } } else { SourceState::Present { age_ms } }
+}
 
 /// One watch's state, for readers.
 #[derive(Debug)]
@@ -37,6 +44,15 @@ impl WatchHealth {
     /// Time since the API server last sent something for it (since the start, if it never did).
     pub fn age(&self) -> Duration {
         self.0.borrow().last_word.elapsed()
+    }
+
+    /// What it is worth as a source.
+    pub(crate) fn state(&self) -> SourceState {
+        match self.listing() {
+            Listing::Denied => SourceState::NotGranted,
+            Listing::Complete => by_age(self.age()),
+            Listing::Awaited => SourceState::Failed,
+        }
     }
 
     /// Why it does not work now; `None` while it works.

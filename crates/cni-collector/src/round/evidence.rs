@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use cni_aws::identity::Listing;
 use cni_insight::evidence::{
-    AgentEvidence, Counting, LabelCount, NodeEvidence, PageEvidence, RoundFacts, SourceState, Sources, is_used,
+    AgentEvidence, Counting, LabelCount, NodeEvidence, PageEvidence, RoundFacts, Sources, is_used,
 };
 use cni_insight::finding::{Conclusion, OpenFinding};
 use cni_insight::insight::Insight;
@@ -20,7 +19,7 @@ use cni_types::version::AgentVersion;
 
 use super::finding_lines::FindingLines;
 use super::kept::{self, Origin};
-use crate::discover::{ClusterObjects, Discovery, IndexReader, ObjectsNow, Pod, STALE_AFTER, WatchHealth};
+use crate::discover::{ClusterObjects, Discovery, IndexReader, ObjectsNow, Pod, WatchHealth};
 use crate::keeper::Keeper;
 
 /// What is open is kept again after this time although it has not changed, milliseconds.
@@ -62,19 +61,8 @@ impl InsightParts {
     }
 
     fn sources(&self) -> Sources {
-        let sources = Sources { agent_pods: state(&self.pods), nodes: state(&self.nodes), ..Sources::default() };
+        let sources = Sources { agent_pods: self.pods.state(), nodes: self.nodes.state(), ..Sources::default() };
         self.objects.as_ref().map_or(sources, |objects| objects.states(sources))
-    }
-}
-
-fn state(health: &WatchHealth) -> SourceState {
-    let age = health.age();
-    let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-    match health.listing() {
-        Listing::Denied => SourceState::NotGranted,
-        Listing::Complete if age > STALE_AFTER => SourceState::Lagging { age_ms },
-        Listing::Complete => SourceState::Present { age_ms },
-        Listing::Awaited => SourceState::Failed,
     }
 }
 

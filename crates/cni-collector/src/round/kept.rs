@@ -36,14 +36,14 @@ pub(super) struct Origin<'a> {
 /// What an earlier process left.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Earlier {
-    /// Written so long ago, milliseconds.
+    /// Its age, milliseconds.
     pub(super) age_ms: i64,
     pub(super) open: Vec<OpenFinding>,
     /// Findings that it had no room for.
     pub(super) cut: u64,
     /// Findings that this program does not know, or that are no findings.
     pub(super) ignored: u64,
-    /// The writer's clock was ahead of ours by so much, milliseconds; 0 where that is no more than usual.
+    /// How far the writer's clock was ahead of ours, milliseconds; 0 for a usual difference.
     pub(super) ahead_ms: i64,
 }
 
@@ -107,12 +107,12 @@ struct ReadRow {
 
 /// Findings as text of at most [`MOST_BYTES`], the first ones first. What there is no room for is counted in it.
 pub(super) fn write(open: &[OpenFinding], at_ms: i64, origin: Origin<'_>) -> String {
-    let row = |open: &'_ OpenFinding| serde_json::to_string(&row(open)).map_or(0, |text| text.len() + 1);
+    let bytes_of = |open| serde_json::to_string(&row(open)).map_or(0, |text| text.len() + 1);
     // Room for the beginning: all but the names are numbers.
     let names = origin.cluster.map_or(0, |name| 6 * name.len()) + origin.shard.map_or(0, str::len);
     let mut left = MOST_BYTES.saturating_sub(200 + names);
     let fits = open.iter().take_while(|open| {
-        let bytes = row(open);
+        let bytes = bytes_of(open);
         let fits = bytes <= left;
         left = left.saturating_sub(bytes);
         fits
@@ -120,7 +120,7 @@ pub(super) fn write(open: &[OpenFinding], at_ms: i64, origin: Origin<'_>) -> Str
     let number = fits.count();
     let (kept, cut) = open.split_at(number);
     let Origin { cluster, shard } = origin;
-    let findings = kept.iter().map(self::row).collect();
+    let findings = kept.iter().map(row).collect();
     let written = Written { version: VERSION, at: at_ms, cluster, shard, cut: cut.len(), findings };
     // Numbers and texts have a form as JSON.
     serde_json::to_string(&written).unwrap_or_default()
@@ -167,8 +167,8 @@ pub(super) fn read(text: &str, now_ms: i64, interval_ms: i64, origin: Origin<'_>
 fn finding(row: serde_json::Value, now_ms: i64) -> Option<OpenFinding> {
     let ReadRow { id, kind, scope, severity, since } = serde_json::from_value(row).ok()?;
     let id = FindingId::by_name(&id)?;
-    let kinds = [ScopeKind::Cluster, ScopeKind::Pool, ScopeKind::Group, ScopeKind::Node];
-    let kind = kinds.into_iter().find(|known| known.name() == kind).filter(|kind| *kind == id.facts().scope)?;
+    let kind =
+        ScopeKind::ALL.into_iter().find(|known| known.name() == kind).filter(|kind| *kind == id.facts().scope)?;
     let severity = Severity::ALL.into_iter().find(|known| known.name() == severity)?;
     if scope.len() > MOST_NAME_BYTES || (kind == ScopeKind::Cluster) != scope.is_empty() {
         return None;

@@ -1,5 +1,5 @@
-//! Open findings over a take-over and over a restart: whoever concludes next goes on with their beginning, and tells none of them a
-//! second time.
+//! Open findings over a take-over and over a restart: the replica that concludes next keeps their beginning, and logs none of them
+//! as opened again.
 
 use std::path::Path;
 
@@ -89,7 +89,7 @@ async fn a_successor_goes_on_with_what_its_leader_had_found() {
     first.kill().await;
 
     rounds(&mut world, &mut [&mut second], 2).await;
-    assert_eq!(lines().len(), 1, "nobody leads: {:#?}", lines());
+    assert_eq!(lines().len(), 1, "no replica leads: {:#?}", lines());
     wait_leader(&second, true).await;
     rounds(&mut world, &mut [&mut second], 14).await;
     assert_eq!(lines_with("1 open finding goes on from the lease"), 1, "{:#?}", lines());

@@ -240,10 +240,7 @@ impl SimulatedCluster {
             let seen = seen.clone();
             node.tell(Input::NodeSeen(seen), at);
         });
-        let mut cell = slot.lock();
-        cell.shown.cordoned = cordoned;
-        let shown = cell.shown;
-        drop(cell);
+        let shown = slot.show(|shown| shown.cordoned = cordoned);
         self.objects.node(&self.kube, slot, &shown);
     }
 }

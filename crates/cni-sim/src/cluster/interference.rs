@@ -95,10 +95,7 @@ impl SimulatedCluster {
 
     /// The readiness probe of the node's agent fails, or works again.
     pub(super) fn fail_probe(&self, slot: &Slot, fails: bool) {
-        let mut cell = slot.lock();
-        cell.shown.probe_fails = fails;
-        let shown = cell.shown;
-        drop(cell);
+        let shown = slot.show(|shown| shown.probe_fails = fails);
         self.objects.agent(&self.kube, slot, &shown);
     }
 

@@ -190,12 +190,11 @@ impl SimulatedCluster {
 
     /// The node controller notices.
     pub(super) fn not_ready(&self, slot: &Slot, now_ms: i64) {
-        let mut cell = slot.lock();
-        cell.shown.node_ready = false;
-        cell.shown.node_ready_since_ms = Some(now_ms);
-        cell.shown.agent = AgentShown::Starting;
-        let shown = cell.shown;
-        drop(cell);
+        let shown = slot.show(|shown| {
+            shown.node_ready = false;
+            shown.node_ready_since_ms = Some(now_ms);
+            shown.agent = AgentShown::Starting;
+        });
         self.objects.node(&self.kube, slot, &shown);
         self.objects.agent(&self.kube, slot, &shown);
     }

@@ -180,7 +180,7 @@ impl Objects {
         kube.delete_node(&slot.node_name);
         if self.groups.get(slot.group).is_some_and(|group| group.has_cni_nodes) {
             let key = ObjectKey::new("", Arc::clone(&slot.node_name));
-            // It goes with its node, whoever deleted it before.
+            // It goes with its node, and a scenario may have deleted it before.
             let _gone = kube.delete(Kind::CniNode, &key, Expect::Present);
         }
     }

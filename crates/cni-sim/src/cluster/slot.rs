@@ -134,6 +134,13 @@ impl Slot {
         self.cell.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Changes what the Kubernetes API shows of the node, and says what that is then.
+    pub(super) fn show(&self, change: impl FnOnce(&mut Shown)) -> Shown {
+        let mut cell = self.lock();
+        change(&mut cell.shown);
+        cell.shown
+    }
+
     /// The agent's pod.
     pub(super) fn pod(&self) -> PodKey {
         PodKey::new(AGENT_NAMESPACE, &*self.pod_name)

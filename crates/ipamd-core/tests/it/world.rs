@@ -221,6 +221,16 @@ impl World {
         world
     }
 
+    /// A node with a careful agent that serves, on a host that shows its interfaces.
+    pub(crate) fn careful(variables: &[(&str, &str)], enis: u16, addresses: u16) -> Self {
+        let config = Config::careful(Settings::manifest_with(variables.iter().copied()));
+        let mut world = Self::with(config, InstanceLimits::custom(enis, addresses));
+        world.veths = Some(BTreeMap::new());
+        world.run_ms(20_000);
+        assert!(world.ready_ms.is_some(), "{:?}", world.fatal);
+        world
+    }
+
     /// A node with `c` ENIs of `n` addresses each that serves.
     pub(crate) fn serving(variables: &[(&str, &str)], enis: u16, addresses: u16) -> Self {
         let mut world = Self::new(variables, InstanceLimits::custom(enis, addresses));

@@ -11,14 +11,14 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use crate::discover::health::STALE_AFTER;
+use crate::discover::health::by_age;
 use crate::discover::stream::{Cause, ListWatch, Seen};
 use crate::discover::watch_log::{Role, WatchLog};
 
 /// The pause after the API server denied a watch, or does not know the kind: each attempt is a line in its audit log.
 const PAUSE: Duration = Duration::from_mins(1);
 
-/// What a watch showed is used for this long after it last heard from the API server. (It is unsure after [`STALE_AFTER`].)
+/// What a watch showed is used for this long after it last heard from the API server. (It lags before, see [`by_age`].)
 const FORGET_AFTER: Duration = Duration::from_hours(1);
 
 /// Objects of one kind.
@@ -44,14 +44,11 @@ impl<V> Default for ObjectTable<V> {
 
 impl<V> Contents<V> {
     fn state(&self) -> SourceState {
-        let age = self.last_word.elapsed();
-        let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
         match self.trouble {
             Some(Cause::Denied) => SourceState::NotGranted,
             Some(Cause::NoKind) => SourceState::NoKind,
             _ if !self.is_listed => SourceState::Failed,
-            _ if age > STALE_AFTER => SourceState::Lagging { age_ms },
-            _ => SourceState::Present { age_ms },
+            _ => by_age(self.last_word.elapsed()),
         }
     }
 }

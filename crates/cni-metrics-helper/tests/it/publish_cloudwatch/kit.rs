@@ -162,8 +162,7 @@ impl Bench {
         let clock = Clock::scaled(START, 1.0);
         let log = Log::default();
         let sink = Scripted::new(&clock, &log, decide);
-        let (appointment, leadership) = Leadership::manual(true);
-        (appointment, Self::of(SEED, leadership, settings, sink, clock, log, Opened::none()))
+        Self::elected_with(settings, sink, clock, log, Opened::none())
     }
 
     pub(crate) fn with(settings: CloudWatchSettings, sink: Scripted, clock: Clock, log: Log, opened: Opened) -> Self {

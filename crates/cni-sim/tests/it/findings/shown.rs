@@ -18,7 +18,7 @@ fn hold_ms(id: Id, interval_s: i64) -> i64 {
     match id {
         // Refusals that pause have lasted when they fill half of five minutes.
         Id::CooldownOnFullNode | Id::PoolCappedByMaxPods | Id::WarmTargetsZero | Id::WarmPoolTooSmall => 300_000,
-        // For so long the agent waits for an ENI to appear.
+        // The agent waits this long for an ENI to appear.
         Id::EniAttachStuck => 190_000,
         // The rows name the time of the third event.
         Id::AgentRestarting | Id::PoolOutOfStep => 0,

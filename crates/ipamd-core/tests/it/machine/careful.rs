@@ -4,27 +4,15 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use cni_types::ec2::{Ec2Code, Ec2Operation};
-use cni_types::limits::InstanceLimits;
-use ipamd_core::Config;
 use ipamd_core::id::EniId;
 use ipamd_core::input::{BranchEni, HostPod, KubeReply, PodName};
 use ipamd_core::output::{Ec2Call, Reply};
-use ipamd_core::settings::Settings;
 
 use crate::world::World;
 
-fn careful(variables: &[(&str, &str)], enis: u16, addresses: u16) -> World {
-    let config = Config::careful(Settings::manifest_with(variables.iter().copied()));
-    let mut world = World::with(config, InstanceLimits::custom(enis, addresses));
-    world.veths = Some(BTreeMap::new());
-    world.run_ms(20_000);
-    assert!(world.ready_ms.is_some(), "{:?}", world.fatal);
-    world
-}
-
 /// Two ENIs, and pods on both.
 fn with_pods() -> World {
-    let mut world = careful(&[], 3, 4);
+    let mut world = World::careful(&[], 3, 4);
     for key in 1..=5 {
         assert!(world.add(key).is_some());
         world.run_ms(20_000);
@@ -55,7 +43,7 @@ fn check_kept(world: &mut World, before: &BTreeMap<u64, IpAddr>) {
 
 #[test]
 fn a_calm_careful_node_grows_and_shrinks_like_any() {
-    let mut world = careful(&[("WARM_IP_TARGET", "2")], 3, 5);
+    let mut world = World::careful(&[("WARM_IP_TARGET", "2")], 3, 5);
     for key in 1..=9 {
         assert!(world.add(key).is_some(), "{key}");
         world.run_ms(10_000);
@@ -161,7 +149,7 @@ fn an_address_that_ec2_does_not_name_is_kept_while_its_pod_lives() {
 
 #[test]
 fn what_the_host_shows_is_given_to_no_one_until_it_is_gone() {
-    let mut world = careful(&[], 1, 4);
+    let mut world = World::careful(&[], 1, 4);
     let free: Vec<_> = world.ec2.enis[&crate::world::PRIMARY].ipv4.clone();
     world.veths.as_mut().unwrap().insert(77, free[0].into());
     world.file = None;
@@ -179,7 +167,7 @@ fn what_the_host_shows_is_given_to_no_one_until_it_is_gone() {
 
 #[test]
 fn an_assignment_without_an_answer_is_looked_at_before_it_is_repeated() {
-    let mut world = careful(&[("WARM_IP_TARGET", "2")], 1, 9);
+    let mut world = World::careful(&[("WARM_IP_TARGET", "2")], 1, 9);
     world.log.clear();
     world.answers_lost = vec![Ec2Operation::AssignPrivateIpAddresses];
     assert!(world.add(1).is_some() && world.add(2).is_some());
@@ -193,7 +181,7 @@ fn an_assignment_without_an_answer_is_looked_at_before_it_is_repeated() {
 
 #[test]
 fn an_eni_that_is_not_ours_gives_nothing_before_its_tags_are_known() {
-    let mut world = careful(&[], 3, 4);
+    let mut world = World::careful(&[], 3, 4);
     let foreign = EniId::from_bits(0x44);
     let now_ms = world.now_ms;
     world.ec2.attach_foreign(foreign, ipamd_core::input::EniKind::Interface, 3, now_ms);
@@ -210,7 +198,7 @@ fn an_eni_that_is_not_ours_gives_nothing_before_its_tags_are_known() {
 
 #[test]
 fn a_del_does_not_wait_for_a_full_disk() {
-    let mut world = careful(&[], 1, 4);
+    let mut world = World::careful(&[], 1, 4);
     assert!(world.add(1).is_some());
     world.disk_full = true;
     assert!(matches!(world.del(1), Reply::Deleted { .. }));
@@ -228,7 +216,7 @@ fn answered_in_order(world: &World, rpcs: &[ipamd_core::id::RpcId]) -> Vec<bool>
 
 #[test]
 fn requests_wait_in_line_for_growth_that_begins_at_once() {
-    let mut world = careful(&[("WARM_IP_TARGET", "1"), ("MINIMUM_IP_TARGET", "1")], 3, 5);
+    let mut world = World::careful(&[("WARM_IP_TARGET", "1"), ("MINIMUM_IP_TARGET", "1")], 3, 5);
     let rpcs: Vec<_> = (1..=7).map(|key| world.begin_add(key)).collect();
     let begun_ms = world.now_ms;
     world.run_ms(10);
@@ -244,7 +232,8 @@ fn requests_wait_in_line_for_growth_that_begins_at_once() {
 
 #[test]
 fn a_request_waits_for_a_rest_that_ends_before_growth_would() {
-    let mut world = careful(&[("WARM_IP_TARGET", "0"), ("WARM_ENI_TARGET", "0"), ("IP_COOLDOWN_PERIOD", "5")], 1, 4);
+    let mut world =
+        World::careful(&[("WARM_IP_TARGET", "0"), ("WARM_ENI_TARGET", "0"), ("IP_COOLDOWN_PERIOD", "5")], 1, 4);
     assert!((1..=3).all(|key| world.add(key).is_some()));
     assert!(matches!(world.del(1), Reply::Deleted { .. }));
     world.log.clear();
@@ -262,7 +251,7 @@ fn a_request_waits_for_a_rest_that_ends_before_growth_would() {
 #[test]
 fn no_request_waits_longer_than_its_limit_or_its_callers() {
     for (limit_ms, most_ms) in [(None, 10_000), (Some(4_000), 3_000), (Some(i64::MAX), 10_000)] {
-        let mut world = careful(&[("WARM_IP_TARGET", "1"), ("MINIMUM_IP_TARGET", "1")], 1, 5);
+        let mut world = World::careful(&[("WARM_IP_TARGET", "1"), ("MINIMUM_IP_TARGET", "1")], 1, 5);
         world.silent = vec![Ec2Operation::AssignPrivateIpAddresses];
         assert!(world.add(1).is_some());
         let rpc = world.begin_add_within(2, limit_ms);
@@ -275,7 +264,7 @@ fn no_request_waits_longer_than_its_limit_or_its_callers() {
 
 #[test]
 fn a_request_waits_longer_once_ec2_has_answered_growth() {
-    let mut world = careful(&[("WARM_IP_TARGET", "1"), ("MINIMUM_IP_TARGET", "1")], 3, 2);
+    let mut world = World::careful(&[("WARM_IP_TARGET", "1"), ("MINIMUM_IP_TARGET", "1")], 3, 2);
     assert!(world.add(1).is_some());
     // The new ENI is made, but the metadata service does not show it.
     world.imds_lag_ms = 600_000;
@@ -288,7 +277,7 @@ fn a_request_waits_longer_once_ec2_has_answered_growth() {
 
 #[test]
 fn a_request_that_waits_ends_with_its_caller_or_its_pod() {
-    let mut world = careful(&[("WARM_IP_TARGET", "1"), ("MINIMUM_IP_TARGET", "1")], 1, 5);
+    let mut world = World::careful(&[("WARM_IP_TARGET", "1"), ("MINIMUM_IP_TARGET", "1")], 1, 5);
     world.fail(Ec2Operation::AssignPrivateIpAddresses, Ec2Code::InternalError, u32::MAX);
     assert!(world.add(1).is_some());
     let (gone, deleted, again) = (world.begin_add(2), world.begin_add(3), world.begin_add(3));
@@ -303,7 +292,7 @@ fn a_request_that_waits_ends_with_its_caller_or_its_pod() {
 
 #[test]
 fn addresses_are_given_in_the_order_of_their_rest_and_their_connections_forgotten() {
-    let mut world = careful(&[("WARM_IP_TARGET", "6"), ("IP_COOLDOWN_PERIOD", "0")], 1, 9);
+    let mut world = World::careful(&[("WARM_IP_TARGET", "6"), ("IP_COOLDOWN_PERIOD", "0")], 1, 9);
     let first: Vec<_> = (1..=3).filter_map(|key| world.add(key)).collect();
     for key in [2, 1, 3] {
         assert!(matches!(world.del(key), Reply::Deleted { .. }));
@@ -319,7 +308,7 @@ fn addresses_are_given_in_the_order_of_their_rest_and_their_connections_forgotte
 #[test]
 fn a_start_warns_of_addresses_that_rest_shorter_than_the_host_tracks_connections() {
     use ipamd_core::output::Warning;
-    let warned = |cooldown| careful(&[("IP_COOLDOWN_PERIOD", cooldown)], 1, 4).warnings;
+    let warned = |cooldown| World::careful(&[("IP_COOLDOWN_PERIOD", cooldown)], 1, 4).warnings;
     assert_eq!(warned("30"), [Warning::ShortCooldown { cooldown_s: 30, timeout_s: 120 }]);
     assert_eq!(warned("120"), []);
     assert_eq!(World::serving(&[], 1, 4).warnings, [], "the original says nothing");
@@ -333,7 +322,7 @@ fn link(ifindex: u32, key: u64, address: std::net::Ipv4Addr) -> HostPod {
 
 #[test]
 fn an_allocation_without_an_interface_of_its_name_is_freed_after_a_minute() {
-    let mut world = careful(&[], 1, 9);
+    let mut world = World::careful(&[], 1, 9);
     // The second sandbox has the first one's name, the third has none of an interface; the fourth's route is not there yet.
     let given: Vec<_> = (1_001..=1_004).filter_map(|key| world.add(key)).collect();
     let late = HostPod { routes: Vec::new(), ..link(14, 1_004, given[3]) };
@@ -358,7 +347,7 @@ fn an_allocation_without_an_interface_of_its_name_is_freed_after_a_minute() {
 
 #[test]
 fn a_pod_that_was_told_its_address_a_moment_before_a_restart_keeps_it() {
-    let mut world = careful(&[], 1, 9);
+    let mut world = World::careful(&[], 1, 9);
     let given = world.add(1_001).unwrap();
     world.links = Some(vec![link(7, 1_009, "192.0.2.1".parse().unwrap())]);
     world.restart();
@@ -381,7 +370,7 @@ fn any_container_or_the_annotation_makes_a_pod_one_with_a_branch_eni() {
     };
     let claims = [(vec![true], None), (vec![false, true], None), (vec![false], Some(branch)), (vec![], None)];
     for (wants_branch, branch) in claims {
-        let mut world = careful(&[("ENABLE_POD_ENI", "true")], 3, 4);
+        let mut world = World::careful(&[("ENABLE_POD_ENI", "true")], 3, 4);
         let plain = wants_branch.is_empty();
         world.pods.insert("pod-1001".into(), KubeReply::Pod { uid: "uid".into(), branch, wants_branch });
         let rpc = world.begin_add(1_001);
@@ -398,7 +387,7 @@ fn operations(world: &World) -> Vec<Ec2Operation> {
 
 #[test]
 fn growth_of_several_enis_goes_on_at_the_same_time() {
-    let mut world = careful(&[("WARM_ENI_TARGET", "1")], 5, 4);
+    let mut world = World::careful(&[("WARM_ENI_TARGET", "1")], 5, 4);
     world.log.clear();
     let begun_ms = world.now_ms;
     let rpcs: Vec<_> = (1..=14).map(|key| world.begin_add(key)).collect();
@@ -414,7 +403,7 @@ fn growth_of_several_enis_goes_on_at_the_same_time() {
 
 #[test]
 fn a_subnet_that_lacks_addresses_is_asked_by_one_at_a_time() {
-    let mut world = careful(&[("WARM_ENI_TARGET", "3"), ("ENABLE_SUBNET_DISCOVERY", "false")], 5, 4);
+    let mut world = World::careful(&[("WARM_ENI_TARGET", "3"), ("ENABLE_SUBNET_DISCOVERY", "false")], 5, 4);
     world.run_ms(60_000);
     world.fail(Ec2Operation::CreateNetworkInterface, Ec2Code::InsufficientFreeAddressesInSubnet, u32::MAX);
     world.log.clear();
@@ -442,7 +431,7 @@ fn an_eni_of_another_vpc_or_zone_is_left_alone() {
         (Some(VpcId::from_bits(0x99)), None, false),
         (None, Some("eu-west-1b"), false),
     ] {
-        let mut world = careful(&[], 4, 4);
+        let mut world = World::careful(&[], 4, 4);
         let (foreign, now_ms) = (EniId::from_bits(0x44), world.now_ms);
         world.ec2.attach_foreign(foreign, ipamd_core::input::EniKind::Interface, 3, now_ms);
         let eni = world.ec2.enis.get_mut(&foreign).unwrap();
@@ -457,7 +446,7 @@ fn an_eni_of_another_vpc_or_zone_is_left_alone() {
 
 #[test]
 fn what_somebody_else_assigned_is_not_given_back() {
-    let mut world = careful(&[("WARM_IP_TARGET", "1")], 4, 9);
+    let mut world = World::careful(&[("WARM_IP_TARGET", "1")], 4, 9);
     let (foreign, now_ms) = (EniId::from_bits(0x44), world.now_ms);
     world.ec2.attach_foreign(foreign, ipamd_core::input::EniKind::Interface, 3, now_ms);
     let theirs = world.ec2.enis[&foreign].ipv4.clone();
@@ -543,7 +532,7 @@ fn a_second_file_that_is_not_this_hosts_is_named_and_the_start_waits() {
 
 #[test]
 fn addresses_rest_across_a_restart() {
-    let mut world = careful(&[("WARM_IP_TARGET", "0"), ("WARM_ENI_TARGET", "0")], 1, 4);
+    let mut world = World::careful(&[("WARM_IP_TARGET", "0"), ("WARM_ENI_TARGET", "0")], 1, 4);
     assert!((1..=3).all(|key| world.add(key).is_some()));
     assert!(matches!(world.del(2), Reply::Deleted { .. }));
     world.run_ms(10_000);
@@ -562,7 +551,7 @@ fn addresses_rest_across_a_restart() {
 #[test]
 fn no_change_of_an_eni_begins_that_is_not_written_down() {
     use ipamd_core::input::Intent;
-    let mut world = careful(&[("WARM_ENI_TARGET", "1")], 3, 4);
+    let mut world = World::careful(&[("WARM_ENI_TARGET", "1")], 3, 4);
     world.run_ms(60_000);
     world.log.clear();
     assert!(world.add(1).is_some());
@@ -588,7 +577,7 @@ fn what_a_life_had_begun_is_ended_by_the_next() {
         Ec2Operation::DetachNetworkInterface,
         Ec2Operation::DeleteNetworkInterface,
     ] {
-        let mut world = careful(&[("WARM_IP_TARGET", "1")], 3, 4);
+        let mut world = World::careful(&[("WARM_IP_TARGET", "1")], 3, 4);
         world.answers_lost = vec![stop_at];
         world.log.clear();
         let keys: Vec<u64> = (1..=6).collect();
@@ -613,7 +602,7 @@ fn what_a_life_had_begun_is_ended_by_the_next() {
 
 #[test]
 fn reads_share_one_pause_after_throttling_and_growth_for_a_request_goes_first() {
-    let mut world = careful(&[("WARM_IP_TARGET", "1"), ("MINIMUM_IP_TARGET", "1")], 2, 9);
+    let mut world = World::careful(&[("WARM_IP_TARGET", "1"), ("MINIMUM_IP_TARGET", "1")], 2, 9);
     world.run_ms(60_000);
     world.log.clear();
     // A foreign ENI makes each comparison describe all ENIs; each description is throttled.
@@ -635,7 +624,7 @@ fn reads_share_one_pause_after_throttling_and_growth_for_a_request_goes_first() 
 
 #[test]
 fn subnets_are_read_once_in_ten_minutes_over_restarts_too() {
-    let mut world = careful(&[("WARM_ENI_TARGET", "2")], 4, 4);
+    let mut world = World::careful(&[("WARM_ENI_TARGET", "2")], 4, 4);
     world.run_ms(60_000);
     assert_eq!(world.core.pool().enis().len(), 2);
     assert_eq!(world.calls(Ec2Operation::DescribeSubnets).0, 1);
@@ -652,7 +641,8 @@ fn subnets_are_read_once_in_ten_minutes_over_restarts_too() {
 
 #[test]
 fn a_checkpoint_that_is_newer_than_the_second_file_wins() {
-    let mut world = careful(&[("WARM_IP_TARGET", "0"), ("WARM_ENI_TARGET", "0"), ("IP_COOLDOWN_PERIOD", "1")], 1, 2);
+    let mut world =
+        World::careful(&[("WARM_IP_TARGET", "0"), ("WARM_ENI_TARGET", "0"), ("IP_COOLDOWN_PERIOD", "1")], 1, 2);
     assert!(world.add(1).is_some());
     assert!(matches!(world.del(1), Reply::Deleted { .. }));
     world.run_ms(5_000);
@@ -669,7 +659,7 @@ fn a_checkpoint_that_is_newer_than_the_second_file_wins() {
 #[test]
 fn reads_of_a_start_wait_for_their_time_unless_a_request_does() {
     let first_read_ms = |asks: bool| {
-        let mut world = careful(&[("WARM_IP_TARGET", "0"), ("WARM_ENI_TARGET", "0")], 2, 2);
+        let mut world = World::careful(&[("WARM_IP_TARGET", "0"), ("WARM_ENI_TARGET", "0")], 2, 2);
         assert!(world.add(1).is_some());
         world.log.clear();
         let begun_ms = world.now_ms;

@@ -1,28 +1,15 @@
 //! When a careful agent tries again, and when it leaves off.
 
-use std::collections::BTreeMap;
-
 use cni_types::ec2::{Ec2Code, Ec2Operation};
-use cni_types::limits::InstanceLimits;
+use ipamd_core::Input;
 use ipamd_core::output::Reply;
-use ipamd_core::settings::Settings;
-use ipamd_core::{Config, Input};
 
 use crate::world::World;
-
-fn careful(variables: &[(&str, &str)], enis: u16, addresses: u16) -> World {
-    let config = Config::careful(Settings::manifest_with(variables.iter().copied()));
-    let mut world = World::with(config, InstanceLimits::custom(enis, addresses));
-    world.veths = Some(BTreeMap::new());
-    world.run_ms(20_000);
-    assert!(world.ready_ms.is_some(), "{:?}", world.fatal);
-    world
-}
 
 /// The pauses double up to a minute, and end when they are over and not when the pool is looked at next.
 #[test]
 fn growth_that_fails_is_tried_again_after_a_pause_that_doubles() {
-    let mut world = careful(&[("WARM_IP_TARGET", "2")], 1, 9);
+    let mut world = World::careful(&[("WARM_IP_TARGET", "2")], 1, 9);
     let assign = Ec2Operation::AssignPrivateIpAddresses;
     world.log.clear();
     world.fail(assign, Ec2Code::InternalError, u32::MAX);
@@ -45,7 +32,7 @@ fn growth_that_fails_is_tried_again_after_a_pause_that_doubles() {
 #[test]
 fn interfaces_are_looked_at_only_for_allocations_without_one() {
     for bound in [true, false] {
-        let mut world = careful(&[], 1, 9);
+        let mut world = World::careful(&[], 1, 9);
         world.run_ms(120_000);
         assert!(world.add(1_001).is_some());
         world.run_ms(30_000);
@@ -61,7 +48,7 @@ fn interfaces_are_looked_at_only_for_allocations_without_one() {
 /// A subnet that lacked addresses is asked by one at a time until it has given some.
 #[test]
 fn a_subnet_that_has_addresses_again_is_asked_by_several() {
-    let mut world = careful(&[("WARM_ENI_TARGET", "1"), ("ENABLE_SUBNET_DISCOVERY", "false")], 7, 4);
+    let mut world = World::careful(&[("WARM_ENI_TARGET", "1"), ("ENABLE_SUBNET_DISCOVERY", "false")], 7, 4);
     world.run_ms(60_000);
     let (create, attach) = (Ec2Operation::CreateNetworkInterface, Ec2Operation::AttachNetworkInterface);
     world.fail(create, Ec2Code::InsufficientFreeAddressesInSubnet, u32::MAX);
@@ -86,7 +73,7 @@ fn a_subnet_that_has_addresses_again_is_asked_by_several() {
 /// A repeated ADD is answered at once, also where others wait for addresses.
 #[test]
 fn a_pod_that_has_an_address_does_not_wait_for_one() {
-    let mut world = careful(&[], 1, 4);
+    let mut world = World::careful(&[], 1, 4);
     let given: Vec<_> = (1..=3).map(|key| world.add(key).unwrap()).collect();
     let again = world.begin_add(1);
     world.run_ms(10);
