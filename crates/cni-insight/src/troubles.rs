@@ -109,7 +109,7 @@ fn silent(node: &NodeEvidence<'_>, is_ready: Option<bool>, failure: &str) -> Opt
     Some(if node_is_ready.is_none() { verdict.likely(Source::Nodes) } else { verdict })
 }
 
-/// An agent that gives its page, and is not ready for longer than it takes to start: pods may find nobody to ask.
+/// An agent that gives its page, and is not ready for longer than it takes to start: pods may find no agent to ask.
 fn not_ready(rare: &Rare, view: &View<'_>) -> Option<Verdict> {
     let since = rare.unready_since_ms?.get();
     let applies = view.now.now_ms.saturating_sub(since) >= FindingId::AgentNotReady.hold().ms;

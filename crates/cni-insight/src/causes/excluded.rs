@@ -34,7 +34,7 @@ pub(super) fn subnet_excluded_by_tag(view: &View<'_>) -> Option<Verdict> {
     Some(verdict.needs(Source::AgentPods, view).needs(Source::Nodes, view))
 }
 
-/// A pool that grows does so at least once in this time, milliseconds: its loop runs each 5 s, and an ENI takes some 30 s.
+/// A pool that can grow does so within this time, milliseconds: its loop runs every 5 s, and an ENI takes about 30 s.
 const GROWS_MS: i64 = 60_000;
 
 fn grew_just_now(view: &View<'_>) -> bool {

@@ -155,7 +155,7 @@ impl<K: PodKey> Agent<K> {
         removed
     }
 
-    /// Pods that lost their addresses are in the checkpoint no more: it is written anew.
+    /// The checkpoint is written again without the pods that lost their addresses.
     fn forget_lost_pods(&mut self, lost: bool) {
         if !lost {
             return;

@@ -118,7 +118,7 @@ impl PoolLoop {
 }
 
 impl<K: PodKey> Agent<K> {
-    /// A check would change nothing and ask nobody, and that holds until the pool or the node changes.
+    /// A check would change nothing and make no call, until the pool or the node changes.
     pub(crate) fn check_does_nothing(&self) -> bool {
         let (targets, stats) = (self.targets(), self.pool.stats(self.facts.mode, self.ms()));
         self.own.is_none()

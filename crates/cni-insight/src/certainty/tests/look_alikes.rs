@@ -12,7 +12,7 @@ use crate::evidence::{NodeStatus, Source};
 use crate::finding::{Certainty, Conclusion};
 use crate::play::{Node, error};
 
-/// How a finding is told from what looks most like it.
+/// A finding, and what in its pages makes another one of it.
 enum Looks {
     /// With this change of its nodes these are named in its place.
     Told(fn(Node, Span) -> Node, &'static [Id]),

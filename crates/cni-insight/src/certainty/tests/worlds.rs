@@ -133,7 +133,7 @@ fn full(node: Node, span: Span) -> Node {
 fn cause(id: Id, node: Node, span: Span) -> Node {
     match id {
         Id::InstanceMetadataFailing => {
-            // Each request reads the VPC's blocks, and the agent does so each 30 s.
+            // Each request reads the VPC's blocks, and so does the agent every 30 s.
             let requests = 4.0 * span.each(10);
             let failed = requests + span.each(30);
             let mut node = node.counting(error("GetVPCIPv4CIDRBlocks", "IMDSRequestError", failed));

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// Texts that are kept once. Later ones are kept by whoever needs them.
+/// Texts that are kept once each. Once the table is full, each further text is a copy of its own.
 const LIMIT: usize = 1_024;
 
 /// Texts, each of them kept once.
